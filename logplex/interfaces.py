@@ -1,0 +1,158 @@
+"""
+The contracts between the packages.
+
+Whoever implements one of these passes its contract suite in ``tests/contracts.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from logplex.model import Change, Channel, Drain, Recent, Value
+
+
+class StoreAway(Exception):
+    """The store cannot be reached now, or did not answer within its bound. Nothing is known."""
+
+
+class IOutlet(Interface):
+    """Where a channel's messages go: a drain's buffer, a list in a test."""
+
+    def push(messages: list[bytes]) -> None:
+        """
+        Take cooked messages, in order. Never waits, never raises, bounds what it keeps.
+
+        :param messages: one or more; the list is the caller's and changes after the call.
+        """
+
+
+class IConfigListener(Interface):
+    """Who wants to know what the configuration store holds: the registry."""
+
+    def loaded(values: Sequence[Value]) -> None:
+        """The store holds exactly these values; called on opening and after every reload."""
+
+    def changed(changes: Sequence[Change]) -> None:
+        """These changes took effect, in this order."""
+
+
+class IConfigStore(Interface):
+    """
+    Where channels, tokens, drains, credentials and sessions are kept.
+
+    Every method that gives a Deferred may fail with :class:`StoreAway`.
+    """
+
+    def open(listener: IConfigListener) -> Deferred[None]:
+        """
+        Load everything into the listener (one ``loaded``), then follow changes, whoever makes
+        them. Fires after the first load.
+        """
+
+    def commit(changes: Sequence[Change]) -> Deferred[None]:
+        """
+        Make all changes durable, or none. Fires after the listener has been told of them.
+        Deleting what is not there is no error. An empty sequence fires at once.
+        """
+
+    def new_id(counter: str) -> Deferred[int]:
+        """
+        The next integer of a counter, never given before; the first is 1.
+
+        :param counter: ``"channel_index"`` or ``"drain_index"``.
+        """
+
+    def count_healthcheck() -> Deferred[int]:
+        """Increment and give the counter ``healthcheck``: proof that the store can write."""
+
+    def put_session(session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
+        """Keep a session's JSON for so long. Sessions are many: expired ones are removed."""
+
+    def get_session(session_id: str) -> Deferred[bytes | None]:
+        """The session's JSON, or ``None`` where there is none or it has expired."""
+
+    def close() -> Deferred[None]:
+        """Finish what is under way and release everything. May be called without ``open``."""
+
+
+class IFollower(Interface):
+    """Who follows a channel live: a feed of tails."""
+
+    def received(first: int | None, messages: list[bytes]) -> None:
+        """
+        Cooked messages with consecutive numbers, the first one's being ``first``; numbers grow
+        from call to call. ``None``: messages of this node that could not be numbered now; they
+        will not come again with a number.
+
+        :param messages: the list is the caller's and changes after the call.
+        """
+
+    def interrupted() -> None:
+        """The spool of this channel is away; what other nodes receive does not come now."""
+
+    def resumed(complete: bool) -> None:
+        """It is back. ``complete`` is false where messages may be missing."""
+
+
+class ISpool(Interface):
+    """
+    The newest messages of every channel, numbered, and told to who follows.
+
+    A channel's numbers grow by one from message to message. Where a sequence does not exist (yet,
+    or any more) it begins at the clock's microseconds, so it is above all earlier numbers.
+    """
+
+    def append(channel_id: str, messages: list[bytes], keep: bool = True) -> None:
+        """
+        Number the messages, tell the followers, and keep them (unless ``keep`` is false).
+        Never waits; what finds no room is dropped and counted.
+
+        :param messages: the list is the caller's and changes after the call.
+        """
+
+    def recent(channel_id: str) -> Deferred[Recent]:
+        """
+        What is kept, in one atomic step with the sequence: every message with a number up to
+        :attr:`Recent.last` is in it or too old, every later one reaches the followers.
+
+        Fails with :class:`StoreAway`.
+        """
+
+    def follow(channel_id: str, follower: IFollower) -> Deferred[None]:
+        """
+        Tell the follower of every message numbered from now on. Fires as soon as nothing can be
+        missed any more; only then should ``recent`` be read. Fails with :class:`StoreAway`.
+        """
+
+    def unfollow(channel_id: str, follower: IFollower) -> None:
+        """Stop telling this follower. Not following is no error."""
+
+    def forget(channel_id: str) -> None:
+        """The channel was deleted: drop what is kept of it."""
+
+    def close() -> Deferred[None]:
+        """Write what waits, within a bound, and release everything."""
+
+
+class IRegistryObserver(Interface):
+    """Who follows the registry: the drains, the tails."""
+
+    def channel_put(channel: Channel) -> None:
+        """A channel is new, or its name or flags have changed."""
+
+    def channel_deleted(channel_id: str) -> None:
+        """A channel is gone. Its drains are told one by one, before or after."""
+
+    def drain_put(drain: Drain) -> None:
+        """A drain is new, or its URL has changed. Reserved drains are told too."""
+
+    def drain_deleted(drain: Drain) -> None:
+        """A drain is gone."""
+
+
+#: ``tell(channel_id, message, except_for)``: put a cooked notice into a channel's own stream
+#: (spool, tails, drains), but not into the outlet that it is about.
+Tell = Callable[[str, bytes, object | None], None]

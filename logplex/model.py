@@ -1,0 +1,102 @@
+"""
+What Logplex knows: frozen values, without behaviour and without Twisted.
+
+The words are those of the wire contract. Ids of channels, tokens and sessions are ``str``,
+ids of drains are ``int``.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+#: Channel flag: nobody may tail this channel live.
+NO_TAIL = "no_tail"
+#: Channel flag: this channel's messages are numbered and published, but not kept.
+NO_REDIS = "no_redis"
+CHANNEL_FLAGS = frozenset({NO_TAIL, NO_REDIS})
+
+#: The value of :attr:`Credential.channel` that means: may write into any channel.
+ANY_CHANNEL = "any"
+
+
+@frozen
+class Channel:
+    """One log stream, usually one application."""
+
+    id: str
+    name: str = ""
+    flags: frozenset[str] = frozenset()
+
+
+@frozen
+class Token:
+    """The right to write into one channel, under a name that readers see as the source."""
+
+    id: str
+    channel_id: str
+    name: str
+    #: Microseconds since the epoch; of two tokens with one name the newest is shown.
+    created_us: int = 0
+
+
+@frozen
+class Drain:
+    """A destination that gets a copy of every message of a channel; without URL: reserved."""
+
+    id: int
+    channel_id: str
+    token: str
+    url: str | None = field(default=None, repr=False)
+
+
+@frozen
+class Credential:
+    """
+    An id and a secret for HTTP basic auth, and what they permit.
+
+    :ivar secret: the password as it is kept: plain, or a hash that says which one it is.
+    :ivar full_api: may use every route of the APIs.
+    :ivar channel: a channel id, :data:`ANY_CHANNEL`, or ``None`` for no channel.
+    """
+
+    id: str
+    secret: str = field(repr=False)
+    name: str = ""
+    full_api: bool = False
+    channel: str | None = None
+
+
+Value = Channel | Token | Drain | Credential
+
+
+@frozen
+class Put:
+    """A value was added, or replaced the one of the same kind and id."""
+
+    value: Value
+
+
+@frozen
+class Delete:
+    """The value of this kind and id is gone."""
+
+    kind: type[Channel] | type[Token] | type[Drain] | type[Credential]
+    id: str | int
+
+
+Change = Put | Delete
+
+
+@frozen
+class Recent:
+    """
+    A channel's kept messages, read in one atomic step.
+
+    :ivar last: the number of the channel's newest message at that moment, kept or not; 0 where
+        the channel has none.
+    :ivar entries: ``(number, cooked message)``, oldest first; the number is ``None`` for a
+        message that somebody pushed without one.
+    """
+
+    last: int
+    entries: list[tuple[int | None, bytes]]

@@ -1,0 +1,27 @@
+"""
+A syslog message (RFC 5424) as Logplex sees it: which fields it has, and where its text begins.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: ``<PRI>1`` for every PRI that there is (RFC 5424 §6.2.1: 0 to 191).
+VALID_HEADS = frozenset(b"<%d>1" % pri for pri in range(192))
+
+_STRUCTURED_DATA = re.compile(rb"(?:\[(?:[^\]\\]|\\.)*\])+(?: |\Z)", re.DOTALL)
+
+
+def skip_structured_data(rest: bytes) -> bytes:
+    """
+    The text of a message, given everything after its sixth field.
+
+    ``-`` or one or more ``[…]`` elements, in which a backslash escapes, are skipped together with
+    the space after them; where there are none, the text begins at once (PROTOCOL §2).
+    """
+    if rest[:1] == b"[":
+        found = _STRUCTURED_DATA.match(rest)
+        return rest[found.end() :] if found else rest
+    if rest == b"-":
+        return b""
+    return rest[2:] if rest[:2] == b"- " else rest
