@@ -1,0 +1,97 @@
+"""
+What a session's body says: which channel's messages, how many, live or not, through which filters.
+
+The body is the JSON that the session was made with, by this node or by another program (PROTOCOL
+§7), so it is checked where a session is made and again where one is read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from attrs import frozen
+
+#: How many lines a session shows that does not say.
+DEFAULT_LINES = 100
+
+_SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+
+
+class BadSession(ValueError):
+    """A body that makes no session; the text says why, for the client."""
+
+
+@frozen
+class Session:
+    """
+    A right to read a channel's recent and live messages.
+
+    :ivar num: how many recent lines at most, counted after the filters.
+    :ivar tail: whether live messages follow.
+    :ivar source: show only messages whose token has this name.
+    :ivar ps: show only messages whose PROCID is this, or begins with this and a dot.
+    """
+
+    channel_id: str
+    num: int = DEFAULT_LINES
+    tail: bool = False
+    source: bytes | None = None
+    ps: bytes | None = None
+
+
+def is_session_id(text: str) -> bool:
+    """Whether this can be a session's id: a UUID in its usual form."""
+    return _SESSION_ID.fullmatch(text) is not None
+
+
+def parse_session(body: bytes) -> Session:
+    """
+    Read a session's JSON. Fields that Logplex does not know are ignored.
+
+    :raise BadSession: it is not an object in JSON, has no ``channel_id``, or another field has
+        the wrong type.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadSession("bad JSON") from None
+    if not isinstance(fields, dict):
+        raise BadSession("invalid payload")
+    channel_id = fields.get("channel_id")
+    if not isinstance(channel_id, str):
+        raise BadSession("'channel_id' missing")
+    return Session(
+        channel_id=channel_id,
+        num=_lines(fields.get("num")),
+        tail=_is_wanted(fields.get("tail")),
+        source=_filter("source", fields.get("source")),
+        ps=_filter("ps", fields.get("ps")),
+    )
+
+
+def _is_wanted(tail: object) -> bool:
+    """The original tails at any value, 0 included; only these two mean no."""
+    return tail is not None and tail is not False
+
+
+def _lines(num: object) -> int:
+    if num is None:
+        return DEFAULT_LINES
+    if isinstance(num, str) and num.isascii() and num.isdigit():
+        try:
+            return int(num)
+        except ValueError:
+            pass  # thousands of digits
+    elif isinstance(num, int) and not isinstance(num, bool) and num >= 0:
+        return num
+    raise BadSession("'num' must be a whole number")
+
+
+def _filter(name: str, value: object) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadSession(f"'{name}' must be a string")
+    # JSON can hold halves of surrogate pairs. No message matches them.
+    return value.encode("utf-8", "surrogatepass")
