@@ -1,0 +1,202 @@
+"""
+The house rules that can be read off the source: who imports whom, and how long a module is.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+import logplex
+
+ROOT = Path(logplex.__file__).parent
+
+#: Imports go downward only: a part imports from the rows below its own, and within its own row
+#: only where the row says so. A part is a module or package directly below ``logplex``.
+LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
+    # parts                                                      may import each other
+    (frozenset({"tap", "cli"}), False),
+    (frozenset({"service"}), False),
+    (frozenset({"inputs", "drains", "tails", "store", "api"}), False),
+    (frozenset({"router", "registry", "authentication", "web"}), True),
+    (frozenset({"interfaces", "config", "metrics", "rods"}), True),
+    (frozenset({"syslog", "model", "destination"}), True),
+)
+
+#: Who may import what, beside the layers: every other part may not.
+PRIVILEGES = {
+    "txredisapi": {"store"},
+    "twisted.internet.reactor": {"tap", "cli"},
+}
+
+#: Parts that work without Twisted: bytes in, events out.
+PURE = {"syslog", "model", "destination"}
+
+MAX_LINES = 400
+
+
+@frozen
+class Import:
+    """One imported name, where it stands, and which part of the house imports it."""
+
+    module: str
+    line: int
+    part: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} imports {self.name}"
+
+    def of(self, package: str) -> bool:
+        """Whether this imports the package, or something in it."""
+        return self.name == package or self.name.startswith(package + ".")
+
+
+def modules() -> Iterator[tuple[str, str, str]]:
+    """Every module's path below the package, its part, and its source."""
+    for path in sorted(ROOT.rglob("*.py")):
+        relative = path.relative_to(ROOT)
+        if relative.parts != ("__init__.py",):
+            yield str(relative), relative.parts[0].removesuffix(".py"), path.read_text("utf-8")
+
+
+def imports_in(module: str, part: str, source: str) -> Iterator[Import]:
+    """Every name that the source imports, wherever the statement stands in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, node.lineno, part, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            origin = "." * node.level + (node.module or "")
+            for alias in node.names:
+                yield Import(module, node.lineno, part, f"{origin}.{alias.name}")
+
+
+def all_imports() -> list[Import]:
+    return [each for module in modules() for each in imports_in(*module)]
+
+
+def layer_of(part: str) -> int:
+    """The part's row, counted from the top."""
+    for number, (parts, _) in enumerate(LAYERS):
+        if part in parts:
+            return number
+    raise AssertionError(f"logplex.{part} has no place in LAYERS: give it one")
+
+
+def is_allowed(importer: str, imported: str) -> bool:
+    """Whether one part may import the other."""
+    above, below = layer_of(importer), layer_of(imported)
+    return importer == imported or above < below or (above == below and LAYERS[above][1])
+
+
+def imported_part(each: Import) -> str | None:
+    """The part of the house that is imported; ``None`` for other libraries and the version."""
+    names = each.name.split(".")
+    if names[0] != "logplex" or each.name == "logplex.__version__":
+        return None
+    return names[1] if len(names) > 1 else None
+
+
+class RulesTests(SynchronousTestCase):
+    """The rules themselves, on examples: a rule that lets everything pass would show nothing."""
+
+    def test_downward(self) -> None:
+        self.assertTrue(is_allowed("service", "drains"))
+        self.assertTrue(is_allowed("drains", "model"))
+
+    def test_upward(self) -> None:
+        self.assertFalse(is_allowed("router", "drains"))
+        self.assertFalse(is_allowed("model", "interfaces"))
+
+    def test_sideways(self) -> None:
+        self.assertFalse(is_allowed("drains", "tails"))
+        self.assertFalse(is_allowed("cli", "tap"))
+        self.assertTrue(is_allowed("router", "registry"))
+
+    def test_without_place(self) -> None:
+        with self.assertRaisesRegex(AssertionError, "no place in LAYERS"):
+            layer_of("utilities")
+
+    def test_reading(self) -> None:
+        """Every form of import is seen, also within functions."""
+        source = (
+            "import logplex.tails.feed\n"
+            "from logplex import drains\n"
+            "from .store import sqlite\n"
+            "def f():\n"
+            "    from twisted.internet import reactor\n"
+        )
+        found = list(imports_in("x.py", "x", source))
+        self.assertEqual(
+            [each.name for each in found],
+            [
+                "logplex.tails.feed",
+                "logplex.drains",
+                ".store.sqlite",
+                "twisted.internet.reactor",
+            ],
+        )
+        self.assertEqual([imported_part(each) for each in found], ["tails", "drains", None, None])
+
+
+class HouseTests(SynchronousTestCase):
+    """The source as it is."""
+
+    def test_imports_go_downward(self) -> None:
+        wrong = []
+        for each in all_imports():
+            part = imported_part(each)
+            if part is not None and not is_allowed(each.part, part):
+                wrong.append(str(each))
+        self.assertEqual(wrong, [])
+
+    def test_no_relative_imports(self) -> None:
+        self.assertEqual([str(each) for each in all_imports() if each.name.startswith(".")], [])
+
+    def test_no_circles(self) -> None:
+        """Parts of one row may import each other, but not in a circle."""
+        graph: dict[str, set[str]] = {}
+        for each in all_imports():
+            part = imported_part(each)
+            if part is not None and part != each.part:
+                graph.setdefault(each.part, set()).add(part)
+        while graph:
+            leaves = {part for part, imported in graph.items() if not imported & graph.keys()}
+            if not leaves:
+                self.fail(f"import each other: {sorted(graph)}")
+            for leaf in leaves:
+                del graph[leaf]
+
+    def test_privileges(self) -> None:
+        """Only the store talks to Redis, and only what starts the process picks the reactor."""
+        wrong = [
+            str(each)
+            for each in all_imports()
+            for package, parts in PRIVILEGES.items()
+            if each.of(package) and each.part not in parts
+        ]
+        self.assertEqual(wrong, [])
+
+    def test_pure_parts(self) -> None:
+        """Wire format and values know nothing of Twisted."""
+        wrong = [str(each) for each in all_imports() if each.part in PURE and each.of("twisted")]
+        self.assertEqual(wrong, [])
+
+    def test_lengths(self) -> None:
+        """A module has one subject; past this length it has two."""
+        lengths = {module: source.count("\n") for module, _, source in modules()}
+        self.assertEqual([name for name, length in lengths.items() if length > MAX_LINES], [])
+
+    def test_docstrings(self) -> None:
+        """Every module says what it is for."""
+        bare = [
+            module
+            for module, _, source in modules()
+            if source.strip() and not ast.get_docstring(ast.parse(source))
+        ]
+        self.assertEqual(bare, [])
