@@ -173,7 +173,7 @@ class Registry:
         old = of.get(value.id)
         if old == value:
             return
-        if isinstance(old, Token | Drain) and old.channel_id != value.channel_id:  # type: ignore[union-attr]
+        if _channel_of(old) != _channel_of(value) and old is not None:
             self._delete(Delete(type(old), old.id))
         of[value.id] = value
         if isinstance(value, Channel):
@@ -242,3 +242,8 @@ class Registry:
                 getattr(observer, event)(value)
             except Exception:
                 _log.failure("bug: {observer} failed on {event}", observer=observer, event=event)
+
+
+def _channel_of(value: Value | None) -> str | None:
+    """The id of the channel that a token or drain belongs to."""
+    return value.channel_id if isinstance(value, Token | Drain) else None

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from logplex.interfaces import ISpool
+from logplex.interfaces import IOutlet, ISpool
 from logplex.metrics import Counters
 from logplex.registry import Registry, Stream
 from logplex.rods import Rods
@@ -20,14 +21,26 @@ from logplex.syslog.inner import cook_frames, sort_frames
 _log = Logger()
 
 
+#: How much of an unknown token the log may show: enough to find the sender, too little to write.
+_SHOWN_TOKEN_BYTES = 10
+
+
 @define(eq=False)
 class Router:
-    """Where inputs bring frames, and where notices enter a channel's stream."""
+    """
+    Where inputs bring frames, and where notices enter a channel's stream.
+
+    :ivar log_interval_s: the least time between two lines about unknown tokens.
+    """
 
     registry: Registry
     spool: ISpool
     rods: Rods
     counters: Counters
+    clock: IReactorTime
+    log_interval_s: float = 60.0
+    _strangers_unlogged: int = field(default=0, init=False)
+    _strangers_logged_at: float | None = field(default=None, init=False)
 
     def route(self, frames: Sequence[bytes]) -> None:
         """Route frames whose fourth field says the token."""
@@ -35,6 +48,7 @@ class Router:
         touched: list[Stream] = []
         strangers = sort_frames(frames, self.registry.routes, touched)
         for stream in touched:
+            # A copy, not the list itself: the routes of all the channel's tokens hold the list.
             messages = stream.pending.copy()
             stream.pending.clear()
             self._deliver(stream, messages)
@@ -46,7 +60,7 @@ class Router:
         self.counters.received += len(frames)
         route = self.registry.routes.get(token_id)
         if route is None:
-            self.counters.unknown_token += len(frames)
+            self._count_stranger(token_id, len(frames))
         elif frames:
             name, _, stream = route
             self._deliver(stream, cook_frames(frames, token_id, name))
@@ -66,8 +80,35 @@ class Router:
         if not self.rods.deny_drain_forwarding:
             for outlet in stream.outlets:
                 if outlet is not except_for:
-                    outlet.push(messages)
+                    _push(outlet, messages)
         self.spool.append(stream.id, messages, stream.keep and not self.rods.deny_redis_buffers)
 
     def _count_strangers(self, frames: Sequence[bytes]) -> None:
-        self.counters.unknown_token += len(frames)
+        for frame in frames:
+            fields = frame.split(b" ", 4)
+            self._count_stranger(fields[3] if len(fields) > 3 else b"", 1)
+
+    def _count_stranger(self, token_id: bytes, messages: int) -> None:
+        if self.registry.token(token_id.decode("latin-1")):
+            self.counters.unknown_channel += messages
+            return
+        self.counters.unknown_token += messages
+        self._strangers_unlogged += messages
+        now = self.clock.seconds()
+        last = self._strangers_logged_at
+        if last is None or now - last >= self.log_interval_s:
+            _log.warn(
+                "dropped {messages} messages whose token is unknown; the last token begins {token}",
+                messages=self._strangers_unlogged,
+                token=ascii(token_id[:_SHOWN_TOKEN_BYTES].decode("latin-1")),
+            )
+            self._strangers_logged_at = now
+            self._strangers_unlogged = 0
+
+
+def _push(outlet: IOutlet, messages: list[bytes]) -> None:
+    """A bug in one outlet costs that outlet its messages, and nobody else anything."""
+    try:
+        outlet.push(messages)
+    except Exception:
+        _log.failure("bug: an outlet failed and lost {count} messages", count=len(messages))
