@@ -1,0 +1,179 @@
+"""
+Who is asking, and what may they do: HTTP basic auth (RFC 7617), credentials, permissions.
+
+Secrets are compared in constant time, and an id that nobody has costs the same comparison.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from logplex.config import FileCredential
+from logplex.model import ANY_CHANNEL, Credential
+from logplex.registry import Registry
+
+#: Permission in the configuration file: every route of the APIs.
+FULL_API = "full_api"
+#: Permission in the configuration file: write into every channel.
+ANY_CHANNEL_PERMISSION = "any_channel"
+#: What begins a permission for one channel in the configuration file; its id follows.
+ONE_CHANNEL_PREFIX = "channel:"
+
+#: Who shows the node's ``auth_key`` is this credential. It may use the APIs, not write messages.
+AUTH_KEY_HOLDER = Credential(id="auth_key", secret="", full_api=True)
+
+_HASHED = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})")
+_NOBODY = f"sha256${'0' * 32}${'0' * 64}"
+
+
+@frozen
+class Basic:
+    """What an ``Authorization: Basic`` header says: user id and password, unchecked."""
+
+    user: str
+    password: str
+
+
+def parse_basic(authorization: bytes | None) -> Basic | None:
+    """
+    Read an ``Authorization`` header (RFC 7617 §2, UTF-8).
+
+    :param authorization: the header's value; ``None`` where there is none.
+    :return: ``None`` for another scheme, bad base64, bad UTF-8, or a missing colon.
+    """
+    encoded = _after_basic(authorization)
+    if encoded is None:
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return Basic(user, password) if colon else None
+
+
+def _after_basic(authorization: bytes | None) -> bytes | None:
+    scheme, _, rest = (authorization or b"").partition(b" ")
+    return rest.strip() if scheme.lower() == b"basic" else None
+
+
+def make_secret() -> str:
+    """A new password: 256 random bits, in letters, digits, ``-`` and ``_``."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_secret(password: str, salt: bytes | None = None) -> str:
+    """
+    The form in which a password is kept: ``sha256$<salt>$<digest>``, both in hex.
+
+    One round is enough, because only secrets of :func:`make_secret` are kept so: nobody can try
+    out 2**256 of them, and a slow hash would only make every request slow.
+
+    :param salt: 16 bytes; new random ones where it is ``None``.
+    """
+    salt = secrets.token_bytes(16) if salt is None else salt
+    return f"sha256${salt.hex()}${hashlib.sha256(salt + password.encode()).hexdigest()}"
+
+
+def secret_matches(kept: str, password: str) -> bool:
+    """Whether this is the password that is kept, plain or hashed; in constant time."""
+    hashed = _HASHED.fullmatch(kept)
+    if hashed:
+        password = hash_secret(password, bytes.fromhex(hashed[1]))
+    return hmac.compare_digest(kept.encode(), password.encode())
+
+
+def credential_from_file(kept: FileCredential) -> Credential:
+    """
+    A credential of the configuration file as a value of the model.
+
+    :raise ValueError: for permissions that do not exist or do not go together.
+    """
+    channels = []
+    for permission in kept.permissions:
+        if permission == ANY_CHANNEL_PERMISSION:
+            channels.append(ANY_CHANNEL)
+        elif permission.startswith(ONE_CHANNEL_PREFIX):
+            channels.append(one_channel(permission.removeprefix(ONE_CHANNEL_PREFIX)))
+        elif permission != FULL_API:
+            raise ValueError(f"unknown permission {permission!r}")
+    if len(set(channels)) > 1:
+        raise ValueError("a credential is for one channel or for any channel")
+    if not kept.id or ":" in kept.id or not kept.password:
+        raise ValueError("a credential needs a password and an id without colon")
+    return Credential(
+        id=kept.id,
+        secret=kept.password,
+        name=kept.id,
+        full_api=FULL_API in kept.permissions,
+        channel=channels[0] if channels else None,
+    )
+
+
+def one_channel(channel_id: str) -> str:
+    """
+    The channel of a permission for one channel.
+
+    :raise ValueError: for an empty id, and for the one that the store reads as "any channel".
+    """
+    if not channel_id or channel_id == ANY_CHANNEL:
+        raise ValueError(f"there is no permission for a channel {channel_id!r}")
+    return channel_id
+
+
+def may_write(credential: Credential, channel_id: str) -> bool:
+    """Whether the credential may write messages into this channel."""
+    return credential.channel in (ANY_CHANNEL, channel_id)
+
+
+def may_write_any(credential: Credential) -> bool:
+    """Whether the credential may write messages into every channel."""
+    return credential.channel == ANY_CHANNEL
+
+
+def may_read(credential: Credential, channel_id: str) -> bool:
+    """Whether the credential may read this channel's logs and open sessions on it."""
+    return credential.full_api or (credential.channel == channel_id and channel_id != ANY_CHANNEL)
+
+
+class Authenticator:
+    """
+    Knows every credential: those of the store, those of the configuration file, the auth key.
+
+    :param registry: holds the store's credentials.
+    :param file_credentials: win over the store's of the same id.
+    :param auth_key: opens the APIs to who sends it after ``Basic ``; empty: to nobody.
+    """
+
+    def __init__(
+        self, registry: Registry, file_credentials: Iterable[Credential], auth_key: str
+    ) -> None:
+        self._registry = registry
+        self._file_credentials = {each.id: each for each in file_credentials}
+        self._auth_key = auth_key.encode()
+
+    def credential(self, basic: Basic | None) -> Credential | None:
+        """The credential with this id and password, or ``None``."""
+        if basic is None:
+            return None
+        known = self._file_credentials.get(basic.user) or self._registry.credential(basic.user)
+        matches = secret_matches(known.secret if known else _NOBODY, basic.password)
+        return known if matches and known and known.secret else None
+
+    def api_user(self, authorization: bytes | None) -> Credential | None:
+        """
+        Who calls an API: a credential, whatever it permits, or :data:`AUTH_KEY_HOLDER`.
+
+        :param authorization: the header's value; ``None`` where there is none.
+        """
+        shown = _after_basic(authorization)
+        if self._auth_key and shown and hmac.compare_digest(shown, self._auth_key):
+            return AUTH_KEY_HOLDER
+        return self.credential(parse_basic(authorization))
