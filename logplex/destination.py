@@ -1,0 +1,211 @@
+"""
+Where a drain's URL points: the rules for drain URLs, in one place for both APIs and the drains.
+
+PROTOCOL §8 and §9. A URL that could never work is refused here, when it is given, with a text for
+the person who gave it; no text and no public form ever shows user info, path or query.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from urllib.parse import quote, unquote_to_bytes
+
+import idna
+from attrs import field, frozen
+
+#: A longer URL is refused.
+MAX_URL_CHARACTERS = 4_096
+
+HTTP_PORT = 80
+HTTPS_PORT = 443
+SYSLOG_PORT = 601
+SYSLOG_TLS_PORT = 6514
+SYSLOG_UDP_PORT = 514
+
+#: The fragment that turns the verification of certificates and names off.
+INSECURE = "insecure"
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)([/?][^#]*)?(?:#(.*))?")
+_HOST_AND_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+
+
+class BadDestination(ValueError):
+    """
+    This URL can be no drain's.
+
+    :ivar reason: why, in a few words without anything secret.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@frozen
+class Destination:
+    """
+    What every kind of drain needs to know.
+
+    :ivar scheme: in lower case, as it was given: an alias stays one.
+    :ivar host: a name in its ASCII form, or an address (IPv6 without brackets).
+    :ivar public: ``scheme://host:port``, or ``scheme://***@host:port`` where there is user info:
+        what logs, notices and strangers may see.
+    :ivar with_port: the whole URL as it was given, with the port that is used.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    public: str
+    with_port: str = field(repr=False)
+
+
+@frozen
+class HttpDestination(Destination):
+    """
+    ``http://``, ``https://``
+
+    :ivar verify: whether certificate and name are verified, where ``tls``.
+    :ivar authority: what the ``Host`` header says.
+    :ivar target: path and query.
+    :ivar basic_auth: ``user:password``, percent-decoded.
+    """
+
+    tls: bool
+    verify: bool
+    authority: bytes
+    target: bytes = field(repr=False)
+    basic_auth: bytes | None = field(repr=False)
+
+
+@frozen
+class SyslogDestination(Destination):
+    """``syslog://`` and its aliases (TCP), and with ``tls`` ``syslog+tls://``."""
+
+    tls: bool
+    verify: bool
+
+
+@frozen
+class UdpDestination(Destination):
+    """``syslog+udp://``, ``udpsyslog://``"""
+
+
+_DEFAULT_PORTS = {
+    "http": HTTP_PORT,
+    "https": HTTPS_PORT,
+    "syslog": SYSLOG_PORT,
+    "tcpsyslog": SYSLOG_PORT,
+    "syslog+tcp": SYSLOG_PORT,
+    "syslog+tls": SYSLOG_TLS_PORT,
+    "syslog+udp": SYSLOG_UDP_PORT,
+    "udpsyslog": SYSLOG_UDP_PORT,
+}
+_UDP_SCHEMES = frozenset({"syslog+udp", "udpsyslog"})
+_TLS_SCHEMES = frozenset({"https", "syslog+tls"})
+
+#: The schemes whose drains this version can start.
+SUPPORTED_SCHEMES = frozenset({"http", "https"})
+
+
+def parse_destination(url: str) -> Destination:
+    """
+    Read a drain's URL.
+
+    :raises BadDestination: for every string that is not the URL of a drain.
+    """
+    if len(url) > MAX_URL_CHARACTERS:
+        raise BadDestination(f"the URL is longer than {MAX_URL_CHARACTERS} characters")
+    if " " in url or not url.isprintable():
+        raise BadDestination("the URL contains spaces or control characters")
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise BadDestination("the URL must have the form scheme://host:port")
+    scheme = parts[1].lower()
+    authority, resource, fragment = parts[2], parts[3] or "", parts[4]
+    if scheme not in _DEFAULT_PORTS:
+        raise BadDestination(f"the scheme must be one of {', '.join(sorted(SUPPORTED_SCHEMES))}")
+    if scheme not in SUPPORTED_SCHEMES:
+        raise BadDestination(f"this version has no {scheme} drains yet")
+    user_info, at, address = authority.rpartition("@")
+    given_host, port = _split_port(address, _DEFAULT_PORTS[scheme])
+    host = _host(given_host)
+    host_text = f"[{host}]" if ":" in host else host
+    hidden = "***@" if user_info else ""
+    public = f"{scheme}://{hidden}{host_text}:{port}"
+    end = resource if fragment is None else f"{resource}#{fragment}"
+    with_port = f"{parts[1]}://{user_info}{at}{given_host}:{port}{end}"
+    if scheme in _UDP_SCHEMES:
+        return UdpDestination(scheme, host, port, public, with_port)
+    tls = scheme in _TLS_SCHEMES
+    verify = fragment != INSECURE
+    if scheme not in {"http", "https"}:
+        return SyslogDestination(scheme, host, port, public, with_port, tls, verify)
+    return HttpDestination(
+        scheme,
+        host,
+        port,
+        public,
+        with_port,
+        tls,
+        verify,
+        authority=(host_text if port == _DEFAULT_PORTS[scheme] else f"{host_text}:{port}").encode(
+            "ascii"
+        ),
+        target=_request_target(resource),
+        basic_auth=_basic_auth(user_info) if user_info else None,
+    )
+
+
+def _split_port(address: str, default_port: int) -> tuple[str, int]:
+    parts = _HOST_AND_PORT.fullmatch(address)
+    if parts is None:
+        raise BadDestination("the port must be a number, and an IPv6 address stand in brackets")
+    port = int(parts[2]) if parts[2] else default_port
+    if not 1 <= port <= 65_535:
+        raise BadDestination("the port must be between 1 and 65535")
+    return parts[1], port
+
+
+def _host(given: str) -> str:
+    if given in ("", "[]"):
+        raise BadDestination("the URL has no host")
+    if given[0] == "[":
+        return _ipv6(given[1:-1])
+    try:
+        name = idna.encode(given.removesuffix("."), uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        raise BadDestination("the host is not a valid host name") from None
+    if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):
+        # Resolvers read such names as addresses, in ways of their own (0x7f.1, 2130706433).
+        try:
+            return str(IPv4Address(name))
+        except AddressValueError:
+            raise BadDestination("the host is not an IPv4 address") from None
+    return name
+
+
+def _ipv6(given: str) -> str:
+    if "%" in given:
+        raise BadDestination("an IPv6 address with a zone means something on one machine only")
+    try:
+        return str(IPv6Address(given))
+    except AddressValueError:
+        raise BadDestination("the host is not an IPv6 address") from None
+
+
+def _request_target(resource: str) -> bytes:
+    """Path and query as they were given, but for what a request line may not contain."""
+    encoded = quote(resource, safe=_ASCII).encode("ascii")
+    return encoded if encoded[:1] == b"/" else b"/" + encoded
+
+
+def _basic_auth(user_info: str) -> bytes:
+    user, _, password = user_info.partition(":")
+    name = unquote_to_bytes(user)
+    if b":" in name:
+        raise BadDestination("the user name contains a colon (RFC 7617)")
+    return name + b":" + unquote_to_bytes(password)
