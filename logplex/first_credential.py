@@ -1,0 +1,63 @@
+"""
+The first credential of a node that has none: how its owner gets in.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from logplex.authentication import hash_secret, make_secret
+from logplex.interfaces import IConfigStore
+from logplex.model import ANY_CHANNEL, Credential, Put
+
+FILE_NAME = "first-credential"
+CREDENTIAL_ID = "admin"
+
+
+@frozen
+class FirstCredential:
+    """Where the secret was written, and the secret for who sits at a terminal."""
+
+    path: Path
+    id: str
+    password: str
+
+
+def make_first_credential(store: IConfigStore, directory: Path) -> Deferred[FirstCredential]:
+    """
+    Make a credential with every permission, and write ``id:password`` into a file that only its
+    owner can read.
+
+    The file is written first: should the node die between the two steps, it makes a new one at
+    its next start, while a credential without file could never be used.
+
+    :raise OSError: the file cannot be written.
+    """
+    password = make_secret()
+    path = directory / FILE_NAME
+    _write_private(path, f"{CREDENTIAL_ID}:{password}\n")
+    credential = Credential(
+        id=CREDENTIAL_ID,
+        secret=hash_secret(password),
+        name="made at the first start",
+        full_api=True,
+        channel=ANY_CHANNEL,
+    )
+    made = FirstCredential(path.absolute(), CREDENTIAL_ID, password)
+    return store.commit([Put(credential)]).addCallback(lambda _: made)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace the file in one step, so that it never is readable by others or half written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

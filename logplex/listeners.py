@@ -1,0 +1,86 @@
+"""
+Listeners: the ports that a node opens, named after their options in ``[listen]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+_log = Logger()
+
+
+@frozen
+class Listener:
+    """
+    One port to open.
+
+    :ivar name: the option in ``[listen]``.
+    :ivar endpoint: a server endpoint string of Twisted.
+    """
+
+    name: str
+    endpoint: str
+    factory: IProtocolFactory
+
+
+class CannotListen(Exception):
+    """A port cannot be opened; the text is one line that says which and why."""
+
+
+def open_ports(reactor: Any, listeners: Iterable[Listener]) -> list[IListeningPort]:
+    """
+    Open all ports, or none.
+
+    :raise CannotListen: one of them cannot be opened; those that were are closed again.
+    """
+    ports: list[IListeningPort] = []
+    for listener in listeners:
+        try:
+            port = _listen(reactor, listener)
+        except (CannotListenError, OSError, ValueError) as error:
+            close_ports(ports)
+            reason = getattr(error, "socketError", None) or error
+            raise CannotListen(f"[listen] {listener.name} = {listener.endpoint!r}: {reason}") from None
+        ports.append(port)
+        _log.info(
+            "listening: {name} on {address}", name=listener.name, address=describe(port.getHost())
+        )
+    return ports
+
+
+def close_ports(ports: Iterable[IListeningPort]) -> Deferred[Any]:
+    """Close the ports. Fires when nobody can connect any more; connections stay."""
+    stopped = [port.stopListening() for port in ports]
+    return DeferredList([each for each in stopped if each is not None], consumeErrors=True)
+
+
+def describe(address: IAddress) -> str:
+    """``tcp 127.0.0.1:6001``, ``tcp [::1]:6001``, ``unix /run/logplex.sock``."""
+    if isinstance(address, IPv4Address):
+        return f"tcp {address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"tcp [{address.host}]:{address.port}"
+    if isinstance(address, UNIXAddress):
+        return f"unix {address.name!r}" if address.name is None else f"unix {address.name}"
+    return str(address)
+
+
+def _listen(reactor: Any, listener: Listener) -> IListeningPort:
+    """Every endpoint of Twisted opens its port at once, so there is nothing to wait for."""
+    opened: list[IListeningPort | Failure] = []
+    serverFromString(reactor, listener.endpoint).listen(listener.factory).addBoth(opened.append)
+    if not opened:
+        raise ValueError("an endpoint that opens later cannot be used here")
+    if isinstance(opened[0], Failure):
+        opened[0].raiseException()
+    return opened[0]
