@@ -5,17 +5,20 @@ The first credential of a node that has none: how its owner gets in.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from logplex.authentication import hash_secret, make_secret
-from logplex.interfaces import IConfigStore
-from logplex.model import ANY_CHANNEL, Credential, Put
+from logplex.model import ANY_CHANNEL, Change, Credential, Put
 
 FILE_NAME = "first-credential"
 CREDENTIAL_ID = "admin"
+
+#: A store's way to make changes durable.
+Commit = Callable[[Sequence[Change]], Deferred[None]]
 
 
 @frozen
@@ -27,7 +30,7 @@ class FirstCredential:
     password: str
 
 
-def make_first_credential(store: IConfigStore, directory: Path) -> Deferred[FirstCredential]:
+def make_first_credential(commit: Commit, directory: Path) -> Deferred[FirstCredential]:
     """
     Make a credential with every permission, and write ``id:password`` into a file that only its
     owner can read.
@@ -35,6 +38,7 @@ def make_first_credential(store: IConfigStore, directory: Path) -> Deferred[Firs
     The file is written first: should the node die between the two steps, it makes a new one at
     its next start, while a credential without file could never be used.
 
+    :param commit: see :meth:`logplex.interfaces.IConfigStore.commit`.
     :raise OSError: the file cannot be written.
     """
     password = make_secret()
@@ -48,7 +52,7 @@ def make_first_credential(store: IConfigStore, directory: Path) -> Deferred[Firs
         channel=ANY_CHANNEL,
     )
     made = FirstCredential(path.absolute(), CREDENTIAL_ID, password)
-    return store.commit([Put(credential)]).addCallback(lambda _: made)
+    return commit([Put(credential)]).addCallback(lambda _: made)
 
 
 def _write_private(path: Path, text: str) -> None:

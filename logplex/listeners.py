@@ -4,6 +4,7 @@ Listeners: the ports that a node opens, named after their options in ``[listen]`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,7 +51,9 @@ def open_ports(reactor: Any, listeners: Iterable[Listener]) -> list[IListeningPo
         except (CannotListenError, OSError, ValueError) as error:
             close_ports(ports)
             reason = getattr(error, "socketError", None) or error
-            raise CannotListen(f"[listen] {listener.name} = {listener.endpoint!r}: {reason}") from None
+            raise CannotListen(
+                f"[listen] {listener.name} = {listener.endpoint!r}: {reason}"
+            ) from None
         ports.append(port)
         _log.info(
             "listening: {name} on {address}", name=listener.name, address=describe(port.getHost())
@@ -71,14 +74,15 @@ def describe(address: IAddress) -> str:
     if isinstance(address, IPv6Address):
         return f"tcp [{address.host}]:{address.port}"
     if isinstance(address, UNIXAddress):
-        return f"unix {address.name!r}" if address.name is None else f"unix {address.name}"
+        return f"unix {os.fsdecode(address.name or b'')}"
     return str(address)
 
 
 def _listen(reactor: Any, listener: Listener) -> IListeningPort:
     """Every endpoint of Twisted opens its port at once, so there is nothing to wait for."""
     opened: list[IListeningPort | Failure] = []
-    serverFromString(reactor, listener.endpoint).listen(listener.factory).addBoth(opened.append)
+    endpoint = serverFromString(reactor, listener.endpoint)  # type: ignore[no-untyped-call]
+    endpoint.listen(listener.factory).addBoth(opened.append)
     if not opened:
         raise ValueError("an endpoint that opens later cannot be used here")
     if isinstance(opened[0], Failure):

@@ -20,7 +20,7 @@ ROOT = Path(logplex.__file__).parent
 LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
     # parts                                                      may import each other
     (frozenset({"tap", "cli"}), False),
-    (frozenset({"service"}), False),
+    (frozenset({"service", "listeners", "first_credential"}), True),
     (frozenset({"inputs", "drains", "tails", "store", "api"}), False),
     (frozenset({"router", "registry", "authentication", "web"}), True),
     (frozenset({"interfaces", "config", "metrics", "rods"}), True),
