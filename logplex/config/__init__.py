@@ -1,0 +1,38 @@
+"""
+How a node is set up: the settings, and how they are read from a file and the environment.
+"""
+
+from __future__ import annotations
+
+from logplex.config.loading import ConfigError, load_settings
+from logplex.config.settings import (
+    Auth,
+    Drains,
+    FileCredential,
+    Limits,
+    Listen,
+    Node,
+    Rods,
+    Settings,
+    Spool,
+    Store,
+    Tls,
+    Urls,
+)
+
+__all__ = [
+    "Auth",
+    "ConfigError",
+    "Drains",
+    "FileCredential",
+    "Limits",
+    "Listen",
+    "Node",
+    "Rods",
+    "Settings",
+    "Spool",
+    "Store",
+    "Tls",
+    "Urls",
+    "load_settings",
+]

@@ -1,0 +1,213 @@
+"""
+What an option's value must be like, said where the option is defined.
+
+Each function makes a field of a settings class: from its default, and the rule that every value
+keeps. Types are checked by the loader; a rule may rely on them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field
+from twisted.internet.endpoints import serverFromString
+
+Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
+
+_PRINTABLE = re.compile(r"[!-~]+")
+#: A permission for one channel; "any" is how stores write "any channel" (PROTOCOL §10).
+_ONE_CHANNEL = re.compile(r"channel:(?!any$)[!-.0-9;-~]{1,128}")
+
+
+class OptionError(ValueError):
+    """
+    An option has a value that it cannot have.
+
+    :ivar path: the option, as the names that lead to it from the object that was being made.
+    """
+
+    def __init__(self, why: str, *path: str) -> None:
+        super().__init__(why)
+        self.path = path
+
+
+def checked(rule: Callable[[Value], None]) -> Callable[[Any, Attribute[Value], Value], None]:
+    """
+    A validator of attrs.
+
+    :param rule: raises :class:`ValueError`, saying what is wrong, on a value that breaks it.
+    """
+
+    def check(_: object, attribute: Attribute[Value], value: Value) -> None:
+        try:
+            rule(value)
+        except ValueError as error:
+            raise OptionError(str(error), attribute.name) from None
+
+    return check
+
+
+def option(default: Value, rule: Callable[[Value], None], **how: Any) -> Value:
+    """
+    A field whose value keeps a rule.
+
+    :param how: further arguments of :func:`attrs.field`.
+    """
+    made: Value = field(default=default, validator=checked(rule), **how)
+    return made
+
+
+def positive(default: Number) -> Number:
+    """A number above 0."""
+
+    def rule(value: Number) -> None:
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"must be above 0, not {value}")
+
+    return option(default, rule)
+
+
+def not_negative(default: Number) -> Number:
+    """A number of at least 0."""
+
+    def rule(value: Number) -> None:
+        if not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"must be at least 0, not {value}")
+
+    return option(default, rule)
+
+
+def each_not_negative(default: tuple[float, ...]) -> tuple[float, ...]:
+    """Numbers of at least 0 each."""
+
+    def rule(values: tuple[float, ...]) -> None:
+        for value in values:
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"must be at least 0, not {value}")
+
+    return option(default, rule)
+
+
+def one_of(choices: Iterable[str], default: str) -> str:
+    """One of a few words."""
+    words = tuple(choices)
+
+    def rule(value: str) -> None:
+        if value not in words:
+            raise ValueError(f'must be one of {", ".join(words)}, not "{value}"')
+
+    return option(default, rule)
+
+
+def word(default: Any) -> str:
+    """Printable ASCII characters without space, at least one."""
+    made: str = option(default, check_word)
+    return made
+
+
+def check_word(value: str) -> None:
+    """Raise :class:`ValueError` on what is not printable ASCII without space, or empty."""
+    if not _PRINTABLE.fullmatch(value):
+        raise ValueError("must be printable ASCII characters without space")
+
+
+def secret() -> str:
+    """Printable ASCII characters without space; empty means none. Never shown."""
+
+    def rule(value: str) -> None:
+        if value:
+            check_word(value)
+
+    return option("", rule, repr=False)
+
+
+def check_user_id(value: str) -> None:
+    """Raise :class:`ValueError` on what cannot be the user id of HTTP basic auth (RFC 7617 §2)."""
+    check_word(value)
+    if ":" in value:
+        raise ValueError("must have no colon")
+
+
+def check_permissions(values: tuple[str, ...]) -> None:
+    """Raise :class:`ValueError` on permissions that do not exist, or do not go together."""
+    channels = set()
+    for value in values:
+        if value == "any_channel" or _ONE_CHANNEL.fullmatch(value):
+            channels.add(value)
+        elif value != "full_api":
+            raise ValueError(f'must be "full_api", "any_channel" or "channel:ID", not "{value}"')
+    if len(channels) > 1:
+        raise ValueError("must be for one channel or for any channel")
+
+
+def listeners(*default: str) -> tuple[str, ...]:
+    """Endpoint strings of Twisted that can be listened on."""
+
+    def rule(values: tuple[str, ...]) -> None:
+        for value in values:
+            _check_listener(value)
+
+    return option(default, rule)
+
+
+def _check_listener(text: str) -> None:
+    """Raise :class:`ValueError` on what is no server endpoint string."""
+    try:
+        # An endpoint keeps the reactor for later; parsing does nothing with it.
+        serverFromString(cast(Any, None), text)  # type: ignore[no-untyped-call]
+    except (KeyError, IndexError):
+        raise ValueError(f'"{text}" names a socket that systemd did not pass') from None
+    except (ValueError, TypeError, OSError) as error:
+        why = str(error).replace("\n", " ")
+        raise ValueError(f'"{text}" is no endpoint string, such as "tcp:6001" ({why})') from None
+
+
+def base_url(default: str) -> str:
+    """An ``http`` or ``https`` URL that paths are added to; a slash at its end is left out."""
+
+    def rule(value: str) -> None:
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or not _PRINTABLE.fullmatch(value) or parts.query or parts.fragment:
+            raise ValueError('must be a URL like "https://logs.example.com:8001"')
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must be a URL without user and password")
+
+    return option(default, rule, converter=lambda url: url.rstrip("/"))
+
+
+def store_url(default: str) -> str:
+    """Where a store is kept; never shown, since it may hold a password."""
+    return option(default, check_store_url, repr=False)
+
+
+def check_store_url(value: str) -> None:
+    """Raise :class:`ValueError` on a URL that names no store."""
+    scheme, _, rest = value.partition(":")
+    if scheme == "sqlite" and rest and "\0" not in rest:
+        return
+    if scheme == "memory" and not rest:
+        return
+    if scheme in ("redis", "rediss"):
+        check_redis_url(value)
+        return
+    raise ValueError('must be "sqlite:FILE", "memory:" or "redis://HOST"')
+
+
+def check_redis_url(value: str) -> None:
+    """Raise :class:`ValueError` on a URL that names no Redis (PROTOCOL §10)."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or not re.fullmatch(r"(/\d*)?", parts.path):
+        raise ValueError('must be a URL like "redis://user:password@host:6379/0#sortkey"')

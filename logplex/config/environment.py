@@ -1,0 +1,70 @@
+"""
+The environment variables that operators know: which option each of them sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True}
+_FLAGS |= {"0": False, "false": False, "no": False, "off": False}
+
+
+def text(value: str) -> object:
+    """The value as it is."""
+    return value
+
+
+def flag(value: str) -> object:
+    """``true`` or ``false``, in one of the usual spellings."""
+    try:
+        return _FLAGS[value.strip().lower()]
+    except KeyError:
+        raise ValueError(f'must be true or false, not "{value}"') from None
+
+
+def whole_number(value: str) -> object:
+    """A decimal integer."""
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f'must be a whole number, not "{value}"') from None
+
+
+def comma_list(value: str) -> object:
+    """Several strings with commas between them."""
+    return [item for each in value.split(",") if (item := each.strip())]
+
+
+@frozen
+class Variable:
+    """
+    An environment variable that overrides an option.
+
+    :ivar parse: gives what would stand in the file; raises :class:`ValueError` saying why not.
+    """
+
+    name: str
+    section: str
+    option: str
+    parse: Callable[[str], object] = text
+
+
+#: An empty variable counts as not set.
+VARIABLES = (
+    Variable("API_STATUS", "rods", "api_status"),
+    Variable("DENY_DRAIN_FORWARDING", "rods", "deny_drain_forwarding", flag),
+    Variable("DENY_LOGS_INGRESS", "rods", "deny_logs_ingress", flag),
+    Variable("DENY_REDIS_BUFFERS", "rods", "deny_redis_buffers", flag),
+    Variable("DENY_TAIL_SESSIONS", "rods", "deny_tail_sessions", flag),
+    Variable("HTTP_LOG_INPUT_MAX_CONNECTIONS", "limits", "logs_connections", whole_number),
+    Variable("INSTANCE_NAME", "node", "name"),
+    Variable("LEGACY_API_STATUS", "rods", "legacy_api_status"),
+    Variable("LOGPLEX_API_ENDPOINT_URL", "urls", "api"),
+    Variable("LOGPLEX_AUTH_KEY", "auth", "key"),
+    Variable("LOGPLEX_CONFIG_REDIS_URL", "store", "url"),
+    Variable("LOGPLEX_HTTP_V3_URL", "urls", "api_v3"),
+    Variable("LOGPLEX_TLS_CACERTFILE", "drains", "ca_file"),
+)

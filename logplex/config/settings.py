@@ -1,0 +1,195 @@
+"""
+The settings of a node: one frozen class per section of the configuration file.
+
+A field's name is the option's name, and tells the unit (``_s`` seconds, ``_bytes``,
+``_messages``); its default and its bounds are the option's. ``etc/logplex.toml`` explains each.
+A new field is a new option: the loader and its messages need nothing else.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from attrs import Attribute, Factory, field, frozen
+
+from logplex.config.bounds import (
+    OptionError,
+    base_url,
+    check_permissions,
+    check_user_id,
+    check_word,
+    checked,
+    each_not_negative,
+    listeners,
+    not_negative,
+    one_of,
+    positive,
+    secret,
+    store_url,
+    word,
+)
+from logplex.rods import NORMAL, STATUSES
+
+
+@frozen
+class Node:
+    """``[node]``"""
+
+    name: str = word(Factory(socket.gethostname))
+
+
+@frozen
+class Listen:
+    """``[listen]``: Twisted endpoint strings, one or several; none switches a listener off."""
+
+    syslog: tuple[str, ...] = listeners("tcp:6001:interface=127.0.0.1")
+    syslog_tls: tuple[str, ...] = listeners()
+    logs: tuple[str, ...] = listeners("tcp:8601:interface=127.0.0.1")
+    api: tuple[str, ...] = listeners("tcp:8001:interface=127.0.0.1")
+    api_v3: tuple[str, ...] = listeners("tcp:8002:interface=127.0.0.1")
+    metrics: tuple[str, ...] = listeners("tcp:8003:interface=127.0.0.1")
+
+
+@frozen
+class Urls:
+    """``[urls]``: how clients reach the APIs from outside."""
+
+    api: str = base_url("http://localhost:8001")
+    api_v3: str = base_url("http://localhost:8002")
+
+
+@frozen
+class Tls:
+    """``[tls]``: the certificate of the ``syslog_tls`` listener."""
+
+    certificate_file: str = ""
+    key_file: str = ""
+    client_ca_file: str = ""
+
+
+@frozen
+class Store:
+    """``[store]``"""
+
+    url: str = store_url("sqlite:var/logplex.db")
+
+
+@frozen
+class Auth:
+    """``[auth]``"""
+
+    key: str = secret()
+
+
+@frozen
+class FileCredential:
+    """
+    ``[[credentials]]``: a credential that is kept in the file.
+
+    :ivar permissions: ``full_api``, and ``any_channel`` or ``channel:ID``.
+    """
+
+    id: str = field(validator=checked(check_user_id))
+    password: str = field(repr=False, validator=checked(check_word))
+    permissions: tuple[str, ...] = field(default=(), validator=checked(check_permissions))
+
+
+@frozen
+class Limits:
+    """``[limits]``: bounds of the inputs, the APIs and the tails."""
+
+    syslog_connections: int = positive(10_000)
+    syslog_idle_timeout_s: float = positive(14_400.0)
+    logs_connections: int = positive(10_000)
+    logs_idle_timeout_s: float = positive(120.0)
+    logs_body_bytes: int = positive(8_000_000)
+    logs_decompressed_bytes: int = positive(32_000_000)
+    logs_frame_ids: int = not_negative(200_000)
+    logs_frame_id_lifetime_s: float = not_negative(300.0)
+    api_connections: int = positive(10_000)
+    api_idle_timeout_s: float = positive(120.0)
+    api_body_bytes: int = positive(1_000_000)
+    drains_per_channel: int = not_negative(6)
+    session_lifetime_s: float = positive(360.0)
+    tail_buffer_messages: int = positive(1_024)
+    tail_buffer_bytes: int = positive(1_048_576)
+    tail_keepalive_s: float = positive(15.0)
+    unknown_token_log_interval_s: float = not_negative(60.0)
+    notice_interval_s: float = not_negative(60.0)
+    shutdown_flush_s: float = not_negative(5.0)
+
+
+@frozen
+class Drains:
+    """``[drains]``: times and sizes of the drains."""
+
+    buffer_messages: int = positive(1_024)
+    shrunk_buffer_messages: int = positive(10)
+    connect_timeout_s: float = positive(3.0)
+    max_age_s: float = positive(18_000.0)
+    flush_s: float = not_negative(5.0)
+    linger_s: float = not_negative(0.05)
+    http_batch_bytes: int = positive(102_400)
+    http_batch_messages: int = positive(400)
+    http_answer_timeout_s: float = positive(5.0)
+    http_answer_bytes: int = not_negative(65_536)
+    http_tries: int = positive(3)
+    http_retry_delays_s: tuple[float, ...] = each_not_negative((0.25, 1.0))
+    http_retry_after_max_s: float = not_negative(60.0)
+    http_idle_timeout_s: float = positive(144.0)
+    http_shrink_after_s: float = positive(300.0)
+    idle_jitter_s: float = not_negative(15.0)
+    ca_file: str = ""
+
+
+@frozen
+class Spool:
+    """``[spool]``: what is kept of every channel, and of all together."""
+
+    messages: int = positive(1_500)
+    retention_s: float = positive(604_800.0)
+    max_bytes: int = positive(268_435_456)
+
+
+@frozen
+class Rods:
+    """``[rods]``: the operator's switches, as they stand when the node starts."""
+
+    deny_redis_buffers: bool = False
+    deny_tail_sessions: bool = False
+    deny_drain_forwarding: bool = False
+    deny_logs_ingress: bool = False
+    api_status: str = one_of(STATUSES, NORMAL)
+    legacy_api_status: str = one_of(STATUSES, NORMAL)
+
+
+@frozen
+class Settings:
+    """Everything in the configuration file."""
+
+    node: Node = Factory(Node)
+    listen: Listen = Factory(Listen)
+    urls: Urls = Factory(Urls)
+    tls: Tls = Factory(Tls)
+    store: Store = Factory(Store)
+    auth: Auth = Factory(Auth)
+    credentials: tuple[FileCredential, ...] = field(default=())
+    limits: Limits = Factory(Limits)
+    drains: Drains = Factory(Drains)
+    spool: Spool = Factory(Spool)
+    rods: Rods = Factory(Rods)
+
+    def __attrs_post_init__(self) -> None:
+        """What options of different sections say must fit together."""
+        if self.listen.syslog_tls and not self.tls.certificate_file:
+            raise OptionError("is needed by [listen] syslog_tls", "tls", "certificate_file")
+
+    @credentials.validator
+    def _check_credentials(
+        self, _: Attribute[tuple[FileCredential, ...]], credentials: tuple[FileCredential, ...]
+    ) -> None:
+        seen = set()
+        for credential in credentials:
+            if credential.id in seen:
+                raise OptionError(f'"{credential.id}" stands there twice', "credentials")
+            seen.add(credential.id)

@@ -1,0 +1,33 @@
+"""
+What goes into a distribution.
+"""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parent.parent
+
+
+class PackagesTests(SynchronousTestCase):
+    """``setup.cfg`` names the packages one by one, so that nothing else gets in."""
+
+    def setUp(self) -> None:
+        self.declared = ConfigParser()
+        self.declared.read(ROOT / "setup.cfg")
+
+    def test_packages(self) -> None:
+        """An editable install would hide a package that is missing here."""
+        present = sorted(
+            ".".join(path.parent.relative_to(ROOT).parts)
+            for path in (ROOT / "logplex").rglob("__init__.py")
+        )
+        declared = self.declared["options"]["packages"].split()
+        self.assertEqual(sorted(declared), [*present, "twisted.plugins"])
+
+    def test_plugins_are_no_package(self) -> None:
+        """An ``__init__.py`` of ours would hide the plugins of everybody else."""
+        self.assertFalse((ROOT / "twisted" / "plugins" / "__init__.py").exists())
