@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower, IOutlet, ISpool
-from logplex.model import Recent
+from logplex.interfaces import (
+    IConfigListener,
+    IConfigStore,
+    IFollower,
+    IOutlet,
+    ISpool,
+    StoreAway,
+)
+from logplex.model import Change, Put, Recent
 
 
 @implementer(IOutlet)
@@ -28,9 +39,13 @@ class ListOutlet:
 @implementer(ISpool)
 @define(eq=False)
 class RecordingSpool:
-    """Remembers what was appended: ``(channel id, messages, keep)``. Numbers and keeps nothing."""
+    """
+    Remembers what was appended, ``(channel id, messages, keep)``, and which channels were
+    forgotten. Numbers and keeps nothing.
+    """
 
     appended: list[tuple[str, list[bytes], bool]] = field(factory=list)
+    forgotten: list[str] = field(factory=list)
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:
         self.appended.append((channel_id, list(messages), keep))
@@ -45,7 +60,76 @@ class RecordingSpool:
         pass
 
     def forget(self, channel_id: str) -> None:
-        pass
+        self.forgotten.append(channel_id)
+
+    def close(self) -> Deferred[None]:
+        return succeed(None)
+
+
+@implementer(IConfigStore)
+@define(eq=False)
+class DictConfigStore:
+    """
+    Keeps everything in dicts and answers at once.
+
+    :ivar away: while true, everything fails with :class:`StoreAway`.
+    :ivar held: where a test puts a list, commits wait in it until the test fires them.
+    """
+
+    clock: IReactorTime
+    away: bool = False
+    held: list[Deferred[None]] | None = None
+    values: dict[tuple[type[Any], Any], Any] = field(factory=dict)
+    counters: dict[str, int] = field(factory=dict)
+    sessions: dict[str, tuple[float, bytes]] = field(factory=dict)
+    _listener: IConfigListener | None = None
+
+    def open(self, listener: IConfigListener) -> Deferred[None]:
+        if self.away:
+            return fail(StoreAway("away"))
+        self._listener = listener
+        listener.loaded(list(self.values.values()))
+        return succeed(None)
+
+    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+        if self.away:
+            return fail(StoreAway("away"))
+        if self.held is None:
+            self._apply(list(changes))
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self.held.append(waiting)
+        return waiting.addCallback(lambda _: self._apply(list(changes)))
+
+    def _apply(self, changes: list[Change]) -> None:
+        for change in changes:
+            if isinstance(change, Put):
+                self.values[type(change.value), change.value.id] = change.value
+            else:
+                self.values.pop((change.kind, change.id), None)
+        if self._listener and changes:
+            self._listener.changed(changes)
+
+    def new_id(self, counter: str) -> Deferred[int]:
+        if self.away:
+            return fail(StoreAway("away"))
+        self.counters[counter] = self.counters.get(counter, 0) + 1
+        return succeed(self.counters[counter])
+
+    def count_healthcheck(self) -> Deferred[int]:
+        return self.new_id("healthcheck")
+
+    def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
+        if self.away:
+            return fail(StoreAway("away"))
+        self.sessions[session_id] = (self.clock.seconds() + lifetime_s, body)
+        return succeed(None)
+
+    def get_session(self, session_id: str) -> Deferred[bytes | None]:
+        if self.away:
+            return fail(StoreAway("away"))
+        ends, body = self.sessions.get(session_id, (0.0, b""))
+        return succeed(body if ends > self.clock.seconds() else None)
 
     def close(self) -> Deferred[None]:
         return succeed(None)

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"inputs", "drains", "tails", "store", "api"}), False),
     (frozenset({"router", "registry", "authentication", "web"}), True),
     (frozenset({"interfaces", "config", "metrics", "rods"}), True),
-    (frozenset({"syslog", "model", "destination"}), True),
+    (frozenset({"syslog", "model", "destination", "session"}), True),
 )
 
 #: Who may import what, beside the layers: every other part may not.
@@ -34,7 +34,7 @@ PRIVILEGES = {
 }
 
 #: Parts that work without Twisted: bytes in, events out.
-PURE = {"syslog", "model", "destination"}
+PURE = {"syslog", "model", "destination", "session"}
 
 MAX_LINES = 400
 

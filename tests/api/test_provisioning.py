@@ -1,0 +1,321 @@
+"""What is done to channels, tokens, drains and sessions, and what is refused."""
+
+from __future__ import annotations
+
+from itertools import count
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from logplex.api.provisioning import (
+    MAX_SESSION_BYTES,
+    STORE_TIMEOUT_S,
+    Provisioning,
+    check_channel_id,
+    check_token_name,
+    shown_tokens,
+)
+from logplex.api.refusals import (
+    BadChannelId,
+    BadName,
+    DrainExists,
+    TooManyDrains,
+    UnknownChannel,
+    UnknownDrain,
+)
+from logplex.destination import BadDestination
+from logplex.interfaces import IConfigStore, StoreAway
+from logplex.model import NO_TAIL, Channel, Drain, Put
+from logplex.registry import Registry
+from logplex.session import BadSession
+from tests.fakes import DictConfigStore, RecordingSpool
+
+
+class ProvisioningCase(SynchronousTestCase):
+    """A store with one channel ``app`` that has no tokens and no drains."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000)
+        self.registry = Registry()
+        self.store = DictConfigStore(self.clock)
+        self.spool = RecordingSpool()
+        uuids = map(UUID, (f"{n:032x}" for n in count(1)))
+        self.provisioning = Provisioning(
+            self.store, self.registry, self.spool, self.clock, 2, 360.0, lambda: next(uuids)
+        )
+        self.successResultOf(self.store.open(self.registry))
+        self.successResultOf(self.store.commit([Put(Channel("app", "name", frozenset({NO_TAIL})))]))
+
+    def urls(self) -> list[str | None]:
+        return [drain.url for drain in self.registry.drains_of("app")]
+
+    def names(self) -> list[str]:
+        return [token.name for token in self.registry.tokens_of("app")]
+
+
+class NameTests(SynchronousTestCase):
+    """What ids and names may be."""
+
+    def test_good(self) -> None:
+        for good in ("a", "app-d23d", "!", "~" * 48):
+            self.assertEqual(good, check_channel_id(good))
+            self.assertEqual(good, check_token_name(good))
+        self.assertEqual("x" * 128, check_channel_id("x" * 128))
+        self.assertEqual("a:b/c", check_token_name("a:b/c"))
+
+    def test_bad(self) -> None:
+        for bad in ("", " ", "a b", "a\n", "\x7f", "ä", "x" * 129):
+            with self.assertRaises(BadChannelId):
+                check_channel_id(bad)
+            with self.assertRaises(BadName):
+                check_token_name(bad)
+        for bad in ("a:b", "a/b"):
+            with self.assertRaises(BadChannelId):
+                check_channel_id(bad)
+        with self.assertRaises(BadName):
+            check_token_name("x" * 49)
+
+
+class FakeStoreTests(ProvisioningCase):
+    """The stand-in these tests use."""
+
+    def test_interface(self) -> None:
+        verifyObject(IConfigStore, self.store)
+
+
+class EnsureChannelTests(ProvisioningCase):
+    """``ensure_channel``"""
+
+    def test_new(self) -> None:
+        """A channel that did not exist, with a token for each name."""
+        new = self.successResultOf(self.provisioning.ensure_channel("new", ["a", "b", "a"]))
+        self.assertTrue(new)
+        self.assertEqual(Channel("new"), self.registry.channel("new"))
+        self.assertEqual(
+            {"a": f"t.{UUID(int=1)}", "b": f"t.{UUID(int=2)}"},
+            shown_tokens(self.registry.tokens_of("new")),
+        )
+
+    def test_existing(self) -> None:
+        """Name and flags stay; kept names keep their token, others go, missing ones come."""
+        self.successResultOf(self.provisioning.ensure_channel("app", ["a", "b"]))
+        before = shown_tokens(self.registry.tokens_of("app"))
+        new = self.successResultOf(self.provisioning.ensure_channel("app", ["c", "b"]))
+        after = shown_tokens(self.registry.tokens_of("app"))
+        self.assertFalse(new)
+        self.assertEqual({"b", "c"}, set(after))
+        self.assertEqual(before["b"], after["b"])
+        self.assertEqual(Channel("app", "name", frozenset({NO_TAIL})), self.registry.channel("app"))
+
+    def test_without_names(self) -> None:
+        """No list leaves the tokens, an empty one deletes them."""
+        self.successResultOf(self.provisioning.ensure_channel("app", ["a"]))
+        self.successResultOf(self.provisioning.ensure_channel("app", None))
+        self.assertEqual(["a"], self.names())
+        self.successResultOf(self.provisioning.ensure_channel("app", []))
+        self.assertEqual([], self.names())
+
+    def test_flags(self) -> None:
+        """Flags that are given replace those that were."""
+        self.successResultOf(self.provisioning.ensure_channel("app", flags=frozenset()))
+        self.assertEqual(Channel("app", "name"), self.registry.channel("app"))
+
+    def test_rotation(self) -> None:
+        """Both tokens of one name are kept, and the newest is shown."""
+        self.successResultOf(self.provisioning.add_token("app", "a"))
+        newest = self.successResultOf(self.provisioning.add_token("app", "a"))
+        self.successResultOf(self.provisioning.ensure_channel("app", ["a"]))
+        self.assertEqual(["a", "a"], self.names())
+        self.assertEqual({"a": newest.id}, shown_tokens(self.registry.tokens_of("app")))
+
+    def test_at_once(self) -> None:
+        """Two requests that come together leave exactly the set of one of them."""
+        self.store.held = []
+        first = self.provisioning.ensure_channel("app", ["a", "b"])
+        second = self.provisioning.ensure_channel("app", ["b", "c"])
+        self.assertEqual(1, len(self.store.held))
+        self.store.held.pop().callback(None)
+        self.successResultOf(first)
+        self.store.held.pop().callback(None)
+        self.successResultOf(second)
+        self.assertEqual(["b", "c"], self.names())
+
+    def test_channels_do_not_wait_for_each_other(self) -> None:
+        """Only changes to the same channel come one after another."""
+        self.store.held = []
+        self.provisioning.ensure_channel("app", ["a"])
+        self.provisioning.ensure_channel("other", ["a"])
+        self.assertEqual(2, len(self.store.held))
+
+
+class CreateChannelTests(ProvisioningCase):
+    """``create_channel``"""
+
+    def test_ids(self) -> None:
+        """Ids are the next integers that nobody has taken."""
+        self.successResultOf(self.provisioning.ensure_channel("2"))
+        created = [
+            self.successResultOf(self.provisioning.create_channel("name", ["a"])) for _ in range(2)
+        ]
+        self.assertEqual(["1", "3"], [channel.id for channel, _ in created])
+        self.assertEqual(Channel("3", "name"), self.registry.channel("3"))
+        self.assertEqual(tuple(created[1][1]), self.registry.tokens_of("3"))
+
+
+class DeleteChannelTests(ProvisioningCase):
+    """``delete_channel``"""
+
+    def test_everything_goes(self) -> None:
+        """The channel, its tokens, drains and messages."""
+        self.successResultOf(self.provisioning.ensure_channel("app", ["a"]))
+        self.successResultOf(self.provisioning.add_drain("app", "http://h"))
+        self.successResultOf(self.provisioning.delete_channel("app"))
+        self.assertEqual({}, self.store.values)
+        self.assertEqual(["app"], self.spool.forgotten)
+
+    def test_unknown(self) -> None:
+        self.failureResultOf(self.provisioning.delete_channel("none"), UnknownChannel)
+
+
+class TokenTests(ProvisioningCase):
+    """``add_token``"""
+
+    def test_unknown_channel(self) -> None:
+        self.failureResultOf(self.provisioning.add_token("none", "a"), UnknownChannel)
+
+    def test_bad_name(self) -> None:
+        with self.assertRaises(BadName):
+            self.provisioning.add_token("app", "a b")
+
+
+class DrainTests(ProvisioningCase):
+    """``reserve_drain``, ``add_drain``, ``move_drain``, ``delete_drain``"""
+
+    def add(self, url: str) -> Drain:
+        return self.successResultOf(self.provisioning.add_drain("app", url))
+
+    def test_add(self) -> None:
+        """A drain has the next id, a token of its own, and its URL as it was given."""
+        drain = self.add("http://h/?a=b")
+        self.assertEqual(Drain(1, "app", f"d.{UUID(int=1)}", "http://h/?a=b"), drain)
+        self.assertEqual((drain,), self.registry.drains_of("app"))
+
+    def test_too_many(self) -> None:
+        """Reserved drains do not count, but are refused too where there is no room."""
+        self.successResultOf(self.provisioning.reserve_drain("app"))
+        self.add("http://h1")
+        self.add("http://h2")
+        self.failureResultOf(self.provisioning.add_drain("app", "http://h1"), TooManyDrains)
+        self.failureResultOf(self.provisioning.reserve_drain("app"), TooManyDrains)
+
+    def test_too_many_at_once(self) -> None:
+        """Requests that come together do not get past the limit."""
+        self.store.held = []
+        adding = [self.provisioning.add_drain("app", f"http://h{n}") for n in range(3)]
+        while self.store.held:
+            self.store.held.pop().callback(None)
+        self.successResultOf(adding[0])
+        self.successResultOf(adding[1])
+        self.failureResultOf(adding[2], TooManyDrains)
+
+    def test_double(self) -> None:
+        """The same URL twice, also where only one of them names the port."""
+        self.add("http://h/x")
+        self.failureResultOf(self.provisioning.add_drain("app", "http://h:80/x"), DrainExists)
+
+    def test_same_url_in_another_channel(self) -> None:
+        self.add("http://h")
+        self.successResultOf(self.provisioning.ensure_channel("other"))
+        self.successResultOf(self.provisioning.add_drain("other", "http://h"))
+
+    def test_bad_url(self) -> None:
+        with self.assertRaises(BadDestination):
+            self.provisioning.add_drain("app", "ftp://h")
+        with self.assertRaises(BadDestination):
+            self.provisioning.move_drain("app", 1, "ftp://h")
+
+    def test_move_reserved(self) -> None:
+        """A reserved drain gets its URL and keeps its token."""
+        reserved = self.successResultOf(self.provisioning.reserve_drain("app"))
+        moved = self.successResultOf(self.provisioning.move_drain("app", reserved.id, "http://h"))
+        self.assertEqual((reserved.token, "http://h"), (moved.token, moved.url))
+        self.assertEqual(["http://h"], self.urls())
+
+    def test_move_to_where_it_is(self) -> None:
+        """A drain's own URL is no double."""
+        drain = self.add("http://h")
+        moved = self.successResultOf(self.provisioning.move_drain("app", drain.id, "http://h"))
+        self.assertEqual(drain, moved)
+
+    def test_move_to_a_double(self) -> None:
+        self.add("http://h1")
+        drain = self.add("http://h2")
+        moving = self.provisioning.move_drain("app", drain.id, "http://h1")
+        self.failureResultOf(moving, DrainExists)
+        self.assertEqual(["http://h1", "http://h2"], self.urls())
+
+    def test_delete(self) -> None:
+        drain = self.add("http://h")
+        self.successResultOf(self.provisioning.delete_drain("app", drain.id))
+        self.assertEqual([], self.urls())
+
+    def test_unknown(self) -> None:
+        """No such channel, no such drain, another channel's drain."""
+        drain = self.add("http://h")
+        self.successResultOf(self.provisioning.ensure_channel("other"))
+        for channel_id, drain_id, why in (
+            ("none", drain.id, UnknownChannel),
+            ("app", 99, UnknownDrain),
+            ("other", drain.id, UnknownDrain),
+        ):
+            self.failureResultOf(self.provisioning.delete_drain(channel_id, drain_id), why)
+            moving = self.provisioning.move_drain(channel_id, drain_id, "http://h2")
+            self.failureResultOf(moving, why)
+        self.failureResultOf(self.provisioning.add_drain("none", "http://h"), UnknownChannel)
+
+
+class SessionTests(ProvisioningCase):
+    """``open_session``"""
+
+    def test_kept_as_it_came(self) -> None:
+        """The JSON is kept byte for byte, for as long as a session lives."""
+        body = b'{"channel_id": "app", "mine": 1}'
+        session_id = self.successResultOf(self.provisioning.open_session(body))
+        self.assertEqual(body, self.successResultOf(self.store.get_session(session_id)))
+        self.clock.advance(360)
+        self.assertIsNone(self.successResultOf(self.store.get_session(session_id)))
+
+    def test_refused(self) -> None:
+        """A body that makes no session, one that is too long, and an unknown channel."""
+        with self.assertRaises(BadSession):
+            self.provisioning.open_session(b"{}")
+        with self.assertRaises(BadSession):
+            self.provisioning.open_session(b'{"channel_id": "app"}' + b" " * MAX_SESSION_BYTES)
+        with self.assertRaises(UnknownChannel):
+            self.provisioning.open_session(b'{"channel_id": "none"}')
+
+
+class StoreTests(ProvisioningCase):
+    """What happens while the store is not there."""
+
+    def test_away(self) -> None:
+        self.store.away = True
+        self.failureResultOf(self.provisioning.ensure_channel("new"), StoreAway)
+
+    def test_silent(self) -> None:
+        """A store that does not answer counts as away, and the channel can be changed again."""
+        self.store.held = []
+        waiting: list[Deferred[bool]] = [
+            self.provisioning.ensure_channel("app", [name]) for name in ("a", "b")
+        ]
+        self.clock.advance(STORE_TIMEOUT_S)
+        for each in waiting:
+            self.failureResultOf(each, StoreAway)
+        self.store.held = None
+        self.successResultOf(self.provisioning.ensure_channel("app", ["c"]))
+        self.assertEqual(["c"], self.names())
+        self.assertEqual({}, self.provisioning._locks)
