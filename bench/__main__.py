@@ -1,0 +1,84 @@
+"""
+``python -m bench``: what a node needs for its work, on this machine, now.
+
+Everything runs on loopback, in processes of its own that are gone at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+
+from bench.load import MESSAGE_BYTES
+from bench.scenarios import Scenario, idle_rss_mb, middle, own_cost, run, soak
+
+#: Messages a second of the paced lines: below what one core can do, so that nothing is dropped
+#: while the receivers keep up.
+_RATE = 40_000.0
+
+SCENARIOS = [
+    Scenario("TCP in, no drain", "syslog", 1, None, None, 1_000_000),
+    Scenario("TCP in, no drain, 1,000 channels", "syslog", 1_000, None, None, 1_000_000),
+    Scenario("TCP in, 1 HTTP drain", "syslog", 1, "http", _RATE, 200_000),
+    Scenario("TCP in, 10 channels, 10 HTTP drains", "syslog", 10, "http", _RATE, 200_000),
+    Scenario("the same, as fast as it takes", "syslog", 10, "http", None, 500_000),
+    Scenario("POST in (500 each), 1 HTTP drain", "post", 1, "http", _RATE, 200_000),
+]
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()};")
+    print(f"messages of {MESSAGE_BYTES} bytes; medians of {arguments.runs} runs")
+    if arguments.soak:
+        await _soak(arguments.soak)
+        return
+    await _own_costs()
+    await _table(arguments.runs, arguments.only)
+    if not arguments.only:
+        empty, full = await idle_rss_mb(1_000)
+        print(f"\nidle: {empty:.0f} MB without channels, {full:.0f} MB with 1,000 connected drains")
+
+
+async def _own_costs() -> None:
+    print("\nthe benchmark's own parts, against each other (CPU µs a message):")
+    for how, kind in (("syslog", "tcp"), ("post", "http")):
+        generator, sink = await own_cost(how, kind, 1_000_000)
+        print(f"  {how} generator {generator:.2f}, {kind} sink {sink:.2f}")
+
+
+async def _table(runs: int, only: str) -> None:
+    head = ("messages/s", "CPU µs/msg", "lost", "msgs/request", "peak MB")
+    print(f"\n{'':38}" + "".join(f"{title:>14}" for title in head))
+    for scenario in SCENARIOS:
+        if only not in scenario.name:
+            continue
+        result = middle([await run(scenario) for _ in range(runs)])
+        company = scenario.messages / result.requests if result.requests else 0.0
+        print(
+            f"{scenario.name:38}{result.messages_per_s:14,.0f}{result.cpu_us_per_message:14.2f}"
+            f"{result.lost:14,.0f}{company:14,.0f}{result.peak_rss_mb:14.0f}",
+            flush=True,
+        )
+
+
+async def _soak(messages: int) -> None:
+    print(f"\n{messages:,} messages, 10 channels with 10 HTTP drains, as fast as they are taken")
+    async for sent, rss in soak(messages, steps=10):
+        print(f"{sent:14,} sent {rss:10.1f} MB", flush=True)
+
+
+def _arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="how often each line is measured")
+    parser.add_argument("--only", default="", help="lines whose name has this in it")
+    parser.add_argument("--soak", type=int, metavar="MESSAGES", help="only this: is memory flat?")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    given = _arguments()
+    react(lambda _: Deferred.fromCoroutine(main(given)))

@@ -1,0 +1,80 @@
+"""
+The processes of a benchmark: a node, a sink, a generator of load, each of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.integration.node import CREDENTIAL, Node, Section
+from tests.integration.process import Child, Ended, within
+
+#: A run that takes longer is stuck.
+_PATIENCE_S = 600.0
+
+
+@asynccontextmanager
+async def running_node(sections: Mapping[str, Section]) -> AsyncIterator[Node]:
+    """A node with an empty store, gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="logplex-bench-") as directory:
+        node = Node(Path(directory), sections)
+        try:
+            await node.start()
+            yield node
+        finally:
+            await node.kill()
+
+
+class Sink:
+    """A running :mod:`bench.sink`."""
+
+    def __init__(self, child: Child, port: int) -> None:
+        self.child = child
+        self.port = port
+
+    async def counted(self) -> dict[str, float]:
+        """What has come so far."""
+        lines = len(self.child.lines)
+        self.child.write("?")
+        found = await within(self.child.seen(r"^{.*}$", after=lines), "the sink answers")
+        counted: dict[str, float] = json.loads(found[0])
+        return counted
+
+
+@asynccontextmanager
+async def running_sink(kind: str) -> AsyncIterator[Sink]:
+    """A sink of this kind (``http`` or ``tcp``), gone at the end."""
+    child = Child.spawn([sys.executable, "-m", "bench.sink", kind])
+    try:
+        found = await within(child.seen(r"^port (\d+)$"), "the sink listens")
+        yield Sink(child, int(found[1]))
+    finally:
+        await child.end()
+
+
+async def load(
+    how: str,
+    port: int,
+    tokens: Sequence[str],
+    messages: int,
+    rate: float | None = None,
+) -> dict[str, Any]:
+    """Run :mod:`bench.load` to its end; what it says of itself."""
+    more = ["--rate", str(rate)] if rate else []
+    user = ":".join(CREDENTIAL)
+    command = [sys.executable, "-m", "bench.load", how, "--port", str(port), "--user", user]
+    child = Child.spawn([*command, "--messages", str(messages), *more, *tokens])
+    try:
+        ended: Ended = await within(child.ended(), "the load is sent", _PATIENCE_S)
+        if ended.status:
+            raise ended
+        said: dict[str, Any] = json.loads(child.lines[-1])
+        return said
+    finally:
+        await child.end()
