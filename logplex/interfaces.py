@@ -1,7 +1,7 @@
 """
 The contracts between the packages.
 
-Whoever implements one of these passes its contract suite in ``tests/contracts.py``.
+Whoever implements one of these passes its contract suite in ``tests/contracts_*.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from logplex.model import Change, Channel, Drain, Recent, Value
 
 class StoreAway(Exception):
     """The store cannot be reached now, or did not answer within its bound. Nothing is known."""
+
+
+class StoreUnusable(Exception):
+    """The store cannot be opened, and waiting will not help: its text says why in one line."""
 
 
 class IOutlet(Interface):

@@ -48,6 +48,9 @@ class Counters:
         "logplex_messages_unknown_channel",
         "Messages dropped: nobody knows the channel of their token",
     )
+    spool_evicted: int = _total(
+        "logplex_spool_evicted", "Messages that left the spool for its bound on bytes"
+    )
 
 
 @frozen

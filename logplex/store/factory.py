@@ -1,0 +1,61 @@
+"""
+The stores that the settings ask for, by the scheme of ``[store] url``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from logplex.config import Settings
+from logplex.interfaces import IConfigStore, ISpool, StoreUnusable
+from logplex.metrics import Counters, Sample
+from logplex.store.memory_spool import MemorySpool
+from logplex.store.sqlite import IN_MEMORY, SqliteConfigStore, connection_pool
+
+
+def _nothing() -> list[str]:
+    return []
+
+
+@frozen
+class Stores:
+    """
+    What a node keeps things in, made but not opened.
+
+    :ivar name: what the log may call it; without any password.
+    :ivar directory: where the store's files are, if it has any.
+    :ivar samples: gauges of both, for :attr:`logplex.metrics.Exposition.sources`.
+    :ivar troubles: what does not work now, one line each, for health and the operator.
+    """
+
+    config: IConfigStore
+    spool: ISpool
+    name: str
+    directory: Path | None
+    samples: Callable[[], Iterable[Sample]]
+    troubles: Callable[[], list[str]] = field(default=_nothing)
+
+
+def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
+    """
+    Make the configuration store and the spool; ``config.open(registry)`` then loads the first.
+
+    :param reactor: for SQLite's thread, and as the clock of both.
+    :raise StoreUnusable: where the URL asks for Redis, which no store is made for yet.
+    """
+    scheme, _, path = settings.store.url.partition(":")
+    if scheme not in ("sqlite", "memory"):
+        raise StoreUnusable(f'"{scheme}" is not a store that this version has')
+    spool = MemorySpool(settings.spool, reactor, counters)
+    pool = connection_pool(path or IN_MEMORY, reactor)
+    return Stores(
+        config=SqliteConfigStore(path or IN_MEMORY, pool, reactor),
+        spool=spool,
+        name=f"SQLite file {path}" if path else "memory, nothing is kept",
+        directory=Path(path).parent if path else None,
+        samples=spool.samples,
+    )

@@ -1,0 +1,273 @@
+"""
+The embedded configuration store: SQLite, in a file or in memory, owned by one process.
+
+The one connection lives in one thread, so transactions follow one another in the order in which
+they were asked for, and so do their answers. WAL with ``synchronous=FULL`` puts a transaction on
+the disk before it is answered; the exclusive lock on the file goes with the process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import astuple
+from twisted.enterprise.adbapi import ConnectionPool, Transaction
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from logplex.interfaces import IConfigListener, IConfigStore, StoreAway, StoreUnusable
+from logplex.model import Change, Channel, Credential, Drain, Put, Token, Value
+
+#: The path that means: no file, nothing is kept.
+IN_MEMORY = ":memory:"
+SCHEMA_VERSION = 1
+#: "LPLX": tells our files from other programs' databases.
+APPLICATION_ID = 0x4C504C58
+_SCHEMA = """
+CREATE TABLE channel (id TEXT PRIMARY KEY, name TEXT, flags TEXT) WITHOUT ROWID;
+CREATE TABLE token (id TEXT PRIMARY KEY, channel TEXT, name TEXT, created_us INTEGER) WITHOUT ROWID;
+CREATE TABLE drain (id INTEGER PRIMARY KEY, channel TEXT, token TEXT, url TEXT);
+CREATE TABLE credential
+    (id TEXT PRIMARY KEY, secret TEXT, name TEXT, full_api INTEGER, channel TEXT) WITHOUT ROWID;
+CREATE TABLE session (id TEXT PRIMARY KEY, body BLOB, expires_s REAL) WITHOUT ROWID;
+CREATE INDEX session_expiry ON session (expires_s);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
+"""
+_TABLES: dict[type[Any], str] = {
+    Channel: "channel",
+    Token: "token",
+    Drain: "drain",
+    Credential: "credential",
+}
+_T = TypeVar("_T")
+
+
+def connection_pool(path: str, reactor: object) -> ConnectionPool:
+    """
+    One thread with one connection to the database.
+
+    :param path: of the file, or :data:`IN_MEMORY`.
+    :param reactor: an ``IReactorCore`` and ``IReactorFromThreads``.
+    """
+    return ConnectionPool(
+        "sqlite3",
+        path,
+        timeout=0,
+        check_same_thread=False,
+        cp_reactor=reactor,
+        cp_min=1,
+        cp_max=1,
+        cp_openfun=_set_up,
+    )
+
+
+@implementer(IConfigStore)
+class SqliteConfigStore:
+    """
+    See :class:`IConfigStore`.
+
+    :param path: as for :func:`connection_pool`; a missing directory is made, a new file is
+        readable by its owner only.
+    :param clock: tells when sessions expire, in seconds since the epoch.
+    """
+
+    def __init__(self, path: str, pool: ConnectionPool, clock: IReactorTime) -> None:
+        self._path = path
+        self._pool = pool
+        self._clock = clock
+        self._listener: IConfigListener | None = None
+        self._closed = False
+
+    def open(self, listener: IConfigListener) -> Deferred[None]:
+        """See :class:`IConfigStore`. Fails with :class:`StoreUnusable` too."""
+        self._listener = listener
+        if self._path != IN_MEMORY:
+            try:
+                _create(Path(self._path))
+            except OSError as error:
+                return fail(StoreUnusable(f"cannot open {self._path}: {error.strerror}"))
+        loading: Deferred[list[Value]] = self._pool.runInteraction(_load)
+        return loading.addErrback(self._refused).addCallback(listener.loaded)
+
+    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        if not changes:
+            return succeed(None)
+        changes = tuple(changes)
+        return self._run(_write, changes).addCallback(lambda _: self._tell(changes))
+
+    def new_id(self, counter: str) -> Deferred[int]:
+        """See :class:`IConfigStore`."""
+        return self._run(_increment, counter)
+
+    def count_healthcheck(self) -> Deferred[int]:
+        """See :class:`IConfigStore`."""
+        return self._run(_increment, "healthcheck")
+
+    def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        return self._run(_put_session, session_id, body, self._clock.seconds(), lifetime_s)
+
+    def get_session(self, session_id: str) -> Deferred[bytes | None]:
+        """See :class:`IConfigStore`."""
+        return self._run(_get_session, session_id, self._clock.seconds())
+
+    def close(self) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        if self._closed:
+            return succeed(None)
+        # Whatever was asked for before is answered before this is, then the thread is idle.
+        last = self._run(_nothing) if self._pool.connections else succeed(None)
+        self._closed = True
+        return last.addBoth(self._shut)
+
+    def _run(self, interaction: Callable[..., _T], *args: object) -> Deferred[_T]:
+        if self._closed:
+            return fail(StoreAway("the store is closed"))
+        answer: Deferred[_T] = self._pool.runInteraction(interaction, *args)
+        return answer.addErrback(_away)
+
+    def _shut(self, _: object) -> None:
+        self._pool.close()
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        if self._listener is not None:
+            self._listener.changed(changes)
+
+    def _refused(self, failure: Failure) -> Failure:
+        """Say in one line why the file cannot be used."""
+        error = failure.value
+        if not isinstance(error, sqlite3.DatabaseError | StoreUnusable):
+            return failure
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_BUSY:
+            why = "is in use by another process"
+        elif code == sqlite3.SQLITE_NOTADB:
+            why = "is not an SQLite database"
+        else:
+            why = f"cannot be opened: {error}"
+        raise StoreUnusable(f"{self._path} {why}") from error
+
+
+def _away(failure: Failure) -> Failure:
+    """A disk that is full or fails is no bug of ours: the store is away."""
+    error = failure.value
+    if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+        raise StoreAway(f"SQLite: {error}") from error
+    return failure
+
+
+def _create(path: Path) -> None:
+    """Make the directory and the file, which will hold secrets, unless they are there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+
+
+# What runs in the store's thread.
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Take the file, check that it is ours, and make the tables of an empty one."""
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN EXCLUSIVE")
+        version = _pragma(connection, "user_version")
+        application = _pragma(connection, "application_id")
+        if application == 0 and not connection.execute("SELECT * FROM sqlite_master").fetchone():
+            _make_tables(connection)
+        elif application != APPLICATION_ID:
+            raise StoreUnusable("the database belongs to another program")
+        elif version > SCHEMA_VERSION:
+            raise StoreUnusable(
+                f"a newer Logplex wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
+            )
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    # One by one: executescript() would commit, and give the file up half made.
+    for statement in _SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _nothing(transaction: Transaction) -> None:
+    """The last transaction."""
+
+
+def _load(transaction: Transaction) -> list[Value]:
+    def rows(table: str) -> Iterator[Any]:
+        transaction.execute(f"SELECT * FROM {table}")
+        return iter(transaction.fetchall())
+
+    values: list[Value] = []
+    values += (Channel(id, name, _flags(flags)) for id, name, flags in rows("channel"))
+    values += (Token(*row) for row in rows("token"))
+    values += (Drain(*row) for row in rows("drain"))
+    values += (
+        Credential(id, secret, name, bool(full_api), channel)
+        for id, secret, name, full_api, channel in rows("credential")
+    )
+    return values
+
+
+def _write(transaction: Transaction, changes: Sequence[Change]) -> None:
+    for change in changes:
+        if isinstance(change, Put):
+            row = _row(change.value)
+            marks = ", ".join("?" * len(row))
+            table = _TABLES[type(change.value)]
+            transaction.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+        else:
+            transaction.execute(f"DELETE FROM {_TABLES[change.kind]} WHERE id = ?", (change.id,))
+
+
+def _row(value: Value) -> tuple[object, ...]:
+    if isinstance(value, Channel):
+        return (value.id, value.name, ":".join(sorted(value.flags)))
+    return astuple(value)
+
+
+def _flags(text: str) -> frozenset[str]:
+    return frozenset(text.split(":")) if text else frozenset()
+
+
+def _increment(transaction: Transaction, counter: str) -> int:
+    transaction.execute("INSERT OR IGNORE INTO counter VALUES (?, 0)", (counter,))
+    transaction.execute("UPDATE counter SET value = value + 1 WHERE name = ?", (counter,))
+    transaction.execute("SELECT value FROM counter WHERE name = ?", (counter,))
+    value: int = transaction.fetchone()[0]
+    return value
+
+
+def _put_session(
+    transaction: Transaction, session_id: str, body: bytes, now_s: float, lifetime_s: float
+) -> None:
+    transaction.execute("DELETE FROM session WHERE expires_s <= ?", (now_s,))
+    transaction.execute(
+        "INSERT OR REPLACE INTO session VALUES (?, ?, ?)", (session_id, body, now_s + lifetime_s)
+    )
+
+
+def _get_session(transaction: Transaction, session_id: str, now_s: float) -> bytes | None:
+    transaction.execute(
+        "SELECT body FROM session WHERE id = ? AND expires_s > ?", (session_id, now_s)
+    )
+    row: tuple[bytes] | None = transaction.fetchone()
+    return row[0] if row else None
