@@ -6,18 +6,23 @@ from __future__ import annotations
 
 import re
 
-#: ``<PRI>1`` for every PRI that there is (RFC 5424 §6.2.1: 0 to 191).
+#: The most bytes that a message has (PROTOCOL §2).
+MAX_MESSAGE_BYTES = 10_240
+
+#: ``<PRI>1`` for every PRI that there is (RFC 5424 §6.2.1: 0 to 191, no leading zeros).
 VALID_HEADS = frozenset(b"<%d>1" % pri for pri in range(192))
 
-_STRUCTURED_DATA = re.compile(rb"(?:\[(?:[^\]\\]|\\.)*\])+(?: |\Z)", re.DOTALL)
+# Possessive, so that a text that only begins like structured data costs no backtracking.
+_STRUCTURED_DATA = re.compile(rb"(?:\[(?:[^\]\\]++|\\.)*+\])++(?: |\Z)", re.DOTALL)
 
 
 def skip_structured_data(rest: bytes) -> bytes:
-    """
+    r"""
     The text of a message, given everything after its sixth field.
 
-    ``-`` or one or more ``[…]`` elements, in which a backslash escapes, are skipped together with
-    the space after them; where there are none, the text begins at once (PROTOCOL §2).
+    ``-`` or one or more ``[…]`` elements, in which a backslash escapes a ``]``, are skipped
+    together with the space after them; where there are none, the text begins at once (PROTOCOL
+    §2). So does one that begins with ``[`` but is not closed, or goes on right after its ``]``.
     """
     if rest[:1] == b"[":
         found = _STRUCTURED_DATA.match(rest)

@@ -1,0 +1,361 @@
+"""Framing: exact, whatever the chunks are, and bounded, whatever the bytes are."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.syslog.framing import (
+    MAX_FRAME_BYTES,
+    MAX_HELD_BYTES,
+    FrameDecoder,
+    FramingError,
+    decode_body,
+)
+from logplex.syslog.inner import cut_frames
+from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS
+from tests import samples
+
+Decoded = tuple[list[bytes], int, int]
+
+
+def encode(message: bytes) -> bytes:
+    return b"%d %b" % (len(message), message)
+
+
+def decode(*chunks: bytes, end: bool = True) -> Decoded:
+    """The messages in a connection's bytes, how much is malformed, how much truncated."""
+    decoder = FrameDecoder()
+    messages = [message for chunk in chunks for message in decoder.feed(chunk)]
+    if end:
+        messages += decoder.finish()
+    return messages, decoder.malformed, decoder.truncated
+
+
+def plainly(stream: bytes) -> Decoded:
+    """PROTOCOL §3, word by word, on all of a connection's bytes."""
+    messages, malformed, truncated = [], 0, 0
+    while stream:
+        counted = re.match(rb"([1-9][0-9]*) ", stream)
+        size = int(counted[1]) if counted else 0
+        rest = stream[counted.end() :] if counted else b""
+        line, newline, after = stream.partition(b"\n")
+        if counted and size <= 10_240:
+            malformed += len(rest) < size
+            messages += [rest[:size]] if len(rest) >= size else []
+            stream = rest[size:]
+        elif counted and size <= 1_048_576 and rest[:1] == b"<":
+            whole = len(rest) >= 10_240
+            malformed += not whole
+            truncated += whole
+            messages += [rest[:10_240]] if whole else []
+            stream = rest[size:]
+        else:
+            line = line.removesuffix(b"\r") if newline or len(line) == 10_241 else line
+            head, space, _ = line.partition(b" ")
+            if space and head in VALID_HEADS:
+                messages.append(line[:10_240].removesuffix(b"\r" if not newline else b""))
+                truncated += len(line) > 10_240
+            else:
+                malformed += 1
+            stream = after
+    return messages, malformed, truncated
+
+
+heads = st.sampled_from([b"<13>1 ", b"<191>1 ", b"<0>1 ", b"<192>1 ", b"<013>1 ", b"<1>2 ", b"<"])
+lengths = st.sampled_from(
+    [b"0 ", b"1 ", b"10240 ", b"10241 ", b"10300 <", b"1048576 <", b"1048577 <", b"99999999 "]
+)
+hostile = st.lists(
+    st.one_of(
+        st.binary(max_size=300).map(lambda text: encode(text or b"x")),
+        st.builds(lambda head, text: head + text + b"\n", heads, st.binary(max_size=40)),
+        st.builds(lambda head, size: head + b"a" * size, heads, st.integers(10_225, 10_260)),
+        st.sampled_from([b"\n", b"\r\n", b"\r", b" ", b"12x", b"7", b"garbage", b"<13>1 a"]),
+        lengths,
+        heads,
+        st.binary(max_size=20),
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+def chunked(stream: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    return [stream[start:end] for start, end in pairwise(edges)]
+
+
+class StreamTests(SynchronousTestCase):
+    """What comes out does not depend on how the bytes came, and is what the contract says."""
+
+    @settings(deadline=None)
+    @given(hostile, st.lists(st.integers(0, 100_000), max_size=12))
+    @example(b"<13>1 " + b"a" * 10_234 + b"\r\n", [10_240, 10_241])
+    @example(b"<13>1 " + b"a" * 10_234 + b"\r", [10_240])
+    @example(b"10241 <" + b"a" * 10_239 + b"\n1 x", [10_246, 10_247])
+    def test_any_chunks(self, stream: bytes, cuts: list[int]) -> None:
+        self.assertEqual(decode(*chunked(stream, cuts)), plainly(stream))
+
+    @settings(deadline=None, max_examples=30)
+    @given(hostile)
+    def test_single_bytes(self, stream: bytes) -> None:
+        chunks = [stream[at : at + 1] for at in range(len(stream))]
+        self.assertEqual(decode(*chunks), plainly(stream))
+
+    @settings(deadline=None)
+    @given(st.lists(st.binary(min_size=1, max_size=2_000)), st.integers(1, 5_000))
+    def test_round_trip(self, messages: list[bytes], size: int) -> None:
+        stream = b"".join(map(encode, messages))
+        chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+        self.assertEqual(decode(*chunks), (messages, 0, 0))
+
+    @settings(deadline=None)
+    @given(
+        st.lists(st.binary(max_size=50).filter(lambda text: b"\n" not in text)),
+        st.sampled_from([b"\n", b"\r\n"]),
+    )
+    def test_lines_round_trip(self, texts: list[bytes], newline: bytes) -> None:
+        messages = [b"<13>1 " + text.rstrip(b"\r") for text in texts]
+        stream = b"".join(message + newline for message in messages)
+        self.assertEqual(decode(stream), (messages, 0, 0))
+
+
+class SenderTests(SynchronousTestCase):
+    """What real senders write is all understood."""
+
+    def test_logger(self) -> None:
+        messages, malformed, truncated = decode(samples.LOGGER)
+        self.assertEqual((len(messages), malformed, truncated), (10, 0, 0))
+        self.assertTrue(messages[-1].endswith(b'[x@1 k="v"] two words'))
+
+    def test_rsyslog(self) -> None:
+        messages, malformed, truncated = decode(samples.RSYSLOG)
+        self.assertEqual((malformed, truncated), (0, 0))
+        self.assertEqual(
+            [message.rpartition(b"=")[2] for message in messages], [b"%d" % n for n in range(16)]
+        )
+
+    def test_syslog_ng(self) -> None:
+        messages, malformed, truncated = decode(samples.SYSLOG_NG)
+        self.assertEqual((malformed, truncated), (0, 0))
+        self.assertEqual(
+            [message.rpartition(b"=")[2] for message in messages], [b"%d\n" % n for n in range(17)]
+        )
+
+    def test_log_shuttle(self) -> None:
+        last = samples.LOG_SHUTTLE_BODY.rfind(b"83 <")
+        messages, truncated = decode_body(samples.LOG_SHUTTLE_BODY[:last])
+        self.assertEqual((len(messages), truncated), (6, 0))
+        self.assertTrue(messages[5].endswith(b"- - shuttle line seq=5\n"))
+
+
+class CountedTests(SynchronousTestCase):
+    """Octet-counted frames."""
+
+    def test_longest(self) -> None:
+        message = b"<13>1 " + b"a" * (MAX_MESSAGE_BYTES - 6)
+        self.assertEqual(decode(encode(message)), ([message], 0, 0))
+
+    def test_too_long(self) -> None:
+        """The first 10,240 bytes are the message, and exactly the rest is skipped."""
+        message = b"<13>1 " + b"a" * 20_000
+        stream = encode(message) + encode(b"<13>1 next")
+        self.assertEqual(decode(stream), ([message[:10_240], b"<13>1 next"], 0, 1))
+
+    def test_rest_forges_nothing(self) -> None:
+        """What a truncated message goes on with is not read as frames or lines."""
+        forged = b"\n" + encode(b"<13>1 forged") + b"\n<13>1 forged\n"
+        message = b"<13>1 ".ljust(10_240, b"a") + forged * 100
+        for size in (1, 100, 10_247, 100_000):
+            stream = encode(message)
+            chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+            self.assertEqual(decode(*chunks), ([message[:10_240]], 0, 1))
+
+    def test_largest(self) -> None:
+        stream = encode(b"<13>1 ".ljust(MAX_FRAME_BYTES, b"a")) + encode(b"next")
+        messages, malformed, truncated = decode(stream)
+        self.assertEqual((messages[1:], malformed, truncated), ([b"next"], 0, 1))
+
+    def test_beyond_the_largest(self) -> None:
+        """Such a LEN is not believed: all up to the next LF is one malformed message."""
+        stream = b"1048577 <13>1 text\r\n" + encode(b"next")
+        self.assertEqual(decode(stream), ([b"next"], 1, 0))
+
+    def test_too_long_and_no_message(self) -> None:
+        self.assertEqual(decode(b"10241 text\n" + encode(b"next")), ([b"next"], 1, 0))
+
+    def test_not_syslog(self) -> None:
+        """A frame is a frame, whatever is in it."""
+        self.assertEqual(decode(b"13 <42> blafasel"), ([b"<42> blafasel"], 0, 0))
+
+    def test_malformed(self) -> None:
+        for garbage in (b"x 5 hello", b"0 x", b"05 hello", b"12", b"12a 5", b"-1 a", b" 5 hello"):
+            stream = garbage + b"\n" + encode(b"next") + garbage + b"\r\n"
+            self.assertEqual(decode(stream), ([b"next"], 2, 0), garbage)
+
+    def test_cut_off(self) -> None:
+        """What the connection's end cuts off is malformed."""
+        for part in (b"5", b"5 ", b"5 abcd", b"10241 ", b"10241 <abc"):
+            self.assertEqual(decode(part), ([], 1, 0), part)
+
+    def test_whole_at_the_end(self) -> None:
+        self.assertEqual(decode(b""), ([], 0, 0))
+        self.assertEqual(decode(b"5 hello"), ([b"hello"], 0, 0))
+
+    def test_pieces(self) -> None:
+        """A message is there with its last byte, not later."""
+        decoder = FrameDecoder()
+        chunks = (b"1", b"1", b" ", b"hello", b" worl", b"d5 hello5")
+        self.assertEqual(
+            [decoder.feed(chunk) for chunk in chunks],
+            [[], [], [], [], [], [b"hello world", b"hello"]],
+        )
+
+
+class LineTests(SynchronousTestCase):
+    """Messages that end with an LF."""
+
+    def test_between_counted(self) -> None:
+        stream = b"5 hello<13>1 one\n<14>1 two\r\n5 hello"
+        self.assertEqual(decode(stream), ([b"hello", b"<13>1 one", b"<14>1 two", b"hello"], 0, 0))
+
+    def test_not_rfc_5424(self) -> None:
+        for line in (b"<13>Nov 22 text", b"<192>1 text", b"<013>1 text", b"<13>1", b"<x>1 a"):
+            self.assertEqual(decode(line + b"\n5 hello"), ([b"hello"], 1, 0), line)
+
+    def test_one_carriage_return(self) -> None:
+        self.assertEqual(decode(b"<13>1 text\r\r\n")[0], [b"<13>1 text\r"])
+
+    def test_longest(self) -> None:
+        message = b"<13>1 ".ljust(MAX_MESSAGE_BYTES, b"a")
+        for newline in (b"\n", b"\r\n"):
+            self.assertEqual(decode(message + newline), ([message], 0, 0))
+
+    def test_too_long(self) -> None:
+        message = b"<13>1 ".ljust(30_000, b"a")
+        stream = message + b"\r\n<13>1 next\n"
+        self.assertEqual(decode(stream), ([message[:10_240], b"<13>1 next"], 0, 1))
+
+    def test_last_without_newline(self) -> None:
+        """A sender may end its last message with the connection (as RFC 6587 §3.4.2 tells)."""
+        self.assertEqual(decode(b"<13>1 one\n<13>1 two"), ([b"<13>1 one", b"<13>1 two"], 0, 0))
+        self.assertEqual(decode(b"<13>1 one\n<13"), ([b"<13>1 one"], 1, 0))
+
+
+class BoundTests(SynchronousTestCase):
+    """Whatever comes, little is kept."""
+
+    def held(self, stream: bytes, size: int) -> int:
+        decoder = FrameDecoder()
+        most = 0
+        for at in range(0, len(stream), size):
+            decoder.feed(stream[at : at + size])
+            most = max(most, len(decoder._held))
+        return most
+
+    def test_garbage(self) -> None:
+        """Garbage without an LF is not kept at all, and counted once."""
+        decoder = FrameDecoder()
+        for _ in range(100):
+            decoder.feed(b"x" * 10_000)
+            self.assertEqual(len(decoder._held), 0)
+        self.assertEqual(decoder.malformed, 1)
+
+    @settings(deadline=None, max_examples=50)
+    @given(hostile, st.integers(1, 20_000))
+    @example(b"<13>1 " + b"a" * 50_000, 1_000)
+    @example(b"10240 " + b"a" * 10_239, 100)
+    @example(b"1048576 <" + b"a" * 50_000, 1_000)
+    @example(b"1" * 50_000, 10)
+    def test_held(self, stream: bytes, size: int) -> None:
+        self.assertLessEqual(self.held(stream, size), MAX_HELD_BYTES)
+
+    def test_linear(self) -> None:
+        """A message in single bytes is looked at when it is whole, not at every byte."""
+        looks = 0
+
+        class Watched(FrameDecoder):
+            def _read_other(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
+                nonlocal looks
+                looks += 1
+                return super()._read_other(chunk, start, frames)
+
+        for stream in (b"10000 ".ljust(10_006, b"a"), b"<13>1 ".ljust(10_000, b"a") + b"\n"):
+            looks = 0
+            decoder = Watched()
+            messages = [decoder.feed(stream[at : at + 1]) for at in range(len(stream))]
+            self.assertEqual(sum(map(len, messages)), 1)
+            self.assertLess(looks, 20)
+
+
+class CutTests(SynchronousTestCase):
+    """The fast path alone."""
+
+    @settings(deadline=None)
+    @given(st.lists(st.binary(min_size=1, max_size=1_500)), hostile, st.binary(max_size=5))
+    def test_stops_where_others_go_on(
+        self, messages: list[bytes], rest: bytes, before: bytes
+    ) -> None:
+        stream = before + b"".join(map(encode, messages)) + b"x" + rest
+        found = len(stream) - len(rest) - 1
+        self.assertEqual(cut_frames(stream, len(before)), (messages, found))
+
+    def test_every_size(self) -> None:
+        for size in (1, 9, 10, 99, 100, 999, 1_000, 9_999, 10_000, 10_240):
+            message = b" " * size
+            self.assertEqual(cut_frames(encode(message), 0)[0], [message])
+            self.assertEqual(cut_frames(encode(message)[:-1], 0), ([], 0))
+
+    def test_not_whole(self) -> None:
+        for part in (b"", b"1", b"1 ", b"12", b"123", b"1234", b"10241 x", b"01 x", b"0 ", b" 1 x"):
+            self.assertEqual(cut_frames(part, 0), ([], 0), part)
+
+
+class BodyTests(SynchronousTestCase):
+    """Whole POST bodies."""
+
+    @settings(deadline=None)
+    @given(
+        st.lists(st.binary(min_size=1, max_size=500)),
+        st.sampled_from([b"", b"\n", b"\r\n", b"\n\n"]),
+    )
+    def test_round_trip(self, messages: list[bytes], between: bytes) -> None:
+        """Blank lines between frames do not matter."""
+        body = between + b"".join(encode(message) + between for message in messages)
+        self.assertEqual(decode_body(body), (messages, 0))
+
+    def test_truncated(self) -> None:
+        message = b"<13>1 ".ljust(20_000, b"a")
+        body = encode(b"one") + encode(message) + encode(b"two")
+        self.assertEqual(decode_body(body), ([b"one", message[:10_240], b"two"], 1))
+
+    def test_malformed(self) -> None:
+        for frame in (
+            b"x",
+            b"5 hell",
+            b"5",
+            b"05 hello",
+            b"0 ",
+            b"<13>1 line\n",
+            b"\r",
+            b"10241 <short",
+            b"10241 text".ljust(20_000),
+            b"1048577 <".ljust(1_048_590),
+        ):
+            with self.assertRaises(FramingError):
+                decode_body(encode(b"one") + frame)
+
+    @settings(deadline=None)
+    @given(hostile)
+    def test_all_or_nothing(self, body: bytes) -> None:
+        """A body is either whole frames or an error."""
+        try:
+            messages, truncated = decode_body(body)
+        except FramingError:
+            return
+        self.assertLessEqual(truncated, len(messages))
+        self.assertEqual(max(map(len, messages), default=0) > 10_240, False)

@@ -1,0 +1,236 @@
+"""The inner loop: routing and formatting, against a plain reference."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.syslog.framing import decode_body
+from logplex.syslog.inner import (
+    cook_frames,
+    cut_frames,
+    log_frames,
+    sort_frames,
+    tail_lines,
+    take_datagrams,
+    take_http_frames,
+    take_syslog_frames,
+)
+from tests import samples
+
+DRAIN = b"d.0"
+MANY = 10**9
+
+_MESSAGE = re.compile(
+    rb"""<(?P<pri>0|[1-9][0-9]{0,2})>1[ ]
+    (?P<time>[^ ]*)[ ][^ ]*[ ](?P<source>[^ ]*)[ ](?P<process>[^ ]*)[ ][^ ]*[ ]
+    (?:(?:-|(?:\[(?:[^]\\]|\\.)*\])+)(?:[ ]|\Z))?
+    (?P<text>.*)""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def plainly(message: bytes) -> dict[str, bytes] | None:
+    """The parts of a message, as PROTOCOL §2 says, or ``None`` where it is none."""
+    found = _MESSAGE.fullmatch(message)
+    return found.groupdict() if found and int(found["pri"]) < 192 else None
+
+
+def counted(form: bytes, parts: dict[str, bytes]) -> bytes:
+    frame = form % {name.encode(): part for name, part in parts.items()}
+    return b"%d %b" % (len(frame), frame)
+
+
+def with_lf(text: bytes) -> bytes:
+    return text if text.endswith(b"\n") else text + b"\n"
+
+
+word = st.text("abc-.[]\\<>1", max_size=6).map(str.encode)
+head = st.sampled_from([b"<0>1", b"<13>1", b"<191>1", b"<192>1", b"<013>1", b"<1>2", b"x"])
+data = st.sampled_from([b"-", b'[a@1 k="v"]', rb'[a k="\]"][b]', b"[open", b"[a]b", b""])
+text = st.one_of(st.binary(max_size=20), word, st.sampled_from([b"a\n", b"\n\n", b"a\nb", b"- a"]))
+message = st.one_of(
+    st.builds(
+        lambda first, words, sd, rest: b" ".join([first, *words, sd, rest]),
+        head,
+        st.lists(word, min_size=5, max_size=5),
+        data,
+        text,
+    ),
+    st.builds(lambda first, words: b" ".join([first, *words]), head, st.lists(word, max_size=9)),
+    text,
+)
+messages = st.lists(message, max_size=8)
+
+WELL_FORMED = b"<13>1 time host app web.1 id - text"
+
+
+class FormatTests(SynchronousTestCase):
+    """Every formatter gives what the contract says, for every message that there is."""
+
+    @settings(deadline=None)
+    @given(messages)
+    def test_http(self, given_: list[bytes]) -> None:
+        form = b"<%(pri)b>1 %(time)b host %(source)b %(process)b - %(text)b"
+        parsed = [parts for parts in map(plainly, given_) if parts]
+        queue = deque(given_)
+        self.assertEqual(
+            take_http_frames(queue, MANY, MANY),
+            ([counted(form, parts) for parts in parsed], len(given_) - len(parsed)),
+        )
+        self.assertFalse(queue)
+
+    @settings(deadline=None)
+    @given(messages)
+    def test_syslog(self, given_: list[bytes]) -> None:
+        form = b"<%(pri)b>1 %(time)b d.0 %(source)b %(process)b - - %(text)b"
+        parsed = [parts for parts in map(plainly, given_) if parts]
+        queue = deque(given_)
+        self.assertEqual(
+            take_syslog_frames(queue, DRAIN, MANY),
+            (
+                [counted(form, {**parts, "text": with_lf(parts["text"])}) for parts in parsed],
+                len(given_) - len(parsed),
+            ),
+        )
+        self.assertFalse(queue)
+
+    @settings(deadline=None)
+    @given(messages)
+    def test_datagrams(self, given_: list[bytes]) -> None:
+        form = b"<%(pri)b>1 %(time)b d.0 %(source)b %(process)b - - %(text)b"
+        parsed = [parts for parts in map(plainly, given_) if parts]
+        queue = deque(given_)
+        self.assertEqual(
+            take_datagrams(queue, DRAIN, MANY),
+            (
+                [counted(form, parts).partition(b" ")[2] for parts in parsed],
+                len(given_) - len(parsed),
+            ),
+        )
+        self.assertFalse(queue)
+
+    @settings(deadline=None)
+    @given(messages)
+    def test_logs(self, given_: list[bytes]) -> None:
+        form = b"<%(pri)b>1 %(time)b host %(source)b %(process)b - %(text)b"
+        parsed = [parts for parts in map(plainly, given_) if parts]
+        ended = [{**parts, "text": parts["text"].rstrip(b"\n") + b"\n"} for parts in parsed]
+        frames, unparsable = log_frames(given_)
+        self.assertEqual(frames, [counted(form, parts) for parts in ended])
+        self.assertEqual(unparsable, len(given_) - len(parsed))
+        self.assertEqual(len(decode_body(b"".join(frames))[0]), len(frames))
+
+    @settings(deadline=None)
+    @given(messages, st.none() | word, st.none() | word)
+    def test_tail(self, given_: list[bytes], source: bytes | None, ps: bytes | None) -> None:
+        expected: list[bytes | None] = []
+        for parts in map(plainly, given_):
+            line = None
+            if parts and source in (None, parts["source"]):
+                process = parts["process"]
+                if ps is None or re.fullmatch(re.escape(ps) + rb"(\..*)?", process, re.DOTALL):
+                    line = with_lf(
+                        b"%(time)b %(source)b[%(process)b]: %(text)b"
+                        % {name.encode(): part for name, part in parts.items()}
+                    )
+            expected.append(line)
+        unparsable = sum(plainly(each) is None for each in given_)
+        self.assertEqual(tail_lines(given_, source, ps), (expected, unparsable))
+
+    def test_samples(self) -> None:
+        """What real senders write can be formatted."""
+        for sample in (samples.LOGGER, samples.RSYSLOG, samples.SYSLOG_NG):
+            found, end = cut_frames(sample, 0)
+            self.assertEqual(end, len(sample))
+            lines, unparsable = tail_lines(found, None, None)
+            self.assertEqual((len(lines), unparsable), (len(found), 0))
+
+    def test_logger_line(self) -> None:
+        """The elements that util-linux logger writes are not shown."""
+        found = [frame.replace(b"t.6f9224f3", b"app") for frame in cut_frames(samples.LOGGER, 0)[0]]
+        self.assertTrue(
+            (tail_lines(found[-1:], None, None)[0][0] or b"").endswith(b": two words\n")
+        )
+
+
+class TailFilterTests(SynchronousTestCase):
+    """Which messages a reader wants."""
+
+    def wanted(self, source: bytes | None, ps: bytes | None, process: bytes) -> bool:
+        given_ = WELL_FORMED.replace(b"web.1", process)
+        return tail_lines([given_], source, ps)[0] != [None]
+
+    def test_source(self) -> None:
+        self.assertTrue(self.wanted(b"app", None, b"web.1"))
+        self.assertFalse(self.wanted(b"heroku", None, b"web.1"))
+        self.assertFalse(self.wanted(b"ap", None, b"web.1"))
+
+    def test_process(self) -> None:
+        for process, is_wanted in ((b"web", True), (b"web.1", True), (b"webber.1", False)):
+            self.assertEqual(self.wanted(None, b"web", process), is_wanted, process)
+        self.assertTrue(self.wanted(None, b"web.1", b"web.1"))
+        self.assertFalse(self.wanted(None, b"web.1", b"web.10"))
+
+
+class BatchTests(SynchronousTestCase):
+    """A batch is full before it is too large, and what did not fit is still there."""
+
+    def test_http_bytes(self) -> None:
+        queue = deque([WELL_FORMED, b"no message", WELL_FORMED, WELL_FORMED])
+        frame = take_http_frames(deque([WELL_FORMED]), MANY, MANY)[0][0]
+        self.assertEqual(take_http_frames(queue, 2 * len(frame), MANY), ([frame, frame], 1))
+        self.assertEqual(list(queue), [WELL_FORMED])
+
+    def test_http_messages(self) -> None:
+        queue = deque([WELL_FORMED] * 3)
+        self.assertEqual(len(take_http_frames(queue, MANY, 2)[0]), 2)
+        self.assertEqual(len(queue), 1)
+
+    def test_syslog_bytes(self) -> None:
+        queue = deque([WELL_FORMED] * 3)
+        frame = take_syslog_frames(deque([WELL_FORMED]), DRAIN, MANY)[0][0]
+        self.assertEqual(take_syslog_frames(queue, DRAIN, 2 * len(frame)), ([frame, frame], 0))
+        self.assertEqual(list(queue), [WELL_FORMED])
+
+    def test_large_goes_alone(self) -> None:
+        for take in (
+            lambda queue: take_http_frames(queue, 1, MANY),
+            lambda queue: take_syslog_frames(queue, DRAIN, 1),
+        ):
+            queue = deque([WELL_FORMED] * 2)
+            self.assertEqual(len(take(queue)[0]), 1)
+            self.assertEqual(len(queue), 1)
+
+    def test_datagrams(self) -> None:
+        queue = deque([WELL_FORMED] * 3)
+        self.assertEqual(len(take_datagrams(queue, DRAIN, 2)[0]), 2)
+        self.assertEqual(len(queue), 1)
+
+
+class SortTests(SynchronousTestCase):
+    """Each frame goes to its token's channel."""
+
+    def test_sorted_and_cooked(self) -> None:
+        one: list[bytes] = []
+        two: list[bytes] = []
+        touched: list[str] = []
+        strangers = sort_frames(
+            [b"<1>1 t h t.1 a", b"<1>1 t h t.2 a t.2", b"<1>1 t h t.1 b", b"<1>1 t h t.3 a"],
+            {b"t.1": (b"app", one, "one"), b"t.2": (b"a\\1&", two, "two")},
+            touched,
+        )
+        self.assertEqual(one, [b"<1>1 t h app a", b"<1>1 t h app b"])
+        self.assertEqual(two, [b"<1>1 t h a\\1& a t.2"])
+        self.assertEqual(touched, ["one", "two"])
+        self.assertEqual(strangers, [b"<1>1 t h t.3 a"])
+
+    def test_too_few_fields(self) -> None:
+        self.assertEqual(sort_frames([b"", b"a b c"], {}, []), [b"", b"a b c"])
+
+    def test_cook(self) -> None:
+        self.assertEqual(cook_frames([b"a t.1 t.1", b"b"], b"t.1", b"app"), [b"a app t.1", b"b"])
