@@ -48,6 +48,13 @@ class Counters:
         "logplex_messages_unknown_channel",
         "Messages dropped: nobody knows the channel of their token",
     )
+    drain_delivered: int = _total(
+        "logplex_drain_messages_delivered", "Messages that receivers took (drain.delivered)"
+    )
+    drain_dropped: int = _total(
+        "logplex_drain_messages_dropped",
+        "Messages that drains were given and will not deliver (drain.dropped)",
+    )
     spool_evicted: int = _total(
         "logplex_spool_evicted", "Messages that left the spool for its bound on bytes"
     )
