@@ -1,0 +1,7 @@
+"""
+Makes ``twistd logplex`` known to Twisted.
+"""
+
+from twisted.application.service import ServiceMaker
+
+logplex = ServiceMaker("Logplex", "logplex.tap", "A log router", "logplex")
