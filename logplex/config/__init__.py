@@ -4,6 +4,7 @@ How a node is set up: the settings, and how they are read from a file and the en
 
 from __future__ import annotations
 
+from logplex.config.changes import Changed, changed_options
 from logplex.config.loading import ConfigError, load_settings
 from logplex.config.settings import (
     Auth,
@@ -22,6 +23,7 @@ from logplex.config.settings import (
 
 __all__ = [
     "Auth",
+    "Changed",
     "ConfigError",
     "Drains",
     "FileCredential",
@@ -34,5 +36,6 @@ __all__ = [
     "Store",
     "Tls",
     "Urls",
+    "changed_options",
     "load_settings",
 ]

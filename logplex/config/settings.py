@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 
-from attrs import Attribute, Factory, field, frozen
+from attrs import Attribute, Factory, define, field, frozen
 
 from logplex.config.bounds import (
     OptionError,
@@ -94,9 +94,13 @@ class FileCredential:
     permissions: tuple[str, ...] = field(default=(), validator=checked(check_permissions))
 
 
-@frozen
+@define
 class Limits:
-    """``[limits]``: bounds of the inputs, the APIs and the tails."""
+    """
+    ``[limits]``: bounds of the inputs, the APIs and the tails.
+
+    Not frozen: all parts of a node hold the same limits, and SIGHUP puts new values into them.
+    """
 
     syslog_connections: int = positive(10_000)
     syslog_idle_timeout_s: float = positive(14_400.0)
