@@ -1,0 +1,13 @@
+-- Introduce a connection to its shard. ARGV: the run id of the Redis process.
+--
+-- A Redis that was restarted may have lost its last writes, and with them the last numbers it
+-- gave: from now on it gives none below the clock. Writes in any case, so it also shows that the
+-- shard may write.
+
+if redis.call('HGET', 'logplex:shard', 'run') ~= ARGV[1] then
+    local time = redis.call('TIME')
+    local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+    local floor = tonumber(redis.call('HGET', 'logplex:shard', 'floor') or 0)
+    redis.call('HSET', 'logplex:shard', 'floor', string.format('%.0f', math.max(now, floor)))
+end
+return redis.call('HSET', 'logplex:shard', 'run', ARGV[1])
