@@ -1,0 +1,261 @@
+"""
+What all our HTTP servers share: bounds, refusals before the body is read, and no idle talk.
+
+A :class:`Site` is ``twisted.web``'s, without an access log (paths are secrets: they name sessions),
+without HTTP/2, tracebacks, form parsing, temporary files or a ``Server`` header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+from attrs import frozen
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http, server
+from twisted.web.resource import IResource
+
+_log = Logger()
+
+#: So much of a refused request's body is read and thrown away, for the sake of clients that look
+#: for the answer only when they have sent everything; then the connection is closed.
+MAX_DISCARDED_BYTES = 65_536
+
+
+@frozen
+class Refusal:
+    """
+    An answer that is given as soon as a request's head has been read.
+
+    :ivar headers: beside those that were already set on the request; the length is ours.
+    """
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+
+def plain_refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Refusal:
+    """A refusal that says why in one line of plain text."""
+    content_type = (b"Content-Type", b"text/plain; charset=utf-8")
+    return Refusal(status, (content_type, *headers), text.encode())
+
+
+TOO_LARGE = plain_refusal(413, "Request body too large")
+SERVER_ERROR = plain_refusal(500, "Internal Server Error")
+
+#: Looks at the request's method, path and headers. Response headers that it sets on the request
+#: are on every answer to it, and components that it sets are there for the resource.
+Admit = Callable[["Request"], Refusal | None]
+
+
+class Request(server.Request):
+    """A request; its body is kept in memory, up to the site's bound."""
+
+    defaultContentType = b"text/plain; charset=utf-8"
+    channel: _Channel
+    content: BytesIO
+    _refused = False
+
+    def begin(self, method: bytes, uri: bytes, version: bytes) -> None:
+        """The head has been read. Now is said what otherwise is said when the body has come."""
+        self.method, self.uri, self.clientproto = method, uri, version
+        self.path = uri.partition(b"?")[0]
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Write the whole answer at once; the rest of the body does not matter any more."""
+        self._refused = True
+        self.content = BytesIO()
+        self.setResponseCode(refusal.status)
+        self.setHeader(b"Date", http.datetimeToString())
+        for name, value in refusal.headers:
+            self.setHeader(name, value)
+        self.setHeader(b"Content-Length", b"%d" % len(refusal.body))
+        self.write(refusal.body)
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._refused:
+            return
+        site = self.channel.site
+        if self.content.tell() + len(data) > site.max_body_bytes:
+            self.channel.refuse(self, site.too_large)
+        else:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self._refused:
+            self.finish()
+        else:
+            super().requestReceived(command, path, version)
+
+    def write(self, data: bytes) -> None:
+        if not self.startedWriting:
+            self.responseHeaders.removeHeader(b"Server")
+        super().write(data)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A resource has a bug: the client is told nothing of it."""
+        _log.failure("bug: a request cannot be answered", failure=reason)
+        if self.startedWriting:
+            # Closing is the only way to say that this is not the whole answer.
+            self.loseConnection()
+        elif not self._disconnected:
+            self.responseHeaders.removeHeader(b"Content-Encoding")
+            self.refuse(SERVER_ERROR)
+            self.finish()
+        return reason
+
+
+class _Channel(http.HTTPChannel):
+    """One connection. The names in camel case, and those that begin with ``_``, are Twisted's."""
+
+    site: Site
+    counted = False
+    discard_bytes: int | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.counted = self.site.connected()
+        if not self.counted:
+            self.loseConnection()
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
+        if self.counted:
+            self.site.connections -= 1
+        super().connectionLost(reason)
+
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            received: bool = super().headerReceived(line)
+        except ValueError:
+            # int() takes no more than 4,300 digits of a Content-Length.
+            self._respondToBadRequestAndDisconnect()
+            return False
+        return received
+
+    def allHeadersReceived(self) -> None:
+        request = self.requests[-1]
+        request.begin(self._command, self._path, self._version)
+        refusal = self.site.judge(request, self.length)
+        if refusal is None:
+            # Keeps the connection or not, as the client wishes; answers "Expect: 100-continue".
+            super().allHeadersReceived()
+        elif self.length == 0:
+            self.persistent = self.checkPersistence(request, self._version)
+            request.refuse(refusal)
+        else:
+            self.refuse(request, refusal)
+
+    def refuse(self, request: Request, refusal: Refusal) -> None:
+        """Refuse a request of whose body some is still to come."""
+        self.persistent = False
+        self.discard_bytes = MAX_DISCARDED_BYTES
+        request.setHeader(b"Connection", b"close")
+        request.refuse(refusal)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self.discard_bytes is not None:
+            self.discard_bytes -= len(data)
+            if self.discard_bytes < 0:
+                self._close()
+                return
+        super().rawDataReceived(data)
+
+    def _close(self) -> None:
+        """Close, and within a bound also where the client does not take what was written."""
+        if self._abortingCall is None:
+            self.setTimeout(None)
+            self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+            self.loseConnection()
+
+
+class Site(server.Site):
+    """
+    Serves a resource within bounds.
+
+    The idle timeout ends connections on which a request, or the rest of one, does not come; an
+    answer may take, or stream, as long as it likes.
+
+    :ivar connections: how many there are.
+    :ivar refused_connections: how many were one too many, since the start.
+    """
+
+    displayTracebacks = False
+    protocol = _Channel  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        admit: Admit,
+        max_body_bytes: int,
+        max_connections: int,
+        idle_timeout_s: float,
+        clock: IReactorTime,
+        too_large: Refusal = TOO_LARGE,
+    ) -> None:
+        """
+        :param admit: is asked about every request as soon as its head has been read; what it
+            refuses never reaches the resource, and its body is not read (and not asked for: no
+            ``100 Continue``).
+        :param max_body_bytes: larger bodies are refused, by their ``Content-Length`` or when more
+            has come.
+        :param max_connections: of all listeners of this site together; one more is closed at once.
+        :param too_large: the refusal of a larger body.
+        """
+        super().__init__(
+            resource,
+            requestFactory=Request,
+            timeout=idle_timeout_s,
+            reactor=clock,
+            parsePOSTFormSubmission=False,
+        )
+        self._admit = admit
+        self._max_connections = max_connections
+        self.max_body_bytes = max_body_bytes
+        self.too_large = too_large
+        self.connections = 0
+        self.refused_connections = 0
+
+    def connected(self) -> bool:
+        """Count one more connection, unless there are too many."""
+        if self.connections >= self._max_connections:
+            self.refused_connections += 1
+            return False
+        self.connections += 1
+        return True
+
+    def judge(self, request: Request, length: int | None) -> Refusal | None:
+        """
+        Whether the request is refused on its head.
+
+        :param length: of the body, where the head says it.
+        """
+        try:
+            refusal = self._admit(request)
+        except Exception:
+            _log.failure("bug: a request's head cannot be judged")
+            return SERVER_ERROR
+        if refusal is None and length is not None and length > self.max_body_bytes:
+            return self.too_large
+        return refusal
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [b"http/1.1"]
+
+    # No access log, and no clock that ticks for it every second.
+
+    def startFactory(self) -> None:
+        pass
+
+    def stopFactory(self) -> None:
+        pass
+
+    def log(self, request: http.Request) -> None:
+        pass
