@@ -459,3 +459,16 @@ class ExampleTests(SynchronousTestCase):
         for before, line in pairwise(lines):
             if re.match(r"\[(?!credentials)", before):
                 self.assertTrue(line.startswith("# "), f"{before} begins without a comment")
+
+
+class ManualTests(SynchronousTestCase):
+    """``docs/configuration.md``"""
+
+    def test_variables(self) -> None:
+        """The table has every variable and its option, and no other."""
+        rows = re.findall(
+            r"^\| `([A-Z0-9_]+)` \| `\[(\w+)\] (\w+)` \|$",
+            (EXAMPLE.parent.parent / "docs" / "configuration.md").read_text("utf-8"),
+            flags=re.MULTILINE,
+        )
+        self.assertEqual(rows, [(each.name, each.section, each.option) for each in VARIABLES])
