@@ -81,7 +81,7 @@ def describe(address: IAddress) -> str:
 def _listen(reactor: Any, listener: Listener) -> IListeningPort:
     """Every endpoint of Twisted opens its port at once, so there is nothing to wait for."""
     opened: list[IListeningPort | Failure] = []
-    endpoint = serverFromString(reactor, listener.endpoint)  # type: ignore[no-untyped-call]
+    endpoint = serverFromString(reactor, listener.endpoint)
     endpoint.listen(listener.factory).addBoth(opened.append)
     if not opened:
         raise ValueError("an endpoint that opens later cannot be used here")

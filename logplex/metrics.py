@@ -1,7 +1,7 @@
 """
 What the node counts: plain integers, because a message's way has no time for more.
 
-An integer is exported under the Prometheus name that stands beside it; :class:`Exposition` reads
+An integer is exported under the Prometheus name that stands beside it; :func:`exposition` reads
 them when somebody asks.
 """
 
@@ -62,7 +62,7 @@ class Counters:
 
 @frozen
 class Sample:
-    """One gauge or labelled counter that is read, not counted: how many of what there are now."""
+    """One number, with its labels: how many of what there are now, or have been."""
 
     name: str
     help: str
@@ -71,46 +71,39 @@ class Sample:
     kind: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
 
 
+#: A part of the node that has numbers: asked for them at every scrape.
+Source = Callable[[], Iterable[Sample]]
+
+
+def counter_samples(counters: Counters) -> Iterator[Sample]:
+    """Every total, under its name."""
+    for field in attrs.fields(Counters):
+        about = field.metadata
+        value = getattr(counters, field.name)
+        yield Sample(about["name"], about["help"], value, about["labels"], CounterMetricFamily)
+
+
+def exposition(sources: Iterable[Source]) -> bytes:
+    """The numbers of these sources as they are now, in the text format of Prometheus."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families([sample for source in sources for sample in source()]))
+    return generate_latest(registry)
+
+
 @define(eq=False)
-class Exposition:
-    """
-    The node's numbers as Prometheus text.
+class _Families:
+    """What ``prometheus_client`` calls a collector."""
 
-    :ivar sources: each is asked at every scrape for the samples that its part of the node has.
-    """
+    samples: list[Sample]
 
-    counters: Counters
-    sources: list[Callable[[], Iterable[Sample]]] = attrs.Factory(list)
-
-    def text(self) -> bytes:
-        """Everything, in the text format of Prometheus."""
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return generate_latest(registry)
-
-    def collect(self) -> Iterator[Metric]:
-        """What ``prometheus_client`` asks of a collector."""
-        yield from _families(self._totals())
-        for source in self.sources:
-            yield from _families(source())
-
-    def _totals(self) -> Iterator[Sample]:
-        for field in attrs.fields(Counters):
-            about = field.metadata
-            value = getattr(self.counters, field.name)
-            yield Sample(
-                about["name"], about["help"], value, about["labels"], kind=CounterMetricFamily
-            )
-
-
-def _families(samples: Iterable[Sample]) -> Iterable[Metric]:
-    """Samples of one name together, in the order in which the names came first."""
-    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-    for sample in samples:
-        family = families.get(sample.name)
-        if family is None:
-            family = families[sample.name] = sample.kind(
-                sample.name, sample.help, labels=list(sample.labels)
-            )
-        family.add_metric(list(sample.labels.values()), sample.value)
-    return families.values()
+    def collect(self) -> Iterable[Metric]:
+        """Samples of one name together, in the order in which the names came first."""
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for sample in self.samples:
+            family = families.get(sample.name)
+            if family is None:
+                family = families[sample.name] = sample.kind(
+                    sample.name, sample.help, labels=list(sample.labels)
+                )
+            family.add_metric(list(sample.labels.values()), sample.value)
+        return families.values()

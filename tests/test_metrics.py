@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.metrics import Counters, Exposition, Sample
+from logplex.metrics import Counters, Sample, Source, counter_samples, exposition
 
 
 class ExpositionTests(SynchronousTestCase):
-    def read(self, exposition: Exposition) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    def read(self, *sources: Source) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """What a scraper understands: (name, labels) -> value."""
-        families = text_string_to_metric_families(exposition.text().decode())
+        families = text_string_to_metric_families(exposition(sources).decode())
         return {
             (sample.name, tuple(sample.labels.items())): sample.value
             for family in families
@@ -23,7 +25,7 @@ class ExpositionTests(SynchronousTestCase):
         counters = Counters()
         for number, field in enumerate(attrs.fields(Counters), start=1):
             setattr(counters, field.name, number)
-        read = self.read(Exposition(counters))
+        read = self.read(partial(counter_samples, counters))
         self.assertEqual(sorted(read.values()), list(range(1, len(attrs.fields(Counters)) + 1)))
         for name, _ in read:
             self.assertRegex(name, r"\Alogplex_[a-z_]+_total\Z")
@@ -36,14 +38,13 @@ class ExpositionTests(SynchronousTestCase):
                 Sample("logplex_drains", "Drains by state", 3, {"state": "sending"}),
             ]
 
-        exposition = Exposition(Counters(), [drains])
-        read = self.read(exposition)
+        read = self.read(drains)
         self.assertEqual(read["logplex_drains", (("state", "idle"),)], 2)
         self.assertEqual(read["logplex_drains", (("state", "sending"),)], 3)
-        self.assertEqual(exposition.text().count(b"# HELP logplex_drains "), 1)
+        self.assertEqual(exposition([drains]).count(b"# HELP logplex_drains "), 1)
 
     def test_a_scrape_shows_the_present_value(self) -> None:
         counters = Counters()
-        exposition = Exposition(counters)
+        source = partial(counter_samples, counters)
         counters.received += 7
-        self.assertEqual(self.read(exposition)["logplex_messages_received_total", ()], 7)
+        self.assertEqual(self.read(source)["logplex_messages_received_total", ()], 7)

@@ -159,7 +159,7 @@ def _check_listener(text: str) -> None:
     """Raise :class:`ValueError` on what is no server endpoint string."""
     try:
         # An endpoint keeps the reactor for later; parsing does nothing with it.
-        serverFromString(cast(Any, None), text)  # type: ignore[no-untyped-call]
+        serverFromString(cast(Any, None), text)
     except (KeyError, IndexError):
         raise ValueError(f'"{text}" names a socket that systemd did not pass') from None
     except (ValueError, TypeError, OSError) as error:
