@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.api.refusals import (
@@ -315,14 +314,16 @@ class Provisioning:
                 del self._locks[channel_id]
 
     def _bounded(self, verb: Coroutine[Deferred[Any], Any, _Result]) -> Deferred[_Result]:
-        doing = Deferred.fromCoroutine(verb).addTimeout(STORE_TIMEOUT_S, self._clock)
-        doing.addErrback(_too_slow)
-        return doing
+        return in_time(Deferred.fromCoroutine(verb), self._clock)
 
 
-def _too_slow(failure: Any) -> Any:
-    failure.trap(DeferredTimeoutError)
-    raise StoreAway("the store did not answer in time") from None
+def in_time(asked: Deferred[_Result], clock: IReactorTime) -> Deferred[_Result]:
+    """The store's answer, or :class:`StoreAway` if none has come in :data:`STORE_TIMEOUT_S`."""
+
+    def too_slow(result: object, timeout_s: float) -> Any:
+        raise StoreAway(f"no answer in {timeout_s} s")
+
+    return asked.addTimeout(STORE_TIMEOUT_S, clock, too_slow)
 
 
 def _checked(token_names: Iterable[str]) -> list[str]:

@@ -4,6 +4,8 @@ What the APIs refuse to do, and why: one class each, so that every API answers i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class Refused(Exception):
     """This will not be done; the request is at fault, not the node."""
@@ -31,3 +33,43 @@ class DrainExists(Refused):
 
 class TooManyDrains(Refused):
     """The channel has as many drains as a channel may have."""
+
+
+class WrongType(Refused):
+    """The body is not said to be JSON."""
+
+
+class BadBody(Refused):
+    """The body is not what this request needs; the text says why, for the client."""
+
+
+class NotAuthenticated(Refused):
+    """Nobody known asks, or somebody who may not use this API."""
+
+
+class NotPermitted(Refused):
+    """Who asks is known, but may do this only elsewhere."""
+
+
+class Unavailable(Refused):
+    """Not now; the text says why, for the client."""
+
+
+class BadHead(Refused):
+    """The request's path or headers cannot be read; the text says why, for the client."""
+
+
+class UnknownRoute(Refused):
+    """The API has nothing at this path."""
+
+
+class WrongMethod(Refused):
+    """
+    The path exists, but not for this method.
+
+    :ivar allowed: the methods that it exists for.
+    """
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__(allowed)
+        self.allowed = allowed

@@ -8,7 +8,6 @@ from uuid import UUID
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from logplex.api.provisioning import (
     MAX_SESSION_BYTES,
@@ -27,7 +26,7 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.destination import BadDestination
-from logplex.interfaces import IConfigStore, StoreAway
+from logplex.interfaces import StoreAway
 from logplex.model import NO_TAIL, Channel, Drain, Put
 from logplex.registry import Registry
 from logplex.session import BadSession
@@ -78,13 +77,6 @@ class NameTests(SynchronousTestCase):
                 check_channel_id(bad)
         with self.assertRaises(BadName):
             check_token_name("x" * 49)
-
-
-class FakeStoreTests(ProvisioningCase):
-    """The stand-in these tests use."""
-
-    def test_interface(self) -> None:
-        verifyObject(IConfigStore, self.store)
 
 
 class EnsureChannelTests(ProvisioningCase):

@@ -1,0 +1,127 @@
+"""
+Answers in JSON, and what a request's body, headers and path say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from klein import Response
+from twisted.web.server import Request
+
+from logplex.api.refusals import BadBody, WrongType
+
+Headers = Mapping[str | bytes, str | bytes | Sequence[str | bytes]]
+
+_NONE: Headers = MappingProxyType({})
+JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain; charset=utf-8"
+AUTHENTICATE: Headers = {"WWW-Authenticate": "Basic realm=Logplex"}
+
+#: A request id of somebody else's is cut here, and loses all characters but these.
+MAX_REQUEST_ID_CHARACTERS = 128
+_NOT_IN_REQUEST_IDS = re.compile(r"[^A-Za-z0-9._~:/+=@,-]")
+
+_Wanted = TypeVar("_Wanted")
+
+
+def json_answer(code: int, body: object, headers: Headers = _NONE) -> Response:
+    """An answer whose body is this value in JSON."""
+    text = json.dumps(body, separators=(",", ":")).encode()
+    return Response(code, {"Content-Type": JSON_TYPE, **headers}, text)
+
+
+def error_answer(code: int, why: str, headers: Headers = _NONE) -> Response:
+    """An answer that says in JSON what is wrong."""
+    return json_answer(code, {"error": why}, headers)
+
+
+def text_answer(code: int, text: str, content_type: str = TEXT_TYPE) -> Response:
+    """An answer of bare text."""
+    return Response(code, {"Content-Type": content_type}, text.encode())
+
+
+def header(request: Request, name: str) -> str | None:
+    """The header's last value, as text."""
+    values = request.requestHeaders.getRawHeaders(name)
+    return values[-1] if values else None
+
+
+def request_id(request: Request) -> str:
+    """The id that the request brought, without what could do harm in a log; or a new UUID."""
+    theirs = _NOT_IN_REQUEST_IDS.sub("", header(request, "Request-Id") or "")
+    return theirs[:MAX_REQUEST_ID_CHARACTERS] or str(uuid4())
+
+
+def check_json_type(request: Request) -> None:
+    """:raise WrongType: the body is said to be something else than JSON."""
+    media_type = (header(request, "Content-Type") or "").partition(";")[0]
+    if media_type.strip().lower() != JSON_TYPE:
+        raise WrongType
+
+
+def read_body(request: Request) -> bytes:
+    """The whole body."""
+    content: bytes = request.content.read() if request.content else b""
+    return content
+
+
+def read_object(request: Request) -> dict[str, Any]:
+    """
+    The request's body, an object in JSON.
+
+    :raise BadBody: it is no JSON, or not an object.
+    """
+    try:
+        body = json.loads(read_body(request))
+    except (ValueError, RecursionError):
+        raise BadBody("bad JSON") from None
+    if not isinstance(body, dict):
+        raise BadBody("invalid payload")
+    return body
+
+
+def member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted:
+    """
+    A member that the body must have.
+
+    :raise BadBody: it is missing, or of another type.
+    """
+    value = optional_member(body, name, kind)
+    if value is None:
+        raise BadBody(f"'{name}' missing")
+    return value
+
+
+def optional_member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted | None:
+    """
+    A member that the body may have; ``None`` where it is absent.
+
+    :raise BadBody: it is of another type, ``null`` included.
+    """
+    if name not in body:
+        return None
+    value = body[name]
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        raise BadBody(f"'{name}' must be {_IN_WORDS[kind]}")
+    return value
+
+
+_IN_WORDS: dict[type[Any], str] = {
+    str: "a string",
+    int: "a whole number",
+    bool: "true or false",
+    list: "an array",
+}
+
+
+def strings(values: list[Any], name: str) -> list[str]:
+    """:raise BadBody: one of the values is no string."""
+    if not all(isinstance(each, str) for each in values):
+        raise BadBody(f"'{name}' must be an array of strings")
+    return values

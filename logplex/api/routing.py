@@ -1,0 +1,93 @@
+"""
+Which route a request is for, found from its head alone, before the body is there.
+
+Klein finds it again when the body has come; both read the same map of routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote
+
+from attrs import frozen
+from klein import Klein
+from twisted.web.server import Request
+from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
+from werkzeug.routing import BaseConverter
+
+from logplex.api.refusals import BadHead, UnknownRoute, WrongMethod
+
+_Method = TypeVar("_Method", bound=Callable[..., object])
+
+
+class DrainId(BaseConverter):
+    """A drain's id in a path: an integer of at most 18 digits, as databases count."""
+
+    regex = "[0-9]{1,18}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
+
+
+class App(Klein):
+    """Klein whose routes take a slash more at the end, and ``<drain_id:…>``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url_map.strict_slashes = False
+        self.url_map.merge_slashes = False
+        self.url_map.converters["drain_id"] = DrainId
+
+    def on(self, method: str, path: str, name: str | None = None) -> Callable[[_Method], _Method]:
+        """
+        Answer this method and path with the decorated method.
+
+        :param name: of the route; ``None``: the method's own.
+        """
+        options: Any = {} if name is None else {"endpoint": name}
+        # Klein's types know no arguments but the request.
+        return cast(Callable[[_Method], _Method], self.route(path, methods=[method], **options))
+
+    def on_error(self, *kinds: type[Exception]) -> Callable[[_Method], _Method]:
+        """Answer what a route raises with the decorated method."""
+        return cast(Callable[[_Method], _Method], self.handle_errors(*kinds))
+
+
+@frozen
+class Match:
+    """
+    The route of a request.
+
+    :ivar name: the route's endpoint.
+    :ivar arguments: what stands in the path for the route's variables.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+
+
+def match(app: Klein, request: Request) -> Match:
+    """
+    Find the route.
+
+    :raise BadHead: path or ``Host`` cannot be read.
+    :raise UnknownRoute: no route has this path.
+    :raise WrongMethod: the path has routes, but none of this method.
+    """
+    path = request.path.decode("ascii", "replace").partition("?")[0]
+    try:
+        segments = [unquote(each, errors="strict") for each in path.split("/")]
+        host = request.getRequestHostname().decode("ascii")
+        routes = app.url_map.bind(host, path_info="/".join(segments))
+    except (UnicodeDecodeError, BadHost):
+        raise BadHead("path and host must be readable") from None
+    if any("/" in each for each in segments):
+        raise BadHead("no part of a path can contain '/'")
+    try:
+        name, arguments = routes.match(method=request.method.decode("ascii", "replace"))
+    except MethodNotAllowed as wrong:
+        raise WrongMethod(sorted(wrong.valid_methods or ())) from None
+    except NotFound:
+        raise UnknownRoute from None
+    return Match(name, dict(arguments))

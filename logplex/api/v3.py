@@ -1,0 +1,228 @@
+"""
+API v3 (PROTOCOL §5): what its routes do. Who may pass is :mod:`logplex.api.gate`'s business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from attrs import define
+from klein import Response
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+
+from logplex.api.answers import (
+    AUTHENTICATE,
+    JSON_TYPE,
+    Headers,
+    error_answer,
+    json_answer,
+    member,
+    optional_member,
+    read_body,
+    read_object,
+    strings,
+    text_answer,
+)
+from logplex.api.gate import HEALTH_CHECK, LOGS, OPEN_SESSION, caller_of
+from logplex.api.provisioning import Provisioning, in_time, shown_tokens
+from logplex.api.refusals import (
+    BadBody,
+    BadChannelId,
+    BadHead,
+    BadName,
+    DrainExists,
+    NotAuthenticated,
+    NotPermitted,
+    Refused,
+    TooManyDrains,
+    Unavailable,
+    UnknownChannel,
+    UnknownDrain,
+    UnknownRoute,
+    WrongMethod,
+    WrongType,
+)
+from logplex.api.routing import App
+from logplex.authentication import may_read
+from logplex.config import Urls
+from logplex.destination import BadDestination
+from logplex.interfaces import ISpool, StoreAway
+from logplex.model import Drain
+from logplex.registry import Registry
+from logplex.session import BadSession, parse_session
+from logplex.syslog.inner import log_frames
+
+_log = Logger()
+
+#: How many messages ``GET …/logs`` gives to who does not say.
+DEFAULT_LOGS = 100
+
+_CHANNEL_ID_RULE = (
+    "a channel's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space"
+)
+_TOKEN_NAME_RULE = "a token's name has 1 to 48 printable ASCII characters, and no space"
+
+_ANSWERS: dict[type[Any], tuple[int, str | None]] = {
+    BadBody: (400, None),
+    BadChannelId: (400, _CHANNEL_ID_RULE),
+    BadDestination: (400, None),
+    BadHead: (400, None),
+    BadName: (400, _TOKEN_NAME_RULE),
+    BadSession: (400, None),
+    NotAuthenticated: (401, "not authorized"),
+    NotPermitted: (403, "this credential is for another channel"),
+    UnknownChannel: (404, "channel not found"),
+    UnknownDrain: (404, "drain not found"),
+    UnknownRoute: (404, "not found"),
+    WrongMethod: (405, "method not allowed"),
+    DrainExists: (409, "already exists"),
+    WrongType: (415, f"the content type must be {JSON_TYPE}"),
+    TooManyDrains: (422, "maximum number of drains reached"),
+    StoreAway: (503, "the store is away"),
+    Unavailable: (503, None),
+}
+
+
+def answer_to(error: BaseException | None) -> Response:
+    """What API v3 answers to something that was refused, or that failed."""
+    code, why = _ANSWERS.get(type(error), (500, "internal error"))
+    headers: Headers = {}
+    if isinstance(error, NotAuthenticated):
+        headers = AUTHENTICATE
+    elif isinstance(error, WrongMethod):
+        headers = {"Allow": ", ".join(error.allowed)}
+    return error_answer(code, why or str(error), headers)
+
+
+@define(eq=False, slots=False)
+class V3:
+    """
+    The routes.
+
+    :param urls: where clients reach the APIs, for the addresses in answers.
+    """
+
+    _provisioning: Provisioning
+    _registry: Registry
+    _spool: ISpool
+    _clock: IReactorTime
+    _urls: Urls
+
+    app = App()
+
+    @app.on("GET", "/v3/healthcheck", HEALTH_CHECK)
+    def health_check(self, request: Request) -> Response:
+        if self._registry.ready:
+            return text_answer(200, "OK")
+        return text_answer(503, "SYSTEM BOOTING")
+
+    @app.on("GET", "/v3/channels/<channel_id>")
+    def show_channel(self, request: Request, channel_id: str) -> Response:
+        return json_answer(200, self._channel(channel_id))
+
+    @app.on("PUT", "/v3/channels/<channel_id>")
+    async def put_channel(self, request: Request, channel_id: str) -> Response:
+        body = read_object(request)
+        names = optional_member(body, "tokens", list)
+        is_new = await self._provisioning.ensure_channel(
+            channel_id, None if names is None else strings(names, "tokens")
+        )
+        return json_answer(201 if is_new else 200, self._channel(channel_id))
+
+    @app.on("DELETE", "/v3/channels/<channel_id>")
+    async def delete_channel(self, request: Request, channel_id: str) -> Response:
+        await self._provisioning.delete_channel(channel_id)
+        return Response(204)
+
+    @app.on("POST", "/v3/channels/<channel_id>/tokens")
+    async def add_token(self, request: Request, channel_id: str) -> Response:
+        name = member(read_object(request), "name", str)
+        token = await self._provisioning.add_token(channel_id, name)
+        return json_answer(200, {"token": token.id, "name": token.name})
+
+    @app.on("POST", "/v3/channels/<channel_id>/drains")
+    async def add_drain(self, request: Request, channel_id: str) -> Response:
+        url = optional_member(read_object(request), "url", str)
+        if url is None:
+            drain = await self._provisioning.reserve_drain(channel_id)
+        else:
+            drain = await self._provisioning.add_drain(channel_id, url)
+        path = f"/v3/channels/{quote(channel_id, safe='')}/drains/{drain.id}"
+        return json_answer(201, _shown(drain), {"Location": self._urls.api_v3 + path})
+
+    @app.on("PUT", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
+    async def move_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        url = member(read_object(request), "url", str)
+        drain = await self._provisioning.move_drain(channel_id, drain_id, url)
+        return json_answer(200, _shown(drain))
+
+    @app.on("DELETE", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
+    async def delete_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        await self._provisioning.delete_drain(channel_id, drain_id)
+        return Response(204)
+
+    @app.on("GET", "/v3/channels/<channel_id>/logs", LOGS)
+    async def logs(self, request: Request, channel_id: str) -> Response:
+        if self._registry.channel(channel_id) is None:
+            raise UnknownChannel
+        recent = await in_time(self._spool.recent(channel_id), self._clock)
+        frames, _ = log_frames([message for _, message in recent.entries])
+        wanted = _wanted_logs(request)
+        frames = frames[-wanted:] if wanted else []
+        headers: Headers = {
+            "Content-Type": "application/logplex-1",
+            "Logplex-Msg-Count": str(len(frames)),
+            "Connection": "close",
+        }
+        request.channel.persistent = False
+        return Response(200, headers, b"".join(frames))
+
+    @app.on("POST", "/v3/sessions", OPEN_SESSION)
+    async def open_session(self, request: Request) -> Response:
+        body = read_body(request)
+        if not may_read(caller_of(request), parse_session(body).channel_id):
+            raise NotPermitted
+        try:
+            session_id = await self._provisioning.open_session(body)
+        except UnknownChannel:
+            return error_answer(422, "channel not found")
+        url = f"{self._urls.api}/sessions/{session_id}"
+        return json_answer(201, {"url": url}, {"Location": url})
+
+    @app.on_error(Refused, BadDestination, BadSession, StoreAway)
+    def refused(self, request: Request, failure: Failure) -> Response:
+        return answer_to(failure.value)
+
+    @app.on_error(Exception)
+    def failed(self, request: Request, failure: Failure) -> Response:
+        _log.failure("bug: API v3 failed", failure=failure)
+        return answer_to(failure.value)
+
+    def _channel(self, channel_id: str) -> dict[str, Any]:
+        """The channel as the API shows it; what is empty is absent."""
+        if self._registry.channel(channel_id) is None:
+            raise UnknownChannel
+        body: dict[str, Any] = {"channel": channel_id}
+        tokens = shown_tokens(self._registry.tokens_of(channel_id))
+        drains = [_shown(each) for each in self._registry.drains_of(channel_id) if each.url]
+        if tokens:
+            body["tokens"] = tokens
+        if drains:
+            body["drains"] = drains
+        return body
+
+
+def _shown(drain: Drain) -> dict[str, Any]:
+    body: dict[str, Any] = {"id": drain.id, "token": drain.token}
+    if drain.url is not None:
+        body["url"] = drain.url
+    return body
+
+
+def _wanted_logs(request: Request) -> int:
+    num = request.args.get(b"num", [b""])[0]
+    return int(num) if num.isdigit() and len(num) < 10 else DEFAULT_LOGS

@@ -1,0 +1,301 @@
+"""Every route of API v3 by who asks by the API's status by what the body is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.api.v3 import V3
+from logplex.rods import DISABLED, NORMAL, READ_ONLY
+from tests.api.exchange import send
+from tests.api.openapi import described_answers, described_routes
+from tests.api.v3_case import AUTH_KEY, V3Case, basic
+
+NOT_SENT = object()
+
+
+@frozen
+class Case:
+    """
+    A route, and what it answers.
+
+    :ivar good: a body that it takes; ``None``: it has none.
+    :ivar wrong: bodies of the wrong shape.
+    :ivar unknown: the answer for a channel that does not exist.
+    """
+
+    method: str
+    path: str
+    code: int
+    good: Any = None
+    wrong: tuple[Any, ...] = ()
+    unknown: int = 404
+    channel_in_body: bool = False
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+
+ROUTES = (
+    Case("GET", "/v3/channels/app", 200),
+    Case(
+        "PUT",
+        "/v3/channels/app",
+        200,
+        {"tokens": ["a"]},
+        ([], "x", 1, None, {"tokens": "a"}, {"tokens": [1]}, {"tokens": None}, {"tokens": ["a b"]}),
+        unknown=201,
+    ),
+    Case("DELETE", "/v3/channels/app", 204),
+    Case(
+        "POST", "/v3/channels/app/tokens", 200, {"name": "a"}, ([], {}, {"name": 1}, {"name": ""})
+    ),
+    Case(
+        "POST",
+        "/v3/channels/app/drains",
+        201,
+        {"url": "http://h"},
+        ([], {"url": None}, {"url": 1}, {"url": ""}, {"url": "ftp://x"}, {"url": "http://"}),
+    ),
+    Case("POST", "/v3/channels/app/drains", 201, {}),
+    Case(
+        "PUT",
+        "/v3/channels/app/drains/1",
+        200,
+        {"url": "http://h"},
+        ([], {}, {"url": None}, {"url": "http://h:0"}),
+    ),
+    Case("DELETE", "/v3/channels/app/drains/1", 204),
+    Case("GET", "/v3/channels/app/logs", 200),
+    Case(
+        "POST",
+        "/v3/sessions",
+        201,
+        {"channel_id": "app"},
+        ([], {}, {"channel_id": 1}, {"channel_id": "app", "num": "x"}),
+        unknown=422,
+        channel_in_body=True,
+    ),
+)
+
+
+class RouteTests(V3Case):
+    """The table."""
+
+    def each(self) -> Iterator[Case]:
+        """Every route, each on a node of its own."""
+        for route in ROUTES:
+            self.setUp()
+            yield route
+
+    def test_good(self) -> None:
+        """Who has the right gets the answer, with a credential or the authentication key."""
+        for auth in (basic("full"), "Basic " + AUTH_KEY):
+            for route in self.each():
+                answer = self.ask(route.method, route.path, route.good, auth)
+                self.assertEqual(route.code, answer.code, route)
+
+    def test_trailing_slash(self) -> None:
+        for route in self.each():
+            answer = self.ask(route.method, route.path + "/", route.good)
+            self.assertEqual(route.code, answer.code, route)
+
+    def test_without_right(self) -> None:
+        """
+        Nobody, somebody unknown, a wrong password, and credentials that are not for the API.
+        """
+        for auth in (None, "Basic", "Basic !", basic("full", "x"), basic("who"), basic("any")):
+            for route in self.each():
+                answer = self.ask(route.method, route.path, route.good, auth)
+                self.assertError(401, answer)
+                self.assertEqual("Basic realm=Logplex", answer.headers["www-authenticate"])
+
+    def test_status(self) -> None:
+        """Read-only and disabled APIs say so before they ask who it is."""
+        for auth in (basic("full"), None):
+            for status in (READ_ONLY, DISABLED):
+                for route in self.each():
+                    self.rods.api_status = status
+                    answer = self.ask(route.method, route.path, route.good, auth)
+                    if status == DISABLED or route.writes:
+                        self.assertError(503, answer)
+                    elif auth:
+                        self.assertEqual(route.code, answer.code, route)
+                    else:
+                        self.assertError(401, answer)
+
+    def test_not_loaded(self) -> None:
+        """Until the configuration is there nothing is answered."""
+        for route in self.each():
+            self.registry.ready = False
+            self.assertError(503, self.ask(route.method, route.path, route.good))
+
+    def test_bad_json(self) -> None:
+        for route in self.each():
+            for bad in (b"", b"{", b"\xff", b'{"a": 1,}', b"[" * 100_000):
+                if route.good is not None:
+                    self.assertError(400, self.ask(route.method, route.path, bad))
+
+    def test_wrong_shape(self) -> None:
+        for route in self.each():
+            for wrong in route.wrong:
+                if wrong is None:
+                    wrong = b"null"
+                self.assertError(400, self.ask(route.method, route.path, wrong))
+
+    def test_wrong_type(self) -> None:
+        """A body must say that it is JSON; parameters of the type do not matter."""
+        for route in self.each():
+            if route.good is not None:
+                for wrong in ("text/plain", "application/jsonx", "", "x"):
+                    headers = {"Content-Type": wrong}
+                    answer = self.ask(route.method, route.path, b"{", headers=headers)
+                    self.assertError(415, answer)
+                headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+                answer = self.ask(route.method, route.path, route.good, headers=headers)
+                self.assertEqual(route.code, answer.code, route)
+
+    def test_decided_on_the_head(self) -> None:
+        """401 and 415 are answered while the body has not come."""
+        for route in self.each():
+            if route.good is not None:
+                for headers, code in (({}, 401), ({"Authorization": basic("full")}, 415)):
+                    exchange = send(self.site, route.method, route.path, headers, None)
+                    self.assertEqual(code, exchange.answer().code)
+
+    def test_unknown_channel(self) -> None:
+        for route in self.each():
+            path, good = route.path.replace("app", "none"), route.good
+            if route.channel_in_body:
+                good = {**good, "channel_id": "none"}
+            answer = self.ask(route.method, path, good)
+            self.assertEqual(route.unknown, answer.code, route)
+
+    def test_body_before_channel(self) -> None:
+        """A bad body is told before an unknown channel."""
+        for route in self.each():
+            for wrong in route.wrong:
+                answer = self.ask(route.method, route.path.replace("app", "none"), wrong or b"0")
+                self.assertError(400, answer)
+
+    def test_bad_channel_id(self) -> None:
+        """An id that no channel can have."""
+        for route in self.each():
+            if "app" in route.path:
+                for bad in ("a:b", "a%20b", "a%2Fb", "%C3%A4", "%FF", "%00", "x" * 129):
+                    answer = self.ask(route.method, route.path.replace("app", bad), route.good)
+                    self.assertError(400, answer)
+
+    def test_wrong_method(self) -> None:
+        """The answer says which methods there are, also to strangers."""
+        allowed: dict[str, set[str]] = {"/v3/healthcheck": {"GET", "HEAD"}}
+        for route in ROUTES:
+            methods = allowed.setdefault(route.path, set())
+            methods |= {"GET", "HEAD"} if route.method == "GET" else {route.method}
+        for path, methods in allowed.items():
+            for method in {"GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "X"} - methods:
+                answer = self.ask(method, path, auth=None)
+                self.assertError(405, answer)
+                self.assertEqual(methods, set(answer.headers["allow"].split(", ")))
+
+    def test_store_away(self) -> None:
+        """What needs the store is answered without it."""
+        for route in self.each():
+            self.store.away = True
+            answer = self.ask(route.method, route.path, route.good)
+            self.assertEqual(503 if route.writes else 200, answer.code)
+
+    def test_store_silent(self) -> None:
+        """A store that does not answer is given up after less than two seconds."""
+        for route in self.each():
+            if route.writes and not route.channel_in_body:
+                self.store.held = []
+                exchange = self.send(route.method, route.path, route.good)
+                self.clock.advance(2)
+                self.assertError(503, exchange.answer())
+
+    def test_too_large(self) -> None:
+        """A body past the bound is refused on its length."""
+        for route in self.each():
+            if route.good is not None:
+                answer = self.ask(route.method, route.path, b" " * 1_000_001)
+                self.assertError(413, answer)
+
+    def test_everything_is_shown(self) -> None:
+        """The tables of this module show every answer that is described, and nothing else."""
+        V3Case.seen.clear()
+        for name in dir(self):
+            if name.startswith("test_") and name != "test_everything_is_shown":
+                self.setUp()
+                getattr(self, name)()
+        self.setUp()
+        self.ask("GET", "/v3/healthcheck")
+        self.registry.ready = False
+        self.ask("GET", "/v3/healthcheck")
+        self.setUp()
+        self.ask("POST", "/v3/channels/app/drains", {"url": "http://h1"})
+        self.ask("PUT", "/v3/channels/app/drains/2", {"url": "http://h1"})
+        for n in range(5):
+            self.ask("POST", "/v3/channels/app/drains", {"url": f"http://new{n}"})
+        self.ask("POST", "/v3/sessions", {"channel_id": "empty"}, basic("one"))
+        self.assertEqual(set(), described_answers() - V3Case.seen)
+
+
+class UnknownRouteTests(V3Case):
+    """Paths that do not exist."""
+
+    def test_unknown(self) -> None:
+        for path in (
+            "/",
+            "/v3",
+            "/v3/channel",
+            "/v3/channels/",
+            "/v3/channels//tokens",
+            "/v3/channels/app/drains/x",
+            "/v3/channels/app/drains/1x",
+            "/v3/channels/app/drains/-1",
+            "/v3/channels/app/drains/%D9%A1",
+            "/v3/channels/app/drains/" + "9" * 5_000,
+            "/v3/channels/app/tokens/t.new",
+            "/v4/channels/app",
+            "*",
+        ):
+            for method in ("GET", "PUT", "POST", "DELETE"):
+                self.assertError(404, self.ask(method, path))
+
+    def test_disabled(self) -> None:
+        """A disabled API does not even say what it has not."""
+        self.rods.api_status = DISABLED
+        self.assertError(503, self.ask("GET", "/nothing"))
+
+    def test_bad_host(self) -> None:
+        """A ``Host`` that is none is the client's mistake, and no bug."""
+        for host in ("a..b", "x" * 70 + ".y", "\xff"):
+            answer = self.ask("GET", "/v3/channels/app", headers={"Host": host})
+            self.assertIn(answer.code, (200, 400))
+
+
+class DescriptionTests(SynchronousTestCase):
+    """The description as a whole."""
+
+    def test_routes(self) -> None:
+        """What is served is what is described."""
+        served = {
+            (method, rule.rule.replace("<drain_id:", "<").replace("<", "{").replace(">", "}"))
+            for rule in V3.app.url_map.iter_rules()
+            for method in (rule.methods or set()) - {"HEAD"}
+        }
+        self.assertEqual(described_routes(), served)
+
+
+class StatusNameTests(V3Case):
+    """The statuses are switched while the node runs."""
+
+    def test_back_to_normal(self) -> None:
+        for status, code in ((DISABLED, 503), (NORMAL, 200), (READ_ONLY, 200)):
+            self.rods.api_status = status
+            self.assertEqual(code, self.ask("GET", "/v3/channels/app").code)
