@@ -14,7 +14,7 @@ from logplex.config import Settings
 from logplex.interfaces import IConfigStore, ISpool, StoreUnusable
 from logplex.metrics import Counters, Sample
 from logplex.store.memory_spool import MemorySpool
-from logplex.store.sqlite import IN_MEMORY, SqliteConfigStore, connection_pool
+from logplex.store.sqlite import IN_MEMORY, SqliteConfigStore, check_file, connection_pool
 
 
 def _nothing() -> list[str]:
@@ -45,11 +45,14 @@ def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
     Make the configuration store and the spool; ``config.open(registry)`` then loads the first.
 
     :param reactor: for SQLite's thread, and as the clock of both.
-    :raise StoreUnusable: where the URL asks for Redis, which no store is made for yet.
+    :raise StoreUnusable: the database cannot be used, or the URL asks for Redis, which no store
+        is made for yet.
     """
     scheme, _, path = settings.store.url.partition(":")
     if scheme not in ("sqlite", "memory"):
         raise StoreUnusable(f'"{scheme}" is not a store that this version has')
+    if path:
+        check_file(path)
     spool = MemorySpool(settings.spool, reactor, counters)
     pool = connection_pool(path or IN_MEMORY, reactor)
     return Stores(

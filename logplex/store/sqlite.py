@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +67,20 @@ def connection_pool(path: str, reactor: object) -> ConnectionPool:
     )
 
 
+def check_file(path: str) -> None:
+    """
+    Open the database and close it again: for a clear word before a node becomes a daemon.
+
+    :raise StoreUnusable: the file cannot be opened, is in use, or is not ours.
+    """
+    try:
+        _create(Path(path))
+        with closing(sqlite3.connect(path, timeout=0)) as connection:
+            _set_up(connection)
+    except _OPENING_ERRORS as error:
+        raise _unusable(path, error) from error
+
+
 @implementer(IConfigStore)
 class SqliteConfigStore:
     """
@@ -90,7 +105,7 @@ class SqliteConfigStore:
             try:
                 _create(Path(self._path))
             except OSError as error:
-                return fail(StoreUnusable(f"cannot open {self._path}: {error.strerror}"))
+                return fail(_unusable(self._path, error))
         loading: Deferred[list[Value]] = self._pool.runInteraction(_load)
         return loading.addErrback(self._refused).addCallback(listener.loaded)
 
@@ -140,18 +155,9 @@ class SqliteConfigStore:
             self._listener.changed(changes)
 
     def _refused(self, failure: Failure) -> Failure:
-        """Say in one line why the file cannot be used."""
-        error = failure.value
-        if not isinstance(error, sqlite3.DatabaseError | StoreUnusable):
-            return failure
-        code = getattr(error, "sqlite_errorcode", None)
-        if code == sqlite3.SQLITE_BUSY:
-            why = "is in use by another process"
-        elif code == sqlite3.SQLITE_NOTADB:
-            why = "is not an SQLite database"
-        else:
-            why = f"cannot be opened: {error}"
-        raise StoreUnusable(f"{self._path} {why}") from error
+        if isinstance(failure.value, _OPENING_ERRORS):
+            raise _unusable(self._path, failure.value) from failure.value
+        return failure
 
 
 def _away(failure: Failure) -> Failure:
@@ -160,6 +166,23 @@ def _away(failure: Failure) -> Failure:
     if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
         raise StoreAway(f"SQLite: {error}") from error
     return failure
+
+
+_OPENING_ERRORS = (OSError, sqlite3.DatabaseError, StoreUnusable)
+
+
+def _unusable(path: str, error: Exception) -> StoreUnusable:
+    """Why the file cannot be used, in one line."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, OSError):
+        why = f"cannot be opened: {error.strerror}"
+    elif code == sqlite3.SQLITE_BUSY:
+        why = "is in use by another process"
+    elif code == sqlite3.SQLITE_NOTADB:
+        why = "is not an SQLite database"
+    else:
+        why = f"cannot be used: {error}"
+    return StoreUnusable(f"{path} {why}")
 
 
 def _create(path: Path) -> None:

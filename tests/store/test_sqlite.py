@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from logplex.interfaces import IConfigStore, StoreAway, StoreUnusable
 from logplex.model import Channel, Drain, Put
-from logplex.store.sqlite import SqliteConfigStore
+from logplex.store.sqlite import SqliteConfigStore, check_file
 from tests.contracts import AtOnce
 from tests.contracts_config import (
     CHANNEL,
@@ -61,12 +61,18 @@ class FileTests(DurableConfigStoreContract, AtOnce):
         self.clock.advance(seconds)
 
     def refusal(self) -> str:
-        """Why the store cannot be opened: one line."""
+        """Why the store cannot be opened, and why a check says so before: one line."""
+        checked = self.assertRaises(StoreUnusable, check_file, str(self.path))
         failure = self.failureResultOf(self.store().open(Replica()), StoreUnusable)
         reason = str(failure.value)
         self.assertNotIn("\n", reason)
         self.assertIn(str(self.path), reason)
+        self.assertEqual(str(checked), reason)
         return reason
+
+    def test_a_check_leaves_the_file_to_who_opens_it(self) -> None:
+        check_file(str(self.path))
+        self.successResultOf(self.store().open(Replica()))
 
     def test_the_file_is_for_its_owner_only(self) -> None:
         self.successResultOf(self.store().open(Replica()))
@@ -130,7 +136,7 @@ class FileTests(DurableConfigStoreContract, AtOnce):
     def test_a_directory_that_cannot_be_made_is_refused(self) -> None:
         self.path.parent.parent.mkdir()
         self.path.parent.write_text("a file")
-        self.assertIn("cannot open", self.refusal())
+        self.assertIn("cannot be opened", self.refusal())
 
     def test_a_path_that_is_a_directory_is_refused(self) -> None:
         self.path.mkdir(parents=True)
