@@ -1,0 +1,97 @@
+"""
+Where a Redis is, and how a connection to it is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from attrs import field, frozen
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+
+from logplex.interfaces import StoreUnusable
+
+DEFAULT_PORT = 6379
+_PEM_END = b"-----END CERTIFICATE-----"
+
+
+@frozen
+class RedisAddress:
+    """
+    A Redis URL, taken apart (PROTOCOL §10).
+
+    :ivar user: empty for the default user.
+    :ivar password: empty where none is asked for.
+    :ivar sort_key: what stands after ``#``; empty where nothing does.
+    """
+
+    host: str
+    port: int = DEFAULT_PORT
+    db: int = 0
+    user: str = ""
+    password: str = field(default="", repr=False)
+    tls: bool = False
+    sort_key: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> RedisAddress:
+        """
+        Take a URL apart that the settings have checked.
+
+        :param url: ``redis[s]://[[user]:password@]host[:port][/db][#sortkey]``; the user and the
+            password may be percent-encoded.
+        """
+        parts = urlsplit(url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        return cls(
+            host=parts.hostname or "",
+            port=parts.port or DEFAULT_PORT,
+            db=int(parts.path.strip("/") or 0),
+            user=user,
+            password=password,
+            tls=parts.scheme == "rediss",
+            sort_key=unquote(parts.fragment),
+        )
+
+    def __str__(self) -> str:
+        """What may be shown to anybody."""
+        scheme = "rediss" if self.tls else "redis"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}/{self.db}"
+
+    def endpoint(
+        self, reactor: Any, connect_timeout_s: float, ca_file: str = ""
+    ) -> IStreamClientEndpoint:
+        """
+        How to connect to it.
+
+        :param ca_file: PEM certificates that ``rediss`` servers are verified against; empty for
+            the system's roots.
+        :raise StoreUnusable: where the file cannot be read.
+        """
+        plain = HostnameEndpoint(reactor, self.host, self.port, timeout=connect_timeout_s)
+        if not self.tls:
+            return plain
+        roots = _roots(ca_file) if ca_file else None
+        wrapped: IStreamClientEndpoint = wrapClientTLS(
+            optionsForClientTLS(self.host, trustRoot=roots), plain
+        )
+        return wrapped
+
+
+def _roots(ca_file: str) -> Any:
+    try:
+        text = Path(ca_file).read_bytes()
+        blocks = [block + _PEM_END for block in text.split(_PEM_END)[:-1]]
+        certificates = [Certificate.loadPEM(block) for block in blocks]
+    except (OSError, ValueError) as error:
+        raise StoreUnusable(f"[store] ca_file: {error}") from error
+    except Exception as error:
+        raise StoreUnusable(f"[store] ca_file: {ca_file} is no PEM certificate") from error
+    if not certificates:
+        raise StoreUnusable(f"[store] ca_file: {ca_file} holds no PEM certificate")
+    return trustRootFromCertificates(certificates)
