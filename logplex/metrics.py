@@ -55,6 +55,13 @@ class Counters:
         "logplex_drain_messages_dropped",
         "Messages that drains were given and will not deliver (drain.dropped)",
     )
+    spool_written: int = _total(
+        "logplex_spool_written", "Messages that their shard has numbered and taken"
+    )
+    spool_dropped: int = _total(
+        "logplex_spool_dropped",
+        "Messages that no shard took: too many waited, or the node ended, or the shard refused",
+    )
     spool_evicted: int = _total(
         "logplex_spool_evicted", "Messages that left the spool for its bound on bytes"
     )
