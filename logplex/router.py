@@ -12,6 +12,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from logplex.config import Limits
 from logplex.interfaces import IOutlet, ISpool
 from logplex.metrics import Counters
 from logplex.registry import Registry, Stream
@@ -30,7 +31,7 @@ class Router:
     """
     Where inputs bring frames, and where notices enter a channel's stream.
 
-    :ivar log_interval_s: the least time between two lines about unknown tokens.
+    :ivar limits: tell the least time between two lines about unknown tokens.
     """
 
     registry: Registry
@@ -38,7 +39,7 @@ class Router:
     rods: Rods
     counters: Counters
     clock: IReactorTime
-    log_interval_s: float = 60.0
+    limits: Limits
     _strangers_unlogged: int = field(default=0, init=False)
     _strangers_logged_at: float | None = field(default=None, init=False)
 
@@ -96,7 +97,7 @@ class Router:
         self._strangers_unlogged += messages
         now = self.clock.seconds()
         last = self._strangers_logged_at
-        if last is None or now - last >= self.log_interval_s:
+        if last is None or now - last >= self.limits.unknown_token_log_interval_s:
             _log.warn(
                 "dropped {messages} messages whose token is unknown; the last token begins {token}",
                 messages=self._strangers_unlogged,

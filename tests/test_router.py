@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.config import Limits
 from logplex.metrics import Counters
 from logplex.model import NO_REDIS, Channel, Delete, Put, Token
 from logplex.registry import Registry
@@ -37,7 +38,9 @@ class RouterTests(SynchronousTestCase):
         self.spool = RecordingSpool()
         self.rods = Rods()
         self.counters = Counters()
-        self.router = Router(self.registry, self.spool, self.rods, self.counters, self.clock)
+        self.router = Router(
+            self.registry, self.spool, self.rods, self.counters, self.clock, Limits()
+        )
         self.drain = ListOutlet()
         self.registry.attach("one", self.drain)
 

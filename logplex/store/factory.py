@@ -16,6 +16,9 @@ from logplex.metrics import Counters, Sample
 from logplex.store.memory_spool import MemorySpool
 from logplex.store.sqlite import IN_MEMORY, SqliteConfigStore, check_file, connection_pool
 
+#: Where the files of a node are that keeps nothing else in files.
+IN_MEMORY_DIRECTORY = "var"
+
 
 def _nothing() -> list[str]:
     return []
@@ -27,7 +30,8 @@ class Stores:
     What a node keeps things in, made but not opened.
 
     :ivar name: what the log may call it; without any password.
-    :ivar directory: where the store's files are, if it has any.
+    :ivar directory: where files for the owner of this node belong; ``None`` where the store is
+        shared with other nodes.
     :ivar samples: gauges of both, for :attr:`logplex.metrics.Exposition.sources`.
     :ivar troubles: what does not work now, one line each, for health and the operator.
     """
@@ -59,6 +63,6 @@ def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
         config=SqliteConfigStore(path or IN_MEMORY, pool, reactor),
         spool=spool,
         name=f"SQLite file {path}" if path else "memory, nothing is kept",
-        directory=Path(path).parent if path else None,
+        directory=Path(path).parent if path else Path(IN_MEMORY_DIRECTORY),
         samples=spool.samples,
     )

@@ -31,5 +31,5 @@ class MakeStoresTests(SynchronousTestCase):
         self.assertIn("some/where.db", stores.name)
         self.assertEqual(stores.troubles(), [])
 
-    def test_memory_has_no_directory(self) -> None:
-        self.assertIsNone(self.stores("memory:").directory)
+    def test_memory_leaves_its_owners_files_in_var(self) -> None:
+        self.assertEqual(self.stores("memory:").directory, Path("var"))
