@@ -97,6 +97,23 @@ def exposition(sources: Iterable[Source]) -> bytes:
     return generate_latest(registry)
 
 
+def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[Sample]:
+    """
+    What a listener with a bound tells.
+
+    :param refused: connections that were one too many, since the start.
+    """
+    labels = {"listener": listener}
+    yield Sample("logplex_connections", "Connections that are open", open_now, labels)
+    yield Sample(
+        "logplex_connections_refused",
+        "Connections that were one too many",
+        refused,
+        labels,
+        kind=CounterMetricFamily,
+    )
+
+
 @define(eq=False)
 class _Families:
     """What ``prometheus_client`` calls a collector."""

@@ -1,0 +1,209 @@
+"""
+Syslog over TCP and TLS (PROTOCOL §3): connections that write, and are never answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from logplex.config import Limits
+from logplex.metrics import Counters, Sample, connection_samples
+from logplex.syslog.framing import FrameDecoder
+
+_log = Logger()
+
+#: A connection that we close is cut off where it has not ended after so many seconds.
+CLOSE_TIMEOUT_S = 15.0
+#: On shutdown a connection is closed once nothing has come for so many seconds.
+QUIET_S = 0.05
+#: On shutdown all connections are closed after so many seconds.
+LAST_WORDS_S = 1.0
+
+#: Takes whole messages, and keeps nothing of the list: the router.
+Route = Callable[[list[bytes]], None]
+
+
+class SyslogProtocol(Protocol):
+    """
+    One sender's connection.
+
+    :ivar active_at: when something came last, on the factory's clock.
+    """
+
+    factory: SyslogFactory
+    transport: Any  # ITCPTransport and IPushProducer, whatever is wrapped around it.
+    active_at = 0.0
+    _timer: IDelayedCall | None = None
+    _malformed = 0
+    _truncated = 0
+
+    def connectionMade(self) -> None:
+        self._decoder = FrameDecoder()
+        if not self.factory.admit(self):
+            self.transport.abortConnection()
+            return
+        # Not asked by interface: TLS says that it is TCP, and may lie on a Unix socket.
+        set_keep_alive = getattr(self.transport, "setTcpKeepAlive", None)
+        if set_keep_alive is not None:
+            set_keep_alive(True)
+        self.active_at = self.factory.clock.seconds()
+        self._call_later(self.factory.idle_timeout_s, self._check_idle)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.active_at = self.factory.clock.seconds()
+        self._route(self._decoder.feed(data))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._call_no_more()
+        if not self.factory.forget(self):
+            return
+        if isinstance(reason.value, SSL.Error):
+            self.factory.complain(self, "TLS fails")
+        self._route(self._decoder.finish())
+
+    def close(self) -> None:
+        """Close the connection, and cut it off where the sender does not let it end."""
+        self._call_no_more()
+        self._call_later(CLOSE_TIMEOUT_S, self.transport.abortConnection)
+        self.transport.loseConnection()
+
+    def _route(self, messages: list[bytes]) -> None:
+        decoder = self._decoder
+        if decoder.malformed != self._malformed or decoder.truncated != self._truncated:
+            self._count(decoder)
+        if messages:
+            try:
+                self.factory.route(messages)
+            except Exception:
+                _log.failure(
+                    "bug: {count} messages cannot be routed; the connection ends",
+                    count=len(messages),
+                )
+                self.transport.abortConnection()
+
+    def _count(self, decoder: FrameDecoder) -> None:
+        counters = self.factory.counters
+        counters.truncated += decoder.truncated - self._truncated
+        counters.malformed += decoder.malformed - self._malformed
+        if decoder.malformed != self._malformed:
+            self.factory.complain(self, "what comes is no syslog")
+        self._truncated, self._malformed = decoder.truncated, decoder.malformed
+
+    def _check_idle(self) -> None:
+        """One timer a connection, set again when it fires, costs nothing per chunk."""
+        rest = self.active_at + self.factory.idle_timeout_s - self.factory.clock.seconds()
+        if rest > 0:
+            self._call_later(rest, self._check_idle)
+        elif self.factory.paused:
+            self._call_later(self.factory.idle_timeout_s, self._check_idle)
+        else:
+            self.close()
+
+    def _call_later(self, delay_s: float, function: Callable[[], Any]) -> None:
+        self._timer = self.factory.clock.callLater(delay_s, function)
+
+    def _call_no_more(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+
+class SyslogFactory(ServerFactory):
+    """
+    All connections of the syslog listeners.
+
+    :ivar paused: nothing is read; senders have to wait, and lose nothing.
+    :ivar refused_connections: how many were one too many, since the start.
+    """
+
+    protocol = SyslogProtocol  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(
+        self, route: Route, counters: Counters, limits: Limits, clock: IReactorTime
+    ) -> None:
+        self.route = route
+        self.counters = counters
+        self.clock = clock
+        self.idle_timeout_s = limits.syslog_idle_timeout_s
+        self.paused = False
+        self.refused_connections = 0
+        self._max_connections = limits.syslog_connections
+        self._complaint_interval_s = limits.unknown_token_log_interval_s
+        self._complained_at: float | None = None
+        self._open: set[SyslogProtocol] = set()
+        self._closed: Deferred[None] | None = None
+
+    def pause(self) -> None:
+        """Read nothing, from present and from new connections."""
+        self.paused = True
+        for protocol in self._open:
+            protocol.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read again."""
+        self.paused = False
+        for protocol in list(self._open):
+            protocol.active_at = self.clock.seconds()
+            protocol.transport.resumeProducing()
+
+    def close(self) -> Deferred[None]:
+        """
+        Read what senders have already written, and close all connections. New ones must not come
+        any more. Fires when none is left, a few seconds later at most.
+        """
+        if not self._open:
+            return succeed(None)
+        if self._closed is None:
+            self._closed = Deferred()
+            self._close_quiet(self.clock.seconds() + LAST_WORDS_S)
+        return self._closed
+
+    def samples(self) -> Iterator[Sample]:
+        """How many connections there are, for the metrics."""
+        return connection_samples("syslog", len(self._open), self.refused_connections)
+
+    # What the connections tell.
+
+    def admit(self, protocol: SyslogProtocol) -> bool:
+        """A new connection: whether there is room for it."""
+        if len(self._open) >= self._max_connections:
+            self.refused_connections += 1
+            return False
+        self._open.add(protocol)
+        if self.paused:
+            protocol.transport.pauseProducing()
+        return True
+
+    def forget(self, protocol: SyslogProtocol) -> bool:
+        """A connection has ended: whether it was one for which there was room."""
+        known = protocol in self._open
+        self._open.discard(protocol)
+        if self._closed is not None and not self._open:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
+        return known
+
+    def complain(self, protocol: SyslogProtocol, what: str) -> None:
+        """Log what a sender does wrong, once in a while and for all of them."""
+        now = self.clock.seconds()
+        last = self._complained_at
+        if last is None or now - last >= self._complaint_interval_s:
+            self._complained_at = now
+            peer = getattr(protocol.transport.getPeer(), "host", "unknown")
+            _log.warn("a sender at {peer} does wrong: {what}", peer=peer, what=what)
+
+    def _close_quiet(self, deadline: float) -> None:
+        now = self.clock.seconds()
+        for protocol in list(self._open):
+            if self.paused or now >= deadline or protocol.active_at + QUIET_S <= now:
+                protocol.close()
+        if self._open and now < deadline:
+            self.clock.callLater(QUIET_S, self._close_quiet, deadline)

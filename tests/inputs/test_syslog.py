@@ -1,0 +1,261 @@
+"""Syslog over TCP: what senders write reaches the router, and nothing else happens."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, capturedLogs
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.config import Limits
+from logplex.inputs.syslog import (
+    CLOSE_TIMEOUT_S,
+    LAST_WORDS_S,
+    QUIET_S,
+    SyslogFactory,
+)
+from logplex.metrics import Counters
+
+LIMITS = Limits(syslog_connections=3, syslog_idle_timeout_s=100, unknown_token_log_interval_s=60)
+
+
+class TcpTransport(StringTransport):
+    """A transport that can do what TCP can."""
+
+    keep_alive = False
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self.keep_alive = enabled
+
+
+class Sender:
+    """A sender's end of a connection."""
+
+    def __init__(self, factory: SyslogFactory) -> None:
+        self.transport = TcpTransport()
+        self.protocol: Protocol = factory.buildProtocol(None)  # type: ignore[assignment]
+        self.protocol.makeConnection(self.transport)
+
+    def write(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            self.protocol.dataReceived(chunk)
+
+    def leave(self, why: Exception | None = None) -> None:
+        self.protocol.connectionLost(Failure(why or ConnectionLost()))
+
+    @property
+    def closed(self) -> bool:
+        return self.transport.disconnecting
+
+    @property
+    def aborted(self) -> bool:
+        return self.transport.disconnected
+
+    @property
+    def is_read(self) -> bool:
+        return self.transport.producerState == "producing"
+
+
+class SyslogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.counters = Counters()
+        self.routed: list[list[bytes]] = []
+        self.factory = SyslogFactory(self.route, self.counters, LIMITS, self.clock)
+
+    def route(self, messages: list[bytes]) -> None:
+        if b"bug" in messages:
+            raise RuntimeError("secret")
+        self.routed.append(messages)
+
+    def numbers(self) -> tuple[float, float]:
+        """Open connections, and refused ones."""
+        open_now, refused = (sample.value for sample in self.factory.samples())
+        return open_now, refused
+
+
+class MessageTests(SyslogTests):
+    def test_once_a_chunk(self) -> None:
+        """All messages of a chunk are routed together, and a chunk without one is no call."""
+        Sender(self.factory).write(b"3 one3 two5 th", b"re", b"e<13>1 four\n")
+        self.assertEqual(self.routed, [[b"one", b"two"], [b"three", b"<13>1 four"]])
+
+    def test_connections_do_not_mix(self) -> None:
+        one, two = Sender(self.factory), Sender(self.factory)
+        one.write(b"7 one ")
+        two.write(b"7 two ")
+        one.write(b"one")
+        two.write(b"two")
+        self.assertEqual(self.routed, [[b"one one"], [b"two two"]])
+
+    def test_nothing_is_answered(self) -> None:
+        sender = Sender(self.factory)
+        sender.write(b"3 one", b"garbage\n")
+        self.assertEqual(sender.transport.value(), b"")
+        self.assertFalse(sender.closed)
+
+    def test_counted(self) -> None:
+        sender = Sender(self.factory)
+        sender.write(b"garbage\n", b"11000 <" + b"a" * 11_000, b"garbage\ngarbage\n", b"3 one")
+        self.assertEqual((self.counters.malformed, self.counters.truncated), (3, 1))
+
+    def test_last_line(self) -> None:
+        """What the end of the connection makes a message, or malformed, is so too."""
+        one, two = Sender(self.factory), Sender(self.factory)
+        one.write(b"<13>1 one")
+        one.leave()
+        two.write(b"5 tw")
+        two.leave()
+        self.assertEqual(self.routed, [[b"<13>1 one"]])
+        self.assertEqual(self.counters.malformed, 1)
+
+    def test_bug(self) -> None:
+        """A bug in routing costs one connection, and is logged."""
+        one, two = Sender(self.factory), Sender(self.factory)
+        one.write(b"3 bug")
+        two.write(b"3 two")
+        self.assertEqual((one.aborted, two.aborted), (True, False))
+        self.assertEqual(self.routed, [[b"two"]])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class ComplaintTests(SyslogTests):
+    """Bad senders are told of in the log, a line a minute for all of them."""
+
+    def complaints(self, *chunks: bytes, why: Exception | None = None) -> list[str]:
+        with capturedLogs() as events:
+            sender = Sender(self.factory)
+            sender.write(*chunks)
+            sender.leave(why)
+        return [event["what"] for event in events if event["log_level"] is LogLevel.warn]
+
+    def test_garbage(self) -> None:
+        self.assertEqual(self.complaints(b"garbage\n", b"garbage\n"), ["what comes is no syslog"])
+        self.assertEqual(self.complaints(b"garbage\n"), [])
+        self.clock.advance(60)
+        self.assertEqual(self.complaints(b"garbage\n"), ["what comes is no syslog"])
+
+    def test_tls(self) -> None:
+        self.assertEqual(self.complaints(why=SSL.Error([])), ["TLS fails"])
+
+    def test_good_senders(self) -> None:
+        self.assertEqual(self.complaints(b"3 one", b"11000 <" + b"a" * 10_999), [])
+
+
+class ConnectionTests(SyslogTests):
+    def test_too_many(self) -> None:
+        senders = [Sender(self.factory) for _ in range(4)]
+        self.assertEqual([sender.aborted for sender in senders], [False, False, False, True])
+        senders[3].leave()
+        self.assertEqual(self.numbers(), (3, 1))
+        senders[0].leave()
+        self.assertFalse(Sender(self.factory).aborted)
+        self.assertEqual(self.numbers(), (3, 1))
+
+    def test_idle(self) -> None:
+        sender = Sender(self.factory)
+        self.clock.advance(99)
+        self.assertFalse(sender.closed)
+        self.clock.advance(1)
+        self.assertTrue(sender.closed)
+
+    def test_idle_since_the_last_chunk(self) -> None:
+        sender = Sender(self.factory)
+        self.clock.advance(60)
+        sender.write(b"3 o")
+        self.clock.advance(99)
+        self.assertFalse(sender.closed)
+        self.clock.advance(1)
+        self.assertTrue(sender.closed)
+
+    def test_cut_off(self) -> None:
+        """A connection that does not end when it is closed is cut off."""
+        sender = Sender(self.factory)
+        self.clock.advance(100)
+        self.assertFalse(sender.aborted)
+        self.clock.advance(CLOSE_TIMEOUT_S)
+        self.assertTrue(sender.aborted)
+
+    def test_keep_alive(self) -> None:
+        self.assertTrue(Sender(self.factory).transport.keep_alive)
+
+    def test_nothing_ticks_for_the_gone(self) -> None:
+        Sender(self.factory).leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class PauseTests(SyslogTests):
+    def test_pause(self) -> None:
+        """Present and new connections are not read, until they are again."""
+        present = Sender(self.factory)
+        self.factory.pause()
+        new = Sender(self.factory)
+        self.assertEqual((present.is_read, new.is_read), (False, False))
+        self.factory.resume()
+        self.assertEqual((present.is_read, new.is_read), (True, True))
+        self.assertTrue(Sender(self.factory).is_read)
+
+    def test_pause_is_not_idleness(self) -> None:
+        sender = Sender(self.factory)
+        self.factory.pause()
+        self.clock.pump([50, 50, 50])
+        self.factory.resume()
+        self.clock.advance(99)
+        self.assertFalse(sender.closed)
+        self.clock.advance(100)
+        self.assertTrue(sender.closed)
+
+
+class CloseTests(SyslogTests):
+    """Shutdown."""
+
+    def test_nobody_connected(self) -> None:
+        self.successResultOf(self.factory.close())
+
+    def test_quiet_connections(self) -> None:
+        """They are closed at once, and the end is told when they are gone."""
+        sender = Sender(self.factory)
+        self.clock.advance(QUIET_S)
+        done = self.factory.close()
+        self.assertTrue(sender.closed)
+        self.assertNoResult(done)
+        sender.leave()
+        self.successResultOf(done)
+
+    def test_busy_connections(self) -> None:
+        """What has been written is read."""
+        sender = Sender(self.factory)
+        done = self.factory.close()
+        self.clock.advance(QUIET_S / 2)
+        sender.write(b"3 one")
+        self.clock.advance(QUIET_S / 2)
+        self.assertFalse(sender.closed)
+        self.clock.advance(QUIET_S)
+        self.assertTrue(sender.closed)
+        self.assertEqual(self.routed, [[b"one"]])
+        sender.leave()
+        self.successResultOf(done)
+
+    def test_those_who_never_rest(self) -> None:
+        sender = Sender(self.factory)
+        self.factory.close()
+        until = self.clock.seconds() + LAST_WORDS_S
+        while self.clock.seconds() < until - QUIET_S:
+            self.clock.advance(QUIET_S / 2)
+            self.assertFalse(sender.closed)
+            sender.write(b"3 one")
+        self.clock.pump([QUIET_S, QUIET_S])
+        self.assertTrue(sender.closed)
+
+    def test_asked_twice(self) -> None:
+        sender = Sender(self.factory)
+        first, second = self.factory.close(), self.factory.close()
+        self.clock.advance(1)
+        sender.leave()
+        self.successResultOf(first)
+        self.successResultOf(second)

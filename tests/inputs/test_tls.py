@@ -1,0 +1,246 @@
+"""TLS for senders: the files, reloading them, and who may connect."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from OpenSSL import SSL
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.config import Limits, Tls
+from logplex.inputs.syslog import SyslogFactory
+from logplex.inputs.tls import ServerTls, TlsError
+from logplex.metrics import Counters
+
+CA = trustme.CA()
+LEAF = CA.issue_cert("logs.example.com", common_name="first")
+OTHER_LEAF = CA.issue_cert("logs.example.com", common_name="second")
+CLIENTS_CA = trustme.CA()
+CLIENT = CLIENTS_CA.issue_cert("sender.example.com")
+
+
+class TlsSender:
+    """A sender's end of a TLS connection in memory."""
+
+    def __init__(self, factory: Any, context: SSL.Context) -> None:
+        self.transport = StringTransport()
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+        self.connection = SSL.Connection(context, None)
+        self.connection.set_connect_state()
+
+    def handshake(self) -> None:
+        """:raise SSL.Error: one of both does not want the other."""
+        for _ in range(4):
+            with contextlib.suppress(SSL.WantReadError):
+                self.connection.do_handshake()
+            self.exchange()
+
+    def exchange(self) -> None:
+        with contextlib.suppress(SSL.WantReadError):
+            self.protocol.dataReceived(self.connection.bio_read(65_536))
+        answer = self.transport.value()
+        self.transport.clear()
+        if answer:
+            self.connection.bio_write(answer)
+
+    def write(self, data: bytes) -> None:
+        self.connection.send(data)
+        self.exchange()
+
+    @property
+    def server_name(self) -> str | None:
+        """The common name of the server's certificate."""
+        certificate = self.connection.get_peer_certificate()
+        assert certificate is not None
+        return certificate.get_subject().commonName
+
+
+class TlsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.routed: list[bytes] = []
+
+    def file(self, name: str, content: bytes) -> str:
+        path = self.directory / name
+        path.write_bytes(content)
+        return str(path)
+
+    def own(self, leaf: trustme.LeafCert = LEAF, **others: str) -> Tls:
+        chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+        return Tls(
+            certificate_file=self.file("cert.pem", chain),
+            key_file=self.file("key.pem", leaf.private_key_pem.bytes()),
+            **others,
+        )
+
+    def factory(self, server_tls: ServerTls) -> TLSMemoryBIOFactory:
+        clock = Clock()
+        syslog = SyslogFactory(self.routed.extend, Counters(), Limits(), clock)
+        return TLSMemoryBIOFactory(server_tls, False, syslog, clock)
+
+    def context(self, client: trustme.LeafCert | None = None) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        CA.configure_trust(context)
+        if client:
+            client.configure_cert(context)
+        return context
+
+
+class ConnectionTests(TlsTests):
+    def test_messages(self) -> None:
+        sender = TlsSender(self.factory(ServerTls(self.own())), self.context())
+        sender.handshake()
+        sender.write(b"3 one3 t")
+        sender.write(b"wo")
+        self.assertEqual(self.routed, [b"one", b"two"])
+
+    def test_key_in_the_certificate_file(self) -> None:
+        file = self.file("all.pem", LEAF.private_key_and_cert_chain_pem.bytes())
+        sender = TlsSender(self.factory(ServerTls(Tls(certificate_file=file))), self.context())
+        sender.handshake()
+        self.assertEqual(sender.server_name, "first")
+
+    def test_versions(self) -> None:
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            context = self.context()
+            context.set_max_proto_version(version)
+            sender = TlsSender(self.factory(ServerTls(self.own())), context)
+            sender.handshake()
+            self.assertEqual(sender.connection.get_protocol_version(), version)
+
+    def test_paused(self) -> None:
+        """The pause of the factory reaches through TLS."""
+        tls_factory = self.factory(ServerTls(self.own()))
+        syslog: Any = tls_factory.wrappedFactory
+        sender = TlsSender(tls_factory, self.context())
+        syslog.pause()
+        self.assertEqual(sender.transport.producerState, "paused")
+        syslog.resume()
+        self.assertEqual(sender.transport.producerState, "producing")
+
+
+class ClientCertificateTests(TlsTests):
+    def setUp(self) -> None:
+        super().setUp()
+        ca = self.file("ca.pem", CA.cert_pem.bytes() + CLIENTS_CA.cert_pem.bytes())
+        self.tls_factory = self.factory(ServerTls(self.own(client_ca_file=ca)))
+
+    def test_of_a_known_authority(self) -> None:
+        for client in (CLIENT, OTHER_LEAF):
+            sender = TlsSender(self.tls_factory, self.context(client))
+            sender.handshake()
+            sender.write(b"3 one")
+        self.assertEqual(self.routed, [b"one", b"one"])
+
+    def refused(self, client: trustme.LeafCert | None) -> None:
+        sender = TlsSender(self.tls_factory, self.context(client))
+        with self.assertRaises(SSL.Error):
+            # In TLS 1.3 the client learns of it after the handshake.
+            sender.handshake()
+            sender.write(b"3 one")
+            sender.connection.recv(1)
+        self.assertEqual(self.routed, [])
+
+    def test_missing(self) -> None:
+        self.refused(None)
+
+    def test_of_an_unknown_authority(self) -> None:
+        self.refused(trustme.CA().issue_cert("sender.example.com"))
+
+
+class ReloadTests(TlsTests):
+    def test_new_connections(self) -> None:
+        """They see the new certificate; those that are open go on."""
+        server_tls = ServerTls(self.own())
+        tls_factory = self.factory(server_tls)
+        old = TlsSender(tls_factory, self.context())
+        old.handshake()
+        server_tls.reload(self.own(OTHER_LEAF))
+        new = TlsSender(tls_factory, self.context())
+        new.handshake()
+        old.write(b"3 old")
+        self.assertEqual((old.server_name, new.server_name), ("first", "second"))
+        self.assertEqual(self.routed, [b"old"])
+
+    def test_unusable(self) -> None:
+        """Then all stays as it was."""
+        server_tls = ServerTls(self.own())
+        with self.assertRaises(TlsError):
+            server_tls.reload(Tls(certificate_file="missing.pem"))
+        sender = TlsSender(self.factory(server_tls), self.context())
+        sender.handshake()
+        self.assertEqual(sender.server_name, "first")
+
+
+class FileTests(TlsTests):
+    """What is wrong with a file is said in one line."""
+
+    def wrong(self, why: str, **files: str) -> None:
+        with self.assertRaisesRegex(TlsError, why) as raised:
+            ServerTls(Tls(**files))
+        self.assertNotIn("\n", str(raised.exception))
+
+    def test_missing(self) -> None:
+        self.wrong(
+            r"\[tls\] certificate_file: '/missing.pem': No such file",
+            certificate_file="/missing.pem",
+        )
+
+    def test_no_certificate(self) -> None:
+        for content in (b"", b"garbage", LEAF.private_key_pem.bytes()):
+            file = self.file("bad.pem", content)
+            self.wrong("certificate_file: .* holds no certificate", certificate_file=file)
+
+    def test_no_key(self) -> None:
+        tls = self.own()
+        for key in (b"", b"garbage", LEAF.cert_chain_pems[0].bytes()):
+            self.wrong(
+                "key_file: .* holds no private key",
+                certificate_file=tls.certificate_file,
+                key_file=self.file("bad.pem", key),
+            )
+        self.wrong(
+            "certificate_file: .* holds no private key", certificate_file=tls.certificate_file
+        )
+
+    def test_encrypted_key(self) -> None:
+        """Nobody is asked for a password."""
+        key = load_pem_private_key(LEAF.private_key_pem.bytes(), None)
+        encrypted = key.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+        )
+        self.wrong(
+            "key_file: .* is encrypted",
+            certificate_file=self.own().certificate_file,
+            key_file=self.file("bad.pem", encrypted),
+        )
+
+    def test_another_key(self) -> None:
+        self.wrong(
+            "key_file: .* is not the key of",
+            certificate_file=self.own().certificate_file,
+            key_file=self.file("bad.pem", OTHER_LEAF.private_key_pem.bytes()),
+        )
+
+    def test_no_authority(self) -> None:
+        tls = self.own()
+        self.wrong(
+            "client_ca_file: .* holds no certificate",
+            certificate_file=tls.certificate_file,
+            key_file=tls.key_file,
+            client_ca_file=self.file("ca.pem", b"garbage"),
+        )
