@@ -1,0 +1,72 @@
+"""
+``twistd logplex``: from the command line to settings to the node's service.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from twisted.application.service import IService
+from twisted.python.usage import CompleteFiles, Completions
+from twisted.python.usage import Options as UsageOptions
+
+from logplex import __version__
+from logplex.config import ConfigError, Settings, load_settings
+from logplex.service import make_service
+
+
+class Options(UsageOptions):
+    """
+    The options of ``twistd logplex``.
+
+    :ivar settings: what the configuration file and the environment say, once options are parsed.
+    """
+
+    settings: Settings
+
+    synopsis = "[--config FILE]"
+    longdesc = (
+        "Run a Logplex node: take syslog messages over TCP and HTTP, route them by token, and"
+        " push them to drains. Without --config everything has its default, and listens on the"
+        " loopback interface only. docs/configuration.md explains the file and the environment"
+        " variables."
+    )
+    optParameters = [["config", "c", None, "The configuration file (TOML)."]]
+    compData = Completions(optActions={"config": CompleteFiles("*.toml")})
+
+    def opt_version(self) -> NoReturn:
+        """Show the version of Logplex, and exit."""
+        print(f"Logplex {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration, while there still is a terminal to complain to.
+
+        :raise SystemExit: with a line for each mistake; the exit status is 1.
+        """
+        try:
+            self.settings = self.load()
+        except ConfigError as error:
+            raise SystemExit(str(error)) from None
+        if self["config"] is not None:
+            # The daemon changes its working directory, and may read the file again.
+            self["config"] = str(Path(self["config"]).absolute())
+
+    def load(self) -> Settings:
+        """
+        Read the configuration, now.
+
+        :raise ConfigError: where anything is wrong with it.
+        """
+        return load_settings(self["config"], os.environ)
+
+
+def makeService(options: Options) -> IService:
+    """The service of a node, for ``twistd``."""
+    from twisted.internet import reactor
+
+    return make_service(options.settings, reactor, options.load)
