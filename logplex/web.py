@@ -7,16 +7,21 @@ without HTTP/2, tracebacks, form parsing, temporary files or a ``Server`` header
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
+from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource
+
+from logplex.config import Limits
+from logplex.metrics import Sample, connection_samples
 
 _log = Logger()
 
@@ -46,6 +51,28 @@ def plain_refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Refu
 
 TOO_LARGE = plain_refusal(413, "Request body too large")
 SERVER_ERROR = plain_refusal(500, "Internal Server Error")
+
+
+@frozen
+class Bounds:
+    """
+    How much a site takes.
+
+    :ivar body_bytes: larger bodies are refused, by their ``Content-Length`` or when more has come.
+    :ivar connections: of all listeners of the site together; one more is closed at once.
+    :ivar idle_timeout_s: connections are closed on which a request, or the rest of one, does not
+        come; an answer may take, or stream, as long as it likes.
+    """
+
+    body_bytes: int
+    connections: int
+    idle_timeout_s: float
+
+
+def api_bounds(limits: Limits) -> Callable[[], Bounds]:
+    """The bounds of the APIs' sites, as the limits are when they are asked for."""
+    return lambda: Bounds(limits.api_body_bytes, limits.api_connections, limits.api_idle_timeout_s)
+
 
 #: Looks at the request's method, path and headers. Response headers that it sets on the request
 #: are on every answer to it, and components that it sets are there for the resource.
@@ -83,7 +110,7 @@ class Request(server.Request):
         if self._refused:
             return
         site = self.channel.site
-        if self.content.tell() + len(data) > site.max_body_bytes:
+        if self.content.tell() + len(data) > site.bounds().body_bytes:
             self.channel.refuse(self, site.too_large)
         else:
             self.content.write(data)
@@ -116,19 +143,16 @@ class _Channel(http.HTTPChannel):
     """One connection. The names in camel case, and those that begin with ``_``, are Twisted's."""
 
     site: Site
-    counted = False
     discard_bytes: int | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.counted = self.site.connected()
-        if not self.counted:
-            self.loseConnection()
+        if not self.site.connected(self):
+            self.close()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
-        if self.counted:
-            self.site.connections -= 1
         super().connectionLost(reason)
+        self.site.disconnected(self)
 
     def headerReceived(self, line: bytes) -> bool:
         try:
@@ -163,11 +187,11 @@ class _Channel(http.HTTPChannel):
         if self.discard_bytes is not None:
             self.discard_bytes -= len(data)
             if self.discard_bytes < 0:
-                self._close()
+                self.close()
                 return
         super().rawDataReceived(data)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close, and within a bound also where the client does not take what was written."""
         if self._abortingCall is None:
             self.setTimeout(None)
@@ -179,15 +203,11 @@ class Site(server.Site):
     """
     Serves a resource within bounds.
 
-    The idle timeout ends connections on which a request, or the rest of one, does not come; an
-    answer may take, or stream, as long as it likes.
-
-    :ivar connections: how many there are.
+    :ivar bounds: gives the bounds as they are now.
     :ivar refused_connections: how many were one too many, since the start.
     """
 
     displayTracebacks = False
-    noisy = False
     protocol = _Channel  # type: ignore[assignment]
 
     def __init__(
@@ -195,9 +215,7 @@ class Site(server.Site):
         resource: IResource,
         *,
         admit: Admit,
-        max_body_bytes: int,
-        max_connections: int,
-        idle_timeout_s: float,
+        bounds: Callable[[], Bounds],
         clock: IReactorTime,
         too_large: Refusal = TOO_LARGE,
     ) -> None:
@@ -205,32 +223,60 @@ class Site(server.Site):
         :param admit: is asked about every request as soon as its head has been read; what it
             refuses never reaches the resource, and its body is not read (and not asked for: no
             ``100 Continue``).
-        :param max_body_bytes: larger bodies are refused, by their ``Content-Length`` or when more
-            has come.
-        :param max_connections: of all listeners of this site together; one more is closed at once.
         :param too_large: the refusal of a larger body.
         """
         super().__init__(
-            resource,
-            requestFactory=Request,
-            timeout=idle_timeout_s,
-            reactor=clock,
-            parsePOSTFormSubmission=False,
+            resource, requestFactory=Request, reactor=clock, parsePOSTFormSubmission=False
         )
         self._admit = admit
-        self._max_connections = max_connections
-        self.max_body_bytes = max_body_bytes
+        self.bounds = bounds
         self.too_large = too_large
-        self.connections = 0
         self.refused_connections = 0
+        self._channels: set[_Channel] = set()
+        self._closed: Deferred[None] | None = None
 
-    def connected(self) -> bool:
-        """Count one more connection, unless there are too many."""
-        if self.connections >= self._max_connections:
+    def close(self) -> Deferred[None]:
+        """
+        Close every connection as soon as it has no request. New ones must not come any more.
+        Fires when none is left; bound the wait where answers stream.
+        """
+        if not self._channels:
+            return succeed(None)
+        self._closed = self._closed or Deferred()
+        for channel in list(self._channels):
+            channel.persistent = False
+            if not channel.requests:
+                channel.close()
+        return self._closed
+
+    def samples(self, listener: str) -> Iterator[Sample]:
+        """
+        How many connections there are, for the metrics.
+
+        :param listener: the option in ``[listen]``.
+        """
+        return connection_samples(listener, len(self._channels), self.refused_connections)
+
+    # What the connections tell, and ask.
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        self.timeOut = self.bounds().idle_timeout_s
+        return super().buildProtocol(addr)
+
+    def connected(self, channel: _Channel) -> bool:
+        """A new connection: whether there is room for it."""
+        if len(self._channels) >= self.bounds().connections:
             self.refused_connections += 1
             return False
-        self.connections += 1
+        self._channels.add(channel)
         return True
+
+    def disconnected(self, channel: _Channel) -> None:
+        """A connection has ended."""
+        self._channels.discard(channel)
+        if self._closed is not None and not self._channels:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """
@@ -243,7 +289,7 @@ class Site(server.Site):
         except Exception:
             _log.failure("bug: a request's head cannot be judged")
             return SERVER_ERROR
-        if refusal is None and length is not None and length > self.max_body_bytes:
+        if refusal is None and length is not None and length > self.bounds().body_bytes:
             return self.too_large
         return refusal
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from logplex.web import MAX_DISCARDED_BYTES, Refusal, Request, Site, plain_refusal
+from logplex.web import MAX_DISCARDED_BYTES, Bounds, Refusal, Request, Site, plain_refusal
 from tests.wire import Wire, body_of, chunks, request, status
 
 FORBIDDEN = plain_refusal(403, "no", (b"X-Why", b"because"))
@@ -50,12 +50,11 @@ class WebTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.resource = Echo()
+        self.bounds = Bounds(body_bytes=100_000, connections=2, idle_timeout_s=60)
         self.site = Site(
             self.resource,
             admit=admit,
-            max_body_bytes=100_000,
-            max_connections=2,
-            idle_timeout_s=60,
+            bounds=lambda: self.bounds,
             clock=self.clock,
         )
         self.wire = Wire(self.site)
@@ -215,12 +214,22 @@ class ConnectionTests(WebTests):
         third = Wire(self.site)
         self.assertTrue(third.closed)
         third.close()
-        self.assertEqual((self.site.connections, self.site.refused_connections), (2, 1))
+        self.assertEqual([each.value for each in self.site.samples("api")], [2, 1])
 
     def test_room_again(self) -> None:
         self.wire.close()
         wires = [Wire(self.site), Wire(self.site)]
         self.assertEqual([wire.closed for wire in wires], [False, False])
+
+    def test_new_bounds(self) -> None:
+        """They hold for what comes from then on."""
+        self.bounds = Bounds(body_bytes=3, connections=1, idle_timeout_s=10)
+        self.assertTrue(Wire(self.site).closed)
+        self.assertEqual(status(self.wire.send(request("POST", "/", b"hello"))), 413)
+        self.wire.close()
+        late = Wire(self.site)
+        self.clock.advance(10)
+        self.assertTrue(late.closed)
 
     def test_idle(self) -> None:
         self.clock.advance(59)
@@ -247,6 +256,36 @@ class ConnectionTests(WebTests):
         self.site.doStart()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.site.doStop()
+
+
+class CloseTests(WebTests):
+    """Shutdown."""
+
+    def test_nobody_connected(self) -> None:
+        self.wire.close()
+        self.successResultOf(self.site.close())
+
+    def test_idle(self) -> None:
+        done = self.site.close()
+        self.assertTrue(self.wire.closed)
+        self.assertNoResult(done)
+        self.wire.close()
+        self.successResultOf(done)
+
+    def test_answer_first(self) -> None:
+        """A request that has begun is read and answered."""
+        self.wire.send(request("POST", "/", Content_Length="5"))
+        self.site.close()
+        self.assertFalse(self.wire.closed)
+        self.assertEqual(body_of(self.wire.send(b"hello")), b"hello")
+        self.assertTrue(self.wire.closed)
+
+    def test_answer_that_streams(self) -> None:
+        self.wire.send(request("GET", "/stream"))
+        self.site.close()
+        self.assertFalse(self.wire.closed)
+        self.resource.requests[0].finish()
+        self.assertTrue(self.wire.closed)
 
 
 class BugTests(WebTests):

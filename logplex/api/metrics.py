@@ -14,7 +14,7 @@ from twisted.web.resource import Resource
 from logplex.config import Limits
 from logplex.metrics import Sample, Source, exposition
 from logplex.registry import Registry
-from logplex.web import Refusal, Request, Site, plain_refusal
+from logplex.web import Refusal, Request, Site, api_bounds, plain_refusal
 
 _READING = (b"GET", b"HEAD")
 
@@ -53,9 +53,7 @@ def metrics_site(
     return Site(
         _Pages(pages),
         admit=admit,
-        max_body_bytes=limits.api_body_bytes,
-        max_connections=limits.api_connections,
-        idle_timeout_s=limits.api_idle_timeout_s,
+        bounds=api_bounds(limits),
         clock=clock,
     )
 

@@ -17,7 +17,7 @@ from logplex.config import Limits, Urls
 from logplex.interfaces import ISpool
 from logplex.registry import Registry
 from logplex.rods import Rods
-from logplex.web import Refusal, Request, Site
+from logplex.web import Refusal, Request, Site, api_bounds
 
 
 def as_refusal(answer: Response) -> Refusal:
@@ -57,9 +57,7 @@ def v3_site(
     return Site(
         api.app.resource(),
         admit=admit,
-        max_body_bytes=limits.api_body_bytes,
-        max_connections=limits.api_connections,
-        idle_timeout_s=limits.api_idle_timeout_s,
+        bounds=api_bounds(limits),
         clock=clock,
         too_large=as_refusal(error_answer(413, "the body is too large")),
     )

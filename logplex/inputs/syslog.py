@@ -55,7 +55,7 @@ class SyslogProtocol(Protocol):
         if set_keep_alive is not None:
             set_keep_alive(True)
         self.active_at = self.factory.clock.seconds()
-        self._call_later(self.factory.idle_timeout_s, self._check_idle)
+        self._call_later(self.factory.limits.syslog_idle_timeout_s, self._check_idle)
 
     def dataReceived(self, data: bytes) -> None:
         self.active_at = self.factory.clock.seconds()
@@ -99,11 +99,12 @@ class SyslogProtocol(Protocol):
 
     def _check_idle(self) -> None:
         """One timer a connection, set again when it fires, costs nothing per chunk."""
-        rest = self.active_at + self.factory.idle_timeout_s - self.factory.clock.seconds()
+        timeout = self.factory.limits.syslog_idle_timeout_s
+        rest = self.active_at + timeout - self.factory.clock.seconds()
         if rest > 0:
             self._call_later(rest, self._check_idle)
         elif self.factory.paused:
-            self._call_later(self.factory.idle_timeout_s, self._check_idle)
+            self._call_later(timeout, self._check_idle)
         else:
             self.close()
 
@@ -132,11 +133,9 @@ class SyslogFactory(ServerFactory):
         self.route = route
         self.counters = counters
         self.clock = clock
-        self.idle_timeout_s = limits.syslog_idle_timeout_s
+        self.limits = limits
         self.paused = False
         self.refused_connections = 0
-        self._max_connections = limits.syslog_connections
-        self._complaint_interval_s = limits.unknown_token_log_interval_s
         self._complained_at: float | None = None
         self._open: set[SyslogProtocol] = set()
         self._closed: Deferred[None] | None = None
@@ -174,7 +173,7 @@ class SyslogFactory(ServerFactory):
 
     def admit(self, protocol: SyslogProtocol) -> bool:
         """A new connection: whether there is room for it."""
-        if len(self._open) >= self._max_connections:
+        if len(self._open) >= self.limits.syslog_connections:
             self.refused_connections += 1
             return False
         self._open.add(protocol)
@@ -195,7 +194,7 @@ class SyslogFactory(ServerFactory):
         """Log what a sender does wrong, once in a while and for all of them."""
         now = self.clock.seconds()
         last = self._complained_at
-        if last is None or now - last >= self._complaint_interval_s:
+        if last is None or now - last >= self.limits.unknown_token_log_interval_s:
             self._complained_at = now
             peer = getattr(protocol.transport.getPeer(), "host", "unknown")
             _log.warn("a sender at {peer} does wrong: {what}", peer=peer, what=what)
