@@ -30,8 +30,11 @@ ONE_CHANNEL_PREFIX = "channel:"
 #: Who shows the node's ``auth_key`` is this credential. It may use the APIs, not write messages.
 AUTH_KEY_HOLDER = Credential(id="auth_key", secret="", full_api=True)
 
+#: Who asks where nobody has to say who it is.
+NOBODY = Credential(id="", secret="")
+
 _HASHED = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})")
-_NOBODY = f"sha256${'0' * 32}${'0' * 64}"
+_NO_SECRET = f"sha256${'0' * 32}${'0' * 64}"
 
 
 @frozen
@@ -138,9 +141,16 @@ def may_write_any(credential: Credential) -> bool:
     return credential.channel == ANY_CHANNEL
 
 
+def is_for_one_channel(credential: Credential) -> bool:
+    """Whether the credential is for one channel, and for nothing that concerns others."""
+    return credential.channel not in (None, ANY_CHANNEL)
+
+
 def may_read(credential: Credential, channel_id: str) -> bool:
     """Whether the credential may read this channel's logs and open sessions on it."""
-    return credential.full_api or (credential.channel == channel_id and channel_id != ANY_CHANNEL)
+    return credential.full_api or (
+        is_for_one_channel(credential) and credential.channel == channel_id
+    )
 
 
 class Authenticator:
@@ -164,7 +174,7 @@ class Authenticator:
         if basic is None:
             return None
         known = self._file_credentials.get(basic.user) or self._registry.credential(basic.user)
-        matches = secret_matches(known.secret if known else _NOBODY, basic.password)
+        matches = secret_matches(known.secret if known else _NO_SECRET, basic.password)
         return known if matches and known and known.secret else None
 
     def api_user(self, authorization: bytes | None) -> Credential | None:

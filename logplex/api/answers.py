@@ -32,8 +32,7 @@ _Wanted = TypeVar("_Wanted")
 
 def json_answer(code: int, body: object, headers: Headers = _NONE) -> Response:
     """An answer whose body is this value in JSON."""
-    text = json.dumps(body, separators=(",", ":")).encode()
-    return Response(code, {"Content-Type": JSON_TYPE, **headers}, text)
+    return text_answer(code, json.dumps(body, separators=(",", ":")), JSON_TYPE, headers)
 
 
 def error_answer(code: int, why: str, headers: Headers = _NONE) -> Response:
@@ -41,9 +40,13 @@ def error_answer(code: int, why: str, headers: Headers = _NONE) -> Response:
     return json_answer(code, {"error": why}, headers)
 
 
-def text_answer(code: int, text: str, content_type: str = TEXT_TYPE) -> Response:
+def text_answer(
+    code: int, text: str, content_type: str = TEXT_TYPE, headers: Headers = _NONE
+) -> Response:
     """An answer of bare text."""
-    return Response(code, {"Content-Type": content_type}, text.encode())
+    body = text.encode()
+    about: Headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+    return Response(code, {**about, **headers}, body)
 
 
 def header(request: Request, name: str) -> str | None:

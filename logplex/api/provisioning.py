@@ -218,8 +218,7 @@ class Provisioning:
         async with self._alone(channel_id):
             self._known(channel_id)
             drains = self._registry.drains_of(channel_id)
-            if sum(each.url is not None for each in drains) >= self._drains_per_channel:
-                raise TooManyDrains
+            self._refuse_more(drains)
             if url is not None:
                 _refuse_double(drains, url)
             drain_id = await self._store.new_id("drain_index")
@@ -227,24 +226,31 @@ class Provisioning:
             await self._store.commit([Put(drain)])
             return drain
 
-    def move_drain(self, channel_id: str, drain_id: int, url: str) -> Deferred[Drain]:
+    def move_drain(
+        self, channel_id: str, drain_id: int, url: str, limited: bool = False
+    ) -> Deferred[Drain]:
         """
         Give a reserved drain a URL, or another one to a drain that has one. The token stays.
 
+        :param limited: refuse to make one more drain with a URL than a channel may have. (Only
+            the legacy API does: API v3 looked when the drain was reserved.)
         :raise BadDestination: the URL.
-        :raise UnknownChannel: or :class:`UnknownDrain`, or :class:`DrainExists`, in the
-            ``Deferred``.
+        :raise UnknownChannel: or :class:`UnknownDrain`, or :class:`TooManyDrains`, or
+            :class:`DrainExists`, in the ``Deferred``.
         """
         parse_destination(url)
-        return self._bounded(self._move_drain(channel_id, drain_id, url))
+        return self._bounded(self._move_drain(channel_id, drain_id, url, limited))
 
-    async def _move_drain(self, channel_id: str, drain_id: int, url: str) -> Drain:
+    async def _move_drain(self, channel_id: str, drain_id: int, url: str, limited: bool) -> Drain:
         async with self._alone(channel_id):
-            drain = evolve(self.drain(channel_id, drain_id), url=url)
-            drains = self._registry.drains_of(channel_id)
-            _refuse_double([each for each in drains if each.id != drain_id], url)
-            await self._store.commit([Put(drain)])
-            return drain
+            drain = self.drain(channel_id, drain_id)
+            others = [each for each in self._registry.drains_of(channel_id) if each.id != drain_id]
+            if limited and drain.url is None:
+                self._refuse_more(others)
+            _refuse_double(others, url)
+            moved = evolve(drain, url=url)
+            await self._store.commit([Put(moved)])
+            return moved
 
     def delete_drain(self, channel_id: str, drain_id: int) -> Deferred[None]:
         """:raise UnknownChannel: or :class:`UnknownDrain`, in the ``Deferred``."""
@@ -293,6 +299,10 @@ class Provisioning:
         if channel is None:
             raise UnknownChannel
         return channel
+
+    def _refuse_more(self, drains: Iterable[Drain]) -> None:
+        if sum(each.url is not None for each in drains) >= self._drains_per_channel:
+            raise TooManyDrains
 
     def _new_token(self, channel_id: str, name: str) -> Token:
         """A token that is newer than the channel's others, also if the clock stands still."""

@@ -43,6 +43,10 @@ class BadBody(Refused):
     """The body is not what this request needs; the text says why, for the client."""
 
 
+class MissingName(BadBody):
+    """The body does not name what it must."""
+
+
 class NotAuthenticated(Refused):
     """Nobody known asks, or somebody who may not use this API."""
 

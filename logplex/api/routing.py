@@ -30,14 +30,20 @@ class DrainId(BaseConverter):
         return int(value)
 
 
+class ChannelNumber(BaseConverter):
+    """A channel's id in a path of the legacy API."""
+
+    regex = "[0-9]{1,128}"
+
+
 class App(Klein):
-    """Klein whose routes take a slash more at the end, and ``<drain_id:…>``."""
+    """Klein with ``<drain_id:…>`` and ``<number:…>`` in its paths, and without redirects."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.url_map.strict_slashes = False
         self.url_map.merge_slashes = False
         self.url_map.converters["drain_id"] = DrainId
+        self.url_map.converters["number"] = ChannelNumber
 
     def on(self, method: str, path: str, name: str | None = None) -> Callable[[_Method], _Method]:
         """

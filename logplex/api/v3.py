@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
+from logplex.api.admission import admission_of
 from logplex.api.answers import (
     AUTHENTICATE,
     JSON_TYPE,
@@ -27,7 +28,7 @@ from logplex.api.answers import (
     strings,
     text_answer,
 )
-from logplex.api.gate import HEALTH_CHECK, LOGS, OPEN_SESSION, caller_of
+from logplex.api.gate import HEALTH_CHECK, LOGS, OPEN_SESSION
 from logplex.api.provisioning import Provisioning, in_time, shown_tokens
 from logplex.api.refusals import (
     BadBody,
@@ -113,6 +114,7 @@ class V3:
     _urls: Urls
 
     app = App()
+    app.url_map.strict_slashes = False
 
     @app.on("GET", "/v3/healthcheck", HEALTH_CHECK)
     def health_check(self, request: Request) -> Response:
@@ -184,7 +186,7 @@ class V3:
     @app.on("POST", "/v3/sessions", OPEN_SESSION)
     async def open_session(self, request: Request) -> Response:
         body = read_body(request)
-        if not may_read(caller_of(request), parse_session(body).channel_id):
+        if not may_read(admission_of(request).caller, parse_session(body).channel_id):
             raise NotPermitted
         try:
             session_id = await self._provisioning.open_session(body)

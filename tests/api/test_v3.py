@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from logplex.api.answers import MAX_REQUEST_ID_CHARACTERS
 from logplex.interfaces import StoreAway
 from logplex.model import Channel, Drain, Token
-from tests.api.v3_case import V3Case, basic
+from tests.api.cases import V3Case, basic
 
 
 class HealthCheckTests(V3Case):

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.v3 import V3
 from logplex.rods import DISABLED, NORMAL, READ_ONLY
+from tests.api.cases import AUTH_KEY, V3Case, basic
 from tests.api.exchange import send
 from tests.api.openapi import described_answers, described_routes
-from tests.api.v3_case import AUTH_KEY, V3Case, basic
 
 NOT_SENT = object()
 
@@ -164,7 +164,7 @@ class RouteTests(V3Case):
         for route in self.each():
             if route.good is not None:
                 for headers, code in (({}, 401), ({"Authorization": basic("full")}, 415)):
-                    exchange = send(self.site, route.method, route.path, headers, None)
+                    exchange = send(self.v3, route.method, route.path, headers, None)
                     self.assertEqual(code, exchange.answer().code)
 
     def test_unknown_channel(self) -> None:

@@ -1,0 +1,40 @@
+"""
+What a gate found out about a request that it let pass, for the route that answers it.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from twisted.web.server import Request
+from zope.interface import Interface
+
+from logplex.api.routing import Match
+from logplex.authentication import NOBODY
+from logplex.model import Credential
+
+
+class IAdmission(Interface):
+    """The component of a request that holds its :class:`Admission`."""
+
+
+@frozen
+class Admission:
+    """
+    A request may pass.
+
+    :ivar caller: who asks; :data:`NOBODY` on routes that are open to everybody.
+    """
+
+    route: Match
+    caller: Credential = NOBODY
+
+
+def remember(request: Request, admission: Admission) -> None:
+    """Keep it with the request."""
+    request.setComponent(IAdmission, admission)
+
+
+def admission_of(request: Request) -> Admission:
+    """What was kept with the request by the gate that let it pass."""
+    admission: Admission = request.getComponent(IAdmission)
+    return admission

@@ -1,0 +1,180 @@
+"""The APIs over memory; every answer of API v3 is held against its description."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from itertools import count
+from typing import Any, ClassVar
+from uuid import UUID
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.static import Data
+
+from logplex.api.legacy_site import legacy_site
+from logplex.api.provisioning import Provisioning
+from logplex.api.v3_site import v3_site
+from logplex.authentication import Authenticator
+from logplex.config import Limits, Spool, Urls
+from logplex.metrics import Counters
+from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, Value
+from logplex.registry import Registry
+from logplex.rods import Rods
+from logplex.store.memory_spool import MemorySpool
+from logplex.web import Site
+from tests.api.exchange import Answer, Exchange, send
+from tests.api.openapi import check
+from tests.fakes import DictConfigStore
+
+AUTH_KEY = "auth:key"
+
+FULL = Credential("full", "secret", full_api=True)
+ANY = Credential("any", "secret", channel=ANY_CHANNEL)
+ONE = Credential("one", "secret", channel="app")
+
+#: What the store holds at the start.
+APP = (
+    Channel("app", "name"),
+    Token("t.old", "app", "web", 1),
+    Token("t.new", "app", "web", 2),
+    Drain(1, "app", "d.1", "http://h1"),
+    Drain(2, "app", "d.2", "http://h2"),
+    Drain(3, "app", "d.reserved"),
+    Channel("empty"),
+)
+
+
+def basic(user: str, password: str = "secret") -> str:
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+
+
+class ApiCase(SynchronousTestCase):
+    """A node that serves both APIs."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000)
+        self.registry = Registry()
+        self.rods = Rods()
+        self.store = DictConfigStore(self.clock)
+        self.spool = MemorySpool(Spool(), self.clock, Counters())
+        uuids = map(UUID, (f"{n:032x}" for n in count(1)))
+        provisioning = Provisioning(
+            self.store, self.registry, self.spool, self.clock, 6, 360.0, lambda: next(uuids)
+        )
+        authenticator = Authenticator(self.registry, [FULL, ANY, ONE], AUTH_KEY)
+        urls, limits = Urls("http://api", "http://v3"), Limits()
+        self.v3 = v3_site(
+            provisioning,
+            self.registry,
+            self.spool,
+            authenticator,
+            self.rods,
+            urls,
+            limits,
+            self.clock,
+        )
+        self.legacy = legacy_site(
+            provisioning,
+            self.store,
+            self.registry,
+            authenticator,
+            self.rods,
+            urls,
+            limits,
+            self.clock,
+            lambda session_id, may_tail: Data(f"{session_id} {may_tail}".encode(), "text/plain"),
+        )
+        self.store.counters["drain_index"] = 3
+        self.store.values = {(type(value), value.id): value for value in self.stored()}
+        self.successResultOf(self.store.open(self.registry))
+
+    def stored(self) -> Sequence[Value]:
+        """What the store holds at the start."""
+        return APP
+
+    def put(self, *values: Value) -> None:
+        """Store values."""
+        self.successResultOf(self.store.commit([Put(value) for value in values]))
+
+    def send_to(
+        self,
+        site: Site,
+        method: str,
+        target: str,
+        body: object = None,
+        auth: str | None = basic("full"),
+        headers: dict[str, str] | None = None,
+    ) -> Exchange:
+        """
+        :param body: bytes as they are, anything else in JSON, with its content type; ``None``:
+            no body.
+        """
+        sent = {} if auth is None else {"Authorization": auth}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        if not isinstance(body, bytes):
+            body = b"" if body is None else json.dumps(body).encode()
+        return send(site, method, target, {**sent, **(headers or {})}, body)
+
+    def assertAnswer(self, code: int, body: object, answer: Answer) -> None:
+        """An answer in JSON."""
+        self.assertEqual((code, body), (answer.code, answer.json))
+
+    def assertError(self, code: int, answer: Answer) -> None:
+        """An error that says why, in JSON."""
+        self.assertEqual((code, ["error"]), (answer.code, list(answer.json)))
+
+    def assertText(self, code: int, body: str, answer: Answer) -> None:
+        """An answer of the legacy API that is not JSON."""
+        self.assertEqual((code, body), (answer.code, answer.text))
+        self.assertEqual("text/html", answer.headers["content-type"])
+
+
+class V3Case(ApiCase):
+    """
+    API v3.
+
+    :cvar seen: which answers of the description were given, by all tests together.
+    """
+
+    seen: ClassVar[set[tuple[str, str, int]]] = set()
+
+    def send(self, *args: Any, **kwargs: Any) -> Exchange:
+        """:meth:`send_to` API v3."""
+        return self.send_to(self.v3, *args, **kwargs)
+
+    def ask(self, *args: Any, **kwargs: Any) -> Answer:
+        """:meth:`send`, and the answer."""
+        answer = self.send(*args, **kwargs).answer()
+        example = check(answer)
+        if example:
+            self.seen.add(example)
+        return answer
+
+
+class LegacyCase(ApiCase):
+    """The legacy API, with a channel 7 like the channel ``app``."""
+
+    def stored(self) -> Sequence[Value]:
+        return (
+            *APP,
+            Channel("7", "name"),
+            Token("t.71", "7", "web", 1),
+            Token("t.72", "7", "web", 2),
+            Token("t.70", "7", "app", 3),
+            Drain(71, "7", "d.71", "http://h1"),
+            Drain(72, "7", "d.72", "http://h2/x?y"),
+            Drain(73, "7", "d.73"),
+            Channel("8"),
+        )
+
+    def send(self, *args: Any, **kwargs: Any) -> Exchange:
+        """:meth:`send_to` the legacy API."""
+        return self.send_to(self.legacy, *args, **kwargs)
+
+    def ask(self, *args: Any, **kwargs: Any) -> Answer:
+        """:meth:`send`, and the answer."""
+        return self.send(*args, **kwargs).answer()
