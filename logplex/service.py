@@ -18,6 +18,7 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from logplex import __version__
@@ -27,6 +28,8 @@ from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator, credential_from_file
 from logplex.config import ConfigError, Settings, changed_options
 from logplex.first_credential import make_first_credential
+from logplex.inputs.syslog import SyslogFactory
+from logplex.inputs.tls import ServerTls, TlsError
 from logplex.interfaces import StoreUnusable
 from logplex.listeners import CannotListen, Listener, close_ports, open_ports
 from logplex.metrics import Counters, Sample, Source, counter_samples
@@ -53,6 +56,8 @@ def make_service(settings: Settings, reactor: Any, load: Callable[[], Settings])
         return Node(settings, reactor, load)
     except StoreUnusable as error:
         raise SystemExit(f"logplex: [store] url: {error}") from None
+    except TlsError as error:
+        raise SystemExit(f"logplex: {error}") from None
 
 
 class Node(Service):
@@ -76,6 +81,9 @@ class Node(Service):
         self._router = Router(
             self._registry, self._stores.spool, self._rods, self._counters, reactor, self._limits
         )
+        self._syslog = SyslogFactory(self._router.route, self._counters, self._limits, reactor)
+        self._syslog.pause()
+        self._tls = ServerTls(settings.tls) if settings.listen.syslog_tls else None
         self._ports: list[IListeningPort] = []
 
     # The order of things.
@@ -114,6 +122,7 @@ class Node(Service):
     async def _close(self) -> None:
         for what, step in (
             ("closing the ports", lambda: close_ports(self._ports)),
+            ("closing syslog connections", self._syslog.close),
             ("flushing the spool", self._stores.spool.close),
             ("closing the store", self._stores.config.close),
         ):
@@ -146,6 +155,9 @@ class Node(Service):
             [credential_from_file(each) for each in settings.credentials],
             settings.auth.key,
         )
+        yield "syslog", self._syslog
+        if self._tls is not None:
+            yield "syslog_tls", TLSMemoryBIOFactory(self._tls, False, self._syslog, clock)
         provisioning = Provisioning(
             self._stores.config,
             self._registry,
@@ -172,6 +184,7 @@ class Node(Service):
                 partial(counter_samples, self._counters),
                 self._samples,
                 self._stores.samples,
+                self._syslog.samples,
             ],
             b"/metrics/channels": [partial(channel_samples, self._registry)],
         }
@@ -210,7 +223,11 @@ class Node(Service):
     # While it runs.
 
     def _obey_rods(self) -> None:
-        """Let those who do not look at the rods themselves know how they stand."""
+        """Tell how the rods stand to those who do not look at them each time."""
+        if self._rods.deny_logs_ingress or not self._registry.ready:
+            self._syslog.pause()
+        else:
+            self._syslog.resume()
 
     def _sighup(self, *_: object) -> None:
         self._reactor.callFromThread(self._reload)
@@ -232,6 +249,16 @@ class Node(Service):
         live = {section: getattr(new, section) for section in _LIVE_SECTIONS}
         self._settings = attrs.evolve(self._settings, **live)
         self._obey_rods()
+        self._reload_tls()
+
+    def _reload_tls(self) -> None:
+        """Also where the options are the same: certificates are renewed in place."""
+        if self._tls is None:
+            return
+        try:
+            self._tls.reload(self._settings.tls)
+        except TlsError as error:
+            _log.error("SIGHUP: the old certificate stays: {error}", error=error)
 
 
 def _copy(values: Any, into: Any) -> None:
