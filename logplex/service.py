@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from random import SystemRandom
 from typing import Any
 
 import attrs
@@ -27,6 +28,7 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator, credential_from_file
 from logplex.config import ConfigError, Settings, changed_options
+from logplex.firehose import Firehose
 from logplex.first_credential import make_first_credential
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls, TlsError
@@ -78,8 +80,15 @@ class Node(Service):
         self._started_at = reactor.seconds()
         self._stores = make_stores(settings, reactor, self._counters)
         self._registry = Registry()
+        self._firehose = Firehose(settings.firehose, self._registry, self._rods, SystemRandom())
         self._router = Router(
-            self._registry, self._stores.spool, self._rods, self._counters, reactor, self._limits
+            self._registry,
+            self._stores.spool,
+            self._rods,
+            self._counters,
+            reactor,
+            self._limits,
+            self._firehose,
         )
         self._syslog = SyslogFactory(self._router.route, self._counters, self._limits, reactor)
         self._syslog.pause()
@@ -185,6 +194,7 @@ class Node(Service):
                 self._samples,
                 self._stores.samples,
                 self._syslog.samples,
+                self._firehose.samples,
             ],
             b"/metrics/channels": [partial(channel_samples, self._registry)],
         }
