@@ -172,8 +172,7 @@ class Node(Service):
             self._registry,
             self._stores.spool,
             clock,
-            limits.drains_per_channel,
-            limits.session_lifetime_s,
+            limits,
         )
         yield (
             "api_v3",
