@@ -35,6 +35,7 @@ from logplex.inputs.tls import ServerTls, TlsError
 from logplex.interfaces import StoreUnusable
 from logplex.listeners import CannotListen, Listener, close_ports, open_ports
 from logplex.metrics import Counters, Sample, Source, counter_samples
+from logplex.metrics_channel import MetricsChannel
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.router import Router
@@ -90,6 +91,13 @@ class Node(Service):
             self._limits,
             self._firehose,
         )
+        self._metrics_channel = MetricsChannel(
+            settings.metrics.channel_id,
+            settings.node.name,
+            self._counters,
+            self._router.tell,
+            reactor,
+        )
         self._syslog = SyslogFactory(self._router.route, self._counters, self._limits, reactor)
         self._syslog.pause()
         self._tls = ServerTls(settings.tls) if settings.listen.syslog_tls else None
@@ -119,6 +127,7 @@ class Node(Service):
     def stopService(self) -> Deferred[None]:
         """Let what is in the node get where it should be, each part within its bound."""
         super().stopService()
+        self._metrics_channel.stop()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return Deferred.fromCoroutine(self._close())
 
@@ -126,6 +135,7 @@ class Node(Service):
         await self._stores.config.open(self._registry)
         await self._welcome()
         self._obey_rods()
+        self._metrics_channel.start()
         _log.info("ready: {counts}", counts=_enumerate(self._registry.counts()))
 
     async def _close(self) -> None:

@@ -70,4 +70,5 @@ VARIABLES = (
     Variable("LOGPLEX_CONFIG_REDIS_URL", "store", "url"),
     Variable("LOGPLEX_HTTP_V3_URL", "urls", "api_v3"),
     Variable("LOGPLEX_TLS_CACERTFILE", "drains", "ca_file"),
+    Variable("METRICS_CHANNEL_ID", "metrics", "channel_id"),
 )

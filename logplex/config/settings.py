@@ -164,6 +164,13 @@ class Firehose:
 
 
 @frozen
+class Metrics:
+    """``[metrics]``: where counts are told, besides the ``metrics`` listener."""
+
+    channel_id: str = ""
+
+
+@frozen
 class Rods:
     """``[rods]``: the operator's switches, as they stand when the node starts."""
 
@@ -191,6 +198,7 @@ class Settings:
     drains: Drains = Factory(Drains)
     spool: Spool = Factory(Spool)
     firehose: Firehose = Factory(Firehose)
+    metrics: Metrics = Factory(Metrics)
     rods: Rods = Factory(Rods)
 
     def __attrs_post_init__(self) -> None:
