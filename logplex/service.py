@@ -28,6 +28,8 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator, credential_from_file
 from logplex.config import ConfigError, Settings, changed_options
+from logplex.drains.service import DrainService
+from logplex.drains.tls import CannotTrust
 from logplex.firehose import Firehose
 from logplex.first_credential import make_first_credential
 from logplex.inputs.syslog import SyslogFactory
@@ -59,7 +61,7 @@ def make_service(settings: Settings, reactor: Any, load: Callable[[], Settings])
         return Node(settings, reactor, load)
     except StoreUnusable as error:
         raise SystemExit(f"logplex: [store] url: {error}") from None
-    except TlsError as error:
+    except (TlsError, CannotTrust) as error:
         raise SystemExit(f"logplex: {error}") from None
 
 
@@ -90,6 +92,14 @@ class Node(Service):
             reactor,
             self._limits,
             self._firehose,
+        )
+        self._drains = DrainService(
+            self._registry,
+            self._router.tell,
+            self._counters,
+            settings.drains,
+            self._limits,
+            reactor,
         )
         self._metrics_channel = MetricsChannel(
             settings.metrics.channel_id,
@@ -133,6 +143,7 @@ class Node(Service):
 
     async def _open(self) -> None:
         await self._stores.config.open(self._registry)
+        self._drains.start()
         await self._welcome()
         self._obey_rods()
         self._metrics_channel.start()
@@ -142,6 +153,7 @@ class Node(Service):
         for what, step in (
             ("closing the ports", lambda: close_ports(self._ports)),
             ("closing syslog connections", self._syslog.close),
+            ("flushing the drains", self._drains.stop),
             ("flushing the spool", self._stores.spool.close),
             ("closing the store", self._stores.config.close),
         ):
@@ -201,11 +213,15 @@ class Node(Service):
             b"/metrics": [
                 partial(counter_samples, self._counters),
                 self._samples,
+                self._drains.samples,
                 self._stores.samples,
                 self._syslog.samples,
                 self._firehose.samples,
             ],
-            b"/metrics/channels": [partial(channel_samples, self._registry)],
+            b"/metrics/channels": [
+                partial(channel_samples, self._registry),
+                self._drains.drain_samples,
+            ],
         }
         yield "metrics", metrics_site(pages, limits, clock)
 
