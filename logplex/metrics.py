@@ -38,14 +38,6 @@ class Counters:
     truncated: int = _total(
         "logplex_messages_truncated", "Frames that were too long and lost their end"
     )
-    not_permitted: int = _total(
-        "logplex_messages_not_permitted",
-        "Messages dropped: their sender may not write into the channel of their token",
-    )
-    repeated_requests: int = _total(
-        "logplex_logs_requests_repeated",
-        "Requests with messages that were answered, but not routed again: their frame id was known",
-    )
     processed: int = _total(
         "logplex_messages_processed", "Messages that reached their channel (message.processed)"
     )
@@ -69,6 +61,10 @@ class Counters:
     spool_dropped: int = _total(
         "logplex_spool_dropped",
         "Messages that no shard took: too many waited, or the node ended, or the shard refused",
+    )
+    spool_refused: int = _total(
+        "logplex_spool_refused",
+        "Messages that were told to followers but not kept: something else stands in their place",
     )
     spool_evicted: int = _total(
         "logplex_spool_evicted", "Messages that left the spool for its bound on bytes"

@@ -6,8 +6,6 @@ The order of the checks is the contract's (PROTOCOL §5): 503, 405, 401, 415, 40
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
@@ -49,7 +47,7 @@ def check_status(status: str, method: bytes) -> None:
 class Gate:
     """Stands before the routes of API v3."""
 
-    apps: Sequence[Klein]
+    app: Klein
     registry: Registry
     rods: Rods
     authenticator: Authenticator
@@ -62,7 +60,7 @@ class Gate:
         """
         method = request.method
         try:
-            route = match(self.apps, request)
+            route = match(self.app, request)
         except Refused:
             self._check_ready(method)
             raise

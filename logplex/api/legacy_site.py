@@ -4,13 +4,11 @@ The legacy API as a site: who may pass, decided from a request's head, and the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attrs import frozen
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
-from logplex.api.admission import Admission, AdmittedResource, remember
+from logplex.api.admission import Admission, remember
 from logplex.api.answers import request_id, text_answer
 from logplex.api.gate import READING
 from logplex.api.legacy import Legacy, SessionPage
@@ -36,7 +34,7 @@ _OPENING = _OPENING_TAILS | {"open_canary_session"}
 class LegacyGate:
     """Stands before the routes of the legacy API."""
 
-    apps: Sequence[Klein]
+    app: Klein
     registry: Registry
     rods: Rods
     authenticator: Authenticator
@@ -51,7 +49,7 @@ class LegacyGate:
             raise Unavailable("SYSTEM BOOTING")
         if self.rods.legacy_api_status == DISABLED:
             raise Unavailable("Service Temporarily Disabled")
-        route = match(self.apps, request)
+        route = match(self.app, request)
         if route.name in _OPEN_TO_ALL:
             remember(request, Admission(route))
             return
@@ -86,7 +84,7 @@ def legacy_site(
     :param session_page: gives the resource that answers for a session (PROTOCOL §7).
     """
     api = Legacy(provisioning, store, registry, rods, clock, urls, session_page)
-    gate = LegacyGate([api.app], registry, rods, authenticator)
+    gate = LegacyGate(Legacy.app, registry, rods, authenticator)
 
     def admit(request: Request) -> Refusal | None:
         request.responseHeaders.setRawHeaders("Request-Id", [request_id(request)])
@@ -97,7 +95,7 @@ def legacy_site(
         return None
 
     return Site(
-        AdmittedResource(),
+        api.app.resource(),
         admit=admit,
         bounds=api_bounds(limits),
         clock=clock,

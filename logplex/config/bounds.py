@@ -202,6 +202,16 @@ def check_store_url(value: str) -> None:
     raise ValueError('must be "sqlite:FILE", "memory:" or "redis://HOST"')
 
 
+def redis_urls() -> tuple[str, ...]:
+    """URLs of Redis servers, none by default; never shown, since they may hold passwords."""
+
+    def rule(values: tuple[str, ...]) -> None:
+        for value in values:
+            check_redis_url(value)
+
+    return option((), rule, repr=False)
+
+
 def check_redis_url(value: str) -> None:
     """Raise :class:`ValueError` on a URL that names no Redis (PROTOCOL §10)."""
     try:

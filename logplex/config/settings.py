@@ -24,6 +24,7 @@ from logplex.config.bounds import (
     not_negative,
     one_of,
     positive,
+    redis_urls,
     secret,
     store_url,
     word,
@@ -72,6 +73,9 @@ class Store:
     """``[store]``"""
 
     url: str = store_url("sqlite:var/logplex.db")
+    shards: tuple[str, ...] = redis_urls()
+    ring: str = one_of(("consistent", "erlang"), "consistent")
+    ca_file: str = ""
 
 
 @frozen
@@ -153,21 +157,10 @@ class Spool:
     messages: int = positive(1_500)
     retention_s: float = positive(604_800.0)
     max_bytes: int = positive(268_435_456)
-
-
-@frozen
-class Firehose:
-    """``[firehose]``: channels that get a copy of other channels' messages, at random."""
-
-    channel_ids: tuple[str, ...] = ()
-    filter_tokens: tuple[str, ...] = ()
-
-
-@frozen
-class Metrics:
-    """``[metrics]``: where counts are told, besides the ``metrics`` listener."""
-
-    channel_id: str = ""
+    tick_s: float = positive(0.05)
+    followed_tick_s: float = positive(0.01)
+    waiting_batches: int = positive(2_000)
+    waiting_bytes: int = positive(67_108_864)
 
 
 @frozen
@@ -178,7 +171,6 @@ class Rods:
     deny_tail_sessions: bool = False
     deny_drain_forwarding: bool = False
     deny_logs_ingress: bool = False
-    disable_firehose: bool = False
     api_status: str = one_of(STATUSES, NORMAL)
     legacy_api_status: str = one_of(STATUSES, NORMAL)
 
@@ -197,8 +189,6 @@ class Settings:
     limits: Limits = Factory(Limits)
     drains: Drains = Factory(Drains)
     spool: Spool = Factory(Spool)
-    firehose: Firehose = Factory(Firehose)
-    metrics: Metrics = Factory(Metrics)
     rods: Rods = Factory(Rods)
 
     def __attrs_post_init__(self) -> None:

@@ -46,6 +46,10 @@ class Reader:
         """Tell it nothing more."""
         self._gone = True
 
+    def begin_at(self, last: int) -> None:
+        """Its history will be read, up to this number at least."""
+        self._last = max(self._last, last)
+
     def numbered(self, first: int, messages: Sequence[bytes]) -> None:
         """Tell it of messages that a shard has numbered."""
         if first > self._last:
@@ -192,6 +196,7 @@ class Feed:
         place = self._places.get(reader)
         if place is not None and place.position is None and not place.away:
             place.position = last
+            reader.begin_at(last)
             place.mark(self.own, own_batch)
             place.release()
 

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, KeysView
 from attrs import define, field, frozen
 
 from logplex.metrics import Counters
-from logplex.store.scripts import FORGET, KEEP, RAISE, Piece
+from logplex.store.scripts import FORGET, KEEP, RAISE, Batch, Piece
 
 #: What a message that waits costs besides its bytes: the header of a ``bytes``, a place in a list.
 _MESSAGE_OVERHEAD_BYTES = 41
@@ -38,22 +38,6 @@ class OutboxBounds:
     batch_channels: int = 100
     batch_bytes: int = 1_048_576
     kept: int = 1_500
-
-
-@frozen
-class Batch:
-    """
-    One call of a shard. It never changes, however often it must be repeated.
-
-    :ivar number: one above the batch before.
-    :ivar raised: the number that sequences flagged ``RAISE`` begin above.
-    """
-
-    number: int
-    pieces: list[Piece] = field(repr=False)
-    messages: int
-    size_bytes: int
-    raised: int
 
 
 @define(eq=False)

@@ -5,7 +5,7 @@ publications. Bytes in, values out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
 from zlib import crc32
@@ -105,6 +105,22 @@ class Piece:
 
 
 @frozen
+class Batch:
+    """
+    One call of a shard. It never changes, however often it must be repeated.
+
+    :ivar number: one above the batch before.
+    :ivar raised: the number that sequences flagged :data:`RAISE` begin above.
+    """
+
+    number: int
+    pieces: list[Piece] = field(repr=False)
+    messages: int
+    size_bytes: int
+    raised: int = 0
+
+
+@frozen
 class Published:
     """What a shard tells those who listen to a channel."""
 
@@ -146,19 +162,13 @@ class History:
 
 
 def append_arguments(
-    origin: Origin,
-    batch: int,
-    pieces: Iterable[Piece],
-    prefix: str,
-    kept: int,
-    retention_s: float,
-    raised: int,
-) -> list[object]:
+    origin: Origin, batch: Batch, prefix: str, kept: int, retention_s: float
+) -> list[bytes | str | int]:
     """The arguments of :data:`APPEND`; see there."""
-    arguments: list[object] = [
-        origin.node, origin.start, batch, prefix, kept, int(retention_s), raised,
+    arguments: list[bytes | str | int] = [
+        origin.node, origin.start, batch.number, prefix, kept, int(retention_s), batch.raised,
     ]  # fmt: skip
-    for piece in pieces:
+    for piece in batch.pieces:
         arguments += (piece.channel_id, piece.flags, piece.fingerprint, piece.payload)
     return arguments
 

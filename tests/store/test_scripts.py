@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.store.scripts import (
     FORGET,
     KEEP,
+    Batch,
     Fingerprint,
     Numbered,
     Origin,
@@ -48,7 +49,7 @@ class PieceTests(SynchronousTestCase):
     def test_a_call_is_flat(self) -> None:
         piece = Piece.pack("c", 0, [b"a"], 1, 1_500)
         self.assertEqual(
-            append_arguments(ORIGIN, 7, [piece], "live:", 1_500, 60.0, 9),
+            append_arguments(ORIGIN, Batch(7, [piece], 1, 1, 9), "live:", 1_500, 60.0),
             [b"node 1", b"0001", 7, "live:", 1_500, 60, 9, "c", 0, b"", piece.payload],
         )
 

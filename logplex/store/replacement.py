@@ -1,0 +1,168 @@
+"""
+Replacing the shards of a running node, in three steps, without losing a message (PROTOCOL §11).
+
+Every node is taken through the same step before any goes on to the next. From the first step to
+the last a node listens to both homes of a channel that moves, so it does not matter in which
+order the nodes are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
+
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from logplex.interfaces import StoreAway
+from logplex.store.feed import Reader
+from logplex.store.shard import Shard
+from logplex.store.shard_map import ShardMap
+
+_log = Logger()
+
+#: New shards must be there so soon.
+_PREPARE_TIMEOUT_S = 10.0
+#: What the old shards have been given must be written so soon before the new ones are written to.
+_COMMIT_TIMEOUT_S = 5.0
+#: Waiting messages are written for so long before a shard is given up.
+FLUSH_S = 5.0
+
+
+class Step(Enum):
+    """Where a replacement stands."""
+
+    SETTLED = "settled"
+    PREPARING = "preparing"
+    PREPARED = "prepared"
+    COMMITTED = "committed"
+
+
+class WrongStep(Exception):
+    """The replacement is not where it would have to be for this."""
+
+
+class Replacement:
+    """
+    The three steps.
+
+    :param readers: of the channels that are followed, as they are at every moment.
+    :ivar step: where it stands.
+    """
+
+    def __init__(
+        self, shards: ShardMap, readers: Mapping[str, Mapping[int, Reader]], clock: IReactorTime
+    ) -> None:
+        self._shards = shards
+        self._readers = readers
+        self._clock = clock
+        self.step = Step.SETTLED
+
+    async def prepare(self, urls: Sequence[str]) -> None:
+        """
+        First step: reach all new shards, and listen to what moves to them. Shards whose URLs stay
+        are kept. Where it fails everything is as before.
+
+        :raises ValueError: these URLs make no ring.
+        :raises StoreAway: a new shard was not there in time.
+        :raises WrongStep: a replacement is under way.
+        """
+        self._expect(Step.SETTLED)
+        self._shards.prepare(urls)
+        self.step = Step.PREPARING
+        try:
+            new = self._shards.only_other()
+            for shard in new:
+                shard.start()
+            await self._reach(new)
+            await self._listen()
+        except BaseException:
+            await self._give_up_other()
+            raise
+        self.step = Step.PREPARED
+
+    async def commit(self) -> None:
+        """
+        Second step: write to the new shards. Done when the old ones have been given all of theirs.
+
+        :raises WrongStep: nothing is prepared.
+        """
+        self._expect(Step.PREPARED)
+        self.step = Step.COMMITTED
+        await self._switch()
+
+    async def make_permanent(self) -> None:
+        """
+        Last step: give up the shards that are not needed any more.
+
+        :raises WrongStep: nothing is committed.
+        """
+        self._expect(Step.COMMITTED)
+        await self._give_up_other()
+
+    async def abort(self) -> None:
+        """
+        Go back, before the last step, to the shards as they were.
+
+        :raises WrongStep: nothing is prepared or committed.
+        """
+        self._expect(Step.PREPARED, Step.COMMITTED)
+        if self.step is Step.COMMITTED:
+            await self._switch()
+        await self._give_up_other()
+
+    def _expect(self, *steps: Step) -> None:
+        if self.step not in steps:
+            raise WrongStep(f"the replacement of the shards is at the step {self.step.value!r}")
+
+    async def _reach(self, shards: list[Shard]) -> None:
+        reached = gatherResults([each.when_present() for each in shards], consumeErrors=True)
+        try:
+            await reached.addTimeout(_PREPARE_TIMEOUT_S, self._clock)
+        except TimeoutError:
+            missing = ", ".join(each.name for each in shards if not each.present)
+            raise StoreAway(f"not there in time: {missing}") from None
+
+    async def _listen(self) -> None:
+        """Listen at the second homes of all followed channels."""
+        for channel_id, readers in list(self._readers.items()):
+            for shard in self._shards.homes(channel_id)[1:]:
+                for key, reader in list(readers.items()):
+                    if readers.get(key) is reader:
+                        await shard.follow(channel_id, reader)
+
+    async def _switch(self) -> None:
+        """
+        Write to the other set from now on: for a channel that moves, when its old shard has been
+        given all of it, and with numbers above the clock, since the new one may know old numbers.
+        """
+        shards = self._shards.all()
+        now_us = int(self._clock.seconds() * 1_000_000)
+        written = []
+        for shard in shards:
+            shard.outbox.raised_above = now_us
+            shard.writer.hold()
+            written.append(shard.writer.everything_written())
+        self._shards.switch()
+        try:
+            with suppress(TimeoutError):
+                await gatherResults(written).addTimeout(_COMMIT_TIMEOUT_S, self._clock)
+        finally:
+            for shard in shards:
+                shard.writer.let_go()
+
+    async def _give_up_other(self) -> None:
+        """Forget the other set, and close what is only in it."""
+        for channel_id, readers in self._readers.items():
+            for shard in self._shards.homes(channel_id)[1:]:
+                for reader in readers.values():
+                    shard.unfollow(channel_id, reader)
+        given_up = self._shards.only_other()
+        self._shards.other = None
+        self.step = Step.SETTLED
+        closing = [Deferred.fromCoroutine(shard.close(FLUSH_S)) for shard in given_up]
+        await gatherResults(closing, consumeErrors=True)
+        names = ", ".join(self._shards.current.placement.names)
+        _log.info("the shards are: {names}", names=names)
