@@ -38,6 +38,14 @@ class Counters:
     truncated: int = _total(
         "logplex_messages_truncated", "Frames that were too long and lost their end"
     )
+    not_permitted: int = _total(
+        "logplex_messages_not_permitted",
+        "Messages dropped: their sender may not write into the channel of their token",
+    )
+    repeated_requests: int = _total(
+        "logplex_logs_requests_repeated",
+        "Requests with messages that were answered, but not routed again: their frame id was known",
+    )
     processed: int = _total(
         "logplex_messages_processed", "Messages that reached their channel (message.processed)"
     )

@@ -20,5 +20,6 @@ class Rods:
     deny_tail_sessions: bool = False
     deny_drain_forwarding: bool = False
     deny_logs_ingress: bool = False
+    disable_firehose: bool = False
     api_status: str = NORMAL
     legacy_api_status: str = NORMAL

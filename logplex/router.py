@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from logplex.config import Limits
+from logplex.firehose import Firehose
 from logplex.interfaces import IOutlet, ISpool
 from logplex.metrics import Counters
 from logplex.registry import Registry, Stream
@@ -40,6 +41,7 @@ class Router:
     counters: Counters
     clock: IReactorTime
     limits: Limits
+    firehose: Firehose
     _strangers_unlogged: int = field(default=0, init=False)
     _strangers_logged_at: float | None = field(default=None, init=False)
 
@@ -52,7 +54,7 @@ class Router:
             # A copy, not the list itself: the routes of all the channel's tokens hold the list.
             messages = stream.pending.copy()
             stream.pending.clear()
-            self._deliver(stream, messages)
+            self._deliver(stream, messages, None)
         if strangers:
             self._count_strangers(strangers)
 
@@ -64,7 +66,7 @@ class Router:
             self._count_stranger(token_id, len(frames))
         elif frames:
             name, _, stream = route
-            self._deliver(stream, cook_frames(frames, token_id, name))
+            self._deliver(stream, cook_frames(frames, token_id, name), name)
 
     def tell(self, channel_id: str, message: bytes, except_for: object | None = None) -> None:
         """See :data:`logplex.interfaces.Tell`. Unknown channels are told nothing."""
@@ -72,10 +74,12 @@ class Router:
         if stream:
             self._spread(stream, [message], except_for)
 
-    def _deliver(self, stream: Stream, messages: list[bytes]) -> None:
+    def _deliver(self, stream: Stream, messages: list[bytes], name: bytes | None) -> None:
         self.counters.processed += len(messages)
         stream.received += len(messages)
         self._spread(stream, messages, None)
+        for target, copied in self.firehose.copies(stream, messages, name):
+            self._spread(target, copied, None)
 
     def _spread(self, stream: Stream, messages: list[bytes], except_for: object | None) -> None:
         if not self.rods.deny_drain_forwarding:

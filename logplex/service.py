@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from random import SystemRandom
 from typing import Any
 
 import attrs
@@ -27,12 +28,16 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator, credential_from_file
 from logplex.config import ConfigError, Settings, changed_options
+from logplex.drains.service import DrainService
+from logplex.drains.tls import CannotTrust
+from logplex.firehose import Firehose
 from logplex.first_credential import make_first_credential
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls, TlsError
 from logplex.interfaces import StoreUnusable
 from logplex.listeners import CannotListen, Listener, close_ports, open_ports
 from logplex.metrics import Counters, Sample, Source, counter_samples
+from logplex.metrics_channel import MetricsChannel
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.router import Router
@@ -56,7 +61,7 @@ def make_service(settings: Settings, reactor: Any, load: Callable[[], Settings])
         return Node(settings, reactor, load)
     except StoreUnusable as error:
         raise SystemExit(f"logplex: [store] url: {error}") from None
-    except TlsError as error:
+    except (TlsError, CannotTrust) as error:
         raise SystemExit(f"logplex: {error}") from None
 
 
@@ -78,8 +83,30 @@ class Node(Service):
         self._started_at = reactor.seconds()
         self._stores = make_stores(settings, reactor, self._counters)
         self._registry = Registry()
+        self._firehose = Firehose(settings.firehose, self._registry, self._rods, SystemRandom())
         self._router = Router(
-            self._registry, self._stores.spool, self._rods, self._counters, reactor, self._limits
+            self._registry,
+            self._stores.spool,
+            self._rods,
+            self._counters,
+            reactor,
+            self._limits,
+            self._firehose,
+        )
+        self._drains = DrainService(
+            self._registry,
+            self._router.tell,
+            self._counters,
+            settings.drains,
+            self._limits,
+            reactor,
+        )
+        self._metrics_channel = MetricsChannel(
+            settings.metrics.channel_id,
+            settings.node.name,
+            self._counters,
+            self._router.tell,
+            reactor,
         )
         self._syslog = SyslogFactory(self._router.route, self._counters, self._limits, reactor)
         self._syslog.pause()
@@ -110,19 +137,23 @@ class Node(Service):
     def stopService(self) -> Deferred[None]:
         """Let what is in the node get where it should be, each part within its bound."""
         super().stopService()
+        self._metrics_channel.stop()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return Deferred.fromCoroutine(self._close())
 
     async def _open(self) -> None:
         await self._stores.config.open(self._registry)
+        self._drains.start()
         await self._welcome()
         self._obey_rods()
+        self._metrics_channel.start()
         _log.info("ready: {counts}", counts=_enumerate(self._registry.counts()))
 
     async def _close(self) -> None:
         for what, step in (
             ("closing the ports", lambda: close_ports(self._ports)),
             ("closing syslog connections", self._syslog.close),
+            ("flushing the drains", self._drains.stop),
             ("flushing the spool", self._stores.spool.close),
             ("closing the store", self._stores.config.close),
         ):
@@ -163,8 +194,7 @@ class Node(Service):
             self._registry,
             self._stores.spool,
             clock,
-            limits.drains_per_channel,
-            limits.session_lifetime_s,
+            limits,
         )
         yield (
             "api_v3",
@@ -183,10 +213,15 @@ class Node(Service):
             b"/metrics": [
                 partial(counter_samples, self._counters),
                 self._samples,
+                self._drains.samples,
                 self._stores.samples,
                 self._syslog.samples,
+                self._firehose.samples,
             ],
-            b"/metrics/channels": [partial(channel_samples, self._registry)],
+            b"/metrics/channels": [
+                partial(channel_samples, self._registry),
+                self._drains.drain_samples,
+            ],
         }
         yield "metrics", metrics_site(pages, limits, clock)
 

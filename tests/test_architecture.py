@@ -22,7 +22,10 @@ LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"tap", "cli"}), False),
     (frozenset({"service", "listeners", "first_credential"}), True),
     (frozenset({"inputs", "drains", "tails", "store", "api"}), False),
-    (frozenset({"router", "registry", "authentication", "web"}), True),
+    (
+        frozenset({"router", "registry", "firehose", "metrics_channel", "authentication", "web"}),
+        True,
+    ),
     (frozenset({"interfaces", "config", "metrics", "rods"}), True),
     (frozenset({"syslog", "model", "destination", "session"}), True),
 )

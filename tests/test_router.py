@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.config import Firehose as FirehoseSettings
 from logplex.config import Limits
+from logplex.firehose import Firehose
 from logplex.metrics import Counters
 from logplex.model import NO_REDIS, Channel, Delete, Put, Token
 from logplex.registry import Registry
@@ -39,7 +43,13 @@ class RouterTests(SynchronousTestCase):
         self.rods = Rods()
         self.counters = Counters()
         self.router = Router(
-            self.registry, self.spool, self.rods, self.counters, self.clock, Limits()
+            self.registry,
+            self.spool,
+            self.rods,
+            self.counters,
+            self.clock,
+            Limits(),
+            Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
         )
         self.drain = ListOutlet()
         self.registry.attach("one", self.drain)

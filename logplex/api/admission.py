@@ -4,7 +4,10 @@ What a gate found out about a request that it let pass, for the route that answe
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import frozen
+from twisted.web.resource import Resource
 from twisted.web.server import Request
 from zope.interface import Interface
 
@@ -38,3 +41,13 @@ def admission_of(request: Request) -> Admission:
     """What was kept with the request by the gate that let it pass."""
     admission: Admission = request.getComponent(IAdmission)
     return admission
+
+
+class AdmittedResource(Resource):
+    """Answers every request with the application in which its gate found a route."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> Any:
+        """Klein finds the route again, in the same map."""
+        return admission_of(request).route.app.resource().render(request)

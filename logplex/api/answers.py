@@ -123,8 +123,13 @@ _IN_WORDS: dict[type[Any], str] = {
 }
 
 
-def strings(values: list[Any], name: str) -> list[str]:
-    """:raise BadBody: one of the values is no string."""
-    if not all(isinstance(each, str) for each in values):
+def optional_strings(body: dict[str, Any], name: str) -> list[str] | None:
+    """
+    A member that is an array of strings; ``None`` where it is absent.
+
+    :raise BadBody: it is something else.
+    """
+    values = optional_member(body, name, list)
+    if values is not None and not all(isinstance(each, str) for each in values):
         raise BadBody(f"'{name}' must be an array of strings")
     return values

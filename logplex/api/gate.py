@@ -6,6 +6,8 @@ The order of the checks is the contract's (PROTOCOL §5): 503, 405, 401, 415, 40
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
@@ -47,7 +49,7 @@ def check_status(status: str, method: bytes) -> None:
 class Gate:
     """Stands before the routes of API v3."""
 
-    app: Klein
+    apps: Sequence[Klein]
     registry: Registry
     rods: Rods
     authenticator: Authenticator
@@ -60,7 +62,7 @@ class Gate:
         """
         method = request.method
         try:
-            route = match(self.app, request)
+            route = match(self.apps, request)
         except Refused:
             self._check_ready(method)
             raise

@@ -19,10 +19,9 @@ from twisted.web.server import Request
 from logplex.api.admission import admission_of
 from logplex.api.answers import (
     json_answer,
-    optional_member,
+    optional_strings,
     read_body,
     read_object,
-    strings,
     text_answer,
 )
 from logplex.api.legacy_refusals import HTML_TYPE, legacy_answer_to
@@ -99,7 +98,7 @@ class Legacy:
         name = body.get("name", "")
         if not isinstance(name, str):
             raise BadBody("Channel name must be a string.")
-        names = strings(optional_member(body, "tokens", list) or [], "tokens")
+        names = optional_strings(body, "tokens") or []
         channel, tokens = await self._provisioning.create_channel(name, names)
         shown = {"channel_id": int(channel.id), "tokens": shown_tokens(tokens)}
         return json_answer(201, shown)

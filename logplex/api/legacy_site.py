@@ -4,11 +4,13 @@ The legacy API as a site: who may pass, decided from a request's head, and the r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
-from logplex.api.admission import Admission, remember
+from logplex.api.admission import Admission, AdmittedResource, remember
 from logplex.api.answers import request_id, text_answer
 from logplex.api.gate import READING
 from logplex.api.legacy import Legacy, SessionPage
@@ -34,7 +36,7 @@ _OPENING = _OPENING_TAILS | {"open_canary_session"}
 class LegacyGate:
     """Stands before the routes of the legacy API."""
 
-    app: Klein
+    apps: Sequence[Klein]
     registry: Registry
     rods: Rods
     authenticator: Authenticator
@@ -49,7 +51,7 @@ class LegacyGate:
             raise Unavailable("SYSTEM BOOTING")
         if self.rods.legacy_api_status == DISABLED:
             raise Unavailable("Service Temporarily Disabled")
-        route = match(self.app, request)
+        route = match(self.apps, request)
         if route.name in _OPEN_TO_ALL:
             remember(request, Admission(route))
             return
@@ -84,7 +86,7 @@ def legacy_site(
     :param session_page: gives the resource that answers for a session (PROTOCOL §7).
     """
     api = Legacy(provisioning, store, registry, rods, clock, urls, session_page)
-    gate = LegacyGate(Legacy.app, registry, rods, authenticator)
+    gate = LegacyGate([api.app], registry, rods, authenticator)
 
     def admit(request: Request) -> Refusal | None:
         request.responseHeaders.setRawHeaders("Request-Id", [request_id(request)])
@@ -95,7 +97,7 @@ def legacy_site(
         return None
 
     return Site(
-        api.app.resource(),
+        AdmittedResource(),
         admit=admit,
         bounds=api_bounds(limits),
         clock=clock,

@@ -25,6 +25,7 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
+from logplex.config import Limits
 from logplex.destination import BadDestination, parse_destination
 from logplex.interfaces import IConfigStore, ISpool, StoreAway
 from logplex.model import Change, Channel, Delete, Drain, Put, Token
@@ -87,8 +88,7 @@ class Provisioning:
 
     Every ``Deferred`` may fail with :class:`StoreAway`, and with the refusals that are named.
 
-    :param drains_per_channel: how many drains with a URL a channel may have.
-    :param session_lifetime_s: seconds for which a session can be read.
+    :param limits: say how many drains with a URL a channel may have, and how long sessions live.
     :param new_uuid: gives random UUIDs, for tokens and sessions.
     """
 
@@ -96,8 +96,7 @@ class Provisioning:
     _registry: Registry
     _spool: ISpool
     _clock: IReactorTime
-    _drains_per_channel: int
-    _session_lifetime_s: float
+    _limits: Limits
     _new_uuid: Callable[[], UUID] = uuid4
     _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
 
@@ -289,7 +288,7 @@ class Provisioning:
 
     async def _open_session(self, body: bytes) -> str:
         session_id = str(self._new_uuid())
-        await self._store.put_session(session_id, body, self._session_lifetime_s)
+        await self._store.put_session(session_id, body, self._limits.session_lifetime_s)
         return session_id
 
     # How it is done.
@@ -301,7 +300,7 @@ class Provisioning:
         return channel
 
     def _refuse_more(self, drains: Iterable[Drain]) -> None:
-        if sum(each.url is not None for each in drains) >= self._drains_per_channel:
+        if sum(each.url is not None for each in drains) >= self._limits.drains_per_channel:
             raise TooManyDrains
 
     def _new_token(self, channel_id: str, name: str) -> Token:

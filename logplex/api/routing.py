@@ -6,7 +6,7 @@ Klein finds it again when the body has come; both read the same map of routes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
@@ -65,35 +65,43 @@ class Match:
     """
     The route of a request.
 
+    :ivar app: what has the route.
     :ivar name: the route's endpoint.
     :ivar arguments: what stands in the path for the route's variables.
     """
 
+    app: Klein
     name: str
     arguments: dict[str, Any]
 
 
-def match(app: Klein, request: Request) -> Match:
+def match(apps: Sequence[Klein], request: Request) -> Match:
     """
-    Find the route.
+    Find the route, in the first of the applications that has it.
 
     :raise BadHead: path or ``Host`` cannot be read.
     :raise UnknownRoute: no route has this path.
     :raise WrongMethod: the path has routes, but none of this method.
     """
-    path = request.path.decode("ascii", "replace").partition("?")[0]
+    path = request.path.decode("ascii", "replace")
     try:
         segments = [unquote(each, errors="strict") for each in path.split("/")]
         host = request.getRequestHostname().decode("ascii")
-        routes = app.url_map.bind(host, path_info="/".join(segments))
+        maps = [app.url_map.bind(host, path_info="/".join(segments)) for app in apps]
     except (UnicodeDecodeError, BadHost):
         raise BadHead("path and host must be readable") from None
     if any("/" in each for each in segments):
         raise BadHead("no part of a path can contain '/'")
-    try:
-        name, arguments = routes.match(method=request.method.decode("ascii", "replace"))
-    except MethodNotAllowed as wrong:
-        raise WrongMethod(sorted(wrong.valid_methods or ())) from None
-    except NotFound:
-        raise UnknownRoute from None
-    return Match(name, dict(arguments))
+    allowed: set[str] = set()
+    for app, routes in zip(apps, maps, strict=True):
+        try:
+            name, arguments = routes.match(method=request.method.decode("ascii", "replace"))
+        except MethodNotAllowed as wrong:
+            allowed.update(wrong.valid_methods or ())
+        except NotFound:
+            pass
+        else:
+            return Match(app, name, dict(arguments))
+    if allowed:
+        raise WrongMethod(sorted(allowed))
+    raise UnknownRoute

@@ -7,11 +7,13 @@ from __future__ import annotations
 from klein import Response
 from twisted.internet.interfaces import IReactorTime
 
+from logplex.api.admission import AdmittedResource
 from logplex.api.answers import error_answer, request_id
 from logplex.api.gate import Gate
 from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import Refused
-from logplex.api.v3 import V3, answer_to
+from logplex.api.v3_answers import answer_to
+from logplex.api.v3_channels import ChannelRoutes
 from logplex.authentication import Authenticator
 from logplex.config import Limits, Urls
 from logplex.interfaces import ISpool
@@ -43,8 +45,8 @@ def v3_site(
 
     :param provisioning: changes the store; the legacy API shares it.
     """
-    api = V3(provisioning, registry, spool, clock, urls)
-    gate = Gate(V3.app, registry, rods, authenticator)
+    channels = ChannelRoutes(provisioning, registry, spool, clock, urls)
+    gate = Gate([channels.app], registry, rods, authenticator)
 
     def admit(request: Request) -> Refusal | None:
         request.responseHeaders.setRawHeaders("Request-Id", [request_id(request)])
@@ -55,7 +57,7 @@ def v3_site(
         return None
 
     return Site(
-        api.app.resource(),
+        AdmittedResource(),
         admit=admit,
         bounds=api_bounds(limits),
         clock=clock,

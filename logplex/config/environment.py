@@ -59,6 +59,9 @@ VARIABLES = (
     Variable("DENY_LOGS_INGRESS", "rods", "deny_logs_ingress", flag),
     Variable("DENY_REDIS_BUFFERS", "rods", "deny_redis_buffers", flag),
     Variable("DENY_TAIL_SESSIONS", "rods", "deny_tail_sessions", flag),
+    Variable("DISABLE_FIREHOSE", "rods", "disable_firehose", flag),
+    Variable("FIREHOSE_CHANNEL_IDS", "firehose", "channel_ids", comma_list),
+    Variable("FIREHOSE_FILTER_TOKENS", "firehose", "filter_tokens", comma_list),
     Variable("HTTP_LOG_INPUT_MAX_CONNECTIONS", "limits", "logs_connections", whole_number),
     Variable("INSTANCE_NAME", "node", "name"),
     Variable("LEGACY_API_STATUS", "rods", "legacy_api_status"),
@@ -68,4 +71,5 @@ VARIABLES = (
     Variable("LOGPLEX_HTTP_V3_URL", "urls", "api_v3"),
     Variable("LOGPLEX_SHARD_URLS", "store", "shards", comma_list),
     Variable("LOGPLEX_TLS_CACERTFILE", "drains", "ca_file"),
+    Variable("METRICS_CHANNEL_ID", "metrics", "channel_id"),
 )

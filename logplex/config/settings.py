@@ -164,6 +164,21 @@ class Spool:
 
 
 @frozen
+class Firehose:
+    """``[firehose]``: channels that get a copy of other channels' messages, at random."""
+
+    channel_ids: tuple[str, ...] = ()
+    filter_tokens: tuple[str, ...] = ()
+
+
+@frozen
+class Metrics:
+    """``[metrics]``: where counts are told, besides the ``metrics`` listener."""
+
+    channel_id: str = ""
+
+
+@frozen
 class Rods:
     """``[rods]``: the operator's switches, as they stand when the node starts."""
 
@@ -171,6 +186,7 @@ class Rods:
     deny_tail_sessions: bool = False
     deny_drain_forwarding: bool = False
     deny_logs_ingress: bool = False
+    disable_firehose: bool = False
     api_status: str = one_of(STATUSES, NORMAL)
     legacy_api_status: str = one_of(STATUSES, NORMAL)
 
@@ -189,6 +205,8 @@ class Settings:
     limits: Limits = Factory(Limits)
     drains: Drains = Factory(Drains)
     spool: Spool = Factory(Spool)
+    firehose: Firehose = Factory(Firehose)
+    metrics: Metrics = Factory(Metrics)
     rods: Rods = Factory(Rods)
 
     def __attrs_post_init__(self) -> None:

@@ -60,12 +60,12 @@ class ApiCase(SynchronousTestCase):
         self.rods = Rods()
         self.store = DictConfigStore(self.clock)
         self.spool = MemorySpool(Spool(), self.clock, Counters())
+        urls, limits = Urls("http://api", "http://v3"), Limits()
         uuids = map(UUID, (f"{n:032x}" for n in count(1)))
         provisioning = Provisioning(
-            self.store, self.registry, self.spool, self.clock, 6, 360.0, lambda: next(uuids)
+            self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)
         )
         authenticator = Authenticator(self.registry, [FULL, ANY, ONE], AUTH_KEY)
-        urls, limits = Urls("http://api", "http://v3"), Limits()
         self.v3 = v3_site(
             provisioning,
             self.registry,

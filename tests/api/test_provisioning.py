@@ -25,6 +25,7 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
+from logplex.config import Limits
 from logplex.destination import BadDestination
 from logplex.interfaces import StoreAway
 from logplex.model import NO_TAIL, Channel, Drain, Put
@@ -42,9 +43,10 @@ class ProvisioningCase(SynchronousTestCase):
         self.registry = Registry()
         self.store = DictConfigStore(self.clock)
         self.spool = RecordingSpool()
+        limits = Limits(drains_per_channel=2)
         uuids = map(UUID, (f"{n:032x}" for n in count(1)))
         self.provisioning = Provisioning(
-            self.store, self.registry, self.spool, self.clock, 2, 360.0, lambda: next(uuids)
+            self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)
         )
         self.successResultOf(self.store.open(self.registry))
         self.successResultOf(self.store.commit([Put(Channel("app", "name", frozenset({NO_TAIL})))]))

@@ -108,6 +108,20 @@ class ChannelTests(V3Case):
         self.assertNotIn("tokens", self.ask("PUT", "/v3/channels/app", {"tokens": []}).json)
         self.assertEqual(Channel("app", "name"), self.registry.channel("app"))
 
+    def test_flags(self) -> None:
+        """They are replaced where they are given, shown where there are any."""
+        for body, flags in (
+            ({"flags": ["no_tail", "no_redis"]}, ["no_redis", "no_tail"]),
+            ({"tokens": []}, ["no_redis", "no_tail"]),
+            ({"flags": []}, None),
+        ):
+            answer = self.ask("PUT", "/v3/channels/app", body)
+            self.assertEqual((200, flags), (answer.code, answer.json.get("flags")))
+
+    def test_bad_flags(self) -> None:
+        for flags in (["no_such"], "no_tail", [1], None):
+            self.assertError(400, self.ask("PUT", "/v3/channels/app", {"flags": flags}))
+
     def test_put_array(self) -> None:
         answer = self.ask("PUT", "/v3/channels/app", [])
         self.assertAnswer(400, {"error": "invalid payload"}, answer)

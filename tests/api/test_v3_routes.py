@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.api.v3 import V3
+from logplex.api.v3_channels import ChannelRoutes
 from logplex.rods import DISABLED, NORMAL, READ_ONLY
 from tests.api.cases import AUTH_KEY, V3Case, basic
 from tests.api.exchange import send
@@ -286,7 +286,7 @@ class DescriptionTests(SynchronousTestCase):
         """What is served is what is described."""
         served = {
             (method, rule.rule.replace("<drain_id:", "<").replace("<", "{").replace(">", "}"))
-            for rule in V3.app.url_map.iter_rules()
+            for rule in ChannelRoutes.app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD"}
         }
         self.assertEqual(described_routes(), served)

@@ -21,6 +21,7 @@ from logplex.drains.http import HttpCourier, http_pace
 from logplex.drains.http_connection import retry_after_s
 from logplex.drains.lifecycle import Lifecycle
 from logplex.drains.record import Record
+from logplex.drains.tls import CertificateRejected
 from logplex.metrics import Counters
 from tests.drains.doubles import HighRandom, Link, MiddleRandom, ScriptedEndpoint
 
@@ -84,6 +85,7 @@ class HttpCase(SynchronousTestCase):
         self.clock.advance(NOW)
         self.counters = Counters()
         self.losses: list[int] = []
+        self.rejections: list[str] = []
         self.buffer = Buffer(self.clock, self.counters, 1_024, self.losses.append)
         self.endpoint = ScriptedEndpoint()
         self.record = Record()
@@ -98,6 +100,7 @@ class HttpCase(SynchronousTestCase):
             self.endpoint,
             self.clock,
             self.random,
+            self.rejections.append,
         )
         courier: Courier = self.courier
         self.life = Lifecycle(
@@ -176,6 +179,13 @@ class Requests(HttpCase):
         self.assertIs(self.life.phase, Phase.WAITING)
         self.assertIn("certificate verify failed", str(self.record.last_error))
         self.assert_counts(0, 0)
+
+    def test_tls_rejected(self) -> None:
+        """A receiver that cannot prove who it is gets nothing, and the owner is told."""
+        link = self.endpoint.accept()
+        link.lose(CertificateRejected("certificate has expired"))
+        self.assertEqual(self.rejections, ["certificate has expired"])
+        self.assertEqual(link.received(), b"")
 
     def test_tls_hangs(self) -> None:
         """The handshake is within the time for the connection."""

@@ -1,5 +1,6 @@
 """
-API v3 (PROTOCOL §5): what its routes do. Who may pass is :mod:`logplex.api.gate`'s business.
+API v3 (PROTOCOL §5): channels, their tokens, drains and logs, and sessions. Who may pass is the
+business of :mod:`logplex.api.gate`.
 """
 
 from __future__ import annotations
@@ -11,50 +12,34 @@ from attrs import define
 from klein import Response
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from logplex.api.admission import admission_of
 from logplex.api.answers import (
-    AUTHENTICATE,
-    JSON_TYPE,
     Headers,
     error_answer,
     json_answer,
     member,
     optional_member,
+    optional_strings,
     read_body,
     read_object,
-    strings,
     text_answer,
 )
 from logplex.api.gate import HEALTH_CHECK, LOGS, OPEN_SESSION
 from logplex.api.provisioning import Provisioning, in_time, shown_tokens
 from logplex.api.refusals import (
     BadBody,
-    BadChannelId,
-    BadHead,
-    BadName,
-    DrainExists,
-    NotAuthenticated,
     NotPermitted,
-    Refused,
-    TooManyDrains,
-    Unavailable,
     UnknownChannel,
-    UnknownDrain,
-    UnknownRoute,
-    WrongMethod,
-    WrongType,
 )
-from logplex.api.routing import App
+from logplex.api.v3_answers import V3App
 from logplex.authentication import may_read
 from logplex.config import Urls
-from logplex.destination import BadDestination
-from logplex.interfaces import ISpool, StoreAway
-from logplex.model import Drain
+from logplex.interfaces import ISpool
+from logplex.model import CHANNEL_FLAGS, Drain
 from logplex.registry import Registry
-from logplex.session import BadSession, parse_session
+from logplex.session import parse_session
 from logplex.syslog.inner import log_frames
 
 _log = Logger()
@@ -62,45 +47,9 @@ _log = Logger()
 #: How many messages ``GET …/logs`` gives to who does not say.
 DEFAULT_LOGS = 100
 
-_CHANNEL_ID_RULE = (
-    "a channel's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space"
-)
-_TOKEN_NAME_RULE = "a token's name has 1 to 48 printable ASCII characters, and no space"
-
-_ANSWERS: dict[type[Any], tuple[int, str | None]] = {
-    BadBody: (400, None),
-    BadChannelId: (400, _CHANNEL_ID_RULE),
-    BadDestination: (400, None),
-    BadHead: (400, None),
-    BadName: (400, _TOKEN_NAME_RULE),
-    BadSession: (400, None),
-    NotAuthenticated: (401, "not authorized"),
-    NotPermitted: (403, "this credential is for another channel"),
-    UnknownChannel: (404, "channel not found"),
-    UnknownDrain: (404, "drain not found"),
-    UnknownRoute: (404, "not found"),
-    WrongMethod: (405, "method not allowed"),
-    DrainExists: (409, "already exists"),
-    WrongType: (415, f"the content type must be {JSON_TYPE}"),
-    TooManyDrains: (422, "maximum number of drains reached"),
-    StoreAway: (503, "the store is away"),
-    Unavailable: (503, None),
-}
-
-
-def answer_to(error: BaseException | None) -> Response:
-    """What API v3 answers to something that was refused, or that failed."""
-    code, why = _ANSWERS.get(type(error), (500, "internal error"))
-    headers: Headers = {}
-    if isinstance(error, NotAuthenticated):
-        headers = AUTHENTICATE
-    elif isinstance(error, WrongMethod):
-        headers = {"Allow": ", ".join(error.allowed)}
-    return error_answer(code, why or str(error), headers)
-
 
 @define(eq=False, slots=False)
-class V3:
+class ChannelRoutes:
     """
     The routes.
 
@@ -113,8 +62,7 @@ class V3:
     _clock: IReactorTime
     _urls: Urls
 
-    app = App()
-    app.url_map.strict_slashes = False
+    app = V3App()
 
     @app.on("GET", "/v3/healthcheck", HEALTH_CHECK)
     def health_check(self, request: Request) -> Response:
@@ -129,9 +77,8 @@ class V3:
     @app.on("PUT", "/v3/channels/<channel_id>")
     async def put_channel(self, request: Request, channel_id: str) -> Response:
         body = read_object(request)
-        names = optional_member(body, "tokens", list)
         is_new = await self._provisioning.ensure_channel(
-            channel_id, None if names is None else strings(names, "tokens")
+            channel_id, optional_strings(body, "tokens"), _flags(body)
         )
         return json_answer(201 if is_new else 200, self._channel(channel_id))
 
@@ -195,18 +142,10 @@ class V3:
         url = f"{self._urls.api}/sessions/{session_id}"
         return json_answer(201, {"url": url}, {"Location": url})
 
-    @app.on_error(Refused, BadDestination, BadSession, StoreAway)
-    def refused(self, request: Request, failure: Failure) -> Response:
-        return answer_to(failure.value)
-
-    @app.on_error(Exception)
-    def failed(self, request: Request, failure: Failure) -> Response:
-        _log.failure("bug: API v3 failed", failure=failure)
-        return answer_to(failure.value)
-
     def _channel(self, channel_id: str) -> dict[str, Any]:
         """The channel as the API shows it; what is empty is absent."""
-        if self._registry.channel(channel_id) is None:
+        channel = self._registry.channel(channel_id)
+        if channel is None:
             raise UnknownChannel
         body: dict[str, Any] = {"channel": channel_id}
         tokens = shown_tokens(self._registry.tokens_of(channel_id))
@@ -215,6 +154,8 @@ class V3:
             body["tokens"] = tokens
         if drains:
             body["drains"] = drains
+        if channel.flags:
+            body["flags"] = sorted(channel.flags)
         return body
 
 
@@ -223,6 +164,13 @@ def _shown(drain: Drain) -> dict[str, Any]:
     if drain.url is not None:
         body["url"] = drain.url
     return body
+
+
+def _flags(body: dict[str, Any]) -> frozenset[str] | None:
+    flags = optional_strings(body, "flags")
+    if flags is not None and not CHANNEL_FLAGS.issuperset(flags):
+        raise BadBody(f"'flags' can be {', '.join(sorted(CHANNEL_FLAGS))}")
+    return None if flags is None else frozenset(flags)
 
 
 def _wanted_logs(request: Request) -> int:

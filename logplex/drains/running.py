@@ -1,0 +1,93 @@
+"""
+One drain while it runs: what stays when its URL changes, and how it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from logplex.destination import Destination
+from logplex.drains.buffer import Buffer
+from logplex.drains.courier import Phase
+from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.record import Record
+from logplex.drains.telling import ChannelNotices
+from logplex.model import Drain
+
+_log = Logger()
+
+
+@define(eq=False)
+class RunningDrain:
+    """
+    A drain with a destination.
+
+    :ivar drain: as the registry knows it now.
+    :ivar destination: where its messages go, or will go when a move is done.
+    :ivar make_life: begins a life with the present drain and destination, not started.
+    """
+
+    drain: Drain
+    destination: Destination
+    buffer: Buffer
+    record: Record
+    notices: ChannelNotices
+    clock: IReactorTime
+    make_life: Callable[[RunningDrain], Lifecycle]
+    life: Lifecycle = field(init=False)
+    _moving: bool = field(default=False, init=False)
+    _stopping: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.life = self.make_life(self)
+
+    @property
+    def phase(self) -> Phase:
+        return self.life.phase
+
+    def start(self) -> None:
+        """Send what the buffer gets from now on."""
+        self.life.start()
+
+    def move(self, drain: Drain, destination: Destination) -> None:
+        """
+        Send elsewhere from now on. What is just being sent is settled with the old receiver first;
+        everything else that is buffered is the new one's.
+        """
+        self.drain = drain
+        self.destination = destination
+        if not (self._moving or self._stopping):
+            self._moving = True
+            moved = Deferred.fromCoroutine(self._move())
+            moved.addErrback(lambda bug: _log.failure("bug: a drain cannot move", failure=bug))
+
+    async def _move(self) -> None:
+        await self.life.retire()
+        if not self._stopping:
+            self._moving = False
+            self.life = self.make_life(self)
+            self.life.start()
+
+    def stop(self, within_s: float) -> Deferred[int]:
+        """
+        Send what is buffered, for so long at most; then be gone.
+
+        :return: how many messages could not be sent any more.
+        """
+        self._stopping = True
+        return Deferred.fromCoroutine(self._stop(within_s))
+
+    async def _stop(self, within_s: float) -> int:
+        deadline = self.clock.seconds() + within_s
+        await self.life.stop(within_s)
+        if self._moving:
+            # What is left is the new receiver's, whom nobody has asked yet.
+            self.life = self.make_life(self)
+            self.life.start()
+            await self.life.stop(max(0.0, deadline - self.clock.seconds()))
+        return self.buffer.clear()

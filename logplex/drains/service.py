@@ -1,0 +1,224 @@
+"""
+All drains of the node: they follow the registry, and the registry's channels feed them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from logplex.config import Drains as Settings
+from logplex.config import Limits
+from logplex.destination import BadDestination, Destination, HttpDestination, parse_destination
+from logplex.drains.buffer import Buffer
+from logplex.drains.courier import Phase
+from logplex.drains.http import HttpCourier, http_pace
+from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.record import Record
+from logplex.drains.running import RunningDrain
+from logplex.drains.telling import ChannelNotices
+from logplex.drains.tls import Trust
+from logplex.interfaces import IRegistryObserver, Tell
+from logplex.metrics import Counters, Sample
+from logplex.model import Channel, Drain
+from logplex.registry import Registry
+
+_log = Logger()
+
+
+@implementer(IRegistryObserver)
+class DrainService:
+    """
+    Starts, moves and stops drains.
+
+    :param registry: whose channels feed the drains; it is observed from :meth:`start` on.
+    :param tell: gets the notices about drains.
+    :param reactor: makes connections, and is the clock.
+    :param connect_to: leads to a host and port, without TLS; by default over TCP, to the fastest
+        address of the host.
+    :raise CannotTrust: a file of certificates cannot be used.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        tell: Tell,
+        counters: Counters,
+        settings: Settings,
+        limits: Limits,
+        reactor: Any,
+        random: Random | None = None,
+        connect_to: Callable[[str, int], IStreamClientEndpoint] | None = None,
+    ) -> None:
+        self._registry = registry
+        self._tell = tell
+        self._counters = counters
+        self._settings = settings
+        self._limits = limits
+        self._reactor = reactor
+        self._random = random or Random()
+        self._connect_to = connect_to or self._connect_to_host
+        self._trust = Trust(settings.ca_file)
+        self._http_pace = http_pace(settings)
+        self._running: dict[int, RunningDrain] = {}
+        self._leaving: dict[RunningDrain, Deferred[None]] = {}
+        self._stopped = False
+
+    def start(self) -> None:
+        """Run every drain that the registry knows, now and from now on."""
+        self._registry.observe(self)
+
+    def stop(self) -> Deferred[None]:
+        """Send what is buffered, for ``flush_s`` at most; then run no drain any more."""
+        self._stopped = True
+        for drain in [each.drain for each in self._running.values()]:
+            self.drain_deleted(drain)
+        return DeferredList(list(self._leaving.values())).addCallback(lambda _: None)
+
+    # What the registry tells.
+
+    def channel_put(self, channel: Channel) -> None:
+        """See :class:`IRegistryObserver`: a channel's drains come one by one."""
+
+    def channel_deleted(self, channel_id: str) -> None:
+        """See :class:`IRegistryObserver`: a channel's drains go one by one."""
+
+    def drain_put(self, drain: Drain) -> None:
+        """See :class:`IRegistryObserver`."""
+        running = self._running.get(drain.id)
+        destination = self._destination(drain)
+        if destination is None or self._stopped:
+            self.drain_deleted(drain)
+        elif running is None:
+            self._start(drain, destination)
+        elif (running.drain.url, running.drain.token) != (drain.url, drain.token):
+            running.move(drain, destination)
+
+    def drain_deleted(self, drain: Drain) -> None:
+        """See :class:`IRegistryObserver`."""
+        running = self._running.pop(drain.id, None)
+        if running is not None:
+            self._leave(running)
+
+    # What others ask.
+
+    def samples(self) -> Iterator[Sample]:
+        """How many drains there are in each state, and what they hold."""
+        states = Counter(each.phase for each in self._running.values())
+        for phase in Phase:
+            yield Sample(
+                "logplex_drains", "Drains, by state", states[phase], {"state": phase.value}
+            )
+        yield Sample(
+            "logplex_drains_buffered",
+            "Messages that drains hold and have not delivered",
+            sum(each.buffer.buffered for each in (*self._running.values(), *self._leaving)),
+        )
+
+    def drain_samples(self) -> Iterator[Sample]:
+        """What became of every drain's messages."""
+        for running in self._running.values():
+            buffer = running.buffer
+            labels = {"channel": running.drain.channel_id, "drain": str(running.drain.id)}
+            for name, help, value in (
+                ("received", "Messages for this drain", buffer.received),
+                ("delivered", "Messages that its receiver took", buffer.delivered),
+                ("dropped", "Messages that it will not deliver", buffer.dropped),
+            ):
+                yield Sample(f"logplex_drain_{name}", help, value, labels, CounterMetricFamily)
+            yield Sample("logplex_drain_buffered", "Messages that wait", buffer.buffered, labels)
+
+    # How it is done.
+
+    def _destination(self, drain: Drain) -> Destination | None:
+        """Where the drain leads; the store may hold what the APIs would have refused."""
+        if drain.url is None:
+            return None
+        try:
+            if not (drain.token.isascii() and drain.token.isprintable()):
+                raise BadDestination("the drain's token is not printable ASCII")
+            return parse_destination(drain.url)
+        except BadDestination as bad:
+            _log.warn(
+                "drain {id} of channel {channel} cannot run: {reason}",
+                id=drain.id,
+                channel=drain.channel_id,
+                reason=bad.reason,
+            )
+            return None
+
+    def _start(self, drain: Drain, destination: Destination) -> None:
+        notices = ChannelNotices(
+            self._tell, self._limits, self._reactor, drain.channel_id, drain.token
+        )
+        buffer = Buffer(self._reactor, self._counters, self._settings.buffer_messages, notices.lost)
+        notices.about = buffer
+        running = RunningDrain(
+            drain, destination, buffer, Record(), notices, self._reactor, self._make_life
+        )
+        self._running[drain.id] = running
+        self._registry.attach(drain.channel_id, buffer)
+        running.start()
+
+    def _leave(self, running: RunningDrain) -> None:
+        drain = running.drain
+        self._registry.detach(drain.channel_id, running.buffer)
+
+        def left(lost: int) -> None:
+            if lost:
+                _log.warn(
+                    "drain {id} of channel {channel} ended with {lost} messages not sent",
+                    id=drain.id,
+                    channel=drain.channel_id,
+                    lost=lost,
+                )
+            running.notices.flush()
+
+        def gone(result: Failure | None) -> None:
+            self._leaving.pop(running, None)
+            if isinstance(result, Failure):
+                _log.failure("bug: a drain cannot stop", failure=result)
+
+        leaving = running.stop(self._settings.flush_s).addCallback(left).addBoth(gone)
+        if not leaving.called:
+            self._leaving[running] = leaving
+
+    def _make_life(self, running: RunningDrain) -> Lifecycle:
+        destination = running.destination
+        assert isinstance(destination, HttpDestination)
+        courier = HttpCourier(
+            destination,
+            running.drain.token,
+            running.buffer,
+            running.record,
+            self._settings,
+            self._endpoint(destination),
+            self._reactor,
+            self._random,
+            lambda reason: running.notices.certificate_rejected(reason, destination),
+        )
+        return Lifecycle(courier, running.buffer, self._http_pace, self._reactor, self._random)
+
+    def _endpoint(self, destination: HttpDestination) -> IStreamClientEndpoint:
+        endpoint = self._connect_to(destination.host, destination.port)
+        if not destination.tls:
+            return endpoint
+        creator = self._trust.creator(destination.host, destination.verify)
+        secured: IStreamClientEndpoint = wrapClientTLS(creator, endpoint, self._reactor)
+        return secured
+
+    def _connect_to_host(self, host: str, port: int) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            self._reactor, host, port, self._settings.connect_timeout_s
+        )
+        return endpoint

@@ -1,0 +1,193 @@
+"""
+Whom drains trust: chains and host names of receivers are verified (PROTOCOL §9, RFC 9525).
+
+All drains share two OpenSSL contexts, one that verifies and one that does not: a context with the
+system's authorities takes a megabyte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from weakref import ref
+
+from attrs import define
+from cryptography.x509 import Certificate as X509Certificate
+from cryptography.x509 import load_pem_x509_certificates
+from OpenSSL.crypto import X509
+from OpenSSL.SSL import VERIFY_FAIL_IF_NO_PEER_CERT, VERIFY_NONE, VERIFY_PEER, Connection, Context
+from service_identity import CertificateError, VerificationError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_log = Logger()
+
+#: Certificates between a receiver's and an authority's.
+CHAIN_DEPTH = 9
+
+#: OpenSSL's verdicts (``X509_V_ERR_…``) in the words of its manual.
+_REASONS = {
+    2: "unable to get issuer certificate",
+    7: "certificate signature failure",
+    9: "certificate is not yet valid",
+    10: "certificate has expired",
+    18: "self-signed certificate",
+    19: "self-signed certificate in certificate chain",
+    20: "unable to get local issuer certificate",
+    21: "unable to verify the first certificate",
+    22: "certificate chain too long",
+    23: "certificate revoked",
+    24: "invalid CA certificate",
+    26: "unsuitable certificate purpose",
+    66: "certificate key too weak",
+    68: "certificate signature algorithm too weak",
+}
+
+
+class CertificateRejected(Exception):
+    """The receiver could not prove who it is; the text says why."""
+
+
+class CannotTrust(Exception):
+    """A file of certificates cannot be used; the text says which option, and why."""
+
+
+class Trust:
+    """
+    Makes TLS for connections to receivers.
+
+    :param ca_file: PEM certificates of the authorities to trust; empty: the system's.
+    :param pinned_file: PEM certificates of receivers that are trusted as they are, whatever
+        their chain, name and dates say; may be empty.
+    :raise CannotTrust: one of the files cannot be read.
+    """
+
+    def __init__(self, ca_file: str = "", pinned_file: str = "") -> None:
+        roots = platformTrust()
+        if ca_file:
+            roots = trustRootFromCertificates(
+                [Certificate(X509.from_cryptography(each)) for each in _read("ca_file", ca_file)]
+            )
+        self._pinned = frozenset(_read("pinned_file", pinned_file)) if pinned_file else frozenset()
+        self._verifying = CertificateOptions(trustRoot=roots).getContext()
+        self._verifying.set_verify_depth(CHAIN_DEPTH)
+        self._insecure = CertificateOptions().getContext()
+
+    def creator(self, host: str, verify: bool) -> IOpenSSLClientConnectionCreator:
+        """
+        TLS to this host.
+
+        :param host: a name in its ASCII form, or an address.
+        :param verify: whether its certificate must be good and say so.
+        """
+        context = self._verifying if verify else self._insecure
+        creator: IOpenSSLClientConnectionCreator = _Creator(context, host, verify, self._pinned)
+        return creator
+
+
+def _read(option: str, path: str) -> Sequence[X509Certificate]:
+    try:
+        return load_pem_x509_certificates(Path(path).read_bytes())
+    except OSError as error:
+        raise CannotTrust(f"[drains] {option}: {error.strerror}: {path}") from None
+    except ValueError:
+        raise CannotTrust(f"[drains] {option}: no PEM certificates: {path}") from None
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+@define(eq=False)
+class _Creator:
+    context: Context
+    host: str
+    verify: bool
+    pinned: frozenset[X509Certificate]
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
+        connection = Connection(self.context, None)
+        name = _service_id(self.host)
+        if isinstance(name, DNS_ID):
+            # Addresses may not stand there (RFC 6066 §3).
+            connection.set_tlsext_host_name(self.host.encode("ascii"))
+        if self.verify:
+            connection.set_verify(
+                VERIFY_PEER | VERIFY_FAIL_IF_NO_PEER_CERT,
+                _Verification(ref(tlsProtocol), name, self.pinned),
+            )
+        else:
+            connection.set_verify(VERIFY_NONE)
+        return connection
+
+
+def _service_id(host: str) -> DNS_ID | IPAddress_ID:
+    try:
+        ip_address(host)
+    except ValueError:
+        return DNS_ID(host)
+    return IPAddress_ID(host)
+
+
+@define(eq=False)
+class _Verification:
+    """
+    What OpenSSL asks about each certificate of one handshake.
+
+    It goes from the authority down to the receiver's own certificate (depth 0), and may ask about
+    one more than once. As a pinned certificate needs no chain, errors above it have to wait until
+    it has been seen.
+    """
+
+    protocol: ref[TLSMemoryBIOProtocol]
+    name: DNS_ID | IPAddress_ID
+    pinned: frozenset[X509Certificate]
+    error: str | None = None
+    is_pinned: bool | None = None
+
+    def __call__(
+        self, connection: Connection, certificate: X509, error: int, depth: int, ok: int
+    ) -> bool:
+        # An exception would be lost in OpenSSL, and might be taken for a yes.
+        try:
+            return self._accept(certificate, error, depth, bool(ok))
+        except Exception:
+            _log.failure("bug: while verifying a certificate")
+            return self._reject("internal error")
+
+    def _accept(self, certificate: X509, error: int, depth: int, ok: bool) -> bool:
+        if self.is_pinned:
+            return True
+        if not ok and self.error is None:
+            self.error = _REASONS.get(error, f"certificate verify failed ({error})")
+        if depth > 0 and self.is_pinned is None and self.pinned:
+            return True
+        if depth == 0 and self.pinned:
+            self.is_pinned = certificate.to_cryptography() in self.pinned
+            if self.is_pinned:
+                return True
+        if self.error is not None:
+            return self._reject(self.error)
+        if depth == 0:
+            try:
+                verify_service_identity(extract_patterns(certificate), [self.name], [])
+            except VerificationError:
+                return self._reject("the certificate is for another host name")
+            except CertificateError as bad:
+                return self._reject(str(bad))
+        return True
+
+    def _reject(self, reason: str) -> bool:
+        protocol = self.protocol()
+        if protocol is not None:
+            protocol.failVerification(Failure(CertificateRejected(reason)))
+        return False

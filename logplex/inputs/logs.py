@@ -1,0 +1,159 @@
+"""
+``POST /logs`` (PROTOCOL §4): whole bodies of frames, from senders who showed who they are.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from logplex.authentication import Authenticator
+from logplex.config import Limits
+from logplex.inputs.frame_ids import FrameIds
+from logplex.inputs.gzip import BadGzip, TooLarge, decompress
+from logplex.inputs.senders import GZIP, Gate, Sender, content_encoding
+from logplex.metrics import Counters
+from logplex.registry import Registry
+from logplex.rods import Rods
+from logplex.router import Router
+from logplex.syslog.framing import FramingError, decode_body
+from logplex.web import Bounds, Request, Site
+
+
+class CountMismatch(ValueError):
+    """The sender counted other frames than there are."""
+
+
+def logs_site(
+    router: Router,
+    registry: Registry,
+    authenticator: Authenticator,
+    rods: Rods,
+    counters: Counters,
+    limits: Limits,
+    clock: IReactorTime,
+) -> Site:
+    """The listener for logs over HTTP, and its health check."""
+    gate = Gate(registry, rods, authenticator)
+    root = Resource()
+    root.putChild(b"logs", _Logs(router, registry, counters, limits, FrameIds(limits, clock)))
+    root.putChild(b"healthcheck", _HealthCheck(registry))
+    return Site(
+        root,
+        admit=gate.admit,
+        bounds=lambda: Bounds(
+            limits.logs_body_bytes, limits.logs_connections, limits.logs_idle_timeout_s
+        ),
+        clock=clock,
+    )
+
+
+class _HealthCheck(Resource):
+    """``GET /healthcheck``."""
+
+    isLeaf = True
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def render_GET(self, request: Request) -> bytes:
+        if not self._registry.ready:
+            return _answer(request, 503, b"SYSTEM BOOTING")
+        return _answer(request, 200, b"OK")
+
+
+class _Logs(Resource):
+    """
+    ``POST /logs``. Who may pass is :mod:`logplex.inputs.senders`' business.
+
+    A body is routed and its frame id remembered in one step of the reactor, so that of two
+    requests with one id that overlap the second finds what became of the first.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        router: Router,
+        registry: Registry,
+        counters: Counters,
+        limits: Limits,
+        frame_ids: FrameIds,
+    ) -> None:
+        super().__init__()
+        self._router = router
+        self._registry = registry
+        self._counters = counters
+        self._limits = limits
+        self._frame_ids = frame_ids
+
+    def render_POST(self, request: Request) -> bytes | int:
+        sender: Sender = request.getComponent(Sender)
+        frame_id = request.getHeader(b"Logplex-Frame-Id")
+        if frame_id is not None and self._frame_ids.has(sender.name, frame_id):
+            self._counters.repeated_requests += 1
+            return _accept(request)
+        try:
+            frames, truncated = decode_body(self._body(request))
+            _check_count(request, len(frames))
+        except BadGzip:
+            return _answer(request, 400, b"Bad request")
+        except TooLarge:
+            return _answer(request, 413, b"Request body too large")
+        except FramingError:
+            self._counters.malformed += 1
+            return _answer(request, 400, b"Malformed log messages")
+        except CountMismatch:
+            return _answer(request, 400, b"Message count mismatch")
+        self._counters.truncated += truncated
+        self._route(sender, frames)
+        if frame_id is not None:
+            self._frame_ids.add(sender.name, frame_id)
+        return _accept(request)
+
+    def _body(self, request: Request) -> bytes:
+        body = request.content.getvalue()
+        if body and content_encoding(request) in GZIP:
+            return decompress(body, self._limits.logs_decompressed_bytes)
+        return body
+
+    def _route(self, sender: Sender, frames: list[bytes]) -> None:
+        if sender.token is not None:
+            self._router.route_as(sender.token, frames)
+        elif sender.channel_id is None:
+            self._router.route(frames)
+        else:
+            self._router.route(self._permitted(sender.channel_id, frames))
+
+    def _permitted(self, channel_id: str, frames: list[bytes]) -> list[bytes]:
+        """Those frames whose token is one of this channel's."""
+        tokens = {token.id.encode() for token in self._registry.tokens_of(channel_id)}
+        permitted = [frame for frame in frames if tokens.intersection(frame.split(b" ", 4)[3:4])]
+        foreign = len(frames) - len(permitted)
+        self._counters.received += foreign
+        self._counters.not_permitted += foreign
+        return permitted
+
+
+def _check_count(request: Request, count: int) -> None:
+    """:raises CountMismatch: the header ``Logplex-Msg-Count`` is a number, and another one."""
+    told = request.getHeader(b"Logplex-Msg-Count")
+    try:
+        number = count if told is None else int(told)
+    except ValueError:
+        return
+    if number != count:
+        raise CountMismatch
+
+
+def _accept(request: Request) -> int:
+    request.setResponseCode(204)
+    request.finish()
+    return NOT_DONE_YET
+
+
+def _answer(request: Request, status: int, text: bytes) -> bytes:
+    request.setResponseCode(status)
+    return text

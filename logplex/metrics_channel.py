@@ -1,0 +1,78 @@
+"""
+The node's counts as log lines in a channel, once a minute: for operators who watch them there.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from logplex.interfaces import Tell
+from logplex.metrics import Counters
+from logplex.syslog.notices import timestamp
+
+_log = Logger()
+
+INTERVAL_S = 60.0
+
+#: The names that operators know, and what is counted under them.
+_NAMES = {
+    "message.received": "received",
+    "message.received-malformed": "malformed",
+    "message.processed": "processed",
+    "unknown_token": "unknown_token",
+    "unknown_channel": "unknown_channel",
+    "drain.delivered": "drain_delivered",
+    "drain.dropped": "drain_dropped",
+}
+
+
+@define(eq=False)
+class MetricsChannel:
+    """
+    Tells a channel what was counted since the last time: ``source=NODE count#NAME=N …``.
+
+    :ivar channel_id: the channel; empty: nobody is told.
+    :ivar node: the node's name.
+    """
+
+    channel_id: str
+    node: str
+    counters: Counters
+    tell: Tell
+    clock: IReactorTime
+    _told: dict[str, int] = field(factory=dict, init=False)
+    _loop: LoopingCall | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Tell once a minute from now on."""
+        if self.channel_id and self._loop is None:
+            self._loop = LoopingCall(self._tell_safely)
+            self._loop.clock = self.clock
+            self._loop.start(INTERVAL_S, now=False)
+
+    def stop(self) -> None:
+        """Tell no more."""
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+
+    def _tell_safely(self) -> None:
+        try:
+            self.tell(self.channel_id, self._message(), None)
+        except Exception:  # or the loop would end for ever
+            _log.failure("bug: cannot tell the metrics channel")
+
+    def _message(self) -> bytes:
+        counts = []
+        for name, attribute in _NAMES.items():
+            total = getattr(self.counters, attribute)
+            counts.append(f"count#{name}={total - self._told.get(name, 0)}")
+            self._told[name] = total
+        text = f"source={self.node} {' '.join(counts)}"
+        return b"<190>1 %b host heroku logplex - - %b" % (
+            timestamp(self.clock.seconds()),
+            text.encode(),
+        )

@@ -1,0 +1,86 @@
+"""What a channel is told of its drains, and how often."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.config import Limits
+from logplex.destination import parse_destination
+from logplex.drains.telling import GATHER_S, ChannelNotices
+from tests.fakes import ListOutlet
+
+
+class ChannelNoticesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.told: list[tuple[str, bytes, object]] = []
+        self.outlet = ListOutlet()
+        self.notices = ChannelNotices(
+            lambda *told: self.told.append(told),
+            Limits(notice_interval_s=60.0),
+            self.clock,
+            "app-1",
+            "d.0815",
+            self.outlet,
+        )
+
+    def texts(self) -> list[bytes]:
+        return [message.split(b" - - ", 1)[1] for _, message, _ in self.told]
+
+    def test_loss(self) -> None:
+        """A loss is told after a moment, with what was lost within it, and not to the drain."""
+        self.notices.lost(3)
+        self.clock.advance(0.5)
+        self.notices.lost(4)
+        self.assertEqual(self.told, [])
+        self.clock.advance(0.5)
+        self.assertEqual(
+            self.texts(),
+            [
+                b"Error L10 (output buffer overflow): drain 'd.0815' dropped 7 messages "
+                b"since 1970-01-01T00:00:00.000000+00:00."
+            ],
+        )
+        self.assertEqual((self.told[0][0], self.told[0][2]), ("app-1", self.outlet))
+
+    def test_once_a_minute(self) -> None:
+        """What is lost after a notice is told a minute after it, in one."""
+        self.notices.lost(1)
+        self.clock.advance(GATHER_S)
+        self.notices.lost(2)
+        self.clock.advance(59)
+        self.notices.lost(3)
+        self.assertEqual(len(self.told), 1)
+        self.clock.advance(1)
+        self.assertEqual(len(self.told), 2)
+        self.assertIn(b"dropped 5 messages since 1970-01-01T00:00:01.0", self.texts()[1])
+        self.clock.advance(600)
+        self.assertEqual(len(self.told), 2)
+
+    def test_flush(self) -> None:
+        """The end of a drain does not wait."""
+        self.notices.lost(1)
+        self.notices.flush()
+        self.assertEqual(len(self.told), 1)
+        self.notices.flush()
+        self.assertEqual(len(self.told), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_certificate(self) -> None:
+        """A rejected certificate is told once a minute, without the URL's secrets."""
+        destination = parse_destination("https://us:pa@logs.example/path?query")
+        self.notices.certificate_rejected("certificate has expired", destination)
+        self.notices.certificate_rejected("certificate has expired", destination)
+        self.clock.advance(59)
+        self.notices.certificate_rejected("certificate has expired", destination)
+        self.assertEqual(
+            self.texts(),
+            [
+                b'Error L14 (certificate validation): error="certificate has expired" '
+                b'uri="https://logs.example:443"'
+            ],
+        )
+        self.clock.advance(1)
+        self.notices.certificate_rejected("certificate has expired", destination)
+        self.assertEqual(len(self.told), 2)
