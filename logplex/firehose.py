@@ -16,7 +16,7 @@ from logplex.registry import Registry, Stream
 from logplex.rods import Rods
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Firehose:
     """
     Chooses which channel gets a copy of which message.

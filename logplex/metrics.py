@@ -126,7 +126,7 @@ def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[S
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Families:
     """What ``prometheus_client`` calls a collector."""
 

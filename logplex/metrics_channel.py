@@ -29,7 +29,7 @@ _NAMES = {
 }
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class MetricsChannel:
     """
     Tells a channel what was counted since the last time: ``source=NODE count#NAME=N …``.

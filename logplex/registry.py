@@ -31,7 +31,7 @@ from logplex.syslog.inner import Route
 _log = Logger()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Stream:
     """
     One channel, as messages see it.

@@ -27,7 +27,7 @@ _log = Logger()
 _SHOWN_TOKEN_BYTES = 10
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Router:
     """
     Where inputs bring frames, and where notices enter a channel's stream.

@@ -208,6 +208,7 @@ class Site(server.Site):
     """
 
     displayTracebacks = False
+    noisy = False
     protocol = _Channel  # type: ignore[assignment]
 
     def __init__(

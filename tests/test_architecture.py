@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
+from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
 import logplex
@@ -40,6 +43,8 @@ PRIVILEGES = {
 PURE = {"syslog", "model", "destination", "session"}
 
 MAX_LINES = 400
+
+T = TypeVar("T")
 
 
 @frozen
@@ -81,6 +86,13 @@ def imports_in(module: str, part: str, source: str) -> Iterator[Import]:
 
 def all_imports() -> list[Import]:
     return [each for module in modules() for each in imports_in(*module)]
+
+
+def subclasses(of: type[T]) -> Iterator[type[T]]:
+    """Every class that is derived from this one, at any distance."""
+    for each in of.__subclasses__():
+        yield each
+        yield from subclasses(each)
 
 
 def layer_of(part: str) -> int:
@@ -203,3 +215,30 @@ class HouseTests(SynchronousTestCase):
             if source.strip() and not ast.get_docstring(ast.parse(source))
         ]
         self.assertEqual(bare, [])
+
+    def test_objects_show_only_their_class(self) -> None:
+        """
+        What is no value (``@define(eq=False)``) has ``repr=False``: its repr would go through
+        everything that it holds, and a line of the log that names it would show messages and
+        tokens.
+        """
+        talkative = [
+            f"{module}:{node.lineno} {node.name}"
+            for module, _, source in modules()
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.ClassDef)
+            for decorator in map(ast.unparse, node.decorator_list)
+            if "eq=False" in decorator and "repr=False" not in decorator
+        ]
+        self.assertEqual(talkative, [])
+
+    def test_quiet_factories(self) -> None:
+        """Twisted logs when a factory starts and stops, with its repr, unless it is told not to."""
+        for module, _, _ in modules():
+            import_module("logplex." + module.removesuffix(".py").replace("/", "."))
+        noisy = [
+            f"{each.__module__}.{each.__qualname__}"
+            for each in subclasses(Factory)
+            if each.__module__.startswith("logplex.") and each.noisy
+        ]
+        self.assertEqual(noisy, [])

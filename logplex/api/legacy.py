@@ -66,7 +66,7 @@ def drain_url(body: dict[str, Any]) -> str:
     return f"syslog://[{host}]:{port}" if ":" in host else f"syslog://{host}:{port}"
 
 
-@define(eq=False, slots=False)
+@define(eq=False, repr=False, slots=False)
 class Legacy:
     """
     The routes.

@@ -81,7 +81,7 @@ def url_with_port(url: str) -> str:
         return url
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Provisioning:
     """
     Changes what the store holds, and refuses what may not be.

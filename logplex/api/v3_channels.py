@@ -48,7 +48,7 @@ _log = Logger()
 DEFAULT_LOGS = 100
 
 
-@define(eq=False, slots=False)
+@define(eq=False, repr=False, slots=False)
 class ChannelRoutes:
     """
     The routes.

@@ -37,7 +37,7 @@ class Loss:
 
 
 @implementer(IOutlet)
-@define(eq=False)
+@define(eq=False, repr=False)
 class Buffer:
     """
     What waits for one drain, and what became of everything that it was given.

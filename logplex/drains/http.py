@@ -46,7 +46,7 @@ def http_pace(settings: Settings) -> Pace:
     )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Batch:
     """
     What one request carries, and what every try of it has in common.
@@ -66,7 +66,7 @@ class _Batch:
     excused: bool = False
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class HttpCourier:
     """
     The :class:`~logplex.drains.courier.Courier` of HTTP drains.
@@ -240,9 +240,11 @@ class HttpCourier:
             self.buffer.resize(self.settings.shrunk_buffer_messages)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Connections(Factory):
     """Makes the protocol of one attempt; a name with several addresses may need several."""
+
+    noisy = False
 
     courier: HttpCourier
     limits: Limits

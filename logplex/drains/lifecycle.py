@@ -61,7 +61,7 @@ class _Inputs(Protocol):
         """Stop now."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Core:
     """What the machine works on."""
 

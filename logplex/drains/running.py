@@ -22,7 +22,7 @@ from logplex.model import Drain
 _log = Logger()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class RunningDrain:
     """
     A drain with a destination.

@@ -17,7 +17,7 @@ from logplex.syslog.notices import l10_message, l14_message
 GATHER_S = 1.0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ChannelNotices:
     """
     The notices about one drain: each kind once per ``notice_interval_s`` at most.

@@ -107,7 +107,7 @@ def _read(option: str, path: str) -> Sequence[X509Certificate]:
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Creator:
     context: Context
     host: str
@@ -138,7 +138,7 @@ def _service_id(host: str) -> DNS_ID | IPAddress_ID:
     return IPAddress_ID(host)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Verification:
     """
     What OpenSSL asks about each certificate of one handshake.

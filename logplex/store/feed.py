@@ -27,7 +27,7 @@ _ORIGINS = 256
 Waiting = tuple[int, list[bytes]]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Reader:
     """
     A follower of a channel, whichever shards have the channel's messages.
@@ -85,7 +85,7 @@ class Reader:
             _log.failure("bug: {follower} failed", follower=self.follower)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Place:
     """
     How far one reader has come on one shard.
@@ -144,7 +144,7 @@ class _Place:
         self.take(published.first, published.messages, published.batch, published.origin)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Feed:
     """
     The readers of one channel on one shard.

@@ -31,7 +31,7 @@ _PIECE_MESSAGES = 64
 _SWEEP_INTERVAL_S = 60.0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Piece:
     """Messages with consecutive numbers, thrown away together."""
 
@@ -40,7 +40,7 @@ class _Piece:
     size_bytes: int
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Backlog:
     """What is kept of one channel: pieces in order, the newest last."""
 

@@ -40,7 +40,7 @@ class OutboxBounds:
     kept: int = 1_500
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Collected:
     """What came for one channel since it was sealed last."""
 
@@ -50,7 +50,7 @@ class _Collected:
     size_bytes: int = 0
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Outbox:
     """
     Messages in the order in which they came, per channel, on their way to one shard.
