@@ -10,13 +10,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from random import SystemRandom
 from typing import Any
 
 import attrs
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -32,6 +33,7 @@ from logplex.drains.service import DrainService
 from logplex.drains.tls import CannotTrust
 from logplex.firehose import Firehose
 from logplex.first_credential import make_first_credential
+from logplex.inputs.logs import logs_site
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls, TlsError
 from logplex.interfaces import StoreUnusable
@@ -43,8 +45,12 @@ from logplex.rods import Rods
 from logplex.router import Router
 from logplex.store.factory import make_stores
 from logplex.syslog import inner
+from logplex.web import Site
 
 _log = Logger()
+
+#: A stopping node waits so long for requests to be answered.
+SITES_CLOSE_TIMEOUT_S = 2.0
 
 #: What SIGHUP can change; every other section needs a restart.
 _LIVE_SECTIONS = ("limits", "rods", "tls")
@@ -111,6 +117,7 @@ class Node(Service):
         self._syslog = SyslogFactory(self._router.route, self._counters, self._limits, reactor)
         self._syslog.pause()
         self._tls = ServerTls(settings.tls) if settings.listen.syslog_tls else None
+        self._sites = self._make_sites()
         self._ports: list[IListeningPort] = []
 
     # The order of things.
@@ -153,6 +160,7 @@ class Node(Service):
         for what, step in (
             ("closing the ports", lambda: close_ports(self._ports)),
             ("closing syslog connections", self._syslog.close),
+            ("closing HTTP connections", self._close_sites),
             ("flushing the drains", self._drains.stop),
             ("flushing the spool", self._stores.spool.close),
             ("closing the store", self._stores.config.close),
@@ -174,56 +182,51 @@ class Node(Service):
     # What it is made of.
 
     def _listeners(self) -> Iterator[Listener]:
-        for name, factory in self._factories():
+        factories: dict[str, IProtocolFactory] = {"syslog": self._syslog, **self._sites}
+        if self._tls is not None:
+            factories["syslog_tls"] = TLSMemoryBIOFactory(
+                self._tls, False, self._syslog, self._reactor
+            )
+        for name, factory in factories.items():
             for endpoint in getattr(self._settings.listen, name):
                 yield Listener(name, endpoint, factory)
 
-    def _factories(self) -> Iterator[tuple[str, IProtocolFactory]]:
-        """Each listener of ``[listen]``, and what answers there."""
-        settings, limits, clock = self._settings, self._limits, self._reactor
+    def _make_sites(self) -> dict[str, Site]:
+        """What answers over HTTP, by the listener's name."""
+        registry, rods, limits, clock = self._registry, self._rods, self._limits, self._reactor
+        counters, spool, urls = self._counters, self._stores.spool, self._settings.urls
         authenticator = Authenticator(
-            self._registry,
-            [credential_from_file(each) for each in settings.credentials],
-            settings.auth.key,
+            registry,
+            [credential_from_file(each) for each in self._settings.credentials],
+            self._settings.auth.key,
         )
-        yield "syslog", self._syslog
-        if self._tls is not None:
-            yield "syslog_tls", TLSMemoryBIOFactory(self._tls, False, self._syslog, clock)
-        provisioning = Provisioning(
-            self._stores.config,
-            self._registry,
-            self._stores.spool,
-            clock,
-            limits,
-        )
-        yield (
-            "api_v3",
-            v3_site(
-                provisioning,
-                self._registry,
-                self._stores.spool,
-                authenticator,
-                self._rods,
-                settings.urls,
-                limits,
-                clock,
-            ),
-        )
+        provisioning = Provisioning(self._stores.config, registry, spool, clock, limits)
         pages: dict[bytes, list[Source]] = {
             b"/metrics": [
-                partial(counter_samples, self._counters),
+                partial(counter_samples, counters),
                 self._samples,
                 self._drains.samples,
                 self._stores.samples,
                 self._syslog.samples,
                 self._firehose.samples,
             ],
-            b"/metrics/channels": [
-                partial(channel_samples, self._registry),
-                self._drains.drain_samples,
-            ],
+            b"/metrics/channels": [partial(channel_samples, registry)],
+            b"/metrics/drains": [self._drains.drain_samples],
         }
-        yield "metrics", metrics_site(pages, limits, clock)
+        return {
+            "logs": logs_site(self._router, registry, authenticator, rods, counters, limits, clock),
+            "api_v3": v3_site(
+                provisioning, registry, spool, authenticator, rods, urls, limits, clock
+            ),
+            "metrics": metrics_site(pages, limits, clock),
+        }
+
+    async def _close_sites(self) -> None:
+        """Answer the requests that are there; those that take too long are cut off."""
+        closing = DeferredList([site.close() for site in self._sites.values()])
+        closing.addTimeout(SITES_CLOSE_TIMEOUT_S, self._reactor)
+        with suppress(TimeoutError):
+            await closing
 
     def _samples(self) -> Iterator[Sample]:
         """What the node itself knows of itself."""
