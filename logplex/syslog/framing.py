@@ -1,15 +1,16 @@
 """
 Syslog over a byte stream (RFC 6587): where one message ends and the next begins.
 
-The common case, whole octet-counted frames, is :func:`logplex.syslog.inner.cut_frames`; here is
-everything else that senders, broken senders and strangers write.
+The common cases, whole octet-counted frames and whole lines, are cut by
+:mod:`logplex.syslog.inner`; here is everything else that senders, broken senders and strangers
+write.
 """
 
 from __future__ import annotations
 
 import re
 
-from logplex.syslog.inner import cut_frames
+from logplex.syslog.inner import cut_frames, cut_lines
 from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS
 
 #: LEN may be larger than a message, up to this: such a frame is truncated (PROTOCOL §3).
@@ -104,7 +105,9 @@ class FrameDecoder:
     def _read_other(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
         self._in_line = False
         if chunk[start : start + 1] == b"<":
-            return self._read_line(chunk, start, frames)
+            lines, position = cut_lines(chunk, start)
+            frames += lines
+            return position if lines else self._read_line(chunk, start, frames)
         length = _LENGTH.match(chunk, start)
         if length is None or int(length[0]) > MAX_FRAME_BYTES:
             return self._malformed(start)

@@ -24,6 +24,8 @@ Route = tuple[bytes, list[bytes], Stream]
 # One look-up checks a LEN and reads it, in a third of the time of int() and two comparisons.
 _SIZES = {b"%d " % size: size for size in range(1, MAX_MESSAGE_BYTES + 1)}
 _LONGEST_SIZE = len(b"%d " % MAX_MESSAGE_BYTES)
+_LONGEST_HEAD = len(b"<191>1 ")
+_CR = ord("\r")
 
 
 def cut_frames(buffer: bytes, start: int) -> tuple[list[bytes], int]:
@@ -53,6 +55,26 @@ def cut_frames(buffer: bytes, start: int) -> tuple[list[bytes], int]:
             return frames, start
         append(buffer[text:end])
         start = end
+
+
+def cut_lines(buffer: bytes, start: int) -> tuple[list[bytes], int]:
+    """
+    Cut whole lines that begin with ``<PRI>1`` off a buffer (PROTOCOL §3), without their LF or CRLF.
+
+    Stops before the first that is not whole, too long, or no such line.
+
+    :param start: where in the buffer the first line begins.
+    :return: the messages, and where the last of them ended.
+    """
+    frames: list[bytes] = []
+    append = frames.append
+    find = buffer.find
+    while True:
+        end = find(b"\n", start, start + MAX_MESSAGE_BYTES + 1)
+        if end < 0 or buffer[start : start + _LONGEST_HEAD].split(b" ", 1)[0] not in VALID_HEADS:
+            return frames, start
+        append(buffer[start : end - 1 if buffer[end - 1] == _CR else end])
+        start = end + 1
 
 
 def sort_frames(
@@ -102,11 +124,13 @@ def take_http_frames(
     while queue and len(frames) < max_messages:
         message = queue.popleft()
         fields = message.split(b" ", 7)
-        if len(fields) < 7 or fields[0] not in VALID_HEADS:
+        if len(fields) < 8 or fields[6] != b"-":
+            fields = _fields(message)
+        head, time, _, source, process, _, _, text = fields
+        if head not in VALID_HEADS:
             unparsable += 1
             continue
-        text = _text(message, fields)
-        body = b"%b %b host %b %b - %b" % (fields[0], fields[1], fields[3], fields[4], text)
+        body = b"%b %b host %b %b - %b" % (head, time, source, process, text)
         frame = b"%d %b" % (len(body), body)
         room -= len(frame)
         if room < 0 and frames:
@@ -133,11 +157,12 @@ def take_syslog_frames(
     while queue:
         message = queue.popleft()
         fields = message.split(b" ", 7)
-        if len(fields) < 7 or fields[0] not in VALID_HEADS:
+        if len(fields) < 8 or fields[6] != b"-":
+            fields = _fields(message)
+        head, time, _, source, process, _, _, text = fields
+        if head not in VALID_HEADS:
             unparsable += 1
             continue
-        head, time, _, source, process = fields[:5]
-        text = _text(message, fields)
         body = b"%b %b %b %b %b - - %b" % (head, time, drain_token, source, process, text)
         if body[-1:] != b"\n":
             body += b"\n"
@@ -165,11 +190,12 @@ def take_datagrams(
     while queue and len(datagrams) < max_messages:
         message = queue.popleft()
         fields = message.split(b" ", 7)
-        if len(fields) < 7 or fields[0] not in VALID_HEADS:
+        if len(fields) < 8 or fields[6] != b"-":
+            fields = _fields(message)
+        head, time, _, source, process, _, _, text = fields
+        if head not in VALID_HEADS:
             unparsable += 1
             continue
-        head, time, _, source, process = fields[:5]
-        text = _text(message, fields)
         datagrams.append(
             b"%b %b %b %b %b - - %b" % (head, time, drain_token, source, process, text)
         )
@@ -192,17 +218,19 @@ def tail_lines(
     ps_dot = b"" if ps is None else ps + b"."
     for message in messages:
         fields = message.split(b" ", 7)
-        if len(fields) < 7 or fields[0] not in VALID_HEADS:
+        if len(fields) < 8 or fields[6] != b"-":
+            fields = _fields(message)
+        head, time, _, name, process, _, _, text = fields
+        if head not in VALID_HEADS:
             unparsable += 1
             lines.append(None)
             continue
-        process = fields[4]
-        if (source is not None and fields[3] != source) or (
+        if (source is not None and name != source) or (
             ps is not None and process != ps and not process.startswith(ps_dot)
         ):
             lines.append(None)
             continue
-        line = b"%b %b[%b]: %b" % (fields[1], fields[3], process, _text(message, fields))
+        line = b"%b %b[%b]: %b" % (time, name, process, text)
         lines.append(line if line[-1:] == b"\n" else line + b"\n")
     return lines, unparsable
 
@@ -218,17 +246,24 @@ def log_frames(messages: Iterable[bytes]) -> tuple[list[bytes], int]:
     unparsable = 0
     for message in messages:
         fields = message.split(b" ", 7)
-        if len(fields) < 7 or fields[0] not in VALID_HEADS:
+        if len(fields) < 8 or fields[6] != b"-":
+            fields = _fields(message)
+        head, time, _, source, process, _, _, text = fields
+        if head not in VALID_HEADS:
             unparsable += 1
             continue
-        text = _text(message, fields).rstrip(b"\n")
-        body = b"%b %b host %b %b - %b\n" % (fields[0], fields[1], fields[3], fields[4], text)
+        text = text.rstrip(b"\n")
+        body = b"%b %b host %b %b - %b\n" % (head, time, source, process, text)
         frames.append(b"%d %b" % (len(body), body))
     return frames, unparsable
 
 
-def _text(message: bytes, fields: list[bytes]) -> bytes:
-    """The text of a message, given also its first seven fields, and the rest if there is one."""
-    if fields[6] == b"-":
-        return fields[7] if len(fields) == 8 else b""
-    return skip_structured_data(message.split(b" ", 6)[6])
+def _fields(message: bytes) -> list[bytes]:
+    """
+    The seven fields and the text of a message where they are not what single spaces part: it has
+    structured data, or no field for it. All are empty where there are too few.
+    """
+    fields = message.split(b" ", 6)
+    if len(fields) < 7:
+        return [b""] * 8
+    return [*fields, skip_structured_data(fields[6])]

@@ -16,7 +16,7 @@ from logplex.syslog.framing import (
     FramingError,
     decode_body,
 )
-from logplex.syslog.inner import cut_frames
+from logplex.syslog.inner import cut_frames, cut_lines
 from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS
 from tests import samples
 
@@ -313,6 +313,29 @@ class CutTests(SynchronousTestCase):
     def test_not_whole(self) -> None:
         for part in (b"", b"1", b"1 ", b"12", b"123", b"1234", b"10241 x", b"01 x", b"0 ", b" 1 x"):
             self.assertEqual(cut_frames(part, 0), ([], 0), part)
+
+
+class CutLinesTests(SynchronousTestCase):
+    """The fast path for lines alone."""
+
+    def test_whole_lines(self) -> None:
+        stream = b"x<13>1 one\n<191>1 two\r\n<0>1 \n<13>1 not whole"
+        self.assertEqual(
+            cut_lines(stream, 1), ([b"<13>1 one", b"<191>1 two", b"<0>1 "], stream.rfind(b"<"))
+        )
+
+    def test_stops(self) -> None:
+        """At what is no such line, not complete, or too long."""
+        for rest in (
+            b"",
+            b"5 hello\n",
+            b"<13>1\n",
+            b"<13>1\n <13>1 x\n",
+            b"<192>1 x\n",
+            b"<13>1 ".ljust(10_241, b"a") + b"\n",
+        ):
+            stream = b"<13>1 one\n" + rest
+            self.assertEqual(cut_lines(stream, 0), ([b"<13>1 one"], 10), rest)
 
 
 class BodyTests(SynchronousTestCase):
