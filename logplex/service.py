@@ -24,6 +24,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from logplex import __version__
+from logplex.api.journal import Journal
 from logplex.api.metrics import channel_samples, metrics_site
 from logplex.api.provisioning import Provisioning
 from logplex.api.v3_site import v3_site
@@ -200,6 +201,7 @@ class Node(Service):
             [credential_from_file(each) for each in self._settings.credentials],
             self._settings.auth.key,
         )
+        journal = Journal(self._settings.auth.log_api_user)
         provisioning = Provisioning(self._stores.config, registry, spool, clock, limits)
         pages: dict[bytes, list[Source]] = {
             b"/metrics": [
@@ -216,7 +218,7 @@ class Node(Service):
         return {
             "logs": logs_site(self._router, registry, authenticator, rods, counters, limits, clock),
             "api_v3": v3_site(
-                provisioning, registry, spool, authenticator, rods, urls, limits, clock
+                provisioning, registry, spool, authenticator, rods, urls, limits, clock, journal
             ),
             "metrics": metrics_site(pages, limits, clock),
         }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, frozen
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from zope.interface import Interface
@@ -26,10 +26,12 @@ class Admission:
     A request may pass.
 
     :ivar caller: who asks; :data:`NOBODY` on routes that are open to everybody.
+    :ivar details: what the route adds to the log's line about a change, nothing secret.
     """
 
     route: Match
     caller: Credential = NOBODY
+    details: dict[str, object] = Factory(dict)
 
 
 def remember(request: Request, admission: Admission) -> None:

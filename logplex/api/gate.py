@@ -12,11 +12,11 @@ from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from logplex.api.admission import Admission, remember
+from logplex.api.admission import Admission
 from logplex.api.answers import check_json_type
 from logplex.api.provisioning import check_channel_id
 from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
-from logplex.api.routing import Match, match
+from logplex.api.routing import READING, Match, match
 from logplex.authentication import Authenticator, is_for_one_channel, may_read
 from logplex.model import Credential
 from logplex.registry import Registry
@@ -28,8 +28,6 @@ HEALTH_CHECK = "health_check"
 LOGS = "logs"
 OPEN_SESSION = "open_session"
 
-#: Methods that change nothing.
-READING = frozenset({b"GET", b"HEAD"})
 _WITH_BODY = frozenset({b"POST", b"PUT"})
 
 
@@ -46,7 +44,7 @@ def check_status(status: str, method: bytes) -> None:
 
 
 @frozen
-class Gate:
+class V3Gate:
     """Stands before the routes of API v3."""
 
     apps: Sequence[Klein]
@@ -54,12 +52,8 @@ class Gate:
     rods: Rods
     authenticator: Authenticator
 
-    def admit(self, request: Request) -> None:
-        """
-        Let a request pass, and remember its route and who asks.
-
-        :raise Refused: it may not pass.
-        """
+    def admit(self, request: Request) -> Admission:
+        """See :class:`logplex.api.site.Gate`."""
         method = request.method
         try:
             route = match(self.apps, request)
@@ -67,16 +61,16 @@ class Gate:
             self._check_ready(method)
             raise
         if route.name == HEALTH_CHECK:
-            remember(request, Admission(route))
-            return
+            return Admission(route)
         self._check_ready(method)
         if route.name == OPEN_SESSION and self.rods.deny_tail_sessions:
             raise Unavailable("tail sessions are denied")
-        remember(request, Admission(route, self._caller(request, route)))
+        caller = self._caller(request, route)
         if method in _WITH_BODY:
             check_json_type(request)
         if "channel_id" in route.arguments:
             check_channel_id(route.arguments["channel_id"])
+        return Admission(route, caller)
 
     def _check_ready(self, method: bytes) -> None:
         if not self.registry.ready:

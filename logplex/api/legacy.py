@@ -100,6 +100,7 @@ class Legacy:
             raise BadBody("Channel name must be a string.")
         names = optional_strings(body, "tokens") or []
         channel, tokens = await self._provisioning.create_channel(name, names)
+        admission_of(request).details["channel_id"] = channel.id
         shown = {"channel_id": int(channel.id), "tokens": shown_tokens(tokens)}
         return json_answer(201, shown)
 
@@ -148,13 +149,16 @@ class Legacy:
     @app.on("POST", "/channels/<number:channel_id>/drains/tokens")
     async def reserve_drain(self, request: Request, channel_id: str) -> Response:
         drain = await self._provisioning.reserve_drain(channel_id)
+        admission_of(request).details["drain_id"] = drain.id
         msg = "Successfully reserved drain token"
         return json_answer(201, {"id": drain.id, "token": drain.token, "msg": msg})
 
     @app.on("POST", "/v2/channels/<number:channel_id>/drains")
     async def add_drain(self, request: Request, channel_id: str) -> Response:
         url = drain_url(read_object(request))
-        return json_answer(201, _shown(await self._provisioning.add_drain(channel_id, url)))
+        drain = await self._provisioning.add_drain(channel_id, url)
+        admission_of(request).details["drain_id"] = drain.id
+        return json_answer(201, _shown(drain))
 
     @app.on("POST", "/v2/channels/<number:channel_id>/drains/<drain_id:drain_id>")
     async def attach_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
@@ -236,9 +240,12 @@ class Legacy:
 
     async def _open_session(self, request: Request) -> str:
         body = read_body(request)
-        if not may_read(admission_of(request).caller, parse_session(body).channel_id):
+        admission, session = admission_of(request), parse_session(body)
+        if not may_read(admission.caller, session.channel_id):
             raise NotPermitted
-        return await self._provisioning.open_session(body)
+        session_id = await self._provisioning.open_session(body)
+        admission.details["channel_id"] = session.channel_id
+        return session_id
 
     def _session_url(self, session_id: str) -> str:
         return f"{self._urls.api}/sessions/{session_id}"
@@ -248,6 +255,7 @@ def _token_name(request: Request) -> str:
     name = read_object(request).get("name")
     if not isinstance(name, str):
         raise MissingName
+    admission_of(request).details["name"] = name
     return name
 
 

@@ -10,21 +10,21 @@ from attrs import frozen
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
-from logplex.api.admission import Admission, AdmittedResource, remember
-from logplex.api.answers import request_id, text_answer
-from logplex.api.gate import READING
+from logplex.api.admission import Admission
+from logplex.api.answers import text_answer
+from logplex.api.journal import Journal
 from logplex.api.legacy import Legacy, SessionPage
 from logplex.api.legacy_refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.provisioning import Provisioning
-from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
-from logplex.api.routing import match
-from logplex.api.v3_site import as_refusal
+from logplex.api.refusals import NotAuthenticated, Unavailable
+from logplex.api.routing import READING, match
+from logplex.api.site import api_site
 from logplex.authentication import Authenticator, is_for_one_channel
 from logplex.config import Limits, Urls
 from logplex.interfaces import IConfigStore
 from logplex.registry import Registry
 from logplex.rods import DISABLED, READ_ONLY, Rods
-from logplex.web import Refusal, Request, Site, api_bounds
+from logplex.web import Request, Site
 
 #: Who knows a session's URL may read it.
 _OPEN_TO_ALL = frozenset({"read_session", "read_canary_session"})
@@ -41,20 +41,15 @@ class LegacyGate:
     rods: Rods
     authenticator: Authenticator
 
-    def admit(self, request: Request) -> None:
-        """
-        Let a request pass, and remember its route and who asks.
-
-        :raise Refused: it may not pass.
-        """
+    def admit(self, request: Request) -> Admission:
+        """See :class:`logplex.api.site.Gate`."""
         if not self.registry.ready:
             raise Unavailable("SYSTEM BOOTING")
         if self.rods.legacy_api_status == DISABLED:
             raise Unavailable("Service Temporarily Disabled")
         route = match(self.apps, request)
         if route.name in _OPEN_TO_ALL:
-            remember(request, Admission(route))
-            return
+            return Admission(route)
         is_writing = request.method not in READING and route.name != "open_canary_session"
         if self.rods.legacy_api_status == READ_ONLY and is_writing:
             raise Unavailable("Logplex API temporarily in read-only mode")
@@ -65,7 +60,7 @@ class LegacyGate:
             caller.full_api or (route.name in _OPENING and is_for_one_channel(caller))
         ):
             raise NotAuthenticated
-        remember(request, Admission(route, caller))
+        return Admission(route, caller)
 
 
 def legacy_site(
@@ -77,6 +72,7 @@ def legacy_site(
     urls: Urls,
     limits: Limits,
     clock: IReactorTime,
+    journal: Journal,
     session_page: SessionPage,
 ) -> Site:
     """
@@ -86,20 +82,11 @@ def legacy_site(
     :param session_page: gives the resource that answers for a session (PROTOCOL §7).
     """
     api = Legacy(provisioning, store, registry, rods, clock, urls, session_page)
-    gate = LegacyGate([api.app], registry, rods, authenticator)
-
-    def admit(request: Request) -> Refusal | None:
-        request.responseHeaders.setRawHeaders("Request-Id", [request_id(request)])
-        try:
-            gate.admit(request)
-        except Refused as refused:
-            return as_refusal(legacy_answer_to(refused, request.path))
-        return None
-
-    return Site(
-        AdmittedResource(),
-        admit=admit,
-        bounds=api_bounds(limits),
-        clock=clock,
-        too_large=as_refusal(text_answer(413, "Request body too large", HTML_TYPE)),
+    return api_site(
+        LegacyGate([api.app], registry, rods, authenticator),
+        lambda refused, request: legacy_answer_to(refused, request.path),
+        text_answer(413, "Request body too large", HTML_TYPE),
+        journal,
+        limits,
+        clock,
     )

@@ -18,6 +18,9 @@ from werkzeug.routing import BaseConverter
 
 from logplex.api.refusals import BadHead, UnknownRoute, WrongMethod
 
+#: Methods that change nothing.
+READING = frozenset({b"GET", b"HEAD"})
+
 _Method = TypeVar("_Method", bound=Callable[..., object])
 
 

@@ -90,6 +90,7 @@ class ChannelRoutes:
     @app.on("POST", "/v3/channels/<channel_id>/tokens")
     async def add_token(self, request: Request, channel_id: str) -> Response:
         name = member(read_object(request), "name", str)
+        admission_of(request).details["name"] = name
         token = await self._provisioning.add_token(channel_id, name)
         return json_answer(200, {"token": token.id, "name": token.name})
 
@@ -100,6 +101,7 @@ class ChannelRoutes:
             drain = await self._provisioning.reserve_drain(channel_id)
         else:
             drain = await self._provisioning.add_drain(channel_id, url)
+        admission_of(request).details["drain_id"] = drain.id
         path = f"/v3/channels/{quote(channel_id, safe='')}/drains/{drain.id}"
         return json_answer(201, _shown(drain), {"Location": self._urls.api_v3 + path})
 
@@ -133,12 +135,14 @@ class ChannelRoutes:
     @app.on("POST", "/v3/sessions", OPEN_SESSION)
     async def open_session(self, request: Request) -> Response:
         body = read_body(request)
-        if not may_read(admission_of(request).caller, parse_session(body).channel_id):
+        admission, session = admission_of(request), parse_session(body)
+        if not may_read(admission.caller, session.channel_id):
             raise NotPermitted
         try:
             session_id = await self._provisioning.open_session(body)
         except UnknownChannel:
             return error_answer(422, "channel not found")
+        admission.details["channel_id"] = session.channel_id
         url = f"{self._urls.api}/sessions/{session_id}"
         return json_answer(201, {"url": url}, {"Location": url})
 

@@ -65,6 +65,7 @@ VARIABLES = (
     Variable("HTTP_LOG_INPUT_MAX_CONNECTIONS", "limits", "logs_connections", whole_number),
     Variable("INSTANCE_NAME", "node", "name"),
     Variable("LEGACY_API_STATUS", "rods", "legacy_api_status"),
+    Variable("LOG_API_USER", "auth", "log_api_user", flag),
     Variable("LOGPLEX_API_ENDPOINT_URL", "urls", "api"),
     Variable("LOGPLEX_AUTH_KEY", "auth", "key"),
     Variable("LOGPLEX_CONFIG_REDIS_URL", "store", "url"),

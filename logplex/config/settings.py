@@ -83,6 +83,7 @@ class Auth:
     """``[auth]``"""
 
     key: str = secret()
+    log_api_user: bool = False
 
 
 @frozen

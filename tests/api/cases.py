@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
+from logplex.api.journal import Journal
 from logplex.api.legacy_site import legacy_site
 from logplex.api.provisioning import Provisioning
 from logplex.api.v3_site import v3_site
@@ -75,6 +76,7 @@ class ApiCase(SynchronousTestCase):
             urls,
             limits,
             self.clock,
+            Journal(every_request=True),
         )
         self.legacy = legacy_site(
             provisioning,
@@ -85,6 +87,7 @@ class ApiCase(SynchronousTestCase):
             urls,
             limits,
             self.clock,
+            Journal(),
             lambda session_id, may_tail: Data(f"{session_id} {may_tail}".encode(), "text/plain"),
         )
         self.store.counters["drain_index"] = 3

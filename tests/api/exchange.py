@@ -9,6 +9,7 @@ from typing import Any
 import h11
 from attrs import frozen
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 
@@ -51,6 +52,10 @@ class Exchange:
         self._channel.dataReceived(head)
         if body:
             self._channel.dataReceived(body)
+
+    def lose(self, reason: Failure) -> None:
+        """The client's connection is gone."""
+        self._channel.connectionLost(reason)
 
     def answer(self) -> Answer:
         """The answer, which must be whole by now."""
