@@ -5,6 +5,7 @@ A real node: ``twistd logplex`` as a child process, on free ports, in a director
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,6 @@ from typing import Any
 
 import treq
 from attrs import frozen
-from twisted.internet.defer import gatherResults
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.iweb import IResponse
 
@@ -23,8 +23,9 @@ from tests.integration.process import PATIENCE_S, Child, Ended, until, within
 LISTENERS = ("syslog", "logs", "api", "api_v3", "metrics")
 CREDENTIAL = ("local", "password")
 
-#: How the node's log tells where it listens: the only place that knows the wording.
-_LISTENING = r"listening: {name} on \S+ \S*:(\d+)$"
+# What the node's log tells of its start; the only place that knows the wording.
+_LISTENING = re.compile(r"listening: (\w+) on \S+ \S*:(\d+)$")
+_READY = r"\bready: \d"
 
 #: The options of a section, by their names.
 Section = Mapping[str, Any]
@@ -90,15 +91,9 @@ class Node:
     async def start(self, environ: Mapping[str, str] | None = None) -> None:
         """Start it, and wait until it is healthy."""
         self.child = Child.spawn(twistd("--config", self.config_file), self.directory, environ)
-        wanted = [name for name in LISTENERS if self._sections["listen"][name]]
-        found = await within(
-            gatherResults(
-                [self.child.seen(_LISTENING.format(name=name)) for name in wanted],
-                consumeErrors=True,
-            ),
-            "the node says where it listens",
-        )
-        self.ports = {name: int(match[1]) for name, match in zip(wanted, found, strict=True)}
+        await within(self.child.seen(_READY), "the node says that it is ready")
+        listening = filter(None, map(_LISTENING.search, self.child.lines))
+        self.ports = {found[1]: int(found[2]) for found in listening}
         await until(self._healthy, "the node is healthy")
 
     async def _healthy(self) -> bool:

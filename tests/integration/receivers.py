@@ -190,7 +190,8 @@ class _HttpConnection(_Connection):
                 self._answer(self._delivery())
                 rest = self._parser.trailing_data[0]
                 self._parser = h11.Connection(h11.SERVER)
-                self._parser.receive_data(rest)
+                if rest:  # nothing would mean the end of the connection
+                    self._parser.receive_data(rest)
             else:
                 return
 

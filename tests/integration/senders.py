@@ -9,6 +9,7 @@ import gzip
 import http.client
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from shutil import which
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
@@ -62,7 +63,7 @@ async def send(port: int, *pieces: bytes) -> None:
 
 async def logger(port: int, token: str, *arguments: str) -> None:
     """Run util-linux ``logger`` against a port."""
-    command = ["/usr/bin/logger", "--tcp", "--server", "127.0.0.1", "--port", str(port)]
+    command = [str(which("logger")), "--tcp", "--server", "127.0.0.1", "--port", str(port)]
     child = Child.spawn([*command, "--tag", token, *arguments])
     ended = await within(child.ended(), "logger ends")
     if ended.status:
