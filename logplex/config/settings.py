@@ -113,6 +113,7 @@ class Limits:
     logs_idle_timeout_s: float = positive(120.0)
     logs_body_bytes: int = positive(8_000_000)
     logs_decompressed_bytes: int = positive(32_000_000)
+    logs_body_messages: int = positive(200_000)
     logs_frame_ids: int = not_negative(200_000)
     logs_frame_id_lifetime_s: float = not_negative(300.0)
     api_connections: int = positive(10_000)

@@ -17,7 +17,7 @@ from logplex.metrics import Counters
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.router import Router
-from logplex.syslog.framing import FramingError, decode_body
+from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
 from logplex.web import Bounds, Request, Site
 
 
@@ -96,12 +96,14 @@ class _Logs(Resource):
             self._counters.repeated_requests += 1
             return _accept(request)
         try:
-            frames, truncated = decode_body(self._body(request))
+            frames, truncated = decode_body(self._body(request), self._limits.logs_body_messages)
             _check_count(request, len(frames))
         except BadGzip:
             return _answer(request, 400, b"Bad request")
         except TooLarge:
             return _answer(request, 413, b"Request body too large")
+        except TooManyMessages:
+            return _answer(request, 413, b"Too many log messages")
         except FramingError:
             self._counters.malformed += 1
             return _answer(request, 400, b"Malformed log messages")

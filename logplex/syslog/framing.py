@@ -22,6 +22,8 @@ MAX_HELD_BYTES = len(b"%d " % MAX_FRAME_BYTES) + MAX_MESSAGE_BYTES
 _LENGTH = re.compile(rb"[1-9][0-9]{0,6}(?![0-9])")
 _HEAD = re.compile(rb"<[0-9]{1,3}>1 ")
 _PART_OF_A_HEAD = re.compile(rb"<(?:[0-9]{0,3}|[0-9]{1,3}>1?)\Z")
+# Lines that begin neither as a frame nor as a message: each at least one byte, and cheap to send.
+_GARBAGE_LINES = re.compile(rb"(?:(?![1-9][0-9]*+ |<[0-9]{1,3}>1 )[^\n]*+\n)++")
 _BLANK_LINES = re.compile(rb"(?:\r?\n)+")
 
 _NOTHING = 0
@@ -30,6 +32,10 @@ _TO_THE_NEXT_LF = -1
 
 class FramingError(ValueError):
     """A body is not what PROTOCOL §4 says: whole octet-counted frames, one after another."""
+
+
+class TooManyMessages(ValueError):
+    """A body holds more messages than are taken at once."""
 
 
 class FrameDecoder:
@@ -104,6 +110,10 @@ class FrameDecoder:
 
     def _read_other(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
         self._in_line = False
+        garbage = _GARBAGE_LINES.match(chunk, start)
+        if garbage:
+            self.malformed += chunk.count(b"\n", start, garbage.end())
+            return garbage.end()
         if chunk[start : start + 1] == b"<":
             lines, position = cut_lines(chunk, start)
             frames += lines
@@ -176,25 +186,29 @@ class FrameDecoder:
         return start + size
 
 
-def decode_body(body: bytes) -> tuple[list[bytes], int]:
+def decode_body(body: bytes, max_messages: int) -> tuple[list[bytes], int]:
     """
     Cut a whole body into its messages (PROTOCOL §4).
 
     :return: the messages, and how many of them were too long and truncated.
-    :raises FramingError: if one frame is malformed or cut off.
+    :raises FramingError: one frame is malformed or cut off.
+    :raises TooManyMessages: there are more than these.
     """
-    frames, position = cut_frames(body, 0)
+    frames: list[bytes] = []
     truncated = 0
+    position = 0
     while position < len(body):
+        found, position = cut_frames(body, position, max_messages + 1 - len(frames))
+        frames += found
         blank = _BLANK_LINES.match(body, position)
         if blank:
             position = blank.end()
-        else:
+        elif position < len(body) and len(frames) <= max_messages:
             text, position = _long_frame(body, position)
             frames.append(text)
             truncated += 1
-        found, position = cut_frames(body, position)
-        frames += found
+        if len(frames) > max_messages:
+            raise TooManyMessages
     return frames, truncated
 
 

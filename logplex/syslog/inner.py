@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import TypeVar
 
 from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, skip_structured_data
@@ -28,20 +29,21 @@ _LONGEST_HEAD = len(b"<191>1 ")
 _CR = ord("\r")
 
 
-def cut_frames(buffer: bytes, start: int) -> tuple[list[bytes], int]:
+def cut_frames(buffer: bytes, start: int, max_frames: int = 1 << 31) -> tuple[list[bytes], int]:
     """
     Cut whole octet-counted frames, ``LEN SP`` and LEN bytes (PROTOCOL §3), off a buffer.
 
     Stops before the first that is not whole, too long, or no such frame.
 
     :param start: where in the buffer the first frame begins.
+    :param max_frames: stops after so many, too.
     :return: the messages, and where the last of them ended.
     """
     frames: list[bytes] = []
     append = frames.append
     size_of = _SIZES.get
     length = len(buffer)
-    while True:
+    for _ in repeat(None, max_frames):
         # Most messages have a hundred bytes or more, and not a thousand: three digits.
         text = start + 4
         size = size_of(buffer[start:text])
@@ -49,12 +51,13 @@ def cut_frames(buffer: bytes, start: int) -> tuple[list[bytes], int]:
             text = buffer.find(b" ", start, start + _LONGEST_SIZE) + 1
             size = size_of(buffer[start:text])
             if size is None:
-                return frames, start
+                break
         end = text + size
         if end > length:
-            return frames, start
+            break
         append(buffer[text:end])
         start = end
+    return frames, start
 
 
 def cut_lines(buffer: bytes, start: int) -> tuple[list[bytes], int]:

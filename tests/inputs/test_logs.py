@@ -223,6 +223,11 @@ class BodyTests(LogsTests):
         body = gzip.compress(b"\n" * 200_000)
         self.assertEqual(self.post(body, Content_Encoding="gzip")[0], 204)
 
+    def test_too_many(self) -> None:
+        self.limits.logs_body_messages = 2
+        self.assertEqual(self.post(frames(b"a", b"b"))[0], 204)
+        self.assertEqual(self.post(frames(b"a", b"b", b"c")), (413, b"Too many log messages"))
+
     def test_too_large(self) -> None:
         self.assertEqual(self.post(b"\n" * 100_000)[0], 204)
         self.assertEqual(self.post(b"\n" * 100_001)[0], 413)

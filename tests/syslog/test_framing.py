@@ -14,11 +14,14 @@ from logplex.syslog.framing import (
     MAX_HELD_BYTES,
     FrameDecoder,
     FramingError,
+    TooManyMessages,
     decode_body,
 )
 from logplex.syslog.inner import cut_frames, cut_lines
 from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS
 from tests import samples
+
+MANY = 1_000_000
 
 Decoded = tuple[list[bytes], int, int]
 
@@ -148,7 +151,7 @@ class SenderTests(SynchronousTestCase):
 
     def test_log_shuttle(self) -> None:
         last = samples.LOG_SHUTTLE_BODY.rfind(b"83 <")
-        messages, truncated = decode_body(samples.LOG_SHUTTLE_BODY[:last])
+        messages, truncated = decode_body(samples.LOG_SHUTTLE_BODY[:last], MANY)
         self.assertEqual((len(messages), truncated), (6, 0))
         self.assertTrue(messages[5].endswith(b"- - shuttle line seq=5\n"))
 
@@ -274,6 +277,22 @@ class BoundTests(SynchronousTestCase):
     def test_held(self, stream: bytes, size: int) -> None:
         self.assertLessEqual(self.held(stream, size), MAX_HELD_BYTES)
 
+    def test_garbage_lines(self) -> None:
+        """Many short lines of garbage are looked at together."""
+        looks = 0
+
+        class Watched(FrameDecoder):
+            def _read_other(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
+                nonlocal looks
+                looks += 1
+                return super()._read_other(chunk, start, frames)
+
+        decoder = Watched()
+        for line in (b"\n", b"<\n", b"1\n", b"0 \n", b"\r\n", b"12\n", b"<13>1\n"):
+            decoder.feed(line * 1_000)
+        self.assertEqual(decoder.malformed, 7_000)
+        self.assertEqual(looks, 7)
+
     def test_linear(self) -> None:
         """A message in single bytes is looked at when it is whole, not at every byte."""
         looks = 0
@@ -349,12 +368,12 @@ class BodyTests(SynchronousTestCase):
     def test_round_trip(self, messages: list[bytes], between: bytes) -> None:
         """Blank lines between frames do not matter."""
         body = between + b"".join(encode(message) + between for message in messages)
-        self.assertEqual(decode_body(body), (messages, 0))
+        self.assertEqual(decode_body(body, MANY), (messages, 0))
 
     def test_truncated(self) -> None:
         message = b"<13>1 ".ljust(20_000, b"a")
         body = encode(b"one") + encode(message) + encode(b"two")
-        self.assertEqual(decode_body(body), ([b"one", message[:10_240], b"two"], 1))
+        self.assertEqual(decode_body(body, MANY), ([b"one", message[:10_240], b"two"], 1))
 
     def test_malformed(self) -> None:
         for frame in (
@@ -370,14 +389,23 @@ class BodyTests(SynchronousTestCase):
             b"1048577 <".ljust(1_048_590),
         ):
             with self.assertRaises(FramingError):
-                decode_body(encode(b"one") + frame)
+                decode_body(encode(b"one") + frame, MANY)
+
+    def test_too_many(self) -> None:
+        """Nothing beyond the bound is cut, however the messages stand there."""
+        long = encode(b"<13>1 ".ljust(11_000))
+        for body in (b"1 a" * 3, b"1 a\n1 a\n1 a\n", long * 3, b"1 a1 a" + long):
+            self.assertEqual(len(decode_body(body, 3)[0]), 3)
+            with self.assertRaises(TooManyMessages):
+                decode_body(body, 2)
+        self.assertEqual(cut_frames(b"1 a1 b1 c", 0, 2), ([b"a", b"b"], 6))
 
     @settings(deadline=None)
     @given(hostile)
     def test_all_or_nothing(self, body: bytes) -> None:
         """A body is either whole frames or an error."""
         try:
-            messages, truncated = decode_body(body)
+            messages, truncated = decode_body(body, MANY)
         except FramingError:
             return
         self.assertLessEqual(truncated, len(messages))

@@ -123,7 +123,7 @@ class FormatTests(SynchronousTestCase):
         frames, unparsable = log_frames(given_)
         self.assertEqual(frames, [counted(form, parts) for parts in ended])
         self.assertEqual(unparsable, len(given_) - len(parsed))
-        self.assertEqual(len(decode_body(b"".join(frames))[0]), len(frames))
+        self.assertEqual(len(decode_body(b"".join(frames), 100)[0]), len(frames))
 
     @settings(deadline=None)
     @given(messages, st.none() | word, st.none() | word)
