@@ -47,7 +47,7 @@ def ports() -> list[int]:
     listen = Listen()
     endpoints = [listen.syslog, listen.logs, listen.api, listen.api_v3, listen.metrics]
     defaults = [int(text.split(":")[1]) for several in endpoints for text in several]
-    return [*defaults, *map(int, re.findall(r'\("127\.0\.0\.1", (\d+)\)', blocks("sh")[2]))]
+    return [*defaults, *map(int, re.findall(r'\("127\.0\.0\.1", (\d+)\)', blocks("sh")[0]))]
 
 
 class WalkTests(SynchronousTestCase):
