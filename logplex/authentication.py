@@ -12,9 +12,9 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from logplex.config import FileCredential
 from logplex.model import ANY_CHANNEL, Credential
@@ -26,6 +26,9 @@ FULL_API = "full_api"
 ANY_CHANNEL_PERMISSION = "any_channel"
 #: What begins a permission for one channel in the configuration file; its id follows.
 ONE_CHANNEL_PREFIX = "channel:"
+
+#: The user id of who shows a channel's token in place of a credential (PROTOCOL §4).
+TOKEN_USER = "token"
 
 #: Who shows the node's ``auth_key`` is this credential. It may use the APIs, not write messages.
 AUTH_KEY_HOLDER = Credential(id="auth_key", secret="", full_api=True)
@@ -93,31 +96,77 @@ def secret_matches(kept: str, password: str) -> bool:
     return hmac.compare_digest(kept.encode(), password.encode())
 
 
+@frozen
+class Made:
+    """A credential with a new password, which nobody can find out later."""
+
+    credential: Credential
+    password: str = field(repr=False)
+
+
+def make_credential(
+    id: str, name: str, permissions: Iterable[str], keep_plain: bool = False
+) -> Made:
+    """
+    A credential with a password of :func:`make_secret`.
+
+    :param permissions: see :func:`parse_permissions`.
+    :param keep_plain: keep the password as it is, for other nodes that know no hashes.
+    :raise ValueError: for wrong permissions.
+    """
+    full_api, channel = parse_permissions(permissions)
+    return with_new_password(Credential(id, "", name, full_api, channel), keep_plain)
+
+
+def with_new_password(credential: Credential, keep_plain: bool = False) -> Made:
+    """The credential with another password. See :func:`make_credential`."""
+    password = make_secret()
+    kept = password if keep_plain else hash_secret(password)
+    return Made(evolve(credential, secret=kept), password)
+
+
 def credential_from_file(kept: FileCredential) -> Credential:
     """
     A credential of the configuration file as a value of the model.
 
-    :raise ValueError: for permissions that do not exist or do not go together.
+    :raise ValueError: for wrong permissions, an id that basic auth cannot carry, no password.
     """
-    channels = []
-    for permission in kept.permissions:
-        if permission == ANY_CHANNEL_PERMISSION:
-            channels.append(ANY_CHANNEL)
-        elif permission.startswith(ONE_CHANNEL_PREFIX):
-            channels.append(one_channel(permission.removeprefix(ONE_CHANNEL_PREFIX)))
-        elif permission != FULL_API:
-            raise ValueError(f"unknown permission {permission!r}")
-    if len(set(channels)) > 1:
-        raise ValueError("a credential is for one channel or for any channel")
+    full_api, channel = parse_permissions(kept.permissions)
     if not kept.id or ":" in kept.id or not kept.password:
         raise ValueError("a credential needs a password and an id without colon")
-    return Credential(
-        id=kept.id,
-        secret=kept.password,
-        name=kept.id,
-        full_api=FULL_API in kept.permissions,
-        channel=channels[0] if channels else None,
-    )
+    return Credential(kept.id, kept.password, kept.id, full_api, channel)
+
+
+def parse_permissions(permissions: Iterable[str]) -> tuple[bool, str | None]:
+    """
+    :attr:`Credential.full_api` and :attr:`Credential.channel` for these permissions.
+
+    :param permissions: ``full_api``, ``any_channel``, ``channel:<id>``.
+    :raise ValueError: for permissions that do not exist or do not go together.
+    """
+    full_api, channels = False, set()
+    for permission in permissions:
+        if permission == FULL_API:
+            full_api = True
+        elif permission == ANY_CHANNEL_PERMISSION:
+            channels.add(ANY_CHANNEL)
+        elif permission.startswith(ONE_CHANNEL_PREFIX):
+            channels.add(one_channel(permission.removeprefix(ONE_CHANNEL_PREFIX)))
+        else:
+            raise ValueError(f"unknown permission {permission!r}")
+    if len(channels) > 1:
+        raise ValueError("a credential is for one channel or for any channel")
+    return full_api, channels.pop() if channels else None
+
+
+def permissions_of(credential: Credential) -> list[str]:
+    """What :func:`parse_permissions` reads."""
+    permissions = [FULL_API] if credential.full_api else []
+    if credential.channel == ANY_CHANNEL:
+        permissions.append(ANY_CHANNEL_PERMISSION)
+    elif credential.channel is not None:
+        permissions.append(ONE_CHANNEL_PREFIX + credential.channel)
+    return permissions
 
 
 def one_channel(channel_id: str) -> str:
@@ -168,6 +217,10 @@ class Authenticator:
         self._registry = registry
         self._file_credentials = {each.id: each for each in file_credentials}
         self._auth_key = auth_key.encode()
+
+    def file_credentials(self) -> Mapping[str, Credential]:
+        """The credentials of the configuration file, by id."""
+        return self._file_credentials
 
     def credential(self, basic: Basic | None) -> Credential | None:
         """The credential with this id and password, or ``None``."""

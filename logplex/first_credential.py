@@ -11,8 +11,8 @@ from pathlib import Path
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from logplex.authentication import hash_secret, make_secret
-from logplex.model import ANY_CHANNEL, Change, Credential, Put
+from logplex.authentication import ANY_CHANNEL_PERMISSION, FULL_API, make_credential
+from logplex.model import Change, Put
 
 FILE_NAME = "first-credential"
 CREDENTIAL_ID = "admin"
@@ -41,18 +41,13 @@ def make_first_credential(commit: Commit, directory: Path) -> Deferred[FirstCred
     :param commit: see :meth:`logplex.interfaces.IConfigStore.commit`.
     :raise OSError: the file cannot be written.
     """
-    password = make_secret()
-    path = directory / FILE_NAME
-    _write_private(path, f"{CREDENTIAL_ID}:{password}\n")
-    credential = Credential(
-        id=CREDENTIAL_ID,
-        secret=hash_secret(password),
-        name="made at the first start",
-        full_api=True,
-        channel=ANY_CHANNEL,
+    made = make_credential(
+        CREDENTIAL_ID, "made at the first start", (FULL_API, ANY_CHANNEL_PERMISSION)
     )
-    made = FirstCredential(path.absolute(), CREDENTIAL_ID, password)
-    return commit([Put(credential)]).addCallback(lambda _: made)
+    path = directory / FILE_NAME
+    _write_private(path, f"{CREDENTIAL_ID}:{made.password}\n")
+    first = FirstCredential(path.absolute(), CREDENTIAL_ID, made.password)
+    return commit([Put(made.credential)]).addCallback(lambda _: first)
 
 
 def _write_private(path: Path, text: str) -> None:

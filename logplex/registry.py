@@ -112,6 +112,9 @@ class Registry:
     def credential(self, credential_id: str) -> Credential | None:
         return self._credentials.get(credential_id)
 
+    def credentials(self) -> Iterator[Credential]:
+        return iter(list(self._credentials.values()))
+
     def tokens_of(self, channel_id: str) -> tuple[Token, ...]:
         """The channel's tokens, the newest last."""
         stream = self._streams.get(channel_id)

@@ -218,7 +218,17 @@ class Node(Service):
         return {
             "logs": logs_site(self._router, registry, authenticator, rods, counters, limits, clock),
             "api_v3": v3_site(
-                provisioning, registry, spool, authenticator, rods, urls, limits, clock, journal
+                provisioning,
+                self._stores.config,
+                registry,
+                spool,
+                authenticator,
+                rods,
+                self._settings.auth,
+                urls,
+                limits,
+                clock,
+                journal,
             ),
             "metrics": metrics_site(pages, limits, clock),
         }

@@ -28,7 +28,7 @@ from logplex.api.refusals import (
 from logplex.config import Limits
 from logplex.destination import BadDestination, parse_destination
 from logplex.interfaces import IConfigStore, ISpool, StoreAway
-from logplex.model import Change, Channel, Delete, Drain, Put, Token
+from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token
 from logplex.registry import Registry
 from logplex.session import BadSession, parse_session
 
@@ -48,7 +48,7 @@ def check_channel_id(channel_id: str) -> str:
 
     :raise BadChannelId: it cannot.
     """
-    if not _is_word(channel_id, MAX_CHANNEL_ID_CHARACTERS) or set(":/") & set(channel_id):
+    if not is_word(channel_id, MAX_CHANNEL_ID_CHARACTERS) or set(":/") & set(channel_id):
         raise BadChannelId
     return channel_id
 
@@ -59,12 +59,13 @@ def check_token_name(name: str) -> str:
 
     :raise BadName: it cannot.
     """
-    if not _is_word(name, MAX_TOKEN_NAME_CHARACTERS):
+    if not is_word(name, MAX_TOKEN_NAME_CHARACTERS):
         raise BadName
     return name
 
 
-def _is_word(text: str, max_characters: int) -> bool:
+def is_word(text: str, max_characters: int) -> bool:
+    """Whether the text is printable ASCII without space, not empty and not too long."""
     return 0 < len(text) <= max_characters and all("!" <= each <= "~" for each in text)
 
 
@@ -160,7 +161,8 @@ class Provisioning:
 
     def delete_channel(self, channel_id: str) -> Deferred[None]:
         """
-        Delete the channel with its tokens, its drains and what is kept of its messages.
+        Delete the channel with its tokens, its drains and what is kept of its messages. So are
+        credentials that are for nothing else: they must not open another channel of this id.
 
         :raise UnknownChannel: in the ``Deferred``.
         """
@@ -171,8 +173,14 @@ class Provisioning:
             self._known(channel_id)
             tokens = self._registry.tokens_of(channel_id)
             drains = self._registry.drains_of(channel_id)
+            useless = [
+                each
+                for each in self._registry.credentials()
+                if each.channel == channel_id and not each.full_api
+            ]
             await self._store.commit(
                 [
+                    *(Delete(Credential, each.id) for each in useless),
                     *(Delete(Drain, each.id) for each in drains),
                     *(Delete(Token, each.id) for each in tokens),
                     Delete(Channel, channel_id),

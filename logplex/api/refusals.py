@@ -35,6 +35,22 @@ class TooManyDrains(Refused):
     """The channel has as many drains as a channel may have."""
 
 
+class BadCredentialId(Refused):
+    """This cannot be a new credential's id."""
+
+
+class UnknownCredential(Refused):
+    """There is no such credential."""
+
+
+class CredentialExists(Refused):
+    """There is a credential with this id."""
+
+
+class KeptInFile(Refused):
+    """The credential is in the configuration file, and cannot be changed by an API."""
+
+
 class WrongType(Refused):
     """The body is not said to be JSON."""
 

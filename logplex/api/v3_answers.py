@@ -15,15 +15,19 @@ from logplex.api.answers import AUTHENTICATE, JSON_TYPE, Headers, error_answer
 from logplex.api.refusals import (
     BadBody,
     BadChannelId,
+    BadCredentialId,
     BadHead,
     BadName,
+    CredentialExists,
     DrainExists,
+    KeptInFile,
     NotAuthenticated,
     NotPermitted,
     Refused,
     TooManyDrains,
     Unavailable,
     UnknownChannel,
+    UnknownCredential,
     UnknownDrain,
     UnknownRoute,
     WrongMethod,
@@ -39,11 +43,16 @@ _log = Logger()
 _CHANNEL_ID_RULE = (
     "a channel's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space"
 )
+_CREDENTIAL_ID_RULE = (
+    "a credential's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space;"
+    " 'token' and 'auth_key' are taken"
+)
 _TOKEN_NAME_RULE = "a token's name has 1 to 48 printable ASCII characters, and no space"
 
 _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     BadBody: (400, None),
     BadChannelId: (400, _CHANNEL_ID_RULE),
+    BadCredentialId: (400, _CREDENTIAL_ID_RULE),
     BadDestination: (400, None),
     BadHead: (400, None),
     BadName: (400, _TOKEN_NAME_RULE),
@@ -51,10 +60,13 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     NotAuthenticated: (401, "not authorized"),
     NotPermitted: (403, "this credential is for another channel"),
     UnknownChannel: (404, "channel not found"),
+    UnknownCredential: (404, "credential not found"),
     UnknownDrain: (404, "drain not found"),
     UnknownRoute: (404, "not found"),
     WrongMethod: (405, "method not allowed"),
+    CredentialExists: (409, "already exists"),
     DrainExists: (409, "already exists"),
+    KeptInFile: (409, "this credential is kept in the configuration file"),
     WrongType: (415, f"the content type must be {JSON_TYPE}"),
     TooManyDrains: (422, "maximum number of drains reached"),
     StoreAway: (503, "the store is away"),

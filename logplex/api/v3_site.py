@@ -13,9 +13,10 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.site import api_site
 from logplex.api.v3_answers import answer_to
 from logplex.api.v3_channels import ChannelRoutes
+from logplex.api.v3_credentials import CredentialRoutes
 from logplex.authentication import Authenticator
-from logplex.config import Limits, Urls
-from logplex.interfaces import ISpool
+from logplex.config import Auth, Limits, Urls
+from logplex.interfaces import IConfigStore, ISpool
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.web import Site
@@ -23,10 +24,12 @@ from logplex.web import Site
 
 def v3_site(
     provisioning: Provisioning,
+    store: IConfigStore,
     registry: Registry,
     spool: ISpool,
     authenticator: Authenticator,
     rods: Rods,
+    auth: Auth,
     urls: Urls,
     limits: Limits,
     clock: IReactorTime,
@@ -38,8 +41,9 @@ def v3_site(
     :param provisioning: changes the store; the legacy API shares it.
     """
     channels = ChannelRoutes(provisioning, registry, spool, clock, urls)
+    credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
     return api_site(
-        V3Gate([channels.app], registry, rods, authenticator),
+        V3Gate([channels.app, credentials.app], registry, rods, authenticator),
         lambda refused, request: answer_to(refused),
         error_answer(413, "the body is too large"),
         journal,

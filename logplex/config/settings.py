@@ -84,6 +84,7 @@ class Auth:
 
     key: str = secret()
     log_api_user: bool = False
+    plain_passwords: bool = False
 
 
 @frozen

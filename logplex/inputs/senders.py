@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from logplex.authentication import Authenticator, Basic, parse_basic
+from logplex.authentication import TOKEN_USER, Authenticator, Basic, parse_basic
 from logplex.model import ANY_CHANNEL
 from logplex.registry import Registry
 from logplex.rods import Rods
@@ -14,9 +14,6 @@ from logplex.web import Refusal, Request, plain_refusal
 
 LOGS = b"/logs"
 HEALTH_CHECK = b"/healthcheck"
-
-#: The user of basic auth whose password is a token.
-TOKEN_USER = "token"
 
 #: Content encodings that mean gzip (RFC 9110 §8.4.1.3); every other one but none is refused.
 GZIP = frozenset({b"gzip", b"x-gzip"})

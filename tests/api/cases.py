@@ -18,7 +18,7 @@ from logplex.api.legacy_site import legacy_site
 from logplex.api.provisioning import Provisioning
 from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator
-from logplex.config import Limits, Spool, Urls
+from logplex.config import Auth, Limits, Spool, Urls
 from logplex.metrics import Counters
 from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, Value
 from logplex.registry import Registry
@@ -44,6 +44,7 @@ APP = (
     Drain(2, "app", "d.2", "http://h2"),
     Drain(3, "app", "d.reserved"),
     Channel("empty"),
+    Credential("stored", "secret", "the operators", full_api=True, channel="app"),
 )
 
 
@@ -53,6 +54,8 @@ def basic(user: str, password: str = "secret") -> str:
 
 class ApiCase(SynchronousTestCase):
     """A node that serves both APIs."""
+
+    plain_passwords = False
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -69,10 +72,12 @@ class ApiCase(SynchronousTestCase):
         authenticator = Authenticator(self.registry, [FULL, ANY, ONE], AUTH_KEY)
         self.v3 = v3_site(
             provisioning,
+            self.store,
             self.registry,
             self.spool,
             authenticator,
             self.rods,
+            Auth(plain_passwords=self.plain_passwords),
             urls,
             limits,
             self.clock,

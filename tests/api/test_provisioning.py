@@ -28,7 +28,7 @@ from logplex.api.refusals import (
 from logplex.config import Limits
 from logplex.destination import BadDestination
 from logplex.interfaces import StoreAway
-from logplex.model import NO_TAIL, Channel, Drain, Put
+from logplex.model import NO_TAIL, Channel, Credential, Drain, Put
 from logplex.registry import Registry
 from logplex.session import BadSession
 from tests.fakes import DictConfigStore, RecordingSpool
@@ -170,6 +170,14 @@ class DeleteChannelTests(ProvisioningCase):
         self.successResultOf(self.provisioning.delete_channel("app"))
         self.assertEqual({}, self.store.values)
         self.assertEqual(["app"], self.spool.forgotten)
+
+    def test_credentials(self) -> None:
+        """Those that are for this channel only go with it."""
+        stays = (Credential("all", "x", full_api=True, channel="app"), Credential("none", "x"))
+        goes = Credential("one", "x", channel="app")
+        self.successResultOf(self.store.commit([Put(each) for each in (*stays, goes)]))
+        self.successResultOf(self.provisioning.delete_channel("app"))
+        self.assertEqual(set(stays), set(self.registry.credentials()))
 
     def test_unknown(self) -> None:
         self.failureResultOf(self.provisioning.delete_channel("none"), UnknownChannel)

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 
 from logplex.api.answers import MAX_REQUEST_ID_CHARACTERS
 from logplex.interfaces import StoreAway
-from logplex.model import Channel, Drain, Token
+from logplex.model import Channel, Credential, Drain, Token
 from tests.api.cases import V3Case, basic
 
 
@@ -130,7 +130,8 @@ class ChannelTests(V3Case):
         """With everything that belongs to it."""
         answer = self.ask("DELETE", "/v3/channels/app")
         self.assertEqual((204, b""), (answer.code, answer.body))
-        self.assertEqual([(Channel, "empty")], list(self.store.values))
+        left = [(Channel, "empty"), (Credential, "stored")]
+        self.assertEqual(left, list(self.store.values))
         self.assertEqual(404, self.ask("DELETE", "/v3/channels/app").code)
 
 

@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.v3_channels import ChannelRoutes
+from logplex.api.v3_credentials import CredentialRoutes
 from logplex.rods import DISABLED, NORMAL, READ_ONLY
 from tests.api.cases import AUTH_KEY, V3Case, basic
 from tests.api.exchange import send
@@ -24,7 +25,7 @@ class Case:
 
     :ivar good: a body that it takes; ``None``: it has none.
     :ivar wrong: bodies of the wrong shape.
-    :ivar unknown: the answer for a channel that does not exist.
+    :ivar unknown: the answer for a channel that does not exist; ``None``: it has to do with none.
     """
 
     method: str
@@ -32,7 +33,7 @@ class Case:
     code: int
     good: Any = None
     wrong: tuple[Any, ...] = ()
-    unknown: int = 404
+    unknown: int | None = 404
     channel_in_body: bool = False
 
     @property
@@ -80,6 +81,27 @@ ROUTES = (
         unknown=422,
         channel_in_body=True,
     ),
+    Case("GET", "/v3/credentials", 200, unknown=None),
+    Case(
+        "POST",
+        "/v3/credentials",
+        201,
+        {"id": "new", "name": "for tests", "permissions": ["full_api"]},
+        (
+            [],
+            {"id": 1},
+            {"id": "a:b"},
+            {"id": "token"},
+            {"name": "x" * 129},
+            {"permissions": "full_api"},
+            {"permissions": ["all"]},
+            {"permissions": ["channel:any"]},
+        ),
+        unknown=None,
+    ),
+    Case("GET", "/v3/credentials/stored", 200, unknown=None),
+    Case("POST", "/v3/credentials/stored/password", 200, {}, ([],), unknown=None),
+    Case("DELETE", "/v3/credentials/stored", 204, unknown=None),
 )
 
 
@@ -169,6 +191,8 @@ class RouteTests(V3Case):
 
     def test_unknown_channel(self) -> None:
         for route in self.each():
+            if route.unknown is None:
+                continue
             path, good = route.path.replace("app", "none"), route.good
             if route.channel_in_body:
                 good = {**good, "channel_id": "none"}
@@ -242,6 +266,12 @@ class RouteTests(V3Case):
         for n in range(5):
             self.ask("POST", "/v3/channels/app/drains", {"url": f"http://new{n}"})
         self.ask("POST", "/v3/sessions", {"channel_id": "empty"}, basic("one"))
+        self.ask("POST", "/v3/credentials", {"permissions": ["channel:none"]})
+        self.ask("POST", "/v3/credentials", {"id": "stored"})
+        for credential_id in ("none", "full"):
+            self.ask("GET", f"/v3/credentials/{credential_id}")
+            self.ask("DELETE", f"/v3/credentials/{credential_id}")
+            self.ask("POST", f"/v3/credentials/{credential_id}/password", {})
         self.assertEqual(set(), described_answers() - V3Case.seen)
 
 
@@ -286,7 +316,8 @@ class DescriptionTests(SynchronousTestCase):
         """What is served is what is described."""
         served = {
             (method, rule.rule.replace("<drain_id:", "<").replace("<", "{").replace(">", "}"))
-            for rule in ChannelRoutes.app.url_map.iter_rules()
+            for routes in (ChannelRoutes, CredentialRoutes)
+            for rule in routes.app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD"}
         }
         self.assertEqual(described_routes(), served)
