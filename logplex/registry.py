@@ -214,7 +214,7 @@ class Registry:
     def _token_put(self, token: Token) -> None:
         stream = self._stream(token.channel_id)
         others = [other for other in stream.tokens if other.id != token.id]
-        stream.tokens = tuple(sorted([*others, token], key=lambda each: each.created_us))
+        stream.tokens = tuple(sorted([*others, token], key=lambda each: (each.created_us, each.id)))
         if stream.channel:
             self._route(token, stream)
 

@@ -4,8 +4,10 @@ The stores that the settings ask for, by the scheme of ``[store] url``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from random import random
 from typing import Any
 
 from attrs import field, frozen
@@ -14,6 +16,10 @@ from logplex.config import Settings
 from logplex.interfaces import IConfigStore, ISpool, StoreUnusable
 from logplex.metrics import Counters, Sample
 from logplex.store.memory_spool import MemorySpool
+from logplex.store.redis_address import RedisAddress
+from logplex.store.redis_config import RedisConfigStore
+from logplex.store.redis_link import RedisLink
+from logplex.store.shard_links import CONNECT_TIMEOUT_S, make_redis_spool
 from logplex.store.sqlite import IN_MEMORY, SqliteConfigStore, check_file, connection_pool
 
 #: Where the files of a node are that keeps nothing else in files.
@@ -48,13 +54,17 @@ def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
     """
     Make the configuration store and the spool; ``config.open(registry)`` then loads the first.
 
-    :param reactor: for SQLite's thread, and as the clock of both.
-    :raise StoreUnusable: the database cannot be used, or the URL asks for Redis, which no store
-        is made for yet.
+    :param reactor: for SQLite's thread and Redis' connections, and as the clock of both.
+    :raise StoreUnusable: a file that the settings name cannot be used, or two shards have one
+        name.
     """
     scheme, _, path = settings.store.url.partition(":")
-    if scheme not in ("sqlite", "memory"):
-        raise StoreUnusable(f'"{scheme}" is not a store that this version has')
+    if scheme in ("redis", "rediss"):
+        return _shared(settings, reactor, counters)
+    return _embedded(path, settings, reactor, counters)
+
+
+def _embedded(path: str, settings: Settings, reactor: Any, counters: Counters) -> Stores:
     if path:
         check_file(path)
     spool = MemorySpool(settings.spool, reactor, counters)
@@ -65,4 +75,27 @@ def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
         name=f"SQLite file {path}" if path else "memory, nothing is kept",
         directory=Path(path).parent if path else Path(IN_MEMORY_DIRECTORY),
         samples=spool.samples,
+    )
+
+
+def _shared(settings: Settings, reactor: Any, counters: Counters) -> Stores:
+    address = RedisAddress.parse(settings.store.url)
+    endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, settings.store.ca_file)
+    config = RedisConfigStore(partial(RedisLink, address, endpoint, reactor, random), reactor)
+    try:
+        spool = make_redis_spool(settings, reactor, counters)
+    except ValueError as error:
+        raise StoreUnusable(str(error)) from error
+
+    def samples() -> Iterator[Sample]:
+        yield from config.samples()
+        yield from spool.samples()
+
+    return Stores(
+        config=config,
+        spool=spool,
+        name=f"{address}, shards: {len(settings.store.shards) or 1}",
+        directory=None,
+        samples=samples,
+        troubles=lambda: [*config.troubles(), *spool.troubles()],
     )

@@ -2,7 +2,7 @@
 One connection to one Redis, made again whenever it is lost.
 
 A command is answered, or fails with :class:`StoreAway` within a bound: nothing waits for a Redis
-that is away. The protocol is txredisapi's; connecting, patience and bounds are ours.
+that is away.
 """
 
 from __future__ import annotations
@@ -21,27 +21,14 @@ from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
 from logplex.store.redis_address import RedisAddress
+from logplex.store.redis_connection import Argument, Commands, Subscriptions
 
 _log = Logger()
 
-#: A command's name and arguments; text is sent as UTF-8.
-Argument = bytes | str | int
-#: What Redis answers where it cannot now but may later. Whatever else it refuses is our mistake.
-_PASSING = (
-    "BUSY",
-    "CLUSTERDOWN",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "NOAUTH",
-    "NOREPLICAS",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-)
 #: Patience is counted in looks at the connection, so that a node that was itself too busy to look
 #: does not blame Redis for it.
 _LOOKS = 5
+_LOST = "the connection was lost"
 
 
 @frozen
@@ -61,75 +48,6 @@ class LinkBounds:
     waiting_commands: int = 10_000
     retry_delay_s: float = 0.1
     max_retry_delay_s: float = 2.0
-
-
-class _Watched:
-    """What both kinds of connection have beside txredisapi's protocols."""
-
-    transport: Any
-    replyQueue: Any
-    #: Looks since something came, or since a command was given while none was waiting.
-    quiet = 0
-    #: Why it was lost.
-    reason: BaseException | None = None
-
-    def __init__(self) -> None:
-        super().__init__(charset=None, convertNumbers=False)  # type: ignore[call-arg]
-        self._waiting_for_end: list[Deferred[None]] = []
-
-    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        self.quiet = 0
-        try:
-            super().dataReceived(data, unpause)  # type: ignore[misc]
-        except txredisapi.InvalidData:
-            self.transport.abortConnection()
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.reason = reason.value
-        # This fails the commands that wait; only then is anybody told that the connection is lost.
-        super().connectionLost(reason)  # type: ignore[misc]
-        for waiting in self._waiting_for_end:
-            waiting.callback(None)
-
-    def ended(self) -> Deferred[None]:
-        """Fires when the connection is lost."""
-        if self.reason is not None:
-            return succeed(None)
-        waiting: Deferred[None] = Deferred()
-        self._waiting_for_end.append(waiting)
-        return waiting
-
-    def waiting(self) -> int:
-        """How many commands have no answer yet."""
-        return len(self.replyQueue.waiting)
-
-    def give(self, command: Sequence[Argument]) -> Deferred[Any]:
-        """Send a command."""
-        if not self.waiting():
-            self.quiet = 0
-        answer: Deferred[Any] = self.execute_command(*command)  # type: ignore[attr-defined]
-        return answer.addErrback(_away)
-
-    def end(self) -> Deferred[None]:
-        """Close it, whatever it is doing; fires when it is closed."""
-        self.transport.abortConnection()
-        return self.ended()
-
-
-class _Commands(_Watched, txredisapi.RedisProtocol):  # type: ignore[misc]
-    """Commands and answers."""
-
-
-class _Subscriptions(_Watched, txredisapi.SubscriberProtocol):  # type: ignore[misc]
-    """(Un)subscribing, and what is published."""
-
-    received: Callable[[bytes, bytes], None]
-
-    def messageReceived(self, pattern: bytes | None, channel: bytes, message: bytes) -> None:
-        try:
-            self.received(channel, message)
-        except Exception:
-            _log.failure("bug: nobody could take what was published")
 
 
 def _nothing() -> None:
@@ -180,14 +98,15 @@ class RedisLink:
     @property
     def connected(self) -> bool:
         """Whether commands may be given."""
-        return self._connection is not None
+        return self._connection is not None and self._connection.reason is None
 
     @property
     def trouble(self) -> str | None:
         """Why it is away, in a line for operators, or ``None`` where it is not."""
         if self.connected:
             return None
-        return f"Redis ({self.name}, {self.address}) is away: {self._away_because}"
+        because = self._away_because if self._connection is None else _LOST
+        return f"Redis ({self.name}, {self.address}) is away: {because}"
 
     def start(self) -> None:
         """Connect, and do so again for ever."""
@@ -211,7 +130,7 @@ class RedisLink:
         the command.
         """
         connection = self._connection
-        if connection is None:
+        if not self.connected:
             return fail(StoreAway(self.trouble))
         if connection.waiting() >= self._bounds.waiting_commands:
             return fail(StoreAway(f"too many commands wait for Redis ({self.name})"))
@@ -239,6 +158,8 @@ class RedisLink:
             else:
                 failures = 0
                 await self._use(connection)
+            if self._stopping:
+                return
             await deferLater(self._clock, self._delay_s(failures))
 
     async def _connect(self) -> Any:
@@ -274,18 +195,20 @@ class RedisLink:
         _log.info("Redis ({name}) is connected: {address}", name=self.name, address=self.address)
         self._tell(self._up)
         try:
-            await lost
+            # Who was told may have stopped the link at once; a running coroutine is not cancelled.
+            if not self._stopping:
+                await lost
         finally:
             self._connection = None
             await connection.end()
             if not self._stopping:
-                self._is_away("the connection was lost")
+                self._is_away(_LOST)
                 self._tell(self._down)
 
     def _protocol(self) -> Any:
         if self._received is None:
-            return _Commands()
-        subscriptions = _Subscriptions()
+            return Commands()
+        subscriptions = Subscriptions()
         subscriptions.received = self._received
         return subscriptions
 
@@ -331,16 +254,6 @@ class _OneProtocol(Factory):
 
     def buildProtocol(self, addr: object) -> Any:
         return self._made
-
-
-def _away(failure: Failure) -> Failure:
-    """Tell a Redis that is away from one that refuses."""
-    error = failure.value
-    if isinstance(error, txredisapi.ConnectionError):
-        raise StoreAway("the connection to Redis was lost") from error
-    if isinstance(error, txredisapi.ResponseError) and str(error).startswith(_PASSING):
-        raise StoreAway(f"Redis: {error}") from error
-    return failure
 
 
 def _as_answer(failure: Failure) -> Any:

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from logplex.interfaces import StoreAway
 from logplex.store.feed import Reader
 from logplex.store.outbox import Outbox
-from logplex.store.redis_link import Argument
+from logplex.store.redis_connection import Argument
 from logplex.store.scripts import OPEN, RECENT, History, Origin, Script, parse_history
 from logplex.store.shard_feeds import ShardFeeds
 from logplex.store.shard_writer import ShardWriter, WritingTimes

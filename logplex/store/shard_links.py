@@ -20,7 +20,7 @@ from logplex.store.shard import Identity, Shard
 from logplex.store.shard_map import ShardMap
 from logplex.store.shard_writer import WritingTimes
 
-_CONNECT_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 3.0
 
 
 def make_redis_spool(
@@ -53,7 +53,7 @@ def make_redis_spool(
 
     def make_shard(url: str) -> Shard:
         address = RedisAddress.parse(url)
-        endpoint = address.endpoint(reactor, _CONNECT_TIMEOUT_S, store.ca_file)
+        endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, store.ca_file)
         name = shard_name(url)
 
         def connect(

@@ -15,7 +15,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from logplex.store.redis_address import RedisAddress
-from logplex.store.redis_link import Argument, RedisLink
+from logplex.store.redis_connection import Argument
+from logplex.store.redis_link import RedisLink
 from tests.integration.process import Child, Ended, reactor, within
 
 try:

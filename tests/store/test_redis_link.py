@@ -170,6 +170,12 @@ class RedisLinkTests(SynchronousTestCase):
         self.assertEqual(self.events, ["up", "StoreAway", "down"])
         self.assertIn("lost", str(link.trouble))
 
+    def test_a_command_after_one_that_failed_for_the_loss_fails_too(self) -> None:
+        link = self.connected()
+        again = link.ask("GET", "a").addErrback(lambda _: link.ask("GET", "a"))
+        self.endpoint.server.loseConnection()
+        self.failureResultOf(again, StoreAway)
+
     def test_many_commands_fail_together(self) -> None:
         answers = self.connected().ask_all([("GET", "a"), ("GET", "b")])
         self.endpoint.says(b"$1\r\n1\r\n")
@@ -265,6 +271,14 @@ class RedisLinkTests(SynchronousTestCase):
         self.failureResultOf(link.ask("GET", "a"), StoreAway)
         self.assertFalse(self.endpoint.server.connected)
         self.assertEqual((self.events, self.clock.getDelayedCalls()), (["up"], []))
+
+    def test_stopping_as_soon_as_it_is_up(self) -> None:
+        link = self.link()
+        stopped: list[Deferred[None]] = []
+        link._up = lambda: stopped.append(link.stop())
+        self.endpoint.says(b"+PONG\r\n")
+        self.successResultOf(stopped[0])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stopping_while_waiting_for_the_next_attempt(self) -> None:
         self.endpoint.refuses = True
