@@ -21,6 +21,7 @@ from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Connection, Pace, Reports
 from logplex.drains.http_connection import Answer, HttpConnection, Limits, retry_after_s
 from logplex.drains.record import Record
+from logplex.drains.stream import open_connection
 from logplex.drains.tls import CertificateRejected
 from logplex.syslog.inner import take_http_frames
 from logplex.syslog.notices import l10_http_frame
@@ -108,10 +109,7 @@ class HttpCourier:
         settings = self.settings
         limits = Limits(settings.http_answer_timeout_s, settings.http_answer_bytes)
         factory = _Connections(self, limits)
-        connection = await self.endpoint.connect(factory)
-        assert isinstance(connection, HttpConnection)
-        if connection.secured is not None:
-            await connection.secured
+        connection = await open_connection(self.endpoint, factory, HttpConnection)
         self._refusals = 0
         return connection
 

@@ -11,14 +11,11 @@ from typing import Protocol as Contract
 
 import h11
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-#: After so long a connection that was closed politely is closed without the peer's consent.
-CLOSE_TIMEOUT_S = 5.0
+from logplex.drains.stream import StreamConnection
+
 #: So much of an answer's body is kept, for people.
 EXCERPT_BYTES = 200
 
@@ -70,26 +67,21 @@ class Limits:
     answer_bytes: int
 
 
-@implementer(IHandshakeListener)
-class HttpConnection(Protocol):
+class HttpConnection(StreamConnection):
     """See :class:`~logplex.drains.courier.Connection`."""
 
     def __init__(
         self, exchanges: Exchanges, limits: Limits, clock: IReactorTime, tls: bool
     ) -> None:
+        super().__init__(clock, tls)
         self._exchanges = exchanges
         self._limits = limits
-        self._clock = clock
-        #: Over TLS the connection can be used once this has fired.
-        self.secured: Deferred[None] | None = Deferred(self._forsaken) if tls else None
-        self._timer: IDelayedCall | None = None
         self._parser: h11.Connection | None = None
         self._response: h11.Response | None = None
         self._excerpt = b""
         self._body_bytes = 0
         self._served = False
         self._heard = False
-        self._ended = False
 
     # What the drain's life asks.
 
@@ -97,20 +89,9 @@ class HttpConnection(Protocol):
         """See :meth:`Connection.send`."""
         self._exchanges.send(self)
 
-    def close(self) -> None:
-        """See :meth:`Connection.close`."""
-        if self._ended:
-            return
-        self._end()
-        if self.transport is not None:
-            self._timer = self._clock.callLater(CLOSE_TIMEOUT_S, self._abort_transport)
-            self.transport.loseConnection()
-
-    def abort(self) -> None:
-        """See :meth:`Connection.abort`."""
-        if not self._ended:
-            self._end()
-            self._abort_transport()
+    def end(self) -> None:
+        super().end()
+        self._parser = None
 
     # What the courier asks.
 
@@ -123,20 +104,14 @@ class HttpConnection(Protocol):
         self._excerpt = b""
         self._body_bytes = 0
         self._heard = False
-        self._timer = self._clock.callLater(self._limits.answer_timeout_s, self._timed_out)
+        self.timer = self.clock.callLater(self._limits.answer_timeout_s, self._timed_out)
         assert self.transport is not None
         self.transport.write(octets)
 
     # What Twisted calls.
 
-    def handshakeCompleted(self) -> None:
-        """TLS is there, certificate and name are verified."""
-        if self.secured is not None:
-            secured, self.secured = self.secured, None
-            secured.callback(None)
-
     def dataReceived(self, data: bytes) -> None:
-        if self._ended:
+        if self.ended:
             return
         if self._parser is None:
             # Nobody asked; what would come next could be taken for an answer.
@@ -146,16 +121,9 @@ class HttpConnection(Protocol):
         self._heard = True
         self._read(data, "the answer is not HTTP/1.1")
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.transport = None
-        if self.secured is not None:
-            secured, self.secured = self.secured, None
-            self._end()
-            secured.errback(reason)
-        elif self._ended:
-            self._stop_timer()
-        elif self._parser is None:
-            self._end()
+    def lost(self, reason: Failure) -> None:
+        if self._parser is None:
+            self.end()
             self._exchanges.left()
         else:
             # The end of the connection may be the end of an answer without length.
@@ -194,7 +162,7 @@ class HttpConnection(Protocol):
             self._settle(reusable=False)
 
     def _timed_out(self) -> None:
-        self._timer = None
+        self.timer = None
         self._heard = True  # It is there: it has been silent, and nothing excuses that.
         self._break(f"no whole answer within {self._limits.answer_timeout_s:g} s")
 
@@ -209,34 +177,13 @@ class HttpConnection(Protocol):
     def _settle(self, reusable: bool) -> None:
         response = self._response
         assert response is not None
-        self._stop_timer()
+        self.stop_timer()
         self._parser = None
         self._served = True
         if not reusable:
             self.close()
         retry_after = next((v for name, v in response.headers if name == b"retry-after"), None)
         self._exchanges.answered(Answer(response.status_code, retry_after, self._excerpt), reusable)
-
-    def _end(self) -> None:
-        """Report nothing from now on."""
-        self._ended = True
-        self._parser = None
-        self._stop_timer()
-
-    def _forsaken(self, _: object) -> None:
-        """Whoever waited for TLS waits no more."""
-        self.secured = None
-        self.abort()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _abort_transport(self) -> None:
-        self._timer = None
-        if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]  # every stream has it
 
 
 def retry_after_s(value: bytes | None, now: float) -> float:

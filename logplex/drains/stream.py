@@ -1,0 +1,111 @@
+"""
+What all connections of drains have in common: how they begin, over TLS too, and how they end.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: After so long a connection that was closed politely is closed without the peer's consent.
+CLOSE_TIMEOUT_S = 5.0
+
+
+@implementer(IHandshakeListener)
+class StreamConnection(Protocol):
+    """
+    A connection that reports nothing once it was closed or aborted.
+
+    :ivar secured: over TLS the connection can be used once this has fired.
+    """
+
+    def __init__(self, clock: IReactorTime, tls: bool) -> None:
+        self.clock = clock
+        self.secured: Deferred[None] | None = Deferred(self._forsaken) if tls else None
+        self.ended = False
+        #: One at a time: for what is being sent, then for the end.
+        self.timer: IDelayedCall | None = None
+
+    def lost(self, reason: Failure) -> None:
+        """The peer or the network ended the connection, which was in use."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """See :meth:`Connection.close`."""
+        if not self.ended:
+            self.end()
+            if self.transport is not None:
+                self.timer = self.clock.callLater(CLOSE_TIMEOUT_S, self._abort_transport)
+                self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """See :meth:`Connection.abort`."""
+        if not self.ended:
+            self.end()
+            self._abort_transport()
+
+    def end(self) -> None:
+        """Report nothing from now on."""
+        self.ended = True
+        self.stop_timer()
+
+    def stop_timer(self) -> None:
+        timer, self.timer = self.timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    # What Twisted calls.
+
+    def handshakeCompleted(self) -> None:
+        """TLS is there, certificate and name are verified."""
+        secured, self.secured = self.secured, None
+        if secured is not None:
+            secured.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.transport = None
+        secured, self.secured = self.secured, None
+        if secured is not None:
+            self.end()
+            secured.errback(reason)
+        elif self.ended:
+            self.stop_timer()
+        else:
+            self.lost(reason)
+
+    # How it is done.
+
+    def _forsaken(self, _: object) -> None:
+        """Whoever waited for TLS waits no more."""
+        self.secured = None
+        self.abort()
+
+    def _abort_transport(self) -> None:
+        self.timer = None
+        if self.transport is not None:
+            # Every stream transport has it; ITransport does not say so.
+            self.transport.abortConnection()  # type: ignore[attr-defined]
+
+
+C = TypeVar("C", bound=StreamConnection)
+
+
+async def open_connection(
+    endpoint: IStreamClientEndpoint, factory: IProtocolFactory, kind: type[C]
+) -> C:
+    """A connection that can be used. The factory makes protocols of this kind."""
+    connection = cast(C, await endpoint.connect(factory))
+    if connection.secured is not None:
+        await connection.secured
+    return connection
