@@ -108,7 +108,7 @@ _UDP_SCHEMES = frozenset({"syslog+udp", "udpsyslog"})
 _TLS_SCHEMES = frozenset({"https", "syslog+tls"})
 
 #: The schemes whose drains this version can start.
-SUPPORTED_SCHEMES = frozenset({"http", "https"})
+SUPPORTED_SCHEMES = frozenset(_DEFAULT_PORTS) - _UDP_SCHEMES
 
 
 def parse_destination(url: str) -> Destination:

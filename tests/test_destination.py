@@ -11,6 +11,7 @@ from logplex.destination import (
     BadDestination,
     Destination,
     HttpDestination,
+    SyslogDestination,
     parse_destination,
 )
 
@@ -53,6 +54,20 @@ class GoodUrls(SynchronousTestCase):
         self.assertEqual(destination.target, b"/x")
         self.assertTrue(http("https://h/x#other").verify)
 
+    def test_syslog(self) -> None:
+        """All names of a kind are that kind, and keep their names."""
+        for scheme, tls, port in (
+            ("syslog", False, 601),
+            ("tcpsyslog", False, 601),
+            ("syslog+tcp", False, 601),
+            ("syslog+tls", True, 6514),
+        ):
+            destination = parse_destination(f"{scheme}://u:p@h/path#insecure")
+            assert isinstance(destination, SyslogDestination)
+            self.assertEqual((destination.tls, destination.port), (tls, port))
+            self.assertEqual(destination.public, f"{scheme}://***@h:{port}")
+            self.assertFalse(destination.verify)
+
     def test_scheme_and_host_without_case(self) -> None:
         destination = http("HTTP://Logs.Example.COM/Path")
         self.assertEqual(destination.public, "http://logs.example.com:80")
@@ -93,6 +108,7 @@ class GoodUrls(SynchronousTestCase):
             ("http://u:p@H/x?y#z", "http://u:p@H:80/x?y#z"),
             ("https://[::1]", "https://[::1]:443"),
             ("http://h:8080/", "http://h:8080/"),
+            ("syslog://h", "syslog://h:601"),
         ):
             self.assertEqual(parse_destination(given_url).with_port, shown)
 
@@ -122,7 +138,7 @@ class BadUrls(SynchronousTestCase):
 
     def test_scheme(self) -> None:
         """The text names the schemes that there are."""
-        self.assertIn("http, https", self.reason("ftp://h"))
+        self.assertIn("http, https, syslog, ", self.reason("ftp://h"))
 
     def test_host_missing(self) -> None:
         for url in ("http://", "http:///path", "http://:80", "http://user@", "http://[]:80"):

@@ -149,8 +149,14 @@ class Drains:
     http_retry_after_max_s: float = not_negative(60.0)
     http_idle_timeout_s: float = positive(144.0)
     http_shrink_after_s: float = positive(300.0)
+    syslog_piece_bytes: int = positive(4_096)
+    syslog_stall_timeout_s: float = positive(4.0)
+    syslog_idle_timeout_s: float = positive(240.0)
+    syslog_backoff_max_s: float = positive(300.0)
+    syslog_shrink_after_failures: int = positive(10)
     idle_jitter_s: float = not_negative(15.0)
     ca_file: str = ""
+    pinned_file: str = ""
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,11 +19,10 @@ from zope.interface import implementer
 
 from logplex.config import Drains as Settings
 from logplex.config import Limits
-from logplex.destination import BadDestination, Destination, HttpDestination, parse_destination
+from logplex.destination import BadDestination, Destination, parse_destination
 from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Phase
-from logplex.drains.http import HttpCourier, http_pace
-from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.couriers import Couriers
 from logplex.drains.record import Record
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
@@ -66,10 +65,13 @@ class DrainService:
         self._settings = settings
         self._limits = limits
         self._reactor = reactor
-        self._random = random or Random()
-        self._connect_to = connect_to or self._connect_to_host
-        self._trust = Trust(settings.ca_file)
-        self._http_pace = http_pace(settings)
+        self._couriers = Couriers(
+            settings,
+            Trust(settings.ca_file, settings.pinned_file),
+            reactor,
+            random or Random(),
+            connect_to or self._connect_to_host,
+        )
         self._running: dict[int, RunningDrain] = {}
         self._leaving: dict[RunningDrain, Deferred[None]] = {}
         self._stopped = False
@@ -164,7 +166,7 @@ class DrainService:
         buffer = Buffer(self._reactor, self._counters, self._settings.buffer_messages, notices.lost)
         notices.about = buffer
         running = RunningDrain(
-            drain, destination, buffer, Record(), notices, self._reactor, self._make_life
+            drain, destination, buffer, Record(), notices, self._reactor, self._couriers.make_life
         )
         self._running[drain.id] = running
         self._registry.attach(drain.channel_id, buffer)
@@ -192,30 +194,6 @@ class DrainService:
         leaving = running.stop(self._settings.flush_s).addCallback(left).addBoth(gone)
         if not leaving.called:
             self._leaving[running] = leaving
-
-    def _make_life(self, running: RunningDrain) -> Lifecycle:
-        destination = running.destination
-        assert isinstance(destination, HttpDestination)
-        courier = HttpCourier(
-            destination,
-            running.drain.token,
-            running.buffer,
-            running.record,
-            self._settings,
-            self._endpoint(destination),
-            self._reactor,
-            self._random,
-            lambda reason: running.notices.certificate_rejected(reason, destination),
-        )
-        return Lifecycle(courier, running.buffer, self._http_pace, self._reactor, self._random)
-
-    def _endpoint(self, destination: HttpDestination) -> IStreamClientEndpoint:
-        endpoint = self._connect_to(destination.host, destination.port)
-        if not destination.tls:
-            return endpoint
-        creator = self._trust.creator(destination.host, destination.verify)
-        secured: IStreamClientEndpoint = wrapClientTLS(creator, endpoint, self._reactor)
-        return secured
 
     def _connect_to_host(self, host: str, port: int) -> IStreamClientEndpoint:
         endpoint: IStreamClientEndpoint = HostnameEndpoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address
@@ -41,7 +42,7 @@ class Link:
     """One accepted connection, seen from the receiver."""
 
     protocol: IProtocol
-    transport: StringTransport
+    transport: Any  # a StringTransport, which does not declare all that it has
 
     def received(self) -> bytes:
         """What came since this was last asked."""
@@ -62,7 +63,7 @@ class Link:
     @property
     def closed(self) -> bool:
         """Whether the drain has closed it."""
-        return self.transport.disconnecting or self.transport.disconnected
+        return bool(self.transport.disconnecting or self.transport.disconnected)
 
 
 @define(eq=False)

@@ -180,6 +180,12 @@ class Following(ServiceCase):
         self.put(evolve(DRAIN, url="gopher://host/"))
         self.assertEqual(self.samples("logplex_drains"), {})
 
+    def test_kinds(self) -> None:
+        """A drain's URL decides how its messages travel."""
+        self.put(evolve(DRAIN, url="syslog://one.example:80"))
+        self.push()
+        self.assertIn(b" d.1 web web.1 - - number 1\n", self.receiver("one").accept().received())
+
     def test_same_again(self) -> None:
         """A reload that changes nothing does not touch a drain."""
         self.put(DRAIN)
@@ -246,6 +252,21 @@ class Moving(ServiceCase):
         self.clock.advance(0)
         self.assertEqual(self.receiver("new").attempts, [])
         self.assertEqual(Request(self.receiver("newer").accept().received()).count, 1)
+
+    def test_to_another_kind(self) -> None:
+        """What the old receiver did not take goes to the new one in the new one's form."""
+        self.put(DRAIN)
+        self.push(2)
+        old = self.receiver("one").accept()
+        self.put(evolve(DRAIN, url="syslog://new.example:80"))
+        old.say(answer(503))
+        self.clock.advance(0)
+        new = self.receiver("new").accept()
+        self.assertEqual(new.received().count(b" d.1 web web.1 - - number "), 2)
+        new.transport.producer.resumeProducing()
+        self.put(DRAIN)
+        self.push()
+        self.assertEqual(Request(self.receiver("one").accept().received()).count, 1)
 
     def test_deleted_while_moving(self) -> None:
         """What the old receiver did not take is offered to the new one, before the drain ends."""
