@@ -22,9 +22,11 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from twisted.web.pages import notFound
 
 from logplex import __version__
 from logplex.api.journal import Journal
+from logplex.api.legacy_site import legacy_site
 from logplex.api.metrics import channel_samples, metrics_site
 from logplex.api.provisioning import Provisioning
 from logplex.api.v3_site import v3_site
@@ -229,6 +231,18 @@ class Node(Service):
                 limits,
                 clock,
                 journal,
+            ),
+            "api": legacy_site(
+                provisioning,
+                self._stores.config,
+                registry,
+                authenticator,
+                rods,
+                urls,
+                limits,
+                clock,
+                journal,
+                lambda session_id, tail: notFound(),
             ),
             "metrics": metrics_site(pages, limits, clock),
         }
