@@ -191,6 +191,13 @@ class _Channel(http.HTTPChannel):
                 return
         super().rawDataReceived(data)
 
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self.discard_bytes is None:
+            super()._respondToBadRequestAndDisconnect()
+        else:
+            # The request has its answer already.
+            self.close()
+
     def close(self) -> None:
         """Close, and within a bound also where the client does not take what was written."""
         if self._abortingCall is None:

@@ -154,6 +154,13 @@ class RefusalTests(WebTests):
         self.wire.send(head, *[chunk] * 70)
         self.assertTrue(self.wire.closed)
 
+    def test_bad_chunks(self) -> None:
+        """One request has one answer, also where the rest of it is no HTTP."""
+        head = request("POST", "/forbidden", Transfer_Encoding="chunked")
+        self.assertEqual(status(self.wire.send(head)), 403)
+        self.assertEqual(self.wire.send(b"no chunk\r\n"), b"")
+        self.assertTrue(self.wire.closed)
+
     def test_aborted(self) -> None:
         """A client that does not let the connection be closed is cut off."""
         self.wire.send(request("POST", "/forbidden", Content_Length="9000000"), b"x" * 99_000)

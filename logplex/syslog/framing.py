@@ -19,7 +19,7 @@ MAX_FRAME_BYTES = 1_048_576
 #: The most bytes that a decoder keeps between two chunks: a message, and LEN and SP before it.
 MAX_HELD_BYTES = len(b"%d " % MAX_FRAME_BYTES) + MAX_MESSAGE_BYTES
 
-_LENGTH = re.compile(rb"[1-9][0-9]{0,6}(?![0-9])")
+_LENGTH = re.compile(rb"[1-9][0-9]{0,6}")
 _HEAD = re.compile(rb"<[0-9]{1,3}>1 ")
 _PART_OF_A_HEAD = re.compile(rb"<(?:[0-9]{0,3}|[0-9]{1,3}>1?)\Z")
 # Lines that begin neither as a frame nor as a message: each at least one byte, and cheap to send.
