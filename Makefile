@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= etc/logplex.toml
 TESTS ?= tests
+BENCH ?=
 
 .PHONY: run test lint bench dist clean
 
@@ -23,9 +24,9 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-## What a message costs, in CPU and memory.
+## What a message costs, in CPU and memory. BENCH=--help shows how to run a part.
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH)
 
 ## A source distribution and a wheel in dist/.
 dist: $(VENV)/.installed-test
