@@ -103,11 +103,11 @@ for at = 8, #ARGV, 4 do
         if bit.band(flags, KEEP) ~= 0 then
             local length = push(list, values)
             if type(length) == 'number' then
-                local records = redis.pcall('LPUSH', ranges,
-                    decimal(last) .. ' ' .. ARGV[at + 2] .. ' ' .. origin)
+                local record = decimal(last) .. ' ' .. ARGV[at + 2] .. ' ' .. origin
+                local records = redis.pcall('LPUSH', ranges, record)
                 if type(records) ~= 'number' then
                     redis.call('DEL', ranges)
-                    records = 0
+                    records = redis.call('LPUSH', ranges, record)
                 end
                 if length > too_long then
                     redis.call('LTRIM', list, 0, limit - 1)

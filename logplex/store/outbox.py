@@ -7,7 +7,9 @@ No I/O and no clock: whoever owns an outbox says when to seal, and which batch t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, KeysView
+from collections.abc import Container, Iterable, Iterator, KeysView
+from functools import partial
+from itertools import count
 
 from attrs import define, field, frozen
 
@@ -57,6 +59,8 @@ class Outbox:
 
     Every message that is appended is counted once: as written, as dropped, or as waiting.
 
+    :param numbers: of batches; shared by all outboxes of a node, because a shard that is given up
+        and comes again later still knows the numbers it was given.
     :ivar number: of the batch that was sealed last.
     :ivar raised_above: channels that :meth:`raise_sequence` named get numbers above it.
     :ivar waiting_messages: collected or sealed, and not yet done with.
@@ -64,6 +68,7 @@ class Outbox:
 
     bounds: OutboxBounds
     counters: Counters
+    numbers: Iterator[int] = field(factory=partial(count, 1))
     number: int = 0
     raised_above: int = 0
     waiting_messages: int = 0
@@ -188,7 +193,7 @@ class Outbox:
             size_bytes += collected.size_bytes
             at += 1
         self._collected_bytes -= size_bytes
-        self.number += 1
+        self.number = next(self.numbers)
         self._sealed.append(Batch(self.number, pieces, messages, size_bytes, self.raised_above))
         return at
 

@@ -1,9 +1,9 @@
 """
 Replacing the shards of a running node, in three steps, without losing a message (PROTOCOL §11).
 
-Every node is taken through the same step before any goes on to the next. From the first step to
-the last a node listens to both homes of a channel that moves, so it does not matter in which
-order the nodes are asked.
+Every node is taken through the same step, forward or back, before any goes on to the next. From
+the first step to the last a node listens to both homes of a channel that moves, so it does not
+matter in which order the nodes are asked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -104,26 +104,28 @@ class Replacement:
 
     async def abort(self) -> None:
         """
-        Go back, before the last step, to the shards as they were.
+        One step back. After the commit: write to the old shards again, and go on listening to the
+        new ones, because other nodes may still write there. After the first step: give the new
+        shards up.
 
         :raises WrongStep: nothing is prepared or committed.
         """
         self._expect(Step.PREPARED, Step.COMMITTED)
         if self.step is Step.COMMITTED:
+            self.step = Step.PREPARED
             await self._switch()
-        await self._give_up_other()
+        else:
+            await self._give_up_other()
 
     def _expect(self, *steps: Step) -> None:
         if self.step not in steps:
             raise WrongStep(f"the replacement of the shards is at the step {self.step.value!r}")
 
     async def _reach(self, shards: list[Shard]) -> None:
-        reached = gatherResults([each.when_present() for each in shards], consumeErrors=True)
-        try:
-            await reached.addTimeout(_PREPARE_TIMEOUT_S, self._clock)
-        except TimeoutError:
-            missing = ", ".join(each.name for each in shards if not each.present)
-            raise StoreAway(f"not there in time: {missing}") from None
+        await self._within(_PREPARE_TIMEOUT_S, [each.when_present() for each in shards])
+        missing = [each.name for each in shards if not each.present]
+        if missing:
+            raise StoreAway(f"not there in time: {', '.join(missing)}")
 
     async def _listen(self) -> None:
         """Listen at the second homes of all followed channels."""
@@ -146,12 +148,14 @@ class Replacement:
             shard.writer.hold()
             written.append(shard.writer.everything_written())
         self._shards.switch()
-        try:
-            with suppress(TimeoutError):
-                await gatherResults(written).addTimeout(_COMMIT_TIMEOUT_S, self._clock)
-        finally:
-            for shard in shards:
-                shard.writer.let_go()
+        await self._within(_COMMIT_TIMEOUT_S, written)
+        for shard in shards:
+            shard.writer.let_go()
+
+    async def _within(self, seconds: float, waiting: list[Deferred[None]]) -> None:
+        """Wait for all of them, but no longer."""
+        with suppress(TimeoutError):
+            await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
 
     async def _give_up_other(self) -> None:
         """Forget the other set, and close what is only in it."""

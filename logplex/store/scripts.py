@@ -109,7 +109,7 @@ class Batch:
     """
     One call of a shard. It never changes, however often it must be repeated.
 
-    :ivar number: one above the batch before.
+    :ivar number: above that of every earlier batch of the node.
     :ivar raised: the number that sequences flagged :data:`RAISE` begin above.
     """
 

@@ -5,6 +5,7 @@ The cluster's spool as the settings ask for it: shards over real links.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from random import random
 from typing import Any
 
@@ -50,6 +51,7 @@ def make_redis_spool(
     # A life of its own for every start, even where two nodes have been given one name.
     start = b"%016d-%08x" % (now_us, int(jitter() * 0x100000000))
     origin = Origin(settings.node.name.encode(), start)
+    numbers = count(1)
 
     def make_shard(url: str) -> Shard:
         address = RedisAddress.parse(url)
@@ -74,7 +76,7 @@ def make_redis_spool(
             )
 
         identity = Identity(name, url, address.db, origin)
-        return Shard(identity, connect, reactor, times, Outbox(bounds, counters))
+        return Shard(identity, connect, reactor, times, Outbox(bounds, counters, numbers))
 
     urls = store.shards or (store.url,)
     return RedisSpool(ShardMap(urls, RINGS[store.ring], make_shard), reactor, spool.messages)

@@ -1,51 +1,24 @@
 """
-The cluster's spool on real Redis servers.
+The contract of a spool, kept by real Redis servers.
 """
 
 from __future__ import annotations
 
 import time
 
-from logplex.config import Node, Settings, Spool, Store
-from logplex.metrics import Counters
 from logplex.store.redis_spool import RedisSpool
-from logplex.store.shard_links import make_redis_spool
 from tests.contracts import Later
 from tests.contracts_spool import SpoolContract
-from tests.integration.cases import IntegrationTestCase
-from tests.integration.process import reactor, within
-from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
+from tests.integration.redis_server import BUNDLED, INSTALLED
+from tests.integration.shards import ShardsTestCase
 
 
-class RedisSpoolTestCase(IntegrationTestCase):
-    """A test with shards and spools, each spool the spool of one node."""
-
-    executable = INSTALLED or BUNDLED
-
-    async def server(self, *options: str) -> RedisServer:
-        assert self.executable is not None
-        server = RedisServer(self.directory(), self.executable, options)
-        self.addCleanup(server.kill)
-        await server.start()
-        return server
-
-    async def spool(
-        self, *urls: str, node: str = "node-1", counters: Counters | None = None
-    ) -> RedisSpool:
-        """A spool that has reached all its shards."""
-        settings = Settings(node=Node(name=node), store=Store(shards=urls), spool=Spool())
-        spool = make_redis_spool(settings, reactor, counters or Counters())
-        self.addCleanup(spool.close)
-        await within(spool.when_present(), "the shards are there")
-        return spool
-
-
-class _Contract(SpoolContract, RedisSpoolTestCase, Later):
+class _Contract(SpoolContract, ShardsTestCase, Later):
     timeout = 60
 
     async def empty_spool(self) -> RedisSpool:
         self.redis = await self.server()
-        return await self.spool(self.redis.url)
+        return (await self.spool_node(self.redis.url)).spool
 
     def now_us(self) -> int:
         return int(time.time() * 1_000_000)
@@ -59,6 +32,7 @@ class _Contract(SpoolContract, RedisSpoolTestCase, Later):
 
 
 class InstalledRedisContractTests(_Contract):
+    executable = INSTALLED
     if INSTALLED is None:
         skip = "there is no redis-server on the PATH"
 

