@@ -19,6 +19,7 @@ from attrs import evolve, field, frozen
 from logplex.config import FileCredential
 from logplex.model import ANY_CHANNEL, Credential
 from logplex.registry import Registry
+from logplex.throttle import Throttle
 
 #: Permission in the configuration file: every route of the APIs.
 FULL_API = "full_api"
@@ -202,6 +203,18 @@ def may_read(credential: Credential, channel_id: str) -> bool:
     )
 
 
+class NotKnown(Exception):
+    """
+    Nobody known.
+
+    :ivar delay_s: after how many seconds to say so.
+    """
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__(delay_s)
+        self.delay_s = delay_s
+
+
 class Authenticator:
     """
     Knows every credential: those of the store, those of the configuration file, the auth key.
@@ -209,11 +222,17 @@ class Authenticator:
     :param registry: holds the store's credentials.
     :param file_credentials: win over the store's of the same id.
     :param auth_key: opens the APIs to who sends it after ``Basic ``; empty: to nobody.
+    :param throttle: slows down who keeps failing.
     """
 
     def __init__(
-        self, registry: Registry, file_credentials: Iterable[Credential], auth_key: str
+        self,
+        registry: Registry,
+        file_credentials: Iterable[Credential],
+        auth_key: str,
+        throttle: Throttle,
     ) -> None:
+        self._throttle = throttle
         self._registry = registry
         self._file_credentials = {each.id: each for each in file_credentials}
         self._auth_key = auth_key.encode()
@@ -222,21 +241,36 @@ class Authenticator:
         """The credentials of the configuration file, by id."""
         return self._file_credentials
 
-    def credential(self, basic: Basic | None) -> Credential | None:
-        """The credential with this id and password, or ``None``."""
-        if basic is None:
-            return None
-        known = self._file_credentials.get(basic.user) or self._registry.credential(basic.user)
-        matches = secret_matches(known.secret if known else _NO_SECRET, basic.password)
-        return known if matches and known and known.secret else None
+    def credential(self, basic: Basic, address: str) -> Credential:
+        """
+        The credential with this id and password.
 
-    def api_user(self, authorization: bytes | None) -> Credential | None:
+        :param address: where they come from.
+        :raise NotKnown: there is none.
+        """
+        found = self._find(basic)
+        delay_s = self._throttle.judge(basic.user, address, found is not None)
+        if found is None:
+            raise NotKnown(delay_s)
+        return found
+
+    def api_user(self, authorization: bytes | None, address: str) -> Credential:
         """
         Who calls an API: a credential, whatever it permits, or :data:`AUTH_KEY_HOLDER`.
 
         :param authorization: the header's value; ``None`` where there is none.
+        :param address: where it comes from.
+        :raise NotKnown: nobody known.
         """
         shown = _after_basic(authorization)
-        if self._auth_key and shown and hmac.compare_digest(shown, self._auth_key):
+        if not shown:
+            raise NotKnown(0.0)
+        if self._auth_key and hmac.compare_digest(shown, self._auth_key):
             return AUTH_KEY_HOLDER
-        return self.credential(parse_basic(authorization))
+        basic = parse_basic(authorization)
+        return self.credential(basic or Basic("", ""), address)
+
+    def _find(self, basic: Basic) -> Credential | None:
+        known = self._file_credentials.get(basic.user) or self._registry.credential(basic.user)
+        matches = secret_matches(known.secret if known else _NO_SECRET, basic.password)
+        return known if matches and known and known.secret else None

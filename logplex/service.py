@@ -48,6 +48,7 @@ from logplex.rods import Rods
 from logplex.router import Router
 from logplex.store.factory import make_stores
 from logplex.syslog import inner
+from logplex.throttle import Throttle
 from logplex.web import Site
 
 _log = Logger()
@@ -202,6 +203,7 @@ class Node(Service):
             registry,
             [credential_from_file(each) for each in self._settings.credentials],
             self._settings.auth.key,
+            Throttle(clock, limits),
         )
         journal = Journal(self._settings.auth.log_api_user)
         provisioning = Provisioning(self._stores.config, registry, spool, clock, limits)

@@ -36,11 +36,13 @@ class Refusal:
     An answer that is given as soon as a request's head has been read.
 
     :ivar headers: beside those that were already set on the request; the length is ours.
+    :ivar delay_s: after how many seconds it is given; meanwhile nothing but a little is read.
     """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""
+    delay_s: float = 0.0
 
 
 def plain_refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Refusal:
@@ -86,6 +88,9 @@ class Request(server.Request):
     channel: _Channel
     content: BytesIO
     _refused = False
+    # Of a refused request: whether it has come whole, and whether its answer is written.
+    _received = False
+    _answered = False
 
     def begin(self, method: bytes, uri: bytes, version: bytes) -> None:
         """The head has been read. Now is said what otherwise is said when the body has come."""
@@ -93,15 +98,30 @@ class Request(server.Request):
         self.path = uri.partition(b"?")[0]
 
     def refuse(self, refusal: Refusal) -> None:
-        """Write the whole answer at once; the rest of the body does not matter any more."""
+        """Write the whole answer, now or later; the rest of the body does not matter any more."""
         self._refused = True
         self.content = BytesIO()
+        if refusal.delay_s:
+            answering = self.channel.callLater(refusal.delay_s, lambda: self._answer(refusal))
+            self.notifyFinish().addErrback(lambda _: answering.active() and answering.cancel())
+        else:
+            self._answer(refusal)
+
+    def _answer(self, refusal: Refusal) -> None:
+        self._answered = True
         self.setResponseCode(refusal.status)
         self.setHeader(b"Date", http.datetimeToString())
         for name, value in refusal.headers:
             self.setHeader(name, value)
         self.setHeader(b"Content-Length", b"%d" % len(refusal.body))
         self.write(refusal.body)
+        if self._received:
+            self.finish()
+
+    @property
+    def address(self) -> str:
+        """Where it comes from; behind a balancer, where that says it does."""
+        return str(getattr(self.getClientAddress(), "host", "")) or "-"
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
@@ -116,8 +136,10 @@ class Request(server.Request):
             self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self._refused:
+        if self._answered:
             self.finish()
+        elif self._refused:
+            self._received = True
         else:
             super().requestReceived(command, path, version)
 

@@ -26,7 +26,17 @@ LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
     (frozenset({"service", "listeners", "first_credential"}), True),
     (frozenset({"inputs", "drains", "tails", "store", "api"}), False),
     (
-        frozenset({"router", "registry", "firehose", "metrics_channel", "authentication", "web"}),
+        frozenset(
+            {
+                "router",
+                "registry",
+                "firehose",
+                "metrics_channel",
+                "authentication",
+                "throttle",
+                "web",
+            }
+        ),
         True,
     ),
     (frozenset({"interfaces", "config", "metrics", "rods"}), True),

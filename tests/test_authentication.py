@@ -6,12 +6,14 @@ from base64 import b64encode
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.authentication import (
     AUTH_KEY_HOLDER,
     Authenticator,
     Basic,
+    NotKnown,
     credential_from_file,
     hash_secret,
     make_secret,
@@ -21,9 +23,10 @@ from logplex.authentication import (
     parse_basic,
     secret_matches,
 )
-from logplex.config import FileCredential
+from logplex.config import FileCredential, Limits
 from logplex.model import ANY_CHANNEL, Credential, Put
 from logplex.registry import Registry
+from logplex.throttle import Throttle
 
 
 def basic(user: str, password: str) -> bytes:
@@ -149,40 +152,62 @@ class AuthenticatorTests(SynchronousTestCase):
         self.stored = Credential("stored", hash_secret("secret"), full_api=True)
         self.in_file = Credential("file", "secret", channel=ANY_CHANNEL)
         self.registry.changed([Put(self.stored)])
-        self.authenticator = Authenticator(self.registry, [self.in_file], "auth:key")
+        self.clock = Clock()
+        self.limits = Limits()
+        self.authenticator = self.new_authenticator("auth:key")
+
+    def new_authenticator(self, auth_key: str) -> Authenticator:
+        throttle = Throttle(self.clock, self.limits)
+        return Authenticator(self.registry, [self.in_file], auth_key, throttle)
 
     def test_known(self) -> None:
         """Credentials of the store and of the file, with their passwords."""
         for credential in (self.stored, self.in_file):
-            found = self.authenticator.credential(Basic(credential.id, "secret"))
+            found = self.authenticator.credential(Basic(credential.id, "secret"), "a")
             self.assertEqual(credential, found)
 
     def test_unknown(self) -> None:
         """A wrong password, another's id, nothing at all."""
-        for shown in (None, Basic("stored", "wrong"), Basic("nobody", "secret"), Basic("", "")):
-            self.assertIsNone(self.authenticator.credential(shown), shown)
+        for shown in (Basic("stored", "wrong"), Basic("nobody", "secret"), Basic("", "")):
+            with self.assertRaises(NotKnown):
+                self.authenticator.credential(shown, "a")
 
     def test_empty_secret(self) -> None:
         """A stored credential without password opens nothing."""
         self.registry.changed([Put(Credential("empty", ""))])
-        self.assertIsNone(self.authenticator.credential(Basic("empty", "")))
+        with self.assertRaises(NotKnown):
+            self.authenticator.credential(Basic("empty", ""), "a")
 
     def test_auth_key(self) -> None:
         """The raw key after ``Basic `` is enough for the APIs."""
-        self.assertEqual(AUTH_KEY_HOLDER, self.authenticator.api_user(b"Basic auth:key"))
+        self.assertEqual(AUTH_KEY_HOLDER, self.authenticator.api_user(b"Basic auth:key", "a"))
 
     def test_not_the_auth_key(self) -> None:
         """A part of it, more than it, or it in base64 is not the key."""
         for header in (b"Basic auth:", b"Basic auth:keys", basic("auth", "key"), b"auth:key", None):
-            self.assertIsNone(self.authenticator.api_user(header), header)
+            with self.assertRaises(NotKnown):
+                self.authenticator.api_user(header, "a")
 
     def test_empty_auth_key(self) -> None:
         """Without an auth key nothing matches it."""
-        authenticator = Authenticator(self.registry, [], "")
+        authenticator = self.new_authenticator("")
         for header in (b"Basic ", b"Basic", b"", None):
-            self.assertIsNone(authenticator.api_user(header), header)
+            with self.assertRaises(NotKnown):
+                authenticator.api_user(header, "a")
 
     def test_api_user(self) -> None:
         """Credentials are users of the APIs too; what they may do is asked later."""
         header = basic("file", "secret")
-        self.assertEqual(self.in_file, self.authenticator.api_user(header))
+        self.assertEqual(self.in_file, self.authenticator.api_user(header, "a"))
+
+    def test_slowed_down(self) -> None:
+        """Failures are told later and later, a success at once; no header is no guess."""
+        self.limits.auth_failures = 1
+        header = basic("file", "wrong")
+        delays = []
+        for shown in (header, header, None, header):
+            with self.assertRaises(NotKnown) as caught:
+                self.authenticator.api_user(shown, "a")
+            delays.append(caught.exception.delay_s)
+        self.assertEqual([0, 1, 0, 2], delays)
+        self.assertEqual(self.in_file, self.authenticator.api_user(basic("file", "secret"), "a"))

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.authentication import Authenticator, Basic
+from logplex.config import Limits
 from logplex.first_credential import make_first_credential
 from logplex.interfaces import StoreAway
 from logplex.model import Change
 from logplex.registry import Registry
+from logplex.throttle import Throttle
 
 
 class Store:
@@ -40,8 +43,9 @@ class FirstCredentialTests(SynchronousTestCase):
         user, _, password = made.path.read_text().rstrip("\n").partition(":")
         registry = Registry()
         registry.changed(store.committed)
-        credential = Authenticator(registry, [], "").credential(Basic(user, password))
-        assert credential is not None
+        credential = Authenticator(registry, [], "", Throttle(Clock(), Limits())).credential(
+            Basic(user, password), "address"
+        )
         self.assertTrue(credential.full_api)
         self.assertEqual(credential.channel, "any")
         self.assertEqual((made.id, made.password), (user, password))

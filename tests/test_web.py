@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -43,6 +43,8 @@ def admit(request: Request) -> Refusal | None:
     request.setHeader(b"Request-Id", b"7")
     if request.path == b"/admission-bug":
         raise RuntimeError("secret")
+    if request.path == b"/later":
+        return evolve(FORBIDDEN, delay_s=3)
     return FORBIDDEN if request.path == b"/forbidden" else None
 
 
@@ -109,6 +111,51 @@ class AnswerTests(WebTests):
 
     def test_no_http_2(self) -> None:
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
+
+
+class LateRefusalTests(WebTests):
+    """Refusals that are to be given after a time."""
+
+    def test_without_body(self) -> None:
+        """The answer comes late, and the next request after it."""
+        self.assertEqual(self.wire.send(request("GET", "/later") + request("GET", "/")), b"")
+        self.clock.advance(2.9)
+        self.assertEqual(self.wire.received(), b"")
+        self.clock.advance(0.1)
+        answer = self.wire.received()
+        self.assertEqual(status(answer), 403)
+        self.assertEqual(answer.count(b"HTTP/1.1 200"), 1)
+
+    def test_with_body(self) -> None:
+        """Whether the body comes before the answer, after it, or never whole."""
+        head = request("POST", "/later", Content_Length="10")
+        for before, after, closes in (
+            (b"x" * 10, b"", True),
+            (b"", b"x" * 10, True),
+            (b"x", b"", False),
+        ):
+            wire = Wire(self.site)
+            self.assertEqual(wire.send(head, before), b"")
+            self.clock.advance(3)
+            self.assertEqual(status(wire.received()), 403)
+            wire.send(after)
+            self.assertEqual(wire.closed, closes)
+            wire.close()
+        self.assertEqual(self.resource.requests, [])
+
+    def test_too_much_body(self) -> None:
+        """Who does not stop sending meanwhile gets no answer at all."""
+        head = request("POST", "/later", Content_Length="90000000")
+        self.wire.send(head, b"x" * (MAX_DISCARDED_BYTES + 1))
+        self.assertTrue(self.wire.closed)
+
+    def test_client_leaves(self) -> None:
+        """Nothing is waited for any more."""
+        self.wire.send(request("GET", "/later"))
+        self.wire.close()
+        self.clock.advance(3)
+        self.assertEqual(self.wire.received(), b"")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class RefusalTests(WebTests):

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 
 from attrs import frozen
 from klein import Klein
-from twisted.web.server import Request
 
 from logplex.api.admission import Admission
 from logplex.api.answers import check_json_type
 from logplex.api.provisioning import check_channel_id
 from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
 from logplex.api.routing import READING, Match, match
-from logplex.authentication import Authenticator, is_for_one_channel, may_read
+from logplex.authentication import Authenticator, NotKnown, is_for_one_channel, may_read
 from logplex.model import Credential
 from logplex.registry import Registry
 from logplex.rods import DISABLED, READ_ONLY, Rods
+from logplex.web import Request
 
 #: The route that is open to everybody, always.
 HEALTH_CHECK = "health_check"
@@ -41,6 +41,18 @@ def check_status(status: str, method: bytes) -> None:
         raise Unavailable("the API is disabled")
     if status == READ_ONLY and method not in READING:
         raise Unavailable("the API is read-only")
+
+
+def authenticated(request: Request, authenticator: Authenticator) -> Credential:
+    """
+    Who asks.
+
+    :raise NotAuthenticated: nobody known.
+    """
+    try:
+        return authenticator.api_user(request.getHeader(b"Authorization"), request.address)
+    except NotKnown as nobody:
+        raise NotAuthenticated(nobody.delay_s) from None
 
 
 @frozen
@@ -78,8 +90,8 @@ class V3Gate:
         check_status(self.rods.api_status, method)
 
     def _caller(self, request: Request, route: Match) -> Credential:
-        caller = self.authenticator.api_user(request.getHeader(b"Authorization"))
-        if caller is None or not (caller.full_api or _is_for_its_channel(caller, route)):
+        caller = authenticated(request, self.authenticator)
+        if not (caller.full_api or _is_for_its_channel(caller, route)):
             raise NotAuthenticated
         return caller
 

@@ -12,10 +12,10 @@ from attrs import frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.server import Request
 
 from logplex.api.admission import Admission, admission_of
 from logplex.api.routing import READING
+from logplex.web import Request
 
 _log = Logger()
 
@@ -29,11 +29,6 @@ _SECRETS_IN_PATHS = re.compile(r"(?<=sessions/).+|(?<=canary-fetch/).+|(?<=/[td]
 def public_path(path: bytes) -> str:
     """The path without what is secret in it, in printable ASCII and not long."""
     return _SECRETS_IN_PATHS.sub("…", _printable(path))[:MAX_PATH_CHARACTERS]
-
-
-def client_address(request: Request) -> str:
-    """Where the request comes from; behind a balancer, where that says it does."""
-    return str(getattr(request.getClientAddress(), "host", "")) or "-"
 
 
 @frozen
@@ -95,7 +90,7 @@ def _tell(request: Request, outcome: str) -> None:
         who=admission.caller.id,
         what=admission.route.name,
         about=" ".join(f"{name}={value}" for name, value in about.items()),
-        address=client_address(request),
+        address=request.address,
         request_id=_request_id(request.responseHeaders),
         outcome=outcome,
     )

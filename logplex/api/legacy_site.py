@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from logplex.api.admission import Admission
 from logplex.api.answers import text_answer
+from logplex.api.gate import authenticated
 from logplex.api.journal import Journal
 from logplex.api.legacy import Legacy, SessionPage
 from logplex.api.legacy_refusals import HTML_TYPE, legacy_answer_to
@@ -55,10 +56,9 @@ class LegacyGate:
             raise Unavailable("Logplex API temporarily in read-only mode")
         if route.name in _OPENING_TAILS and self.rods.deny_tail_sessions:
             raise Unavailable("Tail sessions are denied")
-        caller = self.authenticator.api_user(request.getHeader(b"Authorization"))
-        if caller is None or not (
-            caller.full_api or (route.name in _OPENING and is_for_one_channel(caller))
-        ):
+        caller = authenticated(request, self.authenticator)
+        is_for_its_channel = route.name in _OPENING and is_for_one_channel(caller)
+        if not (caller.full_api or is_for_its_channel):
             raise NotAuthenticated
         return Admission(route, caller)
 

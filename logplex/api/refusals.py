@@ -64,7 +64,15 @@ class MissingName(BadBody):
 
 
 class NotAuthenticated(Refused):
-    """Nobody known asks, or somebody who may not use this API."""
+    """
+    Nobody known asks, or somebody who may not use this API.
+
+    :ivar delay_s: after how many seconds to say so.
+    """
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        super().__init__(delay_s)
+        self.delay_s = delay_s
 
 
 class NotPermitted(Refused):

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from logplex.api.admission import Admission, AdmittedResource, remember
 from logplex.api.answers import request_id
 from logplex.api.journal import Journal
-from logplex.api.refusals import Refused
+from logplex.api.refusals import NotAuthenticated, Refused
 from logplex.config import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
 
@@ -32,12 +32,12 @@ class Gate(Protocol):
         """
 
 
-def as_refusal(answer: Response) -> Refusal:
+def as_refusal(answer: Response, delay_s: float = 0.0) -> Refusal:
     """An answer of an API in the form in which it is given on a request's head alone."""
     headers = tuple(
         (str(name).encode(), str(value).encode()) for name, value in answer.headers.items()
     )
-    return Refusal(answer.code, headers, answer.body)
+    return Refusal(answer.code, headers, answer.body, delay_s)
 
 
 def api_site(
@@ -60,7 +60,8 @@ def api_site(
             admission = gate.admit(request)
         except Refused as refused:
             journal.asked(request, None, refused)
-            return as_refusal(say_no(refused, request))
+            delay_s = refused.delay_s if isinstance(refused, NotAuthenticated) else 0.0
+            return as_refusal(say_no(refused, request), delay_s)
         remember(request, admission)
         journal.asked(request, admission, None)
         return None

@@ -4,9 +4,9 @@ Who may post messages, decided on a request's head: readiness, method, sender, t
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from logplex.authentication import TOKEN_USER, Authenticator, Basic, parse_basic
+from logplex.authentication import TOKEN_USER, Authenticator, Basic, NotKnown, parse_basic
 from logplex.model import ANY_CHANNEL
 from logplex.registry import Registry
 from logplex.rods import Rods
@@ -75,7 +75,10 @@ class Gate:
 
     def _admit_logs(self, request: Request) -> Refusal | None:
         basic = parse_basic(request.getHeader(b"Authorization"))
-        sender = self._sender(basic) if basic else None
+        try:
+            sender = self._sender(basic, request.address) if basic else None
+        except NotKnown as nobody:
+            return evolve(_NOT_AUTHORIZED, delay_s=nobody.delay_s)
         if not isinstance(sender, Sender):
             return sender or _NOT_AUTHORIZED
         if _content_type(request) not in _CONTENT_TYPES:
@@ -85,14 +88,16 @@ class Gate:
         request.setComponent(Sender, sender)
         return None
 
-    def _sender(self, basic: Basic) -> Sender | Refusal | None:
-        """Who this is, or a refusal of somebody known; ``None``: nobody known."""
+    def _sender(self, basic: Basic, address: str) -> Sender | Refusal | None:
+        """
+        Who this is, or a refusal of somebody known; ``None`` for a token that nobody knows.
+
+        :raise NotKnown: nobody known. (Guessing tokens needs no slowing down: they are random.)
+        """
         if basic.user == TOKEN_USER:
             token = basic.password.encode() if self.registry.token(basic.password) else None
             return Sender(b"token:%b" % token, token) if token else None
-        credential = self.authenticator.credential(basic)
-        if credential is None:
-            return None
+        credential = self.authenticator.credential(basic, address)
         if credential.channel is None:
             return _NOT_PERMITTED
         channel_id = None if credential.channel == ANY_CHANNEL else credential.channel

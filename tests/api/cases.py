@@ -24,6 +24,7 @@ from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, V
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.store.memory_spool import MemorySpool
+from logplex.throttle import Throttle
 from logplex.web import Site
 from tests.api.exchange import Answer, Exchange, send
 from tests.api.openapi import check
@@ -69,7 +70,9 @@ class ApiCase(SynchronousTestCase):
         provisioning = Provisioning(
             self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)
         )
-        authenticator = Authenticator(self.registry, [FULL, ANY, ONE], AUTH_KEY)
+        authenticator = Authenticator(
+            self.registry, [FULL, ANY, ONE], AUTH_KEY, Throttle(self.clock, limits)
+        )
         self.v3 = v3_site(
             provisioning,
             self.store,

@@ -57,6 +57,11 @@ class Exchange:
         """The client's connection is gone."""
         self._channel.connectionLost(reason)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether an answer has begun."""
+        return bool(self._transport.value())
+
     def answer(self) -> Answer:
         """The answer, which must be whole by now."""
         reader = h11.Connection(h11.CLIENT)

@@ -57,6 +57,21 @@ class RequestIdTests(V3Case):
         UUID(self.id_for("<>"))
 
 
+class GuessingTests(V3Case):
+    """Who keeps failing to authenticate waits for the answer."""
+
+    def test_slow(self) -> None:
+        """After ten failures, and nobody else waits; neither does who knows the password."""
+        for _ in range(10):
+            self.assertError(401, self.ask("GET", "/v3/channels/app", auth=basic("full", "x")))
+        eleventh = self.send("DELETE", "/v3/channels/app", auth=basic("full", "x"))
+        self.assertFalse(eleventh.is_answered)
+        self.assertError(401, self.ask("GET", "/v3/channels/app", auth=basic("other", "x")))
+        self.assertEqual(200, self.ask("GET", "/v3/channels/app").code)
+        self.clock.advance(1)
+        self.assertError(401, eleventh.answer())
+
+
 class ChannelTests(V3Case):
     """``/v3/channels/:id``"""
 

@@ -19,6 +19,7 @@ from logplex.model import ANY_CHANNEL, Channel, Credential, Delete, Token
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.router import Router
+from logplex.throttle import Throttle
 from tests import samples
 from tests.fakes import ListOutlet, RecordingSpool
 from tests.wire import Wire, body_of, chunks, request, status
@@ -63,7 +64,7 @@ class LogsTests(SynchronousTestCase):
             self.limits,
             Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
         )
-        authenticator = Authenticator(self.registry, [], "")
+        authenticator = Authenticator(self.registry, [], "", Throttle(self.clock, self.limits))
         self.site = logs_site(
             router, self.registry, authenticator, self.rods, self.counters, self.limits, self.clock
         )
