@@ -46,3 +46,18 @@ class LinksTests(SynchronousTestCase):
             if not target.exists() or (anchor and anchor not in anchors(target)):
                 broken.append(f"{page.name}: {path}#{anchor}")
         self.assertEqual(broken, [])
+
+
+class MetricsTests(SynchronousTestCase):
+    """Metrics that pages name."""
+
+    def test_exist(self) -> None:
+        source = "".join(path.read_text("utf-8") for path in (ROOT / "logplex").rglob("*.py"))
+        exported = set(re.findall(r'"(logplex_\w+)"', source))
+        named = {
+            name.removesuffix("_total")
+            for page in pages()
+            for name in re.findall(r"`(logplex_\w+)", page.read_text("utf-8"))
+        }
+        self.assertGreater(len(named), 5)
+        self.assertEqual(named - exported, set())
