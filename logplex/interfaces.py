@@ -128,7 +128,11 @@ class ISpool(Interface):
     def follow(channel_id: str, follower: IFollower) -> Deferred[None]:
         """
         Tell the follower of every message numbered from now on. Fires as soon as nothing can be
-        missed any more; only then should ``recent`` be read. Fails with :class:`StoreAway`.
+        missed any more; only then should ``recent`` be read.
+
+        Fails with :class:`StoreAway` where the channel's spool is away. The follower has then been
+        told ``interrupted``, and is told of what this node receives, until ``resumed`` or until it
+        unfollows.
         """
 
     def unfollow(channel_id: str, follower: IFollower) -> None:
