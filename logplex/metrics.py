@@ -77,6 +77,15 @@ class Counters:
     spool_evicted: int = _total(
         "logplex_spool_evicted", "Messages that left the spool for its bound on bytes"
     )
+    tail_delivered: int = _total(
+        "logplex_tail_lines_delivered", "Messages written to readers of sessions"
+    )
+    tail_dropped: int = _total(
+        "logplex_tail_lines_dropped", "Messages that readers of tails were too slow for (L11)"
+    )
+    tail_unparsable: int = _total(
+        "logplex_tail_unparsable", "Messages that no reader can be shown, each time it was tried"
+    )
 
 
 @frozen

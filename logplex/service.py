@@ -22,7 +22,6 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from twisted.web.pages import notFound
 
 from logplex import __version__
 from logplex.api.journal import Journal
@@ -48,6 +47,8 @@ from logplex.rods import Rods
 from logplex.router import Router
 from logplex.store.factory import make_stores
 from logplex.syslog import inner
+from logplex.tails.resource import Sessions
+from logplex.tails.tails import Tails
 from logplex.throttle import Throttle
 from logplex.web import Site
 
@@ -111,6 +112,8 @@ class Node(Service):
             self._limits,
             reactor,
         )
+        self._tails = Tails(self._stores.spool, reactor, self._limits, self._counters)
+        self._registry.observe(self._tails)
         self._metrics_channel = MetricsChannel(
             settings.metrics.channel_id,
             settings.node.name,
@@ -164,6 +167,7 @@ class Node(Service):
         for what, step in (
             ("closing the ports", lambda: close_ports(self._ports)),
             ("closing syslog connections", self._syslog.close),
+            ("ending the tails", self._tails.stop),
             ("closing HTTP connections", self._close_sites),
             ("flushing the drains", self._drains.stop),
             ("flushing the spool", self._stores.spool.close),
@@ -212,6 +216,7 @@ class Node(Service):
                 partial(counter_samples, counters),
                 self._samples,
                 self._drains.samples,
+                self._tails.samples,
                 self._stores.samples,
                 self._syslog.samples,
                 self._firehose.samples,
@@ -244,7 +249,7 @@ class Node(Service):
                 limits,
                 clock,
                 journal,
-                lambda session_id, tail: notFound(),
+                Sessions(self._stores.config, registry, rods, self._tails).page,
             ),
             "metrics": metrics_site(pages, limits, clock),
         }

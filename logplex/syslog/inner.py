@@ -238,6 +238,31 @@ def tail_lines(
     return lines, unparsable
 
 
+def tail_matches(
+    messages: Iterable[bytes], source: bytes | None, ps: bytes | None
+) -> tuple[list[bool], int]:
+    """
+    Which messages :func:`tail_lines` would format, without formatting them.
+
+    :return: a truth value for each message, in order; and how many cannot be parsed.
+    """
+    matches: list[bool] = []
+    unparsable = 0
+    ps_dot = b"" if ps is None else ps + b"."
+    for message in messages:
+        fields = message.split(b" ", 6)
+        if len(fields) < 7 or fields[0] not in VALID_HEADS:
+            unparsable += 1
+            matches.append(False)
+            continue
+        process = fields[4]
+        matches.append(
+            (source is None or fields[3] == source)
+            and (ps is None or process == ps or process.startswith(ps_dot))
+        )
+    return matches, unparsable
+
+
 def log_frames(messages: Iterable[bytes]) -> tuple[list[bytes], int]:
     """
     Format messages for ``GET …/logs`` (PROTOCOL §5): as for an HTTP drain, but each ends in

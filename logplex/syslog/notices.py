@@ -70,6 +70,11 @@ def l15_line(now: float) -> bytes:
     return b"%b logplex[1]: Error L15 (Tail buffer temporarily unavailable)\n" % timestamp(now)
 
 
+def gap_line(now: float) -> bytes:
+    """To a reader: here the channel's numbers jump, or its messages could not be followed."""
+    return b"%b logplex[1]: Some messages may be missing here.\n" % timestamp(now)
+
+
 def l20_line(now: float) -> bytes:
     """To a reader of a channel that has the flag ``no_tail`` (PROTOCOL §7)."""
     return (

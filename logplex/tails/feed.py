@@ -1,0 +1,228 @@
+"""
+One channel that is tailed on this node: its live messages, from the spool to its groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from logplex.config import Limits
+from logplex.interfaces import IFollower, ISpool, StoreAway
+from logplex.metrics import Counters
+from logplex.model import Recent
+from logplex.syslog.notices import gap_line, l15_line
+from logplex.tails.group import PIECE_BYTES, Group
+from logplex.tails.reader import Reader
+from logplex.tails.stream import Stream
+from logplex.tails.view import View, pieces
+
+#: How long messages wait for company. The first after a quiet moment goes at once.
+LINGER_S = 0.02
+
+
+@implementer(IFollower)
+@define(eq=False, repr=False)
+class Feed:
+    """
+    Follows the channel as long as somebody reads it here.
+
+    :param unused: told when nobody does any more.
+    """
+
+    channel_id: str
+    spool: ISpool
+    clock: IReactorTime
+    limits: Limits
+    counters: Counters
+    unused: Callable[[Feed], None]
+    _groups: dict[View, Group] = field(factory=dict)
+    _follows: bool = False
+    #: Who waits for the spool to say that it follows; ``None`` where it has not been asked.
+    _waiting: list[Deferred[None]] | None = None
+    #: Live messages that the groups have not been told of, in order: number of the first, messages.
+    _pending: list[tuple[int | None, list[bytes]]] = field(factory=list)
+    _timer: IDelayedCall | None = None
+    #: The newest number that the groups have been told of.
+    _last: int = 0
+    #: The number that comes next, where it is known.
+    _expected: int | None = None
+    #: How many messages went by without numbers that they may have got since.
+    _unnumbered: int = 0
+    _is_away: bool = False
+    _interruptions: int = 0
+
+    # What a reader asks.
+
+    async def join(self, stream: Stream) -> Recent | None:
+        """
+        Let a stream take its place among the live messages, then read the history.
+
+        :return: ``None`` where the stream is over by now.
+        :raise StoreAway: the stream has left again.
+        """
+        group = self._group(stream.view)
+        group.enter(stream)
+        stream.group = group
+        try:
+            await self._following()
+            if stream.is_over:
+                return None
+            self._publish()
+            group.move_up(stream)
+            interruptions = self._interruptions
+            recent = await self.spool.recent(self.channel_id)
+            # What came without numbers meanwhile may be in this history, or not.
+            if self._is_away or self._interruptions != interruptions:
+                raise StoreAway("the channel's spool went away")
+        except BaseException:
+            group.leave(stream)
+            raise
+        if recent.last:
+            self._expected = max(self._expected or 0, recent.last + 1)
+        return None if stream.is_over else recent
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def readers(self) -> list[Reader]:
+        """Everybody here, also those whose history has not come yet."""
+        return [reader for group in self._groups.values() for reader in group.readers()]
+
+    def end(self, notice: bytes = b"") -> None:
+        """
+        End every stream.
+
+        :param notice: a line that the readers are told before.
+        """
+        self._publish()
+        for reader in self.readers():
+            reader.end(notice)
+
+    # What the spool tells.
+
+    def received(self, first: int | None, messages: list[bytes]) -> None:
+        """See :class:`IFollower`."""
+        if first is None:
+            self._unnumbered += len(messages)
+        else:
+            self._look_for_gap(first)
+            self._expected = first + len(messages)
+        self._keep(first, messages)
+        if self._timer is None:
+            self._publish()
+            self._set_timer()
+
+    def interrupted(self) -> None:
+        """See :class:`IFollower`."""
+        self._interruptions += 1
+        if not self._is_away:
+            self._is_away = True
+            self._tell(l15_line(self.clock.seconds()))
+
+    def resumed(self, complete: bool) -> None:
+        """See :class:`IFollower`."""
+        self._is_away = False
+        if not complete:
+            self._expected = None
+            self._tell(gap_line(self.clock.seconds()))
+
+    # How it is done.
+
+    def _following(self) -> Deferred[None]:
+        """Fires as soon as the spool follows the channel for us."""
+        following: Deferred[None] = Deferred()
+        if self._follows:
+            following.callback(None)
+        elif self._waiting is not None:
+            self._waiting.append(following)
+        else:
+            self._waiting = [following]
+            self.spool.follow(self.channel_id, self).addCallbacks(
+                partial(self._followed, True), partial(self._followed, False)
+            )
+        return following
+
+    def _followed(self, follows: bool, result: Failure | None) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        self._follows = follows
+        for following in waiting:
+            if isinstance(result, Failure):
+                following.errback(result)
+            else:
+                following.callback(None)
+
+    def _group(self, view: View) -> Group:
+        group = self._groups.get(view)
+        if group is None:
+            group = self._groups[view] = Group(
+                view, self.counters, self.clock.seconds, self.limits, self._emptied, self._last
+            )
+        return group
+
+    def _emptied(self, group: Group) -> None:
+        if self._groups.get(group.view) is group:
+            del self._groups[group.view]
+            if not self._groups:
+                self._close()
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._pending.clear()
+        self.spool.unfollow(self.channel_id, self)
+        self.unused(self)
+
+    def _keep(self, first: int | None, messages: list[bytes]) -> None:
+        if self._pending:
+            last, kept = self._pending[-1]
+            following = None if last is None else last + len(kept)
+            if following == first:
+                kept += messages
+                return
+        self._pending.append((first, messages.copy()))
+
+    def _look_for_gap(self, first: int) -> None:
+        if self._expected is None or first <= self._expected:
+            return
+        gap = first - self._expected
+        if gap <= self._unnumbered:
+            # These were shown when they had no numbers yet.
+            self._unnumbered -= gap
+        else:
+            self._unnumbered = 0
+            self._tell(gap_line(self.clock.seconds()))
+
+    def _tell(self, line: bytes) -> None:
+        self._publish()
+        for group in list(self._groups.values()):
+            group.tell(line)
+
+    def _publish(self) -> None:
+        pending, self._pending = self._pending, []
+        for first, messages in pending:
+            for piece in pieces(first, messages, PIECE_BYTES):
+                for group in list(self._groups.values()):
+                    group.publish(piece)
+                self.counters.tail_unparsable += piece.unparsable
+            if first is not None:
+                self._last = first + len(messages) - 1
+
+    def _set_timer(self) -> None:
+        if self._groups:
+            self._timer = self.clock.callLater(LINGER_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        for group in list(self._groups.values()):
+            group.trim()
+        if self._pending:
+            self._publish()
+            self._set_timer()

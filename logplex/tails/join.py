@@ -1,0 +1,148 @@
+"""
+Where the history ends and the live messages begin, for each reader exactly.
+
+A reader's place in the live messages is taken *before* his history is read. The answer says the
+number up to which the history goes; of what waited at his place he is then shown only what lies
+above it, and so it goes on with what still comes. Nothing is missing, and nothing is double.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from attrs import define, frozen
+
+from logplex.model import Recent
+from logplex.syslog.inner import tail_matches
+from logplex.tails.view import View
+from logplex.tails.window import Entry
+
+#: How many messages may pass a reader whose history has not come yet.
+MAX_OVERTAKEN = 100_000
+
+#: Numbers begin at the clock's microseconds and grow by one a message, so a distance like this
+#: is no loss of messages: a sequence began anew, or the number was never one.
+_JUMP = 1_000_000_000
+#: The clock's microseconds in July 2017: no sequence began earlier.
+_OLDEST_NUMBER = 1_500_000_000_000_000
+
+_NO_NUMBER = -1
+
+
+@define(eq=False, repr=False)
+class Place:
+    """
+    Where one reader stands in his group's window.
+
+    :ivar position: of the next entry that he is to be shown.
+    :ivar floor: the number up to which his history goes: what comes live with a number up to it
+        is in his history. ``None`` as long as the history is being read.
+    :ivar lost: how many messages went past him since he was last told.
+    :ivar lost_since: when the first of them did, in seconds since the epoch.
+    """
+
+    position: int
+    floor: int | None = None
+    lost: int = 0
+    lost_since: float = 0.0
+    _overtaken: array[int] | None = None
+
+    def answered(self, last: int) -> None:
+        """The history has come, and goes up to this number."""
+        self.floor = last
+        if self._overtaken is not None:
+            self.lost = sum(number == _NO_NUMBER or number > last for number in self._overtaken)
+            self._overtaken = None
+
+    def shows(self, entry: Entry) -> bool:
+        """Whether the entry is new to this reader, whose history has come."""
+        return entry.number is None or self.floor is None or entry.number > self.floor
+
+    def push(self, start: int, pushed_out: Sequence[Entry], now: float) -> int:
+        """
+        The window has lost its oldest entries.
+
+        :param start: where it begins now.
+        :return: how many messages the reader has lost by that, as far as is known.
+        """
+        missed = start - self.position
+        if missed <= 0:
+            return 0
+        self.position = start
+        messages = [entry for entry in pushed_out[-missed:] if entry.is_message]
+        if not self.lost and not self._overtaken:
+            self.lost_since = now
+        if self.floor is None:
+            if self._overtaken is None:
+                self._overtaken = array("q")
+            self._overtaken.extend(
+                _NO_NUMBER if entry.number is None else entry.number for entry in messages
+            )
+            return 0
+        lost = sum(map(self.shows, messages))
+        self.lost += lost
+        return lost
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether more went past than can be remembered, before the history came."""
+        return self._overtaken is not None and len(self._overtaken) > MAX_OVERTAKEN
+
+
+@frozen
+class History:
+    """
+    What a reader is shown before the live messages.
+
+    :ivar entries: oldest first.
+    :ivar comment: what he must know about what is not there; empty where there is nothing.
+    :ivar unparsable: how many kept messages no reader can be shown.
+    """
+
+    entries: list[Entry]
+    comment: bytes
+    unparsable: int
+
+
+def history(recent: Recent, view: View, num: int, after: int | None) -> History:
+    """
+    Choose what to show of what is kept.
+
+    :param num: at most so many of the newest, counted after the filters.
+    :param after: show all after this number instead, where it can be one of the channel's.
+    """
+    kept = recent.entries
+    comment = b""
+    resumes = False
+    if after is not None and after <= recent.last:
+        place, gone = _resume(recent, after)
+        if gone < _JUMP or after >= _OLDEST_NUMBER:
+            resumes = True
+            kept = kept[place:]
+        if resumes and gone:
+            comment = (
+                b"%d messages are gone" % gone if gone < _JUMP else b"some messages may be missing"
+            )
+    matches, unparsable = tail_matches([message for _, message in kept], view.source, view.ps)
+    shown = [
+        Entry.of(number, message)
+        for (number, message), match in zip(kept, matches, strict=True)
+        if match
+    ]
+    if not resumes:
+        shown = shown[-num:] if num else []
+    return History(shown, comment, unparsable)
+
+
+def _resume(recent: Recent, after: int) -> tuple[int, int]:
+    """Which kept entry follows this number, and how many messages after it are not kept."""
+    place = kept_after = 0
+    for index, (number, _) in enumerate(recent.entries):
+        if number is None:
+            continue
+        if number <= after:
+            place = index + 1
+        else:
+            kept_after += 1
+    return place, recent.last - after - kept_after

@@ -1,0 +1,141 @@
+"""
+All open sessions of this node: who reads which channel, and what ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from logplex.config import Limits
+from logplex.interfaces import IRegistryObserver, ISpool, StoreAway
+from logplex.metrics import Counters, Sample
+from logplex.model import NO_TAIL, Channel, Drain, Recent
+from logplex.session import Session
+from logplex.syslog.notices import l20_line
+from logplex.tails.feed import Feed
+from logplex.tails.join import history
+from logplex.tails.keepalive import Keepalive
+from logplex.tails.reader import Answer
+from logplex.tails.stream import Budget, Stream
+from logplex.tails.view import View
+
+#: How long a stopping node waits for its readers.
+STOP_TIMEOUT_S = 1.0
+_LOOK_INTERVAL_S = 0.02
+
+
+@implementer(IRegistryObserver)
+@define(eq=False, repr=False)
+class Tails:
+    """
+    Opens streams, and ends them when their channel is deleted or may not be tailed any more, when
+    an operator says so, and when the node stops.
+    """
+
+    spool: ISpool
+    clock: IReactorTime
+    limits: Limits
+    counters: Counters
+    _feeds: dict[str, Feed] = field(factory=dict)
+    _keepalive: Keepalive = field(init=False)
+    _budget: Budget = field(init=False)
+    _is_stopped: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self._keepalive = Keepalive(self.clock, self.limits)
+        self._budget = Budget(self.limits)
+
+    def stream(self, session: Session, events: bool, answer: Answer) -> Stream:
+        """A stream that has not begun; it may be told already that its reader is gone."""
+        view = View(session.source, session.ps, events)
+        return Stream(view, answer, self.counters, self._budget, self.clock.seconds)
+
+    async def begin(
+        self, stream: Stream, channel: Channel, session: Session, after: int | None
+    ) -> None:
+        """
+        Read the history and begin to write, unless the stream is over by then.
+
+        :param after: the number of the last message that the reader has seen already.
+        :raise StoreAway: the store, or the room for one more history.
+        """
+        if self._is_stopped:
+            raise StoreAway("the node stops")
+        if self._budget.is_spent:
+            raise StoreAway("too many histories are being read")
+        finale = b""
+        recent: Recent | None
+        if session.tail and NO_TAIL not in channel.flags:
+            recent = await self._feed(channel.id).join(stream)
+        else:
+            recent = await self.spool.recent(channel.id)
+            if session.tail:
+                finale = l20_line(self.clock.seconds())
+        if recent is None or stream.is_over:
+            return
+        past = history(recent, stream.view, session.num, after)
+        self.counters.tail_unparsable += past.unparsable
+        stream.begin(past, recent.last, finale)
+        if stream.view.events and not stream.is_over:
+            self._keepalive.watch(stream)
+
+    # What ends streams.
+
+    def end_all(self) -> None:
+        """End every tail; a client may open a new one."""
+        for feed in list(self._feeds.values()):
+            feed.end()
+
+    async def stop(self) -> None:
+        """Show the last messages, end every tail, and wait a moment for the readers to take it."""
+        self._is_stopped = True
+        self._keepalive.stop()
+        answers = [reader.answer for feed in self._feeds.values() for reader in feed.readers()]
+        self.end_all()
+        deadline_s = self.clock.seconds() + STOP_TIMEOUT_S
+        while self.clock.seconds() < deadline_s:
+            if all(answer.is_closed for answer in answers):
+                break
+            await deferLater(self.clock, _LOOK_INTERVAL_S)
+
+    def channel_put(self, channel: Channel) -> None:
+        """See :class:`IRegistryObserver`."""
+        feed = self._feeds.get(channel.id)
+        if feed is not None and NO_TAIL in channel.flags:
+            feed.end(l20_line(self.clock.seconds()))
+
+    def channel_deleted(self, channel_id: str) -> None:
+        """See :class:`IRegistryObserver`."""
+        feed = self._feeds.get(channel_id)
+        if feed is not None:
+            feed.end()
+
+    def drain_put(self, drain: Drain) -> None:
+        """See :class:`IRegistryObserver`."""
+
+    def drain_deleted(self, drain: Drain) -> None:
+        """See :class:`IRegistryObserver`."""
+
+    def samples(self) -> Iterable[Sample]:
+        """How many tails are open."""
+        yield Sample("logplex_tails", "Open tails", sum(map(len, self._feeds.values())))
+        yield Sample("logplex_tail_channels", "Channels tailed on this node", len(self._feeds))
+
+    # How it is done.
+
+    def _feed(self, channel_id: str) -> Feed:
+        feed = self._feeds.get(channel_id)
+        if feed is None:
+            feed = self._feeds[channel_id] = Feed(
+                channel_id, self.spool, self.clock, self.limits, self.counters, self._unused
+            )
+        return feed
+
+    def _unused(self, feed: Feed) -> None:
+        if self._feeds.get(feed.channel_id) is feed:
+            del self._feeds[feed.channel_id]

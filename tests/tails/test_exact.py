@@ -1,0 +1,361 @@
+"""
+Every reader sees every message once and in order, whatever happens in between; what he is too slow
+for is counted, in its place.
+
+A state machine lets messages arrive, histories be read with arbitrary delays, readers come, pause,
+leave and come back, and the spool go away, in any order. It knows what each reader must have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from attrs import define, field
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.config import Limits
+from logplex.metrics import Counters
+from logplex.model import Channel, Recent
+from logplex.session import Session
+from logplex.tails.stream import Stream
+from logplex.tails.tails import Tails
+from tests.tails.fakes import HeldSpool, ListAnswer, Read, Shown, cooked
+
+CHANNEL = Channel("app-1")
+KEPT = 8
+BUFFERED = 5
+SOURCES = (b"app", b"heroku")
+
+
+T = TypeVar("T")
+
+
+def pick(data: st.DataObject, items: Sequence[T]) -> T:
+    """One of them. Only its place is drawn: hypothesis prints what is drawn, with all it holds."""
+    return items[data.draw(st.integers(0, len(items) - 1))]
+
+
+@define(eq=False, repr=False)
+class Client:
+    """
+    Somebody who reads, and what he must have been shown so far.
+
+    :ivar history: what the model says he is shown first.
+    :ivar marks: notices, and how many events the follower had been told of before each.
+    """
+
+    session: Session
+    events: bool
+    after: int | None
+    answer: ListAnswer
+    stream: Stream
+    read: Read | None = None
+    snapshot: Recent | None = None
+    marks: list[tuple[int, str]] = field(factory=list)
+    was_slow: bool = False
+
+    def wants(self, message: bytes) -> bool:
+        return self.session.source is None or message.split(b" ", 4)[3] == self.session.source
+
+    def shown(self) -> list[Shown]:
+        return list(self.answer.events() if self.events else self.answer.lines())
+
+    def item(self, number: int | None, message: bytes) -> Shown:
+        time, source, text = (message.split(b" ")[index] for index in (1, 3, 7))
+        line = b"%b %b[web.1]: %b" % (time, source, text)
+        return (number if self.events else None), line
+
+    def history(self) -> list[Shown]:
+        assert self.snapshot is not None
+        kept = self.snapshot.entries
+        if self.after is None:
+            entries = [entry for entry in kept if self.wants(entry[1])]
+            entries = entries[max(0, len(entries) - self.session.num) :]
+        else:
+            entries = [
+                (number, message)
+                for number, message in kept
+                if self.wants(message) and (number or 0) > self.after
+            ]
+        return [self.item(*entry) for entry in entries]
+
+    def live(self, told: list[tuple[int | None, bytes]]) -> list[Shown]:
+        assert self.snapshot is not None
+        assert self.read is not None
+        expected: list[Shown] = []
+        marks = list(self.marks)
+        for index in range(self.read.events, len(told) + 1):
+            while marks and marks[0][0] == index:
+                expected.append(marks.pop(0)[1])
+            if index < len(told):
+                number, message = told[index]
+                if self.wants(message) and (number is None or number > self.snapshot.last):
+                    expected.append(self.item(number, message))
+        return expected
+
+    def gone(self) -> int:
+        """How many messages his last id cannot bring back."""
+        if self.after is None or self.snapshot is None:
+            return 0
+        kept = sum((number or 0) > self.after for number, _ in self.snapshot.entries)
+        return self.snapshot.last - self.after - kept
+
+    def last_id(self) -> int | None:
+        ids = [each[0] for each in self.shown() if isinstance(each, tuple) and each[0]]
+        return ids[-1] if ids else self.after
+
+
+class Tailing(RuleBasedStateMachine):
+    """See the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.counters = Counters()
+        self.spool = HeldSpool(limit=KEPT, holds_reads=True, holds_follows=True)
+        limits = Limits(tail_buffer_messages=BUFFERED)
+        self.tails = Tails(self.spool, self.clock, limits, self.counters)
+        self.clients: list[Client] = []
+        self.serial = 0
+        self.unnumbered: list[bytes] = []
+        self.has_lost = False
+
+    def messages(self, sources: list[bytes]) -> list[bytes]:
+        made = []
+        for source in sources:
+            self.serial += 1
+            made.append(cooked(b"m%d" % self.serial, source))
+        return made
+
+    batches = st.lists(st.sampled_from(SOURCES), min_size=1, max_size=7)
+
+    # Messages.
+
+    @rule(sources=batches, keep=st.sampled_from([True, True, False]), at_once=st.booleans())
+    def append(self, sources: list[bytes], keep: bool, at_once: bool) -> None:
+        messages = self.messages(sources)
+        if self.spool.is_away:
+            self.unnumbered += messages
+            self.spool.tell_unnumbered(messages)
+            return
+        self.spool.commit(messages, keep)
+        if at_once:
+            self.spool.deliver_all()
+            self.clock.advance(0.02)
+
+    @precondition(lambda self: self.spool.undelivered and not self.spool.is_away)
+    @rule()
+    def deliver(self) -> None:
+        self.spool.deliver()
+
+    @rule(seconds=st.sampled_from([0.001, 0.02, 1.0, 20.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    # Readers.
+
+    @rule(
+        source=st.sampled_from([None, *SOURCES]),
+        events=st.booleans(),
+        num=st.integers(0, KEPT + 2),
+        is_tight=st.booleans(),
+        at_once=st.booleans(),
+    )
+    def open(
+        self, source: bytes | None, events: bool, num: int, is_tight: bool, at_once: bool
+    ) -> None:
+        self.join(Session(CHANNEL.id, num, True, source), events, None, is_tight)
+        if at_once:
+            self.answer_everything()
+
+    @precondition(lambda self: self.clients and not self.spool.is_away)
+    @rule(data=st.data(), is_tight=st.booleans(), at_once=st.booleans())
+    def cut(self, data: st.DataObject, is_tight: bool, at_once: bool) -> None:
+        """A reader's connection breaks, and he comes back for what he has not seen."""
+        client = pick(data, self.clients)
+        self.remove(client)
+        after = client.last_id() if client.events else None
+        self.join(client.session, client.events, after, is_tight)
+        if at_once:
+            self.answer_everything()
+
+    def join(self, session: Session, events: bool, after: int | None, is_tight: bool) -> None:
+        answer = ListAnswer(is_tight)
+        stream = self.tails.stream(session, events, answer)
+        client = Client(session, events, after, answer, stream, was_slow=is_tight)
+        self.clients.append(client)
+        reads = list(self.spool.reads)
+        begun = Deferred.fromCoroutine(self.tails.begin(stream, CHANNEL, session, after))
+        begun.addErrback(lambda _: self.clients.remove(client) if client in self.clients else None)
+        self.note_reads(reads)
+
+    def note_reads(self, before: list[Read]) -> None:
+        """Whose reads are these? Clients wait for theirs in the order in which they came."""
+        new = [read for read in self.spool.reads if read not in before]
+        for read in new:
+            client = next(c for c in self.clients if c.read is None and c.stream.group is not None)
+            client.read = read
+
+    @precondition(lambda self: self.spool.follows)
+    @rule()
+    def answer_follows(self) -> None:
+        reads = list(self.spool.reads)
+        self.spool.answer_follows()
+        self.note_reads(reads)
+
+    @precondition(lambda self: self.spool.reads)
+    @rule(data=st.data())
+    def look(self, data: st.DataObject) -> None:
+        """The spool looks at what it has, for an answer that comes later."""
+        read = pick(data, self.spool.reads)
+        if read.snapshot is None:
+            self.spool.take(read)
+
+    @precondition(lambda self: any(read.snapshot for read in self.spool.reads))
+    @rule(data=st.data())
+    def answer_read(self, data: st.DataObject) -> None:
+        self.answer(pick(data, [read for read in self.spool.reads if read.snapshot]))
+
+    def answer_everything(self) -> None:
+        if self.spool.follows:
+            self.answer_follows()
+        for read in list(self.spool.reads):
+            if read.snapshot is None:
+                self.spool.take(read)
+            self.answer(read)
+
+    def answer(self, read: Read) -> None:
+        for client in self.clients:
+            if client.read is read:
+                client.snapshot = read.snapshot
+        self.spool.answer(read)
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data(), is_tight=st.booleans())
+    def pause(self, data: st.DataObject, is_tight: bool) -> None:
+        client = pick(data, self.clients)
+        client.was_slow = True
+        client.answer.is_tight = is_tight
+        client.answer.pause()
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        pick(data, self.clients).answer.resume()
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        self.remove(pick(data, self.clients))
+
+    def remove(self, client: Client) -> None:
+        self.clients.remove(client)
+        client.stream.lost()
+        if client.snapshot is not None:
+            self.check(client, whole=False)
+
+    # The spool goes away and comes back.
+
+    @precondition(lambda self: self.spool.followers and not self.spool.is_away)
+    @rule(loses=st.booleans())
+    def interrupt(self, loses: bool) -> None:
+        if loses:
+            self.has_lost = bool(self.spool.undelivered)
+            self.spool.undelivered.clear()
+        else:
+            self.spool.deliver_all()
+        self.spool.is_away = True
+        for read in list(self.spool.reads):
+            self.answer(read)
+        self.mark("away")
+        for follower in list(self.spool.followers):
+            follower.interrupted()
+
+    @precondition(lambda self: self.spool.is_away)
+    @rule()
+    def come_to(self) -> None:
+        self.spool.is_away = False
+        complete = not self.has_lost
+        self.has_lost = False
+        if not complete:
+            self.mark("gap")
+        for follower in list(self.spool.followers):
+            follower.resumed(complete)
+        if self.unnumbered:
+            self.spool.commit(self.unnumbered, silent=True)
+            self.unnumbered = []
+
+    def mark(self, notice: str) -> None:
+        for client in self.clients:
+            if client.read is not None:
+                client.marks.append((len(self.spool.told), notice))
+
+    # What must be.
+
+    def teardown(self) -> None:
+        if self.spool.is_away:
+            self.come_to()
+        self.answer_everything()
+        for client in self.clients:
+            client.answer.is_tight = False
+            client.answer.resume()
+        self.spool.deliver_all()
+        self.clock.advance(1)
+        for client in self.clients:
+            self.check(client, whole=True)
+            client.stream.lost()
+        assert not self.spool.followers
+        assert not self.clock.getDelayedCalls() or self.counts_only_keepalive()
+
+    def counts_only_keepalive(self) -> bool:
+        return len(self.clock.getDelayedCalls()) == 1
+
+    def check(self, client: Client, whole: bool) -> None:
+        """
+        Compare what a client was shown with what he must have been shown.
+
+        :param whole: whether he has been shown everything by now.
+        """
+        expected = client.history() + client.live(self.spool.told)
+        shown = client.shown()
+        place = 0
+        for each in shown:
+            if isinstance(each, int):
+                assert each > 0
+                while each:
+                    each -= not isinstance(expected[place], str)
+                    place += 1
+                continue
+            # Notices take room in the buffer too, but nobody counts them when they are lost.
+            while client.was_slow and expected[place] != each and isinstance(expected[place], str):
+                place += 1
+            assert expected[place] == each, (place, expected, shown)
+            place += 1
+        if whole:
+            rest = [each for each in expected[place:] if not isinstance(each, str)]
+            assert not rest, (rest, expected, shown)
+        if client.events:
+            gone = client.gone()
+            comments = [comment for comment in client.answer.comments() if comment]
+            assert comments == ([b"%d messages are gone" % gone] if gone else []), comments
+
+
+class ExactTests(SynchronousTestCase):
+    def test_whatever_happens(self) -> None:
+        machine: Any = Tailing
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                deadline=None,
+                max_examples=100,
+                stateful_step_count=60,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

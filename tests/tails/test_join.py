@@ -1,0 +1,116 @@
+"""Where a reader's history begins and ends."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.model import Recent
+from logplex.tails.join import History, history
+from logplex.tails.view import View
+from tests.tails.fakes import cooked
+
+ALL = View(None, None, True)
+NOW_US = 1_800_000_000_000_000
+
+
+def recent(*numbers: int | None, last: int | None = None) -> Recent:
+    """Kept messages with these numbers."""
+    newest = max((number for number in numbers if number), default=0)
+    return Recent(
+        newest if last is None else last,
+        [(number, cooked(b"m%d" % index)) for index, number in enumerate(numbers)],
+    )
+
+
+def numbers(shown: History) -> list[int | None]:
+    return [entry.number for entry in shown.entries]
+
+
+class NumTests(SynchronousTestCase):
+    def test_so_many_of_the_newest(self) -> None:
+        self.assertEqual([2, 3], numbers(history(recent(1, 2, 3), ALL, 2, None)))
+
+    def test_none(self) -> None:
+        self.assertEqual([], numbers(history(recent(1, 2, 3), ALL, 0, None)))
+
+    def test_more_than_there_are(self) -> None:
+        self.assertEqual([1, 2, 3], numbers(history(recent(1, 2, 3), ALL, 10**12, None)))
+
+    def test_counted_after_the_filters(self) -> None:
+        kept = Recent(
+            4,
+            [
+                (1, cooked(b"a", ps=b"web.1")),
+                (2, cooked(b"b", ps=b"web.1")),
+                (3, cooked(b"c", ps=b"worker.1")),
+                (4, b"<42> blafasel"),
+            ],
+        )
+        shown = history(kept, View(None, b"web", False), 2, None)
+        self.assertEqual([1, 2], numbers(shown))
+        self.assertEqual(1, shown.unparsable)
+
+
+class FilterTests(SynchronousTestCase):
+    def shown(self, source: bytes | None, ps: bytes | None) -> list[int | None]:
+        kept = Recent(
+            5,
+            [
+                (1, cooked(b"", b"app", b"web")),
+                (2, cooked(b"", b"app", b"web.1")),
+                (3, cooked(b"", b"app", b"webber.1")),
+                (4, cooked(b"", b"heroku", b"web.1")),
+                (5, cooked(b"", b"heroku", b"router")),
+            ],
+        )
+        return numbers(history(kept, View(source, ps, False), 10, None))
+
+    def test_ps_is_the_procid_or_its_beginning_before_a_dot(self) -> None:
+        self.assertEqual([1, 2, 4], self.shown(None, b"web"))
+        self.assertEqual([2, 4], self.shown(None, b"web.1"))
+
+    def test_source_is_the_tokens_name(self) -> None:
+        self.assertEqual([4, 5], self.shown(b"heroku", None))
+        self.assertEqual([], self.shown(b"hero", None))
+
+    def test_both(self) -> None:
+        self.assertEqual([4], self.shown(b"heroku", b"web"))
+
+
+class ResumeTests(SynchronousTestCase):
+    def test_everything_after_the_last_seen_whatever_num_is(self) -> None:
+        shown = history(recent(1, 2, 3, 4), ALL, 1, 2)
+        self.assertEqual(([3, 4], b""), (numbers(shown), shown.comment))
+
+    def test_nothing_new(self) -> None:
+        shown = history(recent(1, 2), ALL, 10, 2)
+        self.assertEqual(([], b""), (numbers(shown), shown.comment))
+
+    def test_older_than_what_is_kept(self) -> None:
+        shown = history(recent(7, 8), ALL, 10, 3)
+        self.assertEqual(([7, 8], b"3 messages are gone"), (numbers(shown), shown.comment))
+
+    def test_nothing_is_kept(self) -> None:
+        shown = history(recent(last=8), ALL, 10, 3)
+        self.assertEqual(([], b"5 messages are gone"), (numbers(shown), shown.comment))
+
+    def test_a_number_to_come_is_unknown(self) -> None:
+        shown = history(recent(1, 2, 3), ALL, 2, 4)
+        self.assertEqual(([2, 3], b""), (numbers(shown), shown.comment))
+
+    def test_a_number_that_never_was_is_unknown(self) -> None:
+        shown = history(recent(NOW_US, NOW_US + 1), ALL, 1, 12_345)
+        self.assertEqual(([NOW_US + 1], b""), (numbers(shown), shown.comment))
+
+    def test_a_sequence_that_began_anew(self) -> None:
+        an_hour = 3_600_000_000
+        shown = history(recent(NOW_US, NOW_US + 1), ALL, 1, NOW_US - an_hour)
+        self.assertEqual([NOW_US, NOW_US + 1], numbers(shown))
+        self.assertEqual(b"some messages may be missing", shown.comment)
+
+    def test_messages_without_number_after_the_last_seen(self) -> None:
+        shown = history(recent(None, 1, None, 2, None), ALL, 10, 1)
+        self.assertEqual(([None, 2, None], b""), (numbers(shown), shown.comment))
+
+    def test_the_filters_apply(self) -> None:
+        self.assertEqual([], numbers(history(recent(1, 2), View(b"other", None, True), 10, 1)))
