@@ -37,7 +37,7 @@ class IConfigListener(Interface):
     """Who wants to know what the configuration store holds: the registry."""
 
     def loaded(values: Sequence[Value]) -> None:
-        """The store holds exactly these values; called on opening and after every reload."""
+        """The store holds exactly these values; called once, on opening."""
 
     def changed(changes: Sequence[Change]) -> None:
         """These changes took effect, in this order."""

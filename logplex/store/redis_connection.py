@@ -4,10 +4,13 @@ A connection to a Redis: txredisapi's protocols, with what a link needs to watch
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import txredisapi
+from attrs import define, field
+from hiredis import pack_command as _pack_command
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,6 +21,8 @@ _log = Logger()
 
 #: A command's name and arguments; text is sent as UTF-8.
 Argument = bytes | str | int
+#: Its type asks for a tuple of one.
+_packed: Callable[[tuple[Argument, ...]], bytes] = _pack_command  # type: ignore[assignment]
 #: What Redis answers where it cannot now but may later. Whatever else it refuses is our mistake.
 _PASSING = (
     "BUSY",
@@ -33,6 +38,62 @@ _PASSING = (
 )
 
 
+@define(eq=False, repr=False)
+class _Batch:
+    """Commands whose answers are wanted together."""
+
+    missing: int
+    answers: list[Any] = field(factory=list)
+    complete: Deferred[list[Any]] = field(factory=Deferred)
+
+    def callback(self, answer: Any) -> bool:
+        """Take an answer; says whether it was the last."""
+        self.answers.append(answer)
+        self.missing -= 1
+        return not self.missing
+
+
+class _Answers:
+    """
+    Who waits for which answer, in order: what txredisapi's queue does for single commands, and
+    for batches without a Deferred for each command.
+
+    :ivar waiting: empty where nobody waits.
+    :ivar count: how many answers are still to come.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: deque[Deferred[Any] | _Batch] = deque()
+        self.count = 0
+
+    def get(self) -> Deferred[Any]:
+        """Fires with the next answer that nobody waits for yet."""
+        self.count += 1
+        answer: Deferred[Any] = Deferred()
+        self.waiting.append(answer)
+        return answer
+
+    def get_many(self, count: int) -> Deferred[list[Any]]:
+        """Fires with so many answers, when the last of them has come."""
+        self.count += count
+        batch = _Batch(count)
+        self.waiting.append(batch)
+        return batch.complete
+
+    def put(self, answer: Any) -> None:
+        """An answer has come."""
+        if not self.waiting:
+            return
+        self.count -= 1
+        first = self.waiting[0]
+        if isinstance(first, Deferred):
+            self.waiting.popleft()
+            first.callback(answer)
+        elif first.callback(answer):
+            self.waiting.popleft()
+            first.complete.callback(first.answers)
+
+
 class _Connection:
     """
     What both kinds have beside txredisapi's protocols.
@@ -43,12 +104,12 @@ class _Connection:
     """
 
     transport: Any
-    replyQueue: Any
     quiet = 0
     reason: BaseException | None = None
 
     def __init__(self) -> None:
         super().__init__(charset=None, convertNumbers=False)  # type: ignore[call-arg]
+        self.replyQueue = _Answers()
         self._waiting_for_end: list[Deferred[None]] = []
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
@@ -75,7 +136,7 @@ class _Connection:
 
     def waiting(self) -> int:
         """How many commands have no answer yet."""
-        return len(self.replyQueue.waiting)
+        return self.replyQueue.count
 
     def give(self, command: Sequence[Argument]) -> Deferred[Any]:
         """Send a command."""
@@ -83,6 +144,17 @@ class _Connection:
             self.quiet = 0
         answer: Deferred[Any] = self.execute_command(*command)  # type: ignore[attr-defined]
         return answer.addErrback(_away)
+
+    def give_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
+        """Send commands in one go; what Redis refuses has its error for an answer."""
+        if not self.waiting():
+            self.quiet = 0
+        self.transport.write(b"".join([_packed(tuple(command)) for command in commands]))
+        return self.replyQueue.get_many(len(commands)).addCallback(_none_away)
+
+    def tryConvertData(self, data: Any) -> Any:
+        """Answers are taken as they come; txredisapi would look at each element."""
+        return data
 
     def end(self) -> Deferred[None]:
         """Close it, whatever it is doing; fires when it is closed."""
@@ -108,9 +180,19 @@ class Subscriptions(_Connection, txredisapi.SubscriberProtocol):  # type: ignore
 
 def _away(failure: Failure) -> Failure:
     """Tell a Redis that is away from one that refuses."""
-    error = failure.value
+    _raise_if_away(failure.value)
+    return failure
+
+
+def _none_away(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            _raise_if_away(answer)
+    return answers
+
+
+def _raise_if_away(error: BaseException | None) -> None:
     if isinstance(error, txredisapi.ConnectionError):
         raise StoreAway("the connection to Redis was lost") from error
     if isinstance(error, txredisapi.ResponseError) and str(error).startswith(_PASSING):
         raise StoreAway(f"Redis: {error}") from error
-    return failure

@@ -7,7 +7,7 @@ the answers, so what is known is always what Redis held at one moment, and never
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 import txredisapi
@@ -25,7 +25,7 @@ _MALFORMED_KEYS = 10_000
 
 class Contents:
     """
-    The known values' ids, and a load that is under way.
+    The known values, and a load that is under way.
 
     :ivar emptied: how many known values the last load of an emptied Redis did not find; 0 where
         Redis holds all of them.
@@ -34,10 +34,10 @@ class Contents:
     def __init__(self) -> None:
         self.listener: IConfigListener | None = None
         self.emptied = 0
-        self._known: dict[Kind, set[str | int]] = {}
-        #: What the load under way has found, and what has changed since it began; ``None`` for
-        #: what was deleted.
-        self._loading: dict[Name, Value | None] | None = None
+        self._loaded = False
+        self._known: dict[Kind, dict[str | int, Value]] = {}
+        #: The ids that the load under way has found, or that were put since it began.
+        self._seen: dict[Kind, set[str | int]] | None = None
         self._malformed: set[bytes] = set()
 
     @property
@@ -54,94 +54,98 @@ class Contents:
 
     def some_keys(self) -> list[str]:
         """A few keys that Redis should hold, of every kind."""
-        return [key_of((kind, id)) for kind, ids in self._known.items() for id in islice(ids, 5)]
-
-    def understood(self, key: bytes, answer: object) -> tuple[Name, Value | None] | None:
-        """
-        What a key and the answer to its ``HGETALL`` mean: a value, its absence, or nothing.
-        """
-        name = None
-        try:
-            name = name_of(key)
-            if name is None:
-                return None
-            if isinstance(answer, txredisapi.ResponseError):
-                raise Malformed(str(answer))
-            assert isinstance(answer, list)
-            return name, value_of(name, pairs(answer)) if answer else None
-        except Malformed as why:
-            self._complain(key, str(why))
-            return (name, None) if name else None
+        return [key_of((kind, id)) for kind, of in self._known.items() for id in islice(of, 5)]
 
     def begin_load(self) -> None:
-        """What is found from now on is all that there is."""
-        self._loading = {}
+        """What is entered from now on is all that there is."""
+        self._seen = {}
 
-    def found(self, name: Name, value: Value | None) -> None:
-        """The load under way has read this."""
-        assert self._loading is not None
-        self._loading[name] = value
-
-    def end_load(self) -> None:
+    def enter(self, read: Sequence[tuple[bytes, object]]) -> None:
         """
-        Tell the listener what differs.
+        These keys hold this now.
 
-        Where Redis was emptied, and until it holds everything again, nothing is taken for
-        deleted.
+        :param read: each key with the answer to its ``HGETALL``.
         """
-        found, self._loading = self._loading or {}, None
-        values = [value for value in found.values() if value is not None]
-        if self.emptied or not values:
-            missing = sum(1 for name in self._names() if found.get(name) is None)
-            if missing:
-                self._keep_what_is_missing(missing)
-                self._tell([Put(value) for value in values])
-                return
-        if self.emptied:
-            _log.info("Redis holds the configuration again")
-        self.emptied = 0
-        self._known = {}
-        for value in values:
-            self._known.setdefault(type(value), set()).add(value.id)
-        if self.listener is not None:
-            self.listener.loaded(values)
-
-    def abandon_load(self) -> None:
-        """It could not be finished; what is known stays."""
-        self._loading = None
+        changes: list[Change] = []
+        for key, answer in read:
+            name, value = self._understood(key, answer)
+            if name is None:
+                continue
+            kind, id = name
+            known = self._known.get(kind, {}).get(id)
+            if value is None:
+                if known is not None:
+                    changes.append(Delete(kind, id))
+            elif value != known:
+                changes.append(Put(value))
+            elif self._seen is not None:
+                self._seen.setdefault(kind, set()).add(id)
+        self.apply(changes)
 
     def apply(self, changes: Sequence[Change]) -> None:
         """These changes took effect, in this order."""
-        if self._loading is not None:
-            for change in changes:
-                if isinstance(change, Put):
-                    self._loading[type(change.value), change.value.id] = change.value
-                else:
-                    self._loading[change.kind, change.id] = None
-        self._tell(changes)
-
-    def _keep_what_is_missing(self, missing: int) -> None:
-        if not self.emptied:
-            _log.error(
-                "Redis holds nothing of the configuration; {count} values that this node knows"
-                " stay in force",
-                count=missing,
-            )
-        self.emptied = missing
-
-    def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if isinstance(change, Put):
-                self._known.setdefault(type(change.value), set()).add(change.value.id)
+                kind, id = type(change.value), change.value.id
+                self._known.setdefault(kind, {})[id] = change.value
+                if self._seen is not None:
+                    self._seen.setdefault(kind, set()).add(id)
             else:
-                self._known.get(change.kind, set()).discard(change.id)
-        if self.listener is not None and changes:
+                self._known.get(change.kind, {}).pop(change.id, None)
+        if self._loaded and self.listener is not None and changes:
             self.listener.changed(changes)
 
-    def _names(self) -> Iterator[Name]:
-        for kind, ids in self._known.items():
-            for id in ids:
-                yield kind, id
+    def end_load(self) -> None:
+        """
+        What was not entered since the beginning is gone.
+
+        But where Redis was emptied, and until it holds everything again, nothing is taken for
+        deleted.
+        """
+        seen, self._seen = self._seen or {}, None
+        missing = [
+            Delete(kind, id)
+            for kind, of in self._known.items()
+            for id in of.keys() - seen.get(kind, set())
+        ]
+        if missing and (self.emptied or not any(seen.values())):
+            if not self.emptied:
+                _log.error(
+                    "Redis holds nothing of the configuration; {count} values that this node"
+                    " knows stay in force",
+                    count=len(missing),
+                )
+            self.emptied = len(missing)
+            return
+        if self.emptied:
+            _log.info("Redis holds the configuration again")
+        self.emptied = 0
+        self.apply(missing)
+        if not self._loaded:
+            self._loaded = True
+            if self.listener is not None:
+                self.listener.loaded(
+                    [value for of in self._known.values() for value in of.values()]
+                )
+
+    def abandon_load(self) -> None:
+        """It could not be finished; what is known stays."""
+        self._seen = None
+
+    def _understood(self, key: bytes, answer: object) -> tuple[Name | None, Value | None]:
+        """What a key is of, if it is of a value at all, and the value, if there is one."""
+        name = None
+        try:
+            name = name_of(key)
+            if isinstance(answer, txredisapi.ResponseError):
+                raise Malformed(str(answer))
+            if name is None or not answer:
+                return name, None
+            assert isinstance(answer, list)
+            return name, value_of(name, pairs(answer))
+        except Malformed as why:
+            self._complain(key, str(why))
+            return name, None
 
     def _complain(self, key: bytes, why: str) -> None:
         if key in self._malformed or len(self._malformed) >= _MALFORMED_KEYS:
@@ -149,11 +153,3 @@ class Contents:
         self._malformed.add(key)
         shown = key.decode("ascii", "replace")[:10]
         _log.warn("a malformed key is skipped: {key}… ({why})", key=shown, why=why)
-
-
-def changes_of(read: Sequence[tuple[Name, Value | None]]) -> list[Change]:
-    """What was read of single keys, as changes."""
-    changes: list[Change] = []
-    for (kind, id), value in read:
-        changes.append(Delete(kind, id) if value is None else Put(value))
-    return changes

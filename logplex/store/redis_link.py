@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import txredisapi
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall, deferLater
@@ -129,12 +128,10 @@ class RedisLink:
         Fails with :class:`StoreAway`, or with ``txredisapi.ResponseError`` where Redis refuses
         the command.
         """
-        connection = self._connection
-        if not self.connected:
-            return fail(StoreAway(self.trouble))
-        if connection.waiting() >= self._bounds.waiting_commands:
-            return fail(StoreAway(f"too many commands wait for Redis ({self.name})"))
-        answer: Deferred[Any] = connection.give(command)
+        refusal = self._refusal(1)
+        if refusal is not None:
+            return fail(refusal)
+        answer: Deferred[Any] = self._connection.give(command)
         return answer
 
     def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
@@ -142,8 +139,21 @@ class RedisLink:
         Give commands in one go; fires with all answers in order. A command that Redis refuses has
         its ``txredisapi.ResponseError`` for an answer. Fails with :class:`StoreAway` alone.
         """
-        answers = [self.ask(*command).addErrback(_as_answer) for command in commands]
-        return gatherResults(answers, consumeErrors=True).addErrback(_first)
+        if not commands:
+            return succeed([])
+        refusal = self._refusal(len(commands))
+        if refusal is not None:
+            return fail(refusal)
+        answers: Deferred[list[Any]] = self._connection.give_all(commands)
+        return answers
+
+    def _refusal(self, commands: int) -> StoreAway | None:
+        """Why so many commands cannot be given now."""
+        if not self.connected:
+            return StoreAway(self.trouble)
+        if self._connection.waiting() + commands > self._bounds.waiting_commands:
+            return StoreAway(f"too many commands wait for Redis ({self.name})")
+        return None
 
     async def _live(self) -> None:
         failures = 0
@@ -254,15 +264,3 @@ class _OneProtocol(Factory):
 
     def buildProtocol(self, addr: object) -> Any:
         return self._made
-
-
-def _as_answer(failure: Failure) -> Any:
-    if isinstance(failure.value, txredisapi.ResponseError):
-        return failure.value
-    return failure
-
-
-def _first(failure: Failure) -> Failure:
-    """The reason inside the ``FirstError`` of ``gatherResults``."""
-    inside: Failure = failure.value.subFailure  # type: ignore[union-attr]
-    return inside

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from logplex.interfaces import StoreAway
 from logplex.store.redis_connection import Argument
-from logplex.store.redis_contents import Contents, changes_of
+from logplex.store.redis_contents import Contents
 from logplex.store.redis_keys import Malformed, name_of
 from logplex.store.redis_link import RedisLink
 
@@ -85,10 +85,7 @@ class Reader:
             keys = [key for key in keys if _is_ours(key)]
             if keys:
                 answers = await self._link.ask_all([("HGETALL", key) for key in keys])
-                for key, answer in zip(keys, answers, strict=True):
-                    read = self._contents.understood(key, answer)
-                    if read is not None:
-                        self._contents.found(*read)
+                self._contents.enter(list(zip(keys, answers, strict=True)))
             if cursor == b"0":
                 return
 
@@ -111,11 +108,7 @@ class Reader:
             await self._tell(key)
         values = [key for key in keys if key not in self._followed]
         answers = await self._link.ask_all([("HGETALL", key) for key in values])
-        read = [
-            self._contents.understood(key, answer)
-            for key, answer in zip(values, answers, strict=True)
-        ]
-        self._contents.apply(changes_of([each for each in read if each is not None]))
+        self._contents.enter(list(zip(values, answers, strict=True)))
 
     async def _tell(self, key: bytes) -> None:
         command, told = self._followed[key]
