@@ -107,9 +107,6 @@ _DEFAULT_PORTS = {
 _UDP_SCHEMES = frozenset({"syslog+udp", "udpsyslog"})
 _TLS_SCHEMES = frozenset({"https", "syslog+tls"})
 
-#: The schemes whose drains this version can start.
-SUPPORTED_SCHEMES = frozenset(_DEFAULT_PORTS) - _UDP_SCHEMES
-
 
 def parse_destination(url: str) -> Destination:
     """
@@ -127,9 +124,7 @@ def parse_destination(url: str) -> Destination:
     scheme = parts[1].lower()
     authority, resource, fragment = parts[2], parts[3] or "", parts[4]
     if scheme not in _DEFAULT_PORTS:
-        raise BadDestination(f"the scheme must be one of {', '.join(sorted(SUPPORTED_SCHEMES))}")
-    if scheme not in SUPPORTED_SCHEMES:
-        raise BadDestination(f"this version has no {scheme} drains yet")
+        raise BadDestination(f"the scheme must be one of {', '.join(sorted(_DEFAULT_PORTS))}")
     user_info, at, address = authority.rpartition("@")
     given_host, port = _split_port(address, _DEFAULT_PORTS[scheme])
     host = _host(given_host)

@@ -12,6 +12,7 @@ from logplex.destination import (
     Destination,
     HttpDestination,
     SyslogDestination,
+    UdpDestination,
     parse_destination,
 )
 
@@ -67,6 +68,12 @@ class GoodUrls(SynchronousTestCase):
             self.assertEqual((destination.tls, destination.port), (tls, port))
             self.assertEqual(destination.public, f"{scheme}://***@h:{port}")
             self.assertFalse(destination.verify)
+
+    def test_udp(self) -> None:
+        for scheme in ("syslog+udp", "udpsyslog"):
+            destination = parse_destination(f"{scheme}://h")
+            assert isinstance(destination, UdpDestination)
+            self.assertEqual(destination.public, f"{scheme}://h:514")
 
     def test_scheme_and_host_without_case(self) -> None:
         destination = http("HTTP://Logs.Example.COM/Path")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
+from ipaddress import ip_network
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -165,6 +166,19 @@ def _check_listener(text: str) -> None:
     except (ValueError, TypeError, OSError) as error:
         why = str(error).replace("\n", " ")
         raise ValueError(f'"{text}" is no endpoint string, such as "tcp:6001" ({why})') from None
+
+
+def networks(*default: str) -> tuple[str, ...]:
+    """IP networks in CIDR form."""
+
+    def rule(values: tuple[str, ...]) -> None:
+        for value in values:
+            try:
+                ip_network(value)
+            except ValueError:
+                raise ValueError(f'"{value}" is no network, such as "10.0.0.0/8"') from None
+
+    return option(default, rule)
 
 
 def base_url(default: str) -> str:

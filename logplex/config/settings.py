@@ -21,6 +21,7 @@ from logplex.config.bounds import (
     checked,
     each_not_negative,
     listeners,
+    networks,
     not_negative,
     one_of,
     positive,
@@ -160,6 +161,14 @@ class Drains:
     idle_jitter_s: float = not_negative(15.0)
     ca_file: str = ""
     pinned_file: str = ""
+    deny_networks: tuple[str, ...] = networks(
+        "169.254.0.0/16",
+        "fe80::/10",
+        "100.100.100.200/32",
+        "168.63.129.16/32",
+        "192.0.0.192/32",
+        "fd00:ec2::254/128",
+    )
 
 
 @frozen

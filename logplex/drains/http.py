@@ -5,7 +5,6 @@ HTTP drains: batches of messages, one ``POST`` at a time (PROTOCOL §8).
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
 from random import Random
 
 from attrs import define, field
@@ -22,7 +21,6 @@ from logplex.drains.courier import Connection, Pace, Reports
 from logplex.drains.http_connection import Answer, HttpConnection, Limits, retry_after_s
 from logplex.drains.record import Record
 from logplex.drains.stream import open_connection
-from logplex.drains.tls import CertificateRejected
 from logplex.syslog.inner import take_http_frames
 from logplex.syslog.notices import l10_http_frame
 
@@ -73,7 +71,6 @@ class HttpCourier:
     The :class:`~logplex.drains.courier.Courier` of HTTP drains.
 
     :ivar endpoint: leads to the receiver, through TLS where the destination says so.
-    :ivar on_rejected: told why the receiver could not prove who it is.
     """
 
     destination: HttpDestination
@@ -84,7 +81,6 @@ class HttpCourier:
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
     random: Random
-    on_rejected: Callable[[str], None]
     _head: bytes = field(init=False)
     _reports: Reports | None = field(default=None, init=False)
     _batch: _Batch | None = field(default=None, init=False)
@@ -116,8 +112,6 @@ class HttpCourier:
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
         self._refusals += 1
-        if isinstance(why.value, CertificateRejected):
-            self.on_rejected(str(why.value))
         self._failed(f"no connection: {why.getErrorMessage()}")
         if self._refusals <= _BACKOFF_FREE:
             return 0.0

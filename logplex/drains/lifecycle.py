@@ -70,6 +70,7 @@ class _Core:
     pace: Pace
     clock: IReactorTime
     random: Random
+    on_refused: Callable[[Failure], None]
     lifecycle: Lifecycle
     phase: Phase = Phase.RESTING
     connection: Connection | None = None
@@ -135,6 +136,7 @@ def _attempt(inputs: _Inputs, core: _Core) -> Deferred[None]:
     def not_made(why: Failure) -> None:
         if not isinstance(why.value, CancelledError):
             core.connect_at = core.clock.seconds() + core.courier.refused(why)
+            core.on_refused(why)
         inputs.refused()
 
     attempt = core.courier.connect(core.lifecycle)
@@ -288,12 +290,22 @@ _machine = _build()
 
 
 class Lifecycle:
-    """One drain's life, from its first message to its stop."""
+    """
+    One drain's life, from its first message to its stop.
+
+    :param on_refused: told why a connection could not be made.
+    """
 
     def __init__(
-        self, courier: Courier, buffer: Buffer, pace: Pace, clock: IReactorTime, random: Random
+        self,
+        courier: Courier,
+        buffer: Buffer,
+        pace: Pace,
+        clock: IReactorTime,
+        random: Random,
+        on_refused: Callable[[Failure], None] = lambda why: None,
     ) -> None:
-        self._core = _Core(courier, buffer, pace, clock, random, self)
+        self._core = _Core(courier, buffer, pace, clock, random, on_refused, self)
         self._inputs = _machine(self._core)
 
     # What the service asks.

@@ -10,13 +10,16 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from logplex.destination import Destination
 from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Phase
+from logplex.drains.guard import DestinationDenied
 from logplex.drains.lifecycle import Lifecycle
 from logplex.drains.record import Record
 from logplex.drains.telling import ChannelNotices
+from logplex.drains.tls import CertificateRejected
 from logplex.model import Drain
 
 _log = Logger()
@@ -53,6 +56,13 @@ class RunningDrain:
     def start(self) -> None:
         """Send what the buffer gets from now on."""
         self.life.start()
+
+    def refused(self, why: Failure) -> None:
+        """A connection could not be made; some reasons are the channel's business."""
+        if isinstance(why.value, CertificateRejected):
+            self.notices.certificate_rejected(str(why.value), self.destination)
+        elif isinstance(why.value, DestinationDenied):
+            self.notices.destination_denied(self.destination)
 
     def move(self, drain: Drain, destination: Destination) -> None:
         """

@@ -11,7 +11,6 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,6 +22,8 @@ from logplex.destination import BadDestination, Destination, parse_destination
 from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Phase
 from logplex.drains.couriers import Couriers
+from logplex.drains.guard import Guard, GuardedReactor
+from logplex.drains.names import Names
 from logplex.drains.record import Record
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
@@ -43,8 +44,9 @@ class DrainService:
     :param registry: whose channels feed the drains; it is observed from :meth:`start` on.
     :param tell: gets the notices about drains.
     :param reactor: makes connections, and is the clock.
+    :param names: looks hosts up, by default in the system's way.
     :param connect_to: leads to a host and port, without TLS; by default over TCP, to the fastest
-        address of the host.
+        of the host's addresses that ``deny_networks`` leaves.
     :raise CannotTrust: a file of certificates cannot be used.
     """
 
@@ -57,6 +59,7 @@ class DrainService:
         limits: Limits,
         reactor: Any,
         random: Random | None = None,
+        names: Names | None = None,
         connect_to: Callable[[str, int], IStreamClientEndpoint] | None = None,
     ) -> None:
         self._registry = registry
@@ -65,9 +68,14 @@ class DrainService:
         self._settings = settings
         self._limits = limits
         self._reactor = reactor
+        guard = Guard(settings.deny_networks)
+        names = names or Names(reactor)
+        self._guarded = GuardedReactor(reactor, guard, names)
         self._couriers = Couriers(
             settings,
             Trust(settings.ca_file, settings.pinned_file),
+            guard,
+            names,
             reactor,
             random or Random(),
             connect_to or self._connect_to_host,
@@ -196,7 +204,4 @@ class DrainService:
             self._leaving[running] = leaving
 
     def _connect_to_host(self, host: str, port: int) -> IStreamClientEndpoint:
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            self._reactor, host, port, self._settings.connect_timeout_s
-        )
-        return endpoint
+        return self._guarded.endpoint(host, port, self._settings.connect_timeout_s)

@@ -8,34 +8,24 @@ the peer closed is lost unseen, because TCP has no receipts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from random import Random
-
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from logplex.config import Drains as Settings
 from logplex.destination import SyslogDestination
+from logplex.drains.backoff import Backoff
 from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Connection, Pace, Reports
-from logplex.drains.record import Record
 from logplex.drains.stream import open_connection
 from logplex.drains.syslog_connection import SyslogConnection
-from logplex.drains.tls import CertificateRejected
 from logplex.syslog.inner import take_syslog_frames
 from logplex.syslog.notices import l10_syslog_frame
 
 #: A busy drain that has so many messages waits for no more.
 ENOUGH_MESSAGES = 128
-
-#: After failure k in a row the next connect comes in about 2^k s.
-_BACKOFF_BASE = 2.0
-_JITTER = 0.25
-#: A connection that is open so long after the kernel took a write is a good one.
-STEADY_AFTER_S = 1.0
 
 
 def syslog_pace(settings: Settings) -> Pace:
@@ -69,22 +59,17 @@ class SyslogCourier:
     The :class:`~logplex.drains.courier.Courier` of syslog drains over TCP and TLS.
 
     :ivar endpoint: leads to the receiver, through TLS where the destination says so.
-    :ivar on_rejected: told why the receiver could not prove who it is.
     """
 
     destination: SyslogDestination
     drain_token: bytes
     buffer: Buffer
-    record: Record
+    backoff: Backoff
     settings: Settings
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
-    random: Random
-    on_rejected: Callable[[str], None]
     _reports: Reports | None = field(default=None, init=False)
     _piece: _Piece | None = field(default=None, init=False)
-    _failures: int = field(default=0, init=False)
-    _steady: IDelayedCall | None = field(default=None, init=False)
 
     # What the drain's life asks.
 
@@ -103,13 +88,11 @@ class SyslogCourier:
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
-        if isinstance(why.value, CertificateRejected):
-            self.on_rejected(str(why.value))
-        return self._fail(f"no connection: {why.getErrorMessage()}")
+        return self.backoff.failed(f"no connection: {why.getErrorMessage()}")
 
     def recall(self) -> None:
         """See :meth:`Courier.recall`."""
-        self._stop_steady()
+        self.backoff.stop()
         piece, self._piece = self._piece, None
         if piece is not None:
             # Without its length a frame is a message.
@@ -132,14 +115,12 @@ class SyslogCourier:
         piece, self._piece = self._piece, None
         assert piece is not None
         self.buffer.deliver(len(piece.frames))
-        self.record.succeeded(self.clock.seconds())
-        if self._failures and self._steady is None:
-            self._steady = self.clock.callLater(STEADY_AFTER_S, self._is_steady)
+        self.backoff.wrote()
         self.reports.finished(at_once=True)
 
     def left(self, why: str) -> None:
         """See :meth:`Pieces.left`."""
-        self.reports.over(self._fail(why))
+        self.reports.over(self.backoff.failed(why))
 
     # How it is done.
 
@@ -162,31 +143,6 @@ class SyslogCourier:
                 self.clock.seconds(), self.drain_token, loss.count, loss.since
             )
         return _Piece(frames, notice, loss)
-
-    def _is_steady(self) -> None:
-        self._steady = None
-        self._failures = 0
-        if self.buffer.limit < self.settings.buffer_messages:
-            self.buffer.resize(self.settings.buffer_messages)
-
-    def _stop_steady(self) -> None:
-        steady, self._steady = self._steady, None
-        if steady is not None:
-            steady.cancel()
-
-    def _fail(self, why: str) -> float:
-        """:return: in how many seconds the next connection may be tried."""
-        self._stop_steady()
-        self._failures += 1
-        self.record.failed(self.clock.seconds(), why)
-        if (
-            self._failures >= self.settings.syslog_shrink_after_failures
-            and len(self.buffer.messages) >= self.buffer.limit
-        ):
-            self.buffer.resize(self.settings.shrunk_buffer_messages)
-        longest_s = self.settings.syslog_backoff_max_s
-        delay_s = _BACKOFF_BASE ** min(self._failures, 32)
-        return min(longest_s, delay_s * self.random.uniform(1 - _JITTER, 1 + _JITTER))
 
 
 @define(eq=False, repr=False)

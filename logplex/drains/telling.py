@@ -11,7 +11,7 @@ from logplex.config import Limits
 from logplex.destination import Destination
 from logplex.drains.buffer import Loss
 from logplex.interfaces import IOutlet, Tell
-from logplex.syslog.notices import l10_message, l14_message
+from logplex.syslog.notices import denied_message, l10_message, l14_message
 
 #: So long losses gather before the first notice, so that it does not tell of the first one alone.
 GATHER_S = 1.0
@@ -35,6 +35,7 @@ class ChannelNotices:
     _timer: IDelayedCall | None = field(default=None, init=False)
     _next_l10: float = field(default=0.0, init=False)
     _next_l14: float = field(default=0.0, init=False)
+    _next_denied: float = field(default=0.0, init=False)
 
     def lost(self, count: int) -> None:
         """So many messages were lost now."""
@@ -55,14 +56,19 @@ class ChannelNotices:
             token = self.drain_token.encode("ascii", "replace")
             self._tell(l10_message(now, token, loss.count, loss.since))
 
-    def certificate_rejected(self, reason: str, destination: Destination) -> None:
+    def certificate_rejected(self, reason: str, to: Destination) -> None:
         """The receiver could not prove who it is."""
         now = self.clock.seconds()
         if now >= self._next_l14:
             self._next_l14 = now + self.limits.notice_interval_s
-            self._tell(
-                l14_message(now, reason, destination.scheme, destination.host, destination.port)
-            )
+            self._tell(l14_message(now, reason, to.scheme, to.host, to.port))
+
+    def destination_denied(self, to: Destination) -> None:
+        """The receiver is where drains may not connect to."""
+        now = self.clock.seconds()
+        if now >= self._next_denied:
+            self._next_denied = now + self.limits.notice_interval_s
+            self._tell(denied_message(now, to.scheme, to.host, to.port))
 
     def close(self) -> None:
         """Tell nothing any more."""

@@ -59,9 +59,14 @@ def l14_message(now: float, reason: str, scheme: str, host: str, port: int) -> b
     :param reason: for people; quotes and control characters in it become spaces.
     :param host: a name or an address; of the URL's other parts nothing is told.
     """
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     error = _NOT_QUOTABLE.sub(" ", reason)
-    text = f'Error L14 (certificate validation): error="{error}" uri="{scheme}://{authority}"'
+    text = f'Error L14 (certificate validation): error="{error}" uri="{_uri(scheme, host, port)}"'
+    return _message(now, text.encode(errors="replace"))
+
+
+def denied_message(now: float, scheme: str, host: str, port: int) -> bytes:
+    """To the channel: this node's operator lets no drain connect to that address. Cooked."""
+    text = f'Error (drain destination denied): uri="{_uri(scheme, host, port)}"'
     return _message(now, text.encode(errors="replace"))
 
 
@@ -88,6 +93,10 @@ def _lost(dropped: int, since: float) -> bytes:
         dropped,
         timestamp(since),
     )
+
+
+def _uri(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _message(now: float, text: bytes) -> bytes:

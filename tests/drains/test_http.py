@@ -85,7 +85,6 @@ class HttpCase(SynchronousTestCase):
         self.clock.advance(NOW)
         self.counters = Counters()
         self.losses: list[int] = []
-        self.rejections: list[str] = []
         self.buffer = Buffer(self.clock, self.counters, 1_024, self.losses.append)
         self.endpoint = ScriptedEndpoint()
         self.record = Record()
@@ -100,7 +99,6 @@ class HttpCase(SynchronousTestCase):
             self.endpoint,
             self.clock,
             self.random,
-            self.rejections.append,
         )
         courier: Courier = self.courier
         self.life = Lifecycle(
@@ -181,10 +179,10 @@ class Requests(HttpCase):
         self.assert_counts(0, 0)
 
     def test_tls_rejected(self) -> None:
-        """A receiver that cannot prove who it is gets nothing, and the owner is told."""
+        """A receiver that cannot prove who it is gets nothing."""
         link = self.endpoint.accept()
         link.lose(CertificateRejected("certificate has expired"))
-        self.assertEqual(self.rejections, ["certificate has expired"])
+        self.assertEqual(self.record.last_error, "no connection: certificate has expired")
         self.assertEqual(link.received(), b"")
 
     def test_tls_hangs(self) -> None:

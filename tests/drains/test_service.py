@@ -12,7 +12,9 @@ from zope.interface.verify import verifyObject
 
 from logplex.config import Drains, Limits
 from logplex.config import Firehose as FirehoseSettings
+from logplex.drains.guard import DestinationDenied
 from logplex.drains.service import DrainService
+from logplex.drains.tls import CertificateRejected
 from logplex.firehose import Firehose
 from logplex.interfaces import IRegistryObserver
 from logplex.metrics import Counters
@@ -60,7 +62,7 @@ class ServiceCase(SynchronousTestCase):
             Limits(),
             self.clock,
             MiddleRandom(1),
-            self.endpoint,
+            connect_to=self.endpoint,
         )
         self.registry.changed([Put(Channel("app")), Put(Token("t.1", "app", "web"))])
         self.service.start()
@@ -328,6 +330,39 @@ class Losing(ServiceCase):
         for _ in range(600):
             self.clock.advance(60)
         self.assertEqual(len(self.notices()), told)
+
+
+class Refused(ServiceCase):
+    """What the channel is told of connections that cannot be made."""
+
+    def refuse(self, reason: Exception) -> None:
+        self.put(evolve(DRAIN, url="http://us:pa@one.example/path?query"))
+        self.push()
+        self.receiver("one").refuse(reason)
+        self.clock.advance(0)
+        self.receiver("one").refuse(reason)
+
+    def test_certificate(self) -> None:
+        """A receiver that cannot prove who it is is told, once a minute, without secrets."""
+        self.refuse(CertificateRejected("certificate has expired"))
+        self.assertEqual(
+            self.notices(),
+            [
+                b'Error L14 (certificate validation): error="certificate has expired" '
+                b'uri="http://one.example:80"'
+            ],
+        )
+
+    def test_denied(self) -> None:
+        self.refuse(DestinationDenied())
+        self.assertEqual(
+            self.notices(), [b'Error (drain destination denied): uri="http://one.example:80"']
+        )
+
+    def test_others(self) -> None:
+        """Other reasons are in the drain's status only."""
+        self.refuse(ConnectionRefusedError())
+        self.assertEqual(self.notices(), [])
 
 
 class Stopping(ServiceCase):

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.config import Drains
 from logplex.destination import SyslogDestination
+from logplex.drains.backoff import Backoff
 from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Courier, Phase
 from logplex.drains.lifecycle import Lifecycle
@@ -52,19 +53,16 @@ class SyslogCase(SynchronousTestCase):
         self.buffer = Buffer(self.clock, Counters(), 1_024, lambda _: None)
         self.endpoint = ScriptedEndpoint()
         self.record = Record()
-        self.rejections: list[str] = []
         scheme, port = ("syslog+tls", 6514) if self.tls else ("syslog", 601)
         url = f"{scheme}://logs.example:{port}"
         self.courier = SyslogCourier(
             SyslogDestination(scheme, "logs.example", port, url, url, self.tls, True),
             b"d.0815",
             self.buffer,
-            self.record,
+            Backoff(self.options, self.buffer, self.record, self.clock, self.random),
             self.options,
             self.endpoint,
             self.clock,
-            self.random,
-            self.rejections.append,
         )
         courier: Courier = self.courier
         self.life = Lifecycle(
@@ -444,12 +442,11 @@ class Tls(SyslogCase):
     tls = True
 
     def test_rejected(self) -> None:
-        """A receiver that cannot prove who it is gets nothing; the owner is told; it is retried
-        like any failure."""
+        """A receiver that cannot prove who it is gets nothing, and is retried like any failure."""
         link = self.connected()
         link.lose(CertificateRejected("certificate has expired"))
         self.assertEqual(link.received(), b"")
-        self.assertEqual(self.rejections, ["certificate has expired"])
+        self.assertEqual(self.record.last_error, "no connection: certificate has expired")
         self.assert_next_after(2)
 
     def test_secured(self) -> None:

@@ -1,0 +1,131 @@
+"""
+The addresses of drains' hosts.
+
+Looking a name up may take long, and how long is up to whoever owns the name. So drains have
+threads of their own for it, which a node's end does not wait for, and however many drains ask for
+one name, it is looked up once at a time.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from threading import Thread
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+Address = IPv4Address | IPv6Address
+
+#: Lookups under way at a time.
+MAX_LOOKUPS = 32
+
+
+class DaemonThreadPool(ThreadPool):
+    """Threads that do not hold up the end of the process."""
+
+    @staticmethod
+    def threadFactory(*args: Any, **kwargs: Any) -> Thread:  # type: ignore[override]
+        return Thread(*args, daemon=True, **kwargs)
+
+
+@implementer(IHostnameResolver)
+class Names:
+    """
+    Looks up addresses.
+
+    :param reactor: runs what threads give back.
+    :param getaddrinfo: the system's, or a test's.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        getaddrinfo: Callable[..., Sequence[Any]] = socket.getaddrinfo,
+        pool: ThreadPool | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._getaddrinfo = getaddrinfo
+        self._pool = pool or DaemonThreadPool(0, MAX_LOOKUPS, "drains' names")
+        self._waiting: dict[tuple[str, int], list[Deferred[list[Address]]]] = {}
+
+    def lookup(self, host: str, port: int) -> Deferred[list[Address]]:
+        """
+        The host's addresses, the best first; fails with :class:`OSError` where there are none.
+
+        :param host: a name, or an address.
+        """
+        result: Deferred[list[Address]] = Deferred()
+        waiting = self._waiting.setdefault((host, port), [])
+        waiting.append(result)
+        if len(waiting) == 1:
+            self._look_up(host, port).addBoth(self._found, host, port)
+        return result
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """See :class:`IHostnameResolver`. A failure is a name without addresses."""
+        resolution = _Resolution(hostName)
+        resolutionReceiver.resolutionBegan(resolution)
+
+        def found(addresses: list[Address]) -> None:
+            for address in addresses:
+                resolutionReceiver.addressResolved(address)
+
+        self.lookup(hostName, portNumber).addCallbacks(found, lambda _: None).addBoth(
+            lambda _: resolutionReceiver.resolutionComplete()
+        )
+        return resolution
+
+    def _look_up(self, host: str, port: int) -> Deferred[Sequence[Any]]:
+        if not self._pool.started:
+            self._pool.start()
+        return deferToThreadPool(
+            self._reactor,
+            self._pool,
+            self._getaddrinfo,
+            host,
+            port,
+            0,
+            socket.SOCK_STREAM,
+        )
+
+    def _found(self, result: Sequence[Any] | Failure, host: str, port: int) -> None:
+        for waiting in self._waiting.pop((host, port)):
+            if isinstance(result, Failure):
+                waiting.errback(result)
+            else:
+                waiting.callback([_address(family, each) for family, *_, each in result])
+
+
+def _address(family: int, sockaddr: Sequence[Any]) -> Address:
+    if family == socket.AF_INET6:
+        return IPv6Address("TCP", *sockaddr)
+    return IPv4Address("TCP", *sockaddr)
+
+
+@implementer(IHostResolution)
+@frozen
+class _Resolution:
+    name: str
+
+    def cancel(self) -> None:
+        """See :class:`IHostResolution`: a thread cannot be stopped, but need not be waited for."""
