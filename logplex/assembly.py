@@ -1,0 +1,169 @@
+"""
+The only place that knows all parts of a node, and puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from random import SystemRandom
+from typing import Any
+
+import attrs
+from attrs import frozen
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from logplex import __version__
+from logplex.api.journal import Journal
+from logplex.api.legacy_site import legacy_site
+from logplex.api.metrics import channel_samples, metrics_site
+from logplex.api.provisioning import Provisioning
+from logplex.api.v3_site import v3_site
+from logplex.authentication import Authenticator, credential_from_file
+from logplex.config import Limits, Settings
+from logplex.drains.service import DrainService
+from logplex.firehose import Firehose
+from logplex.inputs.logs import logs_site
+from logplex.inputs.syslog import SyslogFactory
+from logplex.inputs.tls import ServerTls
+from logplex.listeners import Listener
+from logplex.metrics import Counters, Sample, Source, counter_samples
+from logplex.metrics_channel import MetricsChannel
+from logplex.registry import Registry
+from logplex.rods import Rods
+from logplex.router import Router
+from logplex.store.factory import Stores
+from logplex.syslog import inner
+from logplex.tails.resource import Sessions
+from logplex.tails.tails import Tails
+from logplex.throttle import Throttle
+from logplex.web import Site
+
+
+@frozen
+class Parts:
+    """
+    What a node is made of, beside its settings. Nothing of it is started.
+
+    :ivar limits: the one object that all parts look at, so that it can change while they run.
+    :ivar rods: likewise.
+    :ivar tls: ``None`` where nothing listens with TLS.
+    :ivar sites: what answers over HTTP, by the listener's name.
+    """
+
+    stores: Stores
+    limits: Limits
+    rods: Rods
+    registry: Registry
+    drains: DrainService
+    tails: Tails
+    metrics_channel: MetricsChannel
+    syslog: SyslogFactory
+    tls: ServerTls | None
+    sites: dict[str, Site]
+
+    def listeners(self, settings: Settings, reactor: Any) -> Iterator[Listener]:
+        """The ports to open: a factory for each transport."""
+        factories: dict[str, IProtocolFactory] = {"syslog": self.syslog, **self.sites}
+        if self.tls is not None:
+            factories["syslog_tls"] = TLSMemoryBIOFactory(self.tls, False, self.syslog, reactor)
+        for name, factory in factories.items():
+            for endpoint in getattr(settings.listen, name):
+                yield Listener(name, endpoint, factory)
+
+
+def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: Any) -> Parts:
+    """
+    Put a node together.
+
+    :param stores: where it keeps things; they count into the same counters.
+    :param reactor: makes connections, and is the clock of everything.
+    :raise TlsError: or :class:`~logplex.drains.tls.CannotTrust`: files of certificates that the
+        settings name cannot be used.
+    """
+    limits = attrs.evolve(settings.limits)
+    rods = Rods(**attrs.asdict(settings.rods))
+    registry = Registry()
+    firehose = Firehose(settings.firehose, registry, rods, SystemRandom())
+    router = Router(registry, stores.spool, rods, counters, reactor, limits, firehose)
+    drains = DrainService(registry, router.tell, counters, settings.drains, limits, reactor)
+    tails = Tails(stores.spool, reactor, limits, counters)
+    registry.observe(tails)
+    syslog = SyslogFactory(router.route, counters, limits, reactor)
+    authenticator = Authenticator(
+        registry,
+        [credential_from_file(each) for each in settings.credentials],
+        settings.auth.key,
+        Throttle(reactor, limits),
+    )
+    journal = Journal(settings.auth.log_api_user)
+    provisioning = Provisioning(stores.config, registry, stores.spool, reactor, limits)
+    pages: dict[bytes, list[Source]] = {
+        b"/metrics": [
+            partial(counter_samples, counters),
+            partial(_node_samples, registry, reactor, reactor.seconds()),
+            drains.samples,
+            tails.samples,
+            stores.samples,
+            syslog.samples,
+            firehose.samples,
+        ],
+        b"/metrics/channels": [partial(channel_samples, registry)],
+        b"/metrics/drains": [drains.drain_samples],
+    }
+    sites = {
+        "logs": logs_site(router, registry, authenticator, rods, counters, limits, reactor),
+        "api_v3": v3_site(
+            provisioning,
+            stores.config,
+            registry,
+            stores.spool,
+            authenticator,
+            rods,
+            settings.auth,
+            settings.urls,
+            limits,
+            reactor,
+            journal,
+        ),
+        "api": legacy_site(
+            provisioning,
+            stores.config,
+            registry,
+            authenticator,
+            rods,
+            settings.urls,
+            limits,
+            reactor,
+            journal,
+            Sessions(stores.config, registry, rods, tails).page,
+        ),
+        "metrics": metrics_site(pages, limits, reactor),
+    }
+    pages[b"/metrics"] += [partial(site.samples, name) for name, site in sites.items()]
+    return Parts(
+        stores=stores,
+        limits=limits,
+        rods=rods,
+        registry=registry,
+        drains=drains,
+        tails=tails,
+        metrics_channel=MetricsChannel(
+            settings.metrics.channel_id, settings.node.name, counters, router.tell, reactor
+        ),
+        syslog=syslog,
+        tls=ServerTls(settings.tls) if settings.listen.syslog_tls else None,
+        sites=sites,
+    )
+
+
+def _node_samples(registry: Registry, clock: Any, started_s: float) -> Iterator[Sample]:
+    """What the node knows of itself."""
+    about = {"version": __version__, "inner_loop": inner.KIND}
+    yield Sample("logplex_info", "Which Logplex this is", 1, about)
+    yield Sample(
+        "logplex_uptime_seconds", "Since the start of the node", clock.seconds() - started_s
+    )
+    for kind, count in registry.counts().items():
+        yield Sample("logplex_known", "What the registry knows, by kind", count, {"kind": kind})
