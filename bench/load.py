@@ -43,26 +43,38 @@ def block(tokens: Sequence[str], size_bytes: int) -> bytes:
     return turn * max(1, size_bytes // len(turn))
 
 
-def pieces(tokens: Sequence[str], messages: int, rate: float | None) -> Iterator[memoryview]:
+class Pace:
     """
-    So many messages in pieces, each at its time.
+    Messages at a steady rate. What a busy machine made late is not made up for in a burst, which
+    would overflow buffers that the rate alone never fills.
 
     :param rate: messages a second; ``None``: as fast as they are taken.
     """
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._due = time.monotonic()
+
+    def wait(self, messages: int) -> None:
+        """Wait until so many more may be sent."""
+        if self._rate is not None:
+            self._due = max(self._due, time.monotonic() - _TICK_S) + messages / self._rate
+            time.sleep(max(0.0, self._due - time.monotonic()))
+
+
+def pieces(tokens: Sequence[str], messages: int, rate: float | None) -> Iterator[memoryview]:
+    """So many messages in pieces, each at its time."""
     whole = memoryview(block(tokens, _BLOCK_BYTES))
     in_block = len(whole) // FRAME_BYTES
-    start = time.monotonic()
+    each = max(1, int(rate * _TICK_S)) if rate else in_block
+    pace = Pace(rate)
     sent = 0
     while sent < messages:
-        due = messages
-        if rate is not None:
-            time.sleep(_TICK_S)
-            due = min(messages, int((time.monotonic() - start) * rate))
-        while sent < due:
-            first = sent % in_block
-            count = min(due - sent, in_block - first)
-            yield whole[first * FRAME_BYTES : (first + count) * FRAME_BYTES]
-            sent += count
+        first = sent % in_block
+        count = min(each, messages - sent, in_block - first)
+        pace.wait(count)
+        yield whole[first * FRAME_BYTES : (first + count) * FRAME_BYTES]
+        sent += count
 
 
 def send_syslog(port: int, tokens: Sequence[str], messages: int, rate: float | None) -> None:
@@ -86,14 +98,13 @@ def send_posts(
     )
     request = head.encode() + body
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(_POST_CONNECTIONS)]
-    start = time.monotonic()
+    pace = Pace(rate)
     requests = messages // each
     for number in range(requests):
         connection = connections[number % len(connections)]
         if number >= len(connections):
             _answered(connection)
-        if rate is not None:
-            time.sleep(max(0.0, start + number * each / rate - time.monotonic()))
+        pace.wait(each)
         connection.sendall(request)
     for connection in connections[:requests]:
         _answered(connection)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tests.integration.node import CREDENTIAL, Node, Section
 from tests.integration.process import Child, Ended, within
+from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 
 #: A run that takes longer is stuck.
 _PATIENCE_S = 600.0
@@ -30,6 +31,21 @@ async def running_node(sections: Mapping[str, Section]) -> AsyncIterator[Node]:
             yield node
         finally:
             await node.kill()
+
+
+@asynccontextmanager
+async def running_redis() -> AsyncIterator[RedisServer]:
+    """A Redis that keeps nothing on disk, gone at the end."""
+    executable = INSTALLED or BUNDLED
+    if executable is None:
+        raise SystemExit("this line of the benchmark needs redis-server")
+    with tempfile.TemporaryDirectory(prefix="logplex-bench-") as directory:
+        server = RedisServer(Path(directory), executable)
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.kill()
 
 
 class Counting:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from statistics import median
 
 import attrs
@@ -13,7 +14,8 @@ from attrs import frozen
 from twisted.internet.task import deferLater
 
 from bench.measure import cpu_s, peak_rss_mb, rss_mb
-from bench.parts import Sink, load, running_node, running_sink
+from bench.parts import Sink, load, running_node, running_redis, running_sink
+from tests.integration.node import Node
 from tests.integration.process import reactor
 
 #: How long nothing new must have come out before what is missing is called lost.
@@ -31,6 +33,7 @@ class Scenario:
     :ivar how: ``syslog`` (one TCP connection) or ``post`` (500 messages a request).
     :ivar drains: what kind of drain each channel has: ``http``, ``tcp``, or nothing.
     :ivar rate: messages a second; ``None``: as fast as the node takes them.
+    :ivar redis: everything is kept in a Redis, the spool too.
     """
 
     name: str
@@ -39,12 +42,13 @@ class Scenario:
     drains: str | None
     rate: float | None
     messages: int
+    redis: bool = False
 
 
 @frozen
 class Result:
     """
-    What a run of a scenario used.
+    What a run of a scenario used: of the node, if nothing else is said.
 
     :ivar lost: messages that went in and did not come out.
     :ivar requests: that the drains made.
@@ -52,6 +56,7 @@ class Result:
 
     messages_per_s: float
     cpu_us_per_message: float
+    redis_cpu_us_per_message: float
     lost: float
     requests: float
     peak_rss_mb: float
@@ -59,29 +64,40 @@ class Result:
 
 async def run(scenario: Scenario) -> Result:
     """Measure a scenario once, on a node of its own."""
-    async with running_sink(scenario.drains or "http") as sink, running_node({}) as node:
-        tokens = [
-            await node.channel(f"app-{number}", _drain_urls(scenario, sink))
-            for number in range(scenario.channels)
-        ]
-        port = node.ports["syslog" if scenario.how == "syslog" else "logs"]
-        await load(scenario.how, port, tokens, _WARM_UP, rate=20_000)
-        before = await settled(sink, _WARM_UP) if scenario.drains else {}
-        used = cpu_s(node.child.pid)
-        said = await load(scenario.how, port, tokens, scenario.messages, scenario.rate)
-        lost = requests = 0.0
-        if scenario.drains:
-            wanted = before["messages"] + scenario.messages
-            after = await settled(sink, wanted)
-            lost = wanted - after["messages"]
-            requests = after["requests"] - before["requests"]
-        return Result(
-            messages_per_s=scenario.messages / said["seconds"],
-            cpu_us_per_message=(cpu_s(node.child.pid) - used) / scenario.messages * 1e6,
-            lost=lost,
-            requests=requests,
-            peak_rss_mb=peak_rss_mb(node.child.pid),
-        )
+    async with AsyncExitStack() as running:
+        sink = await running.enter_async_context(running_sink(scenario.drains or "http"))
+        store, redis_pid = {}, None
+        if scenario.redis:
+            redis = await running.enter_async_context(running_redis())
+            store, redis_pid = {"url": redis.url}, redis.pid
+        node = await running.enter_async_context(running_node({"store": store}))
+        return await _measure(scenario, node, sink, redis_pid)
+
+
+async def _measure(scenario: Scenario, node: Node, sink: Sink, redis_pid: int | None) -> Result:
+    urls = _drain_urls(scenario, sink)
+    tokens = [await node.channel(f"app-{number}", urls) for number in range(scenario.channels)]
+    port = node.ports["syslog" if scenario.how == "syslog" else "logs"]
+    await load(scenario.how, port, tokens, _WARM_UP, rate=20_000)
+    before = await settled(sink, _WARM_UP) if scenario.drains else {}
+    used, redis_used = cpu_s(node.child.pid), cpu_s(redis_pid) if redis_pid else 0.0
+    said = await load(scenario.how, port, tokens, scenario.messages, scenario.rate)
+    lost = requests = 0.0
+    if scenario.drains:
+        wanted = before["messages"] + scenario.messages
+        after = await settled(sink, wanted)
+        lost = wanted - after["messages"]
+        requests = after["requests"] - before["requests"]
+    used = cpu_s(node.child.pid) - used
+    redis_used = cpu_s(redis_pid) - redis_used if redis_pid else 0.0
+    return Result(
+        messages_per_s=scenario.messages / said["seconds"],
+        cpu_us_per_message=used / scenario.messages * 1e6,
+        redis_cpu_us_per_message=redis_used / scenario.messages * 1e6,
+        lost=lost,
+        requests=requests,
+        peak_rss_mb=peak_rss_mb(node.child.pid),
+    )
 
 
 def _drain_urls(scenario: Scenario, sink: Sink) -> list[str]:

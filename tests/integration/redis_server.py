@@ -72,6 +72,12 @@ class RedisServer:
         user = f":{self.password}@" if self.password else ""
         return f"redis://{user}127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._child is not None
+        return self._child.pid
+
     async def start(self) -> None:
         """Start it and wait until it takes connections; on the first start, find it a port."""
         if self.port:
