@@ -1,8 +1,8 @@
 -- Number, keep and publish one node's batch: the messages of many channels in one call.
 --
 -- ARGV: node, its start, the batch's number, prefix of the live channels, how many messages are
--- kept, for how many seconds, a number that raised sequences begin above; then for every channel
--- its id, flags, fingerprint and messages (a msgpack array of raw strings).
+-- kept, for how many seconds, a number that raised sequences begin above; then one for every
+-- channel: a msgpack array of its id, flags, fingerprint, and messages (raw strings).
 --
 -- Gives a msgpack array of two arrays of places in the call (from 1): the channels that somebody
 -- listens to, and those whose list refused the messages. Gives nil where the shard has taken the
@@ -86,15 +86,13 @@ end
 
 local listened, refused = {}, {}
 
-for at = 8, #ARGV, 4 do
-    local channel, flags, payload = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 3]
-    local place = (at - 4) / 4
+for at = 8, #ARGV do
+    local channel, flags, fingerprint, values = unpack(cmsgpack.unpack(ARGV[at]))
     local sequence, list, ranges = 'seq:' .. channel, 'ch:' .. channel .. ':spool', 'num:' .. channel
 
     if bit.band(flags, FORGET) ~= 0 then
         redis.call('DEL', sequence, list, ranges)
     end
-    local values = cmsgpack.unpack(payload)
     local count = #values
     if count > 0 then
         local least = bit.band(flags, RAISE) ~= 0 and math.max(floor, raised) or floor
@@ -103,7 +101,7 @@ for at = 8, #ARGV, 4 do
         if bit.band(flags, KEEP) ~= 0 then
             local length = push(list, values)
             if type(length) == 'number' then
-                local record = decimal(last) .. ' ' .. ARGV[at + 2] .. ' ' .. origin
+                local record = decimal(last) .. ' ' .. fingerprint .. ' ' .. origin
                 local records = redis.pcall('LPUSH', ranges, record)
                 if type(records) ~= 'number' then
                     redis.call('DEL', ranges)
@@ -128,16 +126,16 @@ for at = 8, #ARGV, 4 do
                     redis.call('EXPIRE', sequence, lifetime)
                 end
             else
-                refused[#refused + 1] = place
+                refused[#refused + 1] = at - 7
             end
         end
         if bit.band(flags, KEEP) == 0 and too_short(sequence, lifetime) then
             redis.call('EXPIRE', sequence, lifetime)
         end
         local receivers = redis.call('PUBLISH', prefix .. channel,
-            decimal(last - count + 1) .. ' ' .. origin .. '\n' .. payload)
+            decimal(last - count + 1) .. ' ' .. origin .. '\n' .. ARGV[at])
         if receivers > 0 then
-            listened[#listened + 1] = place
+            listened[#listened + 1] = at - 7
         end
     end
 end

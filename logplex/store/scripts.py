@@ -48,9 +48,20 @@ class Origin:
     start: bytes
 
 
+def fingerprint(messages: Sequence[bytes], size_bytes: int) -> bytes:
+    """
+    What is remembered of messages that are numbered together, to know them again.
+
+    :param messages: at least one, oldest first.
+    :param size_bytes: of all of them.
+    """
+    mark = (len(messages), size_bytes, crc32(messages[-1]), crc32(messages[0]))
+    return b"%d:%d:%d:%d" % mark
+
+
 @frozen
 class Fingerprint:
-    """What is remembered of messages that were numbered together, to know them again."""
+    """A :func:`fingerprint` that was read; CRCs of the newest and the oldest message."""
 
     count: int
     size_bytes: int
@@ -58,25 +69,26 @@ class Fingerprint:
     oldest: int
 
     @classmethod
-    def of(cls, messages: Sequence[bytes], size_bytes: int) -> Fingerprint:
+    def parse(cls, text: bytes) -> Fingerprint:
         """
-        :param messages: at least one, oldest first.
-        :param size_bytes: of all of them.
+        :raises ValueError: it is none.
         """
-        return cls(len(messages), size_bytes, crc32(messages[-1]), crc32(messages[0]))
-
-    def encode(self) -> bytes:
-        return b"%d:%d:%d:%d" % (self.count, self.size_bytes, self.newest, self.oldest)
+        count, size_bytes, newest, oldest = map(int, text.split(b":"))
+        if count < 1:
+            raise ValueError("a fingerprint of no messages")
+        return cls(count, size_bytes, newest, oldest)
 
 
 @frozen
 class Piece:
-    """The messages of one channel in a batch, as a call carries them."""
+    """
+    The messages of one channel in a batch.
+
+    :ivar payload: the argument of a call that carries them.
+    """
 
     channel_id: str
-    flags: int
     count: int
-    fingerprint: bytes
     payload: bytes = field(repr=False)
 
     @classmethod
@@ -88,16 +100,15 @@ class Piece:
         :param size_bytes: of all of them.
         :param kept: how many messages a shard keeps of a channel.
         """
-        fingerprint = b""
+        mark = b""
         if messages and flags & KEEP:
             if len(messages) > kept:
                 messages_kept = messages[-kept:]
-                mark = Fingerprint.of(messages_kept, sum(map(len, messages_kept)))
+                mark = fingerprint(messages_kept, sum(map(len, messages_kept)))
             else:
-                mark = Fingerprint.of(messages, size_bytes)
-            fingerprint = mark.encode()
-        payload: bytes = msgpack.packb(messages, use_bin_type=False)
-        return cls(channel_id, flags, len(messages), fingerprint, payload)
+                mark = fingerprint(messages, size_bytes)
+        payload = msgpack.packb((channel_id, flags, mark, messages), use_bin_type=False)
+        return cls(channel_id, len(messages), payload)
 
     def messages(self) -> list[bytes]:
         """What was packed."""
@@ -168,8 +179,7 @@ def append_arguments(
     arguments: list[bytes | str | int] = [
         origin.node, origin.start, batch.number, prefix, kept, int(retention_s), batch.raised,
     ]  # fmt: skip
-    for piece in batch.pieces:
-        arguments += (piece.channel_id, piece.flags, piece.fingerprint, piece.payload)
+    arguments += [piece.payload for piece in batch.pieces]
     return arguments
 
 
@@ -211,11 +221,7 @@ def parse_history(answer: bytes) -> History:
 
 def _parse_record(record: bytes) -> Numbered:
     last, mark, batch, start, node = record.split(b" ", 4)
-    count, size_bytes, newest, oldest = mark.split(b":")
-    fingerprint = Fingerprint(int(count), int(size_bytes), int(newest), int(oldest))
-    if fingerprint.count < 1:
-        raise ValueError("a record of no messages")
-    return Numbered(int(last), fingerprint, int(batch), Origin(node, start))
+    return Numbered(int(last), Fingerprint.parse(mark), int(batch), Origin(node, start))
 
 
 def _integer(text: bytes) -> int:
@@ -226,7 +232,9 @@ def _integer(text: bytes) -> int:
 
 
 def _unpack(payload: bytes) -> list[bytes]:
-    messages = msgpack.unpackb(payload, raw=True)
-    if not isinstance(messages, list):
-        raise ValueError("not an array of messages")
+    """The messages of a piece."""
+    piece = msgpack.unpackb(payload, raw=True)
+    if not isinstance(piece, list) or len(piece) != 4 or not isinstance(piece[3], list):
+        raise ValueError("no piece of a batch")
+    messages: list[bytes] = piece[3]
     return messages

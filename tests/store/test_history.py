@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.store.history import Passage, interleave, passages
-from logplex.store.scripts import Fingerprint, History, Numbered, Origin
+from logplex.store.scripts import Fingerprint, History, Numbered, Origin, fingerprint
 
 ORIGIN = Origin(b"node", b"1")
 LIMIT = 12
 
 
 def record(last: int, *messages: bytes) -> Numbered:
-    fingerprint = Fingerprint.of(messages, sum(map(len, messages)))
-    return Numbered(last, fingerprint, 1, ORIGIN)
+    mark = fingerprint(messages, sum(map(len, messages)))
+    return Numbered(last, Fingerprint.parse(mark), 1, ORIGIN)
 
 
 def history(messages: list[bytes], *records: Numbered) -> History:

@@ -4,6 +4,7 @@ What waits to be written to one shard.
 
 from __future__ import annotations
 
+import msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,10 +15,11 @@ from logplex.store.scripts import FORGET, KEEP, RAISE
 
 
 def contents(outbox: Outbox) -> list[list[tuple[str, int, list[bytes]]]]:
-    """Take everything out, batch by batch."""
+    """Take everything out, batch by batch: each piece's channel, flags and messages."""
     taken = []
     while (batch := outbox.head) is not None:
-        taken.append([(each.channel_id, each.flags, each.messages()) for each in batch.pieces])
+        pieces = [msgpack.unpackb(each.payload, raw=True) for each in batch.pieces]
+        taken.append([(channel.decode(), flags, texts) for channel, flags, _, texts in pieces])
         outbox.done()
     return taken
 

@@ -18,6 +18,7 @@ from logplex.store.scripts import (
     Origin,
     Piece,
     append_arguments,
+    fingerprint,
     parse_appended,
     parse_history,
     parse_published,
@@ -33,24 +34,24 @@ class PieceTests(SynchronousTestCase):
     def test_any_bytes_are_packed(self, texts: list[bytes]) -> None:
         piece = Piece.pack("c", KEEP, texts, sum(map(len, texts)), 1_500)
         self.assertEqual((piece.messages(), piece.count), (texts, len(texts)))
-        self.assertEqual(piece.fingerprint.split(b":")[0], b"%d" % len(texts))
+        mark = Fingerprint.parse(msgpack.unpackb(piece.payload, raw=True)[2])
+        self.assertEqual((mark.count, mark.size_bytes), (len(texts), sum(map(len, texts))))
 
     def test_the_fingerprint_is_of_what_is_kept(self) -> None:
-        texts = [b"a", b"bb", b"ccc"]
-        self.assertEqual(
-            Piece.pack("c", KEEP, texts, 6, 2).fingerprint,
-            Piece.pack("c", KEEP, texts[1:], 5, 2).fingerprint,
-        )
+        piece = Piece.pack("c", KEEP, [b"a", b"bb", b"ccc"], 6, 2)
+        mark = msgpack.unpackb(piece.payload, raw=True)[2]
+        self.assertEqual(mark, fingerprint([b"bb", b"ccc"], 5))
 
     def test_what_is_not_kept_has_none(self) -> None:
-        self.assertEqual(Piece.pack("c", 0, [b"a"], 1, 1_500).fingerprint, b"")
-        self.assertEqual(Piece.pack("c", FORGET, [], 0, 1_500).messages(), [])
+        for flags, texts in ((0, [b"a"]), (FORGET, [])):
+            payload = Piece.pack("c", flags, texts, len(texts), 1_500).payload
+            self.assertEqual(msgpack.unpackb(payload, raw=True), [b"c", flags, b"", texts])
 
     def test_a_call_is_flat(self) -> None:
         piece = Piece.pack("c", 0, [b"a"], 1, 1_500)
         self.assertEqual(
             append_arguments(ORIGIN, Batch(7, [piece], 1, 1, 9), "live:", 1_500, 60.0),
-            [b"node 1", b"0001", 7, "live:", 1_500, 60, 9, "c", 0, b"", piece.payload],
+            [b"node 1", b"0001", 7, "live:", 1_500, 60, 9, piece.payload],
         )
 
 
@@ -70,19 +71,23 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(published.origin, ORIGIN)
 
     def test_another_publication_is_an_error(self) -> None:
-        for data in (b"", b"hello", b"1 2 3 4\n", b"1 2 3 4\n\x90", b"x 2 3 4\n\x91\xa1a"):
-            self.assertRaises(ValueError, parse_published, data)
+        good = Piece.pack("c", 0, [b"a"], 1, 9).payload
+        none = Piece.pack("c", 0, [], 0, 9).payload
+        for payload in (b"", b"hello", b"\x90", b"\x94\x01\x02\x03\x04", none, good[:-1]):
+            self.assertRaises(ValueError, parse_published, b"1 2 3 4\n" + payload)
+        for head in (b"", b"x 2 3 4\n", b"1 2 3\n"):
+            self.assertRaises(ValueError, parse_published, head + good)
 
     def test_a_history(self) -> None:
-        mark = Fingerprint.of([b"a", b"b"], 2)
+        mark = fingerprint([b"a", b"b"], 2)
         answer = msgpack.packb(
-            [b"12", b"7", [b"b", b"a"], [b"12 %b 7 0001 node 1" % mark.encode()]],
+            [b"12", b"7", [b"b", b"a"], [b"12 %b 7 0001 node 1" % mark]],
             use_bin_type=False,
         )
         history = parse_history(answer)
         self.assertEqual((history.last, history.own_batch), (12, 7))
         self.assertEqual(history.messages, [b"b", b"a"])
-        self.assertEqual(history.records, [Numbered(12, mark, 7, ORIGIN)])
+        self.assertEqual(history.records, [Numbered(12, Fingerprint.parse(mark), 7, ORIGIN)])
 
     def test_what_others_put_into_our_keys_counts_as_absent(self) -> None:
         answer = msgpack.packb(

@@ -266,7 +266,7 @@ class FollowingTests(ShardTestCase):
         for number in range(3):
             (_, _, _, batch, *_, payload) = self.writing.next()
             self.writing.answer(msgpack.packb([[1], []]))
-            (message,) = msgpack.unpackb(payload, raw=True)
+            (message,) = msgpack.unpackb(payload, raw=True)[3]
             self.publish(11 + number, batch, message, by=b"node")
         self.assertEqual(diary.since(), ["complete", (13, b"next")])
 

@@ -27,11 +27,8 @@ class Call:
     def __init__(self, script: Script, arguments: tuple[Any, ...]) -> None:
         assert script is APPEND
         self.number: int = arguments[2]
-        pieces = arguments[7:]
-        self.messages = {
-            channel_id: msgpack.unpackb(payload, raw=True)
-            for channel_id, payload in zip(pieces[::4], pieces[3::4], strict=True)
-        }
+        pieces = [msgpack.unpackb(payload, raw=True) for payload in arguments[7:]]
+        self.messages = {piece[0].decode(): piece[3] for piece in pieces}
         self.answer: Deferred[Any] = Deferred()
 
     def taken(self, listened: tuple[int, ...] = (), refused: tuple[int, ...] = ()) -> None:
