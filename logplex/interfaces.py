@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from logplex.model import Change, Channel, Drain, Recent, Value
+from logplex.model import Change, Channel, Drain, DrainStatus, DrainTest, Recent, Value
 
 
 class StoreAway(Exception):
@@ -159,6 +159,19 @@ class IRegistryObserver(Interface):
 
     def drain_deleted(drain: Drain) -> None:
         """A drain is gone."""
+
+
+class IDrains(Interface):
+    """Who knows how drains fare: for the APIs."""
+
+    def status(drain_id: int) -> DrainStatus | None:
+        """How this drain fares on this node, or ``None`` where there is no such drain."""
+
+    def test(drain_id: int) -> Deferred[DrainTest]:
+        """
+        Send one test message to the drain's receiver, as its messages are sent, but past its
+        buffer and counts. Fires within 10 s, whatever the receiver does. Never fails.
+        """
 
 
 #: ``tell(channel_id, message, except_for)``: put a cooked notice into a channel's own stream

@@ -100,3 +100,43 @@ class Recent:
 
     last: int
     entries: list[tuple[int | None, bytes]]
+
+
+@frozen
+class DrainStatus:
+    """
+    How a drain fares on this node. Times are seconds since the epoch.
+
+    :ivar state: where in its life it is; ``reserved`` without URL, ``unusable`` with one that
+        cannot be a drain's.
+    :ivar received: messages since the start of the node; each of them is delivered, dropped or
+        buffered.
+    :ivar last_error: for its owner, without anything secret of the URL.
+    :ivar next_attempt: when it will try to connect again, while it waits for that.
+    """
+
+    state: str
+    received: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    buffered: int = 0
+    last_success: float | None = None
+    last_error: str | None = None
+    last_error_at: float | None = None
+    next_attempt: float | None = None
+
+
+@frozen
+class DrainTest:
+    """
+    What became of a test message.
+
+    :ivar status: the HTTP status of the receiver's answer, where there was one.
+    :ivar said: the beginning of what the receiver said; printable, at most 200 characters.
+    :ivar error: why it was not delivered.
+    """
+
+    delivered: bool
+    status: int | None = None
+    said: str = ""
+    error: str | None = None

@@ -13,17 +13,25 @@ from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from logplex.config import Drains as Settings
-from logplex.destination import HttpDestination, SyslogDestination, UdpDestination
+from logplex.destination import (
+    Destination,
+    HttpDestination,
+    SyslogDestination,
+    UdpDestination,
+)
 from logplex.drains.backoff import Backoff
+from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Courier, Pace
 from logplex.drains.guard import Guard
 from logplex.drains.http import HttpCourier, http_pace
 from logplex.drains.lifecycle import Lifecycle
 from logplex.drains.names import Names
+from logplex.drains.record import Record
 from logplex.drains.running import RunningDrain
 from logplex.drains.syslog import SyslogCourier, syslog_pace
 from logplex.drains.tls import Trust
 from logplex.drains.udp import UdpCourier, udp_pace
+from logplex.model import Drain
 
 
 @define(eq=False, repr=False)
@@ -53,54 +61,43 @@ class Couriers:
 
     def make_life(self, running: RunningDrain) -> Lifecycle:
         """A life for this drain, not started."""
-        courier, pace = self._courier(running)
+        courier, pace = self.make(
+            running.drain, running.destination, running.buffer, running.record
+        )
         return Lifecycle(courier, running.buffer, pace, self.reactor, self.random, running.refused)
 
-    def _courier(self, running: RunningDrain) -> tuple[Courier, Pace]:
-        destination = running.destination
+    def make(
+        self, drain: Drain, destination: Destination, buffer: Buffer, record: Record
+    ) -> tuple[Courier, Pace]:
+        """A courier to this destination, and its times."""
         if isinstance(destination, HttpDestination):
-            return self._http(running, destination), self._http_pace
+            http = HttpCourier(
+                destination,
+                drain.token,
+                buffer,
+                record,
+                self.settings,
+                self._endpoint(destination),
+                self.reactor,
+                self.random,
+            )
+            return http, self._http_pace
+        token = drain.token.encode("ascii")
+        backoff = Backoff(self.settings, buffer, record, self.reactor, self.random)
         if isinstance(destination, SyslogDestination):
-            return self._syslog(running, destination), self._syslog_pace
+            syslog = SyslogCourier(
+                destination,
+                token,
+                buffer,
+                backoff,
+                self.settings,
+                self._endpoint(destination),
+                self.reactor,
+            )
+            return syslog, self._syslog_pace
         assert isinstance(destination, UdpDestination)
-        return self._udp(running, destination), self._udp_pace
-
-    def _http(self, running: RunningDrain, destination: HttpDestination) -> HttpCourier:
-        return HttpCourier(
-            destination,
-            running.drain.token,
-            running.buffer,
-            running.record,
-            self.settings,
-            self._endpoint(destination),
-            self.reactor,
-            self.random,
-        )
-
-    def _syslog(self, running: RunningDrain, destination: SyslogDestination) -> SyslogCourier:
-        return SyslogCourier(
-            destination,
-            running.drain.token.encode("ascii"),
-            running.buffer,
-            self._backoff(running),
-            self.settings,
-            self._endpoint(destination),
-            self.reactor,
-        )
-
-    def _udp(self, running: RunningDrain, destination: UdpDestination) -> UdpCourier:
-        return UdpCourier(
-            destination,
-            running.drain.token.encode("ascii"),
-            running.buffer,
-            self._backoff(running),
-            self.names,
-            self.guard,
-            self.reactor,
-        )
-
-    def _backoff(self, running: RunningDrain) -> Backoff:
-        return Backoff(self.settings, running.buffer, running.record, self.reactor, self.random)
+        udp = UdpCourier(destination, token, buffer, backoff, self.names, self.guard, self.reactor)
+        return udp, self._udp_pace
 
     def _endpoint(self, destination: HttpDestination | SyslogDestination) -> IStreamClientEndpoint:
         endpoint = self.connect_to(destination.host, destination.port)

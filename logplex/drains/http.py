@@ -19,6 +19,7 @@ from logplex.destination import HttpDestination
 from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Connection, Pace, Reports
 from logplex.drains.http_connection import Answer, HttpConnection, Limits, retry_after_s
+from logplex.drains.reasons import explain
 from logplex.drains.record import Record
 from logplex.drains.stream import open_connection
 from logplex.syslog.inner import take_http_frames
@@ -82,6 +83,7 @@ class HttpCourier:
     clock: IReactorTime
     random: Random
     _head: bytes = field(init=False)
+    last_answer: Answer | None = field(default=None, init=False)
     _reports: Reports | None = field(default=None, init=False)
     _batch: _Batch | None = field(default=None, init=False)
     _refusals: int = field(default=0, init=False)
@@ -112,7 +114,7 @@ class HttpCourier:
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
         self._refusals += 1
-        self._failed(f"no connection: {why.getErrorMessage()}")
+        self._failed(f"no connection: {explain(why)}")
         if self._refusals <= _BACKOFF_FREE:
             return 0.0
         exponent = self.random.randint(1, min(_BACKOFF_MAX_EXPONENT, self._refusals))
@@ -150,6 +152,7 @@ class HttpCourier:
         """See :meth:`Exchanges.answered`."""
         batch = self._batch
         assert batch is not None
+        self.last_answer = answer
         if 200 <= answer.status < 300:
             self._deliver(batch)
         elif 400 <= answer.status < 500 and answer.status != 429:

@@ -14,6 +14,7 @@ from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from logplex.drains.reasons import explain
 from logplex.drains.stream import StreamConnection
 
 #: So much of an answer's body is kept, for people.
@@ -127,7 +128,7 @@ class HttpConnection(StreamConnection):
             self._exchanges.left()
         else:
             # The end of the connection may be the end of an answer without length.
-            self._read(b"", f"the connection was lost: {reason.getErrorMessage()}")
+            self._read(b"", f"the connection was lost: {explain(reason)}")
 
     # How it is done.
 

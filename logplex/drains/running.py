@@ -20,7 +20,7 @@ from logplex.drains.lifecycle import Lifecycle
 from logplex.drains.record import Record
 from logplex.drains.telling import ChannelNotices
 from logplex.drains.tls import CertificateRejected
-from logplex.model import Drain
+from logplex.model import Drain, DrainStatus
 
 _log = Logger()
 
@@ -52,6 +52,20 @@ class RunningDrain:
     @property
     def phase(self) -> Phase:
         return self.life.phase
+
+    def status(self) -> DrainStatus:
+        """How it fares now."""
+        return DrainStatus(
+            state=self.phase.value,
+            received=self.buffer.received,
+            delivered=self.buffer.delivered,
+            dropped=self.buffer.dropped,
+            buffered=self.buffer.buffered,
+            last_success=self.record.last_success,
+            last_error=self.record.last_error,
+            last_error_at=self.record.last_error_at,
+            next_attempt=self.life.next_attempt,
+        )
 
     def start(self) -> None:
         """Send what the buffer gets from now on."""

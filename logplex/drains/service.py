@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,19 +24,20 @@ from logplex.drains.courier import Phase
 from logplex.drains.couriers import Couriers
 from logplex.drains.guard import Guard, GuardedReactor
 from logplex.drains.names import Names
+from logplex.drains.probe import Probe
 from logplex.drains.record import Record
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
 from logplex.drains.tls import Trust
-from logplex.interfaces import IRegistryObserver, Tell
+from logplex.interfaces import IDrains, IRegistryObserver, Tell
 from logplex.metrics import Counters, Sample
-from logplex.model import Channel, Drain
+from logplex.model import Channel, Drain, DrainStatus, DrainTest
 from logplex.registry import Registry
 
 _log = Logger()
 
 
-@implementer(IRegistryObserver)
+@implementer(IRegistryObserver, IDrains)
 class DrainService:
     """
     Starts, moves and stops drains.
@@ -82,6 +83,9 @@ class DrainService:
         )
         self._running: dict[int, RunningDrain] = {}
         self._leaving: dict[RunningDrain, Deferred[None]] = {}
+        #: Why the drains that have a URL and do not run cannot run.
+        self._unusable: dict[int, str] = {}
+        self._testing: set[int] = set()
         self._stopped = False
 
     def start(self) -> None:
@@ -91,8 +95,8 @@ class DrainService:
     def stop(self) -> Deferred[None]:
         """Send what is buffered, for ``flush_s`` at most; then run no drain any more."""
         self._stopped = True
-        for drain in [each.drain for each in self._running.values()]:
-            self.drain_deleted(drain)
+        for drain_id in list(self._running):
+            self._end(drain_id)
         return DeferredList(list(self._leaving.values())).addCallback(lambda _: None)
 
     # What the registry tells.
@@ -108,7 +112,7 @@ class DrainService:
         running = self._running.get(drain.id)
         destination = self._destination(drain)
         if destination is None or self._stopped:
-            self.drain_deleted(drain)
+            self._end(drain.id)
         elif running is None:
             self._start(drain, destination)
         elif (running.drain.url, running.drain.token) != (drain.url, drain.token):
@@ -116,9 +120,8 @@ class DrainService:
 
     def drain_deleted(self, drain: Drain) -> None:
         """See :class:`IRegistryObserver`."""
-        running = self._running.pop(drain.id, None)
-        if running is not None:
-            self._leave(running)
+        self._unusable.pop(drain.id, None)
+        self._end(drain.id)
 
     # What others ask.
 
@@ -148,10 +151,40 @@ class DrainService:
                 yield Sample(f"logplex_drain_{name}", help, value, labels, CounterMetricFamily)
             yield Sample("logplex_drain_buffered", "Messages that wait", buffer.buffered, labels)
 
+    def status(self, drain_id: int) -> DrainStatus | None:
+        """See :class:`IDrains`."""
+        running = self._running.get(drain_id)
+        if running is not None:
+            return running.status()
+        drain = self._registry.drain(drain_id)
+        if drain is None:
+            return None
+        reason = self._unusable.get(drain_id)
+        return DrainStatus("unusable" if reason else "reserved", last_error=reason)
+
+    def test(self, drain_id: int) -> Deferred[DrainTest]:
+        """See :class:`IDrains`. Each drain has one test at a time."""
+        running = self._running.get(drain_id)
+        if running is None or drain_id in self._testing:
+            why = "another test is under way" if running else "the drain is not running"
+            return succeed(DrainTest(delivered=False, error=why))
+        self._testing.add(drain_id)
+        probe = Probe(self._reactor)
+        courier, _ = self._couriers.make(
+            running.drain, running.destination, probe.buffer, probe.record
+        )
+
+        def ended(result: DrainTest) -> DrainTest:
+            self._testing.discard(drain_id)
+            return result
+
+        return probe.send(courier).addCallback(ended)
+
     # How it is done.
 
     def _destination(self, drain: Drain) -> Destination | None:
         """Where the drain leads; the store may hold what the APIs would have refused."""
+        self._unusable.pop(drain.id, None)
         if drain.url is None:
             return None
         try:
@@ -159,6 +192,7 @@ class DrainService:
                 raise BadDestination("the drain's token is not printable ASCII")
             return parse_destination(drain.url)
         except BadDestination as bad:
+            self._unusable[drain.id] = bad.reason
             _log.warn(
                 "drain {id} of channel {channel} cannot run: {reason}",
                 id=drain.id,
@@ -179,6 +213,11 @@ class DrainService:
         self._running[drain.id] = running
         self._registry.attach(drain.channel_id, buffer)
         running.start()
+
+    def _end(self, drain_id: int) -> None:
+        running = self._running.pop(drain_id, None)
+        if running is not None:
+            self._leave(running)
 
     def _leave(self, running: RunningDrain) -> None:
         drain = running.drain

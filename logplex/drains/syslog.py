@@ -19,6 +19,7 @@ from logplex.destination import SyslogDestination
 from logplex.drains.backoff import Backoff
 from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Connection, Pace, Reports
+from logplex.drains.reasons import explain
 from logplex.drains.stream import open_connection
 from logplex.drains.syslog_connection import SyslogConnection
 from logplex.syslog.inner import take_syslog_frames
@@ -88,7 +89,7 @@ class SyslogCourier:
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
-        return self.backoff.failed(f"no connection: {why.getErrorMessage()}")
+        return self.backoff.failed(f"no connection: {explain(why)}")
 
     def recall(self) -> None:
         """See :meth:`Courier.recall`."""

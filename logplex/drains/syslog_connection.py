@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from logplex.drains.reasons import explain
 from logplex.drains.stream import StreamConnection
 
 #: Syslog receivers say nothing. One that says more than this costs more than it should.
@@ -103,7 +104,7 @@ class SyslogConnection(StreamConnection):
 
     def lost(self, reason: Failure) -> None:
         self.end()
-        self._pieces.left(f"the connection was lost: {reason.getErrorMessage()}")
+        self._pieces.left(f"the connection was lost: {explain(reason)}")
 
     # How it is done.
 

@@ -26,6 +26,7 @@ from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Connection, Pace, Reports
 from logplex.drains.guard import DestinationDenied, Guard
 from logplex.drains.names import Address, Names
+from logplex.drains.reasons import explain
 from logplex.drains.syslog import syslog_pace
 from logplex.syslog.inner import take_datagrams
 from logplex.syslog.notices import l10_datagram
@@ -91,7 +92,7 @@ class UdpCourier:
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
-        return self.backoff.failed(f"no connection: {why.getErrorMessage()}")
+        return self.backoff.failed(f"no connection: {explain(why)}")
 
     def recall(self) -> None:
         """See :meth:`Courier.recall`."""

@@ -1,0 +1,94 @@
+"""
+A test message for a drain's receiver, over the way that its messages take.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from logplex.drains.buffer import Buffer
+from logplex.drains.courier import Courier
+from logplex.drains.http import HttpCourier
+from logplex.drains.reasons import explain, printable
+from logplex.drains.record import Record
+from logplex.metrics import Counters
+from logplex.model import DrainTest
+from logplex.syslog.notices import timestamp
+
+#: A test has an outcome after so long at most.
+TIMEOUT_S = 10.0
+
+
+@define(eq=False, repr=False)
+class Probe:
+    """
+    One message, which no drain counts and no channel sees.
+
+    :ivar buffer: holds it; the courier has to take it from there.
+    """
+
+    clock: IReactorTime
+    buffer: Buffer = field(init=False)
+    record: Record = field(factory=Record, init=False)
+    _settled: Deferred[None] = field(factory=Deferred, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.buffer = Buffer(self.clock, Counters(), 1, lambda _: None)
+        self.buffer.push(
+            [
+                b"<190>1 %b host heroku logplex - - Test message of Logplex\n"
+                % timestamp(self.clock.seconds())
+            ]
+        )
+
+    def send(self, courier: Courier) -> Deferred[DrainTest]:
+        """
+        :param courier: made with this probe's buffer and record.
+        """
+        sending = Deferred.fromCoroutine(self._send(courier))
+        sending.addTimeout(TIMEOUT_S, self.clock)
+        return sending.addCallbacks(
+            lambda _: self._outcome(courier), lambda why: self._failed(courier, why)
+        )
+
+    async def _send(self, courier: Courier) -> None:
+        connection = await courier.connect(self)
+        try:
+            connection.send()
+            await self._settled
+        finally:
+            connection.close()
+
+    # What the courier reports: see :class:`~logplex.drains.courier.Reports`.
+
+    def finished(self, at_once: bool = False) -> None:
+        """See :meth:`Reports.finished`."""
+        self._settle()
+
+    def over(self, delay_s: float = 0.0) -> None:
+        """See :meth:`Reports.over`: there is one try only."""
+        self._settle()
+
+    # How it is done.
+
+    def _settle(self) -> None:
+        if not self._settled.called:
+            self._settled.callback(None)
+
+    def _outcome(self, courier: Courier) -> DrainTest:
+        courier.recall()
+        delivered = self.buffer.delivered == 1
+        answer = courier.last_answer if isinstance(courier, HttpCourier) else None
+        return DrainTest(
+            delivered=delivered,
+            status=answer.status if answer else None,
+            said=printable(answer.excerpt) if answer else "",
+            error=None if delivered else self.record.last_error or "it was not sent",
+        )
+
+    def _failed(self, courier: Courier, why: Failure) -> DrainTest:
+        courier.recall()
+        return DrainTest(delivered=False, error=explain(why))

@@ -1,0 +1,194 @@
+"""What the owner of a drain can see: its status, and what becomes of a test message."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from OpenSSL import SSL
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from logplex.drains.guard import DestinationDenied
+from logplex.drains.reasons import explain, printable
+from logplex.interfaces import IDrains
+from logplex.model import DrainStatus, DrainTest
+from tests.drains.test_http import NOW, OK, Request, answer
+from tests.drains.test_service import DRAIN, ServiceCase
+
+
+class Status(ServiceCase):
+    def status(self) -> DrainStatus:
+        status = self.service.status(1)
+        assert status is not None
+        return status
+
+    def test_interface(self) -> None:
+        verifyObject(IDrains, self.service)
+
+    def test_unknown(self) -> None:
+        self.assertIsNone(self.service.status(99))
+
+    def test_reserved(self) -> None:
+        self.put(evolve(DRAIN, url=None))
+        self.assertEqual(self.status(), DrainStatus("reserved"))
+
+    def test_unusable(self) -> None:
+        """A URL that cannot be a drain's: the reason is there, the URL is not."""
+        self.put(evolve(DRAIN, url="http://user:secret@host:port/"))
+        status = self.status()
+        self.assertEqual(status.state, "unusable")
+        self.assertIn("the port", str(status.last_error))
+        self.put(DRAIN)
+        self.assertEqual(self.status().state, "resting")
+
+    def test_well(self) -> None:
+        self.put(DRAIN)
+        self.push(3)
+        link = self.receiver("one").accept()
+        self.assertEqual(self.status().state, "sending")
+        self.assertEqual(self.status().buffered, 3)
+        link.say(OK)
+        self.assertEqual(self.status(), DrainStatus("connected", 3, delivered=3, last_success=NOW))
+
+    def test_failing(self) -> None:
+        """What went wrong, when, and when the next attempt will be."""
+        self.put(DRAIN)
+        self.push()
+        self.receiver("one").accept().say(answer(500))
+        self.assertEqual(
+            self.status(),
+            DrainStatus(
+                "waiting",
+                received=1,
+                buffered=1,
+                last_error="the receiver answered 500",
+                last_error_at=NOW,
+                next_attempt=NOW + 0.25,
+            ),
+        )
+
+    def test_deleted(self) -> None:
+        self.put(DRAIN)
+        self.delete(DRAIN)
+        self.assertIsNone(self.service.status(1))
+
+
+class Testing(ServiceCase):
+    """A test message takes the way of the drain's messages, and disturbs none of them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.put(DRAIN)
+
+    def test_delivered(self) -> None:
+        result = self.service.test(1)
+        link = self.receiver("one").accept()
+        request = Request(link.received())
+        self.assertEqual(request.headers[b"logplex-drain-token"], b"d.1")
+        self.assertTrue(request.body.endswith(b" host heroku logplex - Test message of Logplex\n"))
+        link.say(OK)
+        self.assertEqual(
+            self.successResultOf(result), DrainTest(delivered=True, status=200, said="ok")
+        )
+        self.assertTrue(link.closed)
+        self.assertEqual(self.service.status(1), DrainStatus("resting"))
+        self.assertEqual(self.counters.drain_delivered, 0)
+
+    def test_refused(self) -> None:
+        """What the receiver says is shown as far as it is printable, and not without end."""
+        result = self.service.test(1)
+        body = b"no such\x00\x1b[31m token " + b"x" * 500
+        link = self.receiver("one").accept()
+        link.say(b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        outcome = self.successResultOf(result)
+        self.assertEqual((outcome.delivered, outcome.status), (False, 401))
+        self.assertEqual(outcome.error, "the receiver answered 401")
+        self.assertTrue(outcome.said.startswith("no such  [31m token xxx"))
+        self.assertEqual(len(outcome.said), 200)
+
+    def test_one_try(self) -> None:
+        """A test is not tried again."""
+        result = self.service.test(1)
+        self.receiver("one").accept().say(answer(503))
+        self.assertEqual(self.successResultOf(result).status, 503)
+        self.clock.advance(60)
+        self.assertEqual(len(self.receiver("one").attempts), 1)
+
+    def test_no_connection(self) -> None:
+        for reason, shown in (
+            (ConnectionRefusedError(), ""),
+            (DestinationDenied(), "the host has an address that drains may not connect to"),
+        ):
+            result = self.service.test(1)
+            self.receiver("one").refuse(reason)
+            outcome = self.successResultOf(result)
+            self.assertFalse(outcome.delivered)
+            self.assertIn(shown, str(outcome.error))
+
+    def test_connection_hangs(self) -> None:
+        """Within 10 s there is an outcome."""
+        result = self.service.test(1)
+        self.clock.advance(9.9)
+        self.assertNoResult(result)
+        self.clock.advance(0.1)
+        self.assertEqual(
+            self.successResultOf(result), DrainTest(delivered=False, error="it took too long")
+        )
+
+    def test_silence(self) -> None:
+        result = self.service.test(1)
+        link = self.receiver("one").accept()
+        self.clock.advance(5)
+        self.assertEqual(self.successResultOf(result).error, "no whole answer within 5 s")
+        self.assertTrue(link.closed)
+
+    def test_one_at_a_time(self) -> None:
+        first = self.service.test(1)
+        second = self.successResultOf(self.service.test(1))
+        self.assertEqual(second.error, "another test is under way")
+        self.receiver("one").accept().say(OK)
+        self.assertTrue(self.successResultOf(first).delivered)
+        self.service.test(1)
+        self.assertEqual(len(self.receiver("one").attempts), 2)
+
+    def test_beside_its_messages(self) -> None:
+        """A drain that is busy is tested over a connection of the test's own."""
+        self.push(3)
+        own = self.receiver("one").accept()
+        result = self.service.test(1)
+        self.receiver("one").accept().say(OK)
+        self.assertTrue(self.successResultOf(result).delivered)
+        own.say(OK)
+        self.assertEqual(self.counters.drain_delivered, 3)
+
+    def test_syslog(self) -> None:
+        """There is no answer over TCP: delivered means that the kernel took it."""
+        self.put(evolve(DRAIN, url="syslog://one.example:80"))
+        result = self.service.test(1)
+        link = self.receiver("one").accept()
+        self.assertIn(b" d.1 heroku logplex - - Test message of Logplex\n", link.received())
+        link.transport.producer.resumeProducing()
+        self.assertEqual(self.successResultOf(result), DrainTest(delivered=True))
+
+    def test_not_running(self) -> None:
+        self.put(evolve(DRAIN, url=None))
+        outcome = self.successResultOf(self.service.test(1))
+        self.assertEqual(outcome.error, "the drain is not running")
+
+
+class Reasons(SynchronousTestCase):
+    def test_timeout(self) -> None:
+        self.assertEqual(explain(Failure(DeferredTimeout(3.0, "Deferred"))), "it took too long")
+
+    def test_tls(self) -> None:
+        reason = SSL.Error([("SSL routines", "", "wrong version number")])
+        self.assertEqual(explain(Failure(reason)), "TLS: wrong version number")
+        self.assertEqual(explain(Failure(SSL.ZeroReturnError())), "ZeroReturnError")
+
+    def test_others(self) -> None:
+        self.assertIn("lost", explain(Failure(ConnectionLost())))
+
+    def test_printable(self) -> None:
+        self.assertEqual(printable(b"a\r\nb\xff\x1b"), "a  b\ufffd ")
