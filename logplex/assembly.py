@@ -11,14 +11,16 @@ from typing import Any
 
 import attrs
 from attrs import frozen
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from logplex import __version__
+from logplex.api.health import Health
 from logplex.api.journal import Journal
 from logplex.api.legacy_site import legacy_site
 from logplex.api.metrics import channel_samples, metrics_site
 from logplex.api.provisioning import Provisioning
+from logplex.api.v3_operation import OperationRoutes
 from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator, credential_from_file
 from logplex.config import Limits, Settings
@@ -27,11 +29,11 @@ from logplex.firehose import Firehose
 from logplex.inputs.logs import logs_site
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls
-from logplex.listeners import Listener
+from logplex.listeners import Listener, describe
 from logplex.metrics import Counters, Sample, Source, counter_samples
 from logplex.metrics_channel import MetricsChannel
 from logplex.registry import Registry
-from logplex.rods import Rods
+from logplex.rods import Panel, Rods
 from logplex.router import Router
 from logplex.store.factory import Stores
 from logplex.syslog import inner
@@ -48,6 +50,8 @@ class Parts:
 
     :ivar limits: the one object that all parts look at, so that it can change while they run.
     :ivar rods: likewise.
+    :ivar panel: where the rods are thrown.
+    :ivar ports: those that are open.
     :ivar tls: ``None`` where nothing listens with TLS.
     :ivar sites: what answers over HTTP, by the listener's name.
     """
@@ -55,6 +59,7 @@ class Parts:
     stores: Stores
     limits: Limits
     rods: Rods
+    panel: Panel
     registry: Registry
     drains: DrainService
     tails: Tails
@@ -62,6 +67,7 @@ class Parts:
     syslog: SyslogFactory
     tls: ServerTls | None
     sites: dict[str, Site]
+    ports: list[IListeningPort]
 
     def listeners(self, settings: Settings, reactor: Any) -> Iterator[Listener]:
         """The ports to open: a factory for each transport."""
@@ -97,6 +103,23 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
         settings.auth.key,
         Throttle(reactor, limits),
     )
+    panel = Panel(rods)
+    ports: list[IListeningPort] = []
+    health = Health(
+        settings.node.name,
+        reactor,
+        reactor.seconds(),
+        registry,
+        rods,
+        stores.troubles,
+        {
+            "store": lambda: stores.name,
+            "listeners": lambda: [describe(port.getHost()) for port in ports],
+            "drains": drains.states,
+            "tails": tails.count,
+        },
+    )
+    operation = OperationRoutes(health, panel, None, tails.end_all, stores.replacement, reactor)
     journal = Journal(settings.auth.log_api_user)
     provisioning = Provisioning(stores.config, registry, stores.spool, reactor, limits)
     pages: dict[bytes, list[Source]] = {
@@ -126,6 +149,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
             limits,
             reactor,
             journal,
+            operation,
         ),
         "api": legacy_site(
             provisioning,
@@ -146,6 +170,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
         stores=stores,
         limits=limits,
         rods=rods,
+        panel=panel,
         registry=registry,
         drains=drains,
         tails=tails,
@@ -155,6 +180,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
         syslog=syslog,
         tls=ServerTls(settings.tls) if settings.listen.syslog_tls else None,
         sites=sites,
+        ports=ports,
     )
 
 

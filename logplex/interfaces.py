@@ -6,12 +6,14 @@ Whoever implements one of these passes its contract suite in ``tests/contracts_*
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from logplex.model import Change, Channel, Drain, DrainStatus, DrainTest, Recent, Value
+from logplex.rods import Position
 
 
 class StoreAway(Exception):
@@ -143,6 +145,51 @@ class ISpool(Interface):
 
     def close() -> Deferred[None]:
         """Write what waits, within a bound, and release everything."""
+
+
+class Step(Enum):
+    """Where a replacement of the shards stands."""
+
+    SETTLED = "settled"
+    PREPARING = "preparing"
+    PREPARED = "prepared"
+    COMMITTED = "committed"
+
+
+class WrongStep(Exception):
+    """The replacement is not where it would have to be for this; the text is for people."""
+
+
+class IReplacement(Interface):
+    """Replaces the shards of a running node, step by step (PROTOCOL §11)."""
+
+    step: Step = Attribute("Where it stands.")
+
+    async def prepare(urls: Sequence[str]) -> None:
+        """
+        Reach all new shards. Raises :class:`ValueError` where the URLs make no ring,
+        :class:`StoreAway` where a new shard was not there in time, and, as the other steps do,
+        :class:`WrongStep`.
+        """
+
+    async def commit() -> None:
+        """Write to the new shards."""
+
+    async def make_permanent() -> None:
+        """Give up the shards that are not needed any more."""
+
+    async def abort() -> None:
+        """One step back."""
+
+
+class IShareRods(Interface):
+    """Throws control rods for all nodes of a cluster."""
+
+    def throw(positions: Mapping[str, Position | None]) -> Deferred[None]:
+        """
+        Fires when all nodes will know; this one does. ``None`` is as if a rod had never been
+        thrown. Fails with :class:`StoreAway`.
+        """
 
 
 class IRegistryObserver(Interface):

@@ -15,7 +15,6 @@ from typing import Any
 import attrs
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -72,7 +71,7 @@ class Node(Service):
         self._settings = settings
         self._reactor = reactor
         self._load = load
-        self._ports: list[IListeningPort] = []
+        parts.panel.observe(self._obey_rods)
         parts.syslog.pause()
 
     # Start.
@@ -81,7 +80,7 @@ class Node(Service):
         """Bind all ports, low ones too. ``twistd`` has not shed its privileges yet."""
         listeners = self._parts.listeners(self._settings, self._reactor)
         try:
-            self._ports = open_ports(self._reactor, listeners)
+            self._parts.ports.extend(open_ports(self._reactor, listeners))
         except CannotListen as error:
             raise SystemExit(f"logplex: {error}") from None
 
@@ -150,7 +149,7 @@ class Node(Service):
     async def _close(self) -> None:
         parts = self._parts
         for what, step in (
-            ("closing the ports", lambda: close_ports(self._ports)),
+            ("closing the ports", lambda: close_ports(self._parts.ports)),
             ("closing syslog connections", parts.syslog.close),
             ("ending the tails", parts.tails.stop),
             ("closing HTTP connections", self._close_sites),
@@ -195,10 +194,9 @@ class Node(Service):
             else:
                 _log.warn("SIGHUP: {option} needs a restart", option=str(changed))
         _copy(new.limits, self._parts.limits)
-        _copy(new.rods, self._parts.rods)
+        self._parts.panel.configure(attrs.asdict(new.rods))
         live = {section: getattr(new, section) for section in _LIVE_SECTIONS}
         self._settings = attrs.evolve(self._settings, **live)
-        self._obey_rods()
         self._reload_tls()
 
     def _reload_tls(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -15,10 +15,15 @@ from logplex.interfaces import (
     IConfigStore,
     IFollower,
     IOutlet,
+    IReplacement,
+    IShareRods,
     ISpool,
+    Step,
     StoreAway,
+    WrongStep,
 )
 from logplex.model import Change, Put, Recent
+from logplex.rods import Panel, Position
 
 
 @implementer(IOutlet)
@@ -133,3 +138,51 @@ class DictConfigStore:
 
     def close(self) -> Deferred[None]:
         return succeed(None)
+
+
+@implementer(IShareRods)
+@define(eq=False)
+class SharedPanel:
+    """A cluster of one node, which hears at once of what was thrown for all."""
+
+    panel: Panel
+    away: bool = False
+
+    def throw(self, positions: Mapping[str, Position | None]) -> Deferred[None]:
+        if self.away:
+            return fail(StoreAway("away"))
+        merged = {**self.panel.shared, **positions}
+        self.panel.share({name: each for name, each in merged.items() if each is not None})
+        return succeed(None)
+
+
+@implementer(IReplacement)
+@define(eq=False)
+class FakeReplacement:
+    """Takes the steps, and replaces nothing."""
+
+    step: Step = Step.SETTLED
+    urls: list[str] = field(factory=list)
+    away: bool = False
+
+    async def prepare(self, urls: Sequence[str]) -> None:
+        if any(not url.startswith("redis:") for url in urls):
+            raise ValueError("no ring")
+        self._go(Step.SETTLED, Step.PREPARED)
+        self.urls = list(urls)
+
+    async def commit(self) -> None:
+        self._go(Step.PREPARED, Step.COMMITTED)
+
+    async def make_permanent(self) -> None:
+        self._go(Step.COMMITTED, Step.SETTLED)
+
+    async def abort(self) -> None:
+        self._go(Step.PREPARED, Step.SETTLED)
+
+    def _go(self, here: Step, there: Step) -> None:
+        if self.away:
+            raise StoreAway("away")
+        if self.step is not here:
+            raise WrongStep(f"it is at the step {self.step.value!r}")
+        self.step = there

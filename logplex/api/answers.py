@@ -120,6 +120,7 @@ _IN_WORDS: dict[type[Any], str] = {
     int: "a whole number",
     bool: "true or false",
     list: "an array",
+    dict: "an object",
 }
 
 

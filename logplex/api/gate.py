@@ -26,6 +26,10 @@ from logplex.web import Request
 HEALTH_CHECK = "health_check"
 #: Routes for a credential of one channel too.
 LOGS = "logs"
+#: Routes that a disabled API answers too: nobody could switch it back otherwise.
+SHOW_RODS = "show_rods"
+PUT_RODS = "put_rods"
+_NEVER_DISABLED = frozenset({SHOW_RODS, PUT_RODS})
 OPEN_SESSION = "open_session"
 
 _WITH_BODY = frozenset({b"POST", b"PUT"})
@@ -70,11 +74,14 @@ class V3Gate:
         try:
             route = match(self.apps, request)
         except Refused:
-            self._check_ready(method)
+            self._check_ready()
+            check_status(self.rods.api_status, method)
             raise
         if route.name == HEALTH_CHECK:
             return Admission(route)
-        self._check_ready(method)
+        self._check_ready()
+        if route.name not in _NEVER_DISABLED:
+            check_status(self.rods.api_status, method)
         if route.name == OPEN_SESSION and self.rods.deny_tail_sessions:
             raise Unavailable("tail sessions are denied")
         caller = self._caller(request, route)
@@ -84,10 +91,9 @@ class V3Gate:
             check_channel_id(route.arguments["channel_id"])
         return Admission(route, caller)
 
-    def _check_ready(self, method: bytes) -> None:
+    def _check_ready(self) -> None:
         if not self.registry.ready:
             raise Unavailable("the node is starting")
-        check_status(self.rods.api_status, method)
 
     def _caller(self, request: Request, route: Match) -> Credential:
         caller = authenticated(request, self.authenticator)

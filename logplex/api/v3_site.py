@@ -14,6 +14,7 @@ from logplex.api.site import api_site
 from logplex.api.v3_answers import answer_to
 from logplex.api.v3_channels import ChannelRoutes
 from logplex.api.v3_credentials import CredentialRoutes
+from logplex.api.v3_operation import OperationRoutes
 from logplex.authentication import Authenticator
 from logplex.config import Auth, Limits, Urls
 from logplex.interfaces import IConfigStore, ISpool
@@ -34,16 +35,18 @@ def v3_site(
     limits: Limits,
     clock: IReactorTime,
     journal: Journal,
+    operation: OperationRoutes,
 ) -> Site:
     """
     API v3, to be listened with.
 
     :param provisioning: changes the store; the legacy API shares it.
+    :param operation: knows the parts of the node.
     """
     channels = ChannelRoutes(provisioning, registry, spool, clock, urls)
     credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
     return api_site(
-        V3Gate([channels.app, credentials.app], registry, rods, authenticator),
+        V3Gate([channels.app, credentials.app, operation.app], registry, rods, authenticator),
         lambda refused, request: answer_to(refused),
         error_answer(413, "the body is too large"),
         journal,

@@ -125,13 +125,15 @@ class DrainService:
 
     # What others ask.
 
+    def states(self) -> dict[str, int]:
+        """How many drains there are in each state."""
+        states = Counter(each.phase for each in self._running.values())
+        return {phase.value: states[phase] for phase in Phase}
+
     def samples(self) -> Iterator[Sample]:
         """How many drains there are in each state, and what they hold."""
-        states = Counter(each.phase for each in self._running.values())
-        for phase in Phase:
-            yield Sample(
-                "logplex_drains", "Drains, by state", states[phase], {"state": phase.value}
-            )
+        for state, count in self.states().items():
+            yield Sample("logplex_drains", "Drains, by state", count, {"state": state})
         yield Sample(
             "logplex_drains_buffered",
             "Messages that drains hold and have not delivered",

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import field, frozen
 
 from logplex.config import Settings
-from logplex.interfaces import IConfigStore, ISpool, StoreUnusable
+from logplex.interfaces import IConfigStore, IReplacement, ISpool, StoreUnusable
 from logplex.metrics import Counters, Sample
 from logplex.store.memory_spool import MemorySpool
 from logplex.store.redis_address import RedisAddress
@@ -39,6 +39,7 @@ class Stores:
     :ivar directory: where files for the owner of this node belong; ``None`` where the store is
         shared with other nodes.
     :ivar samples: gauges of both, for :attr:`logplex.metrics.Exposition.sources`.
+    :ivar replacement: replaces the shards; ``None`` where there are none.
     :ivar troubles: what does not work now, one line each, for health and the operator.
     """
 
@@ -48,6 +49,7 @@ class Stores:
     directory: Path | None
     samples: Callable[[], Iterable[Sample]]
     troubles: Callable[[], list[str]] = field(default=_nothing)
+    replacement: IReplacement | None = None
 
 
 def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
@@ -98,4 +100,5 @@ def _shared(settings: Settings, reactor: Any, counters: Counters) -> Stores:
         directory=None,
         samples=samples,
         troubles=lambda: [*config.troubles(), *spool.troubles()],
+        replacement=spool.replacement,
     )

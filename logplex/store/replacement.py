@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from enum import Enum
 
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
-from logplex.interfaces import StoreAway
+from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
 from logplex.store.feed import Reader
 from logplex.store.shard import Shard
 from logplex.store.shard_map import ShardMap
@@ -31,19 +31,7 @@ _COMMIT_TIMEOUT_S = 5.0
 FLUSH_S = 5.0
 
 
-class Step(Enum):
-    """Where a replacement stands."""
-
-    SETTLED = "settled"
-    PREPARING = "preparing"
-    PREPARED = "prepared"
-    COMMITTED = "committed"
-
-
-class WrongStep(Exception):
-    """The replacement is not where it would have to be for this."""
-
-
+@implementer(IReplacement)
 class Replacement:
     """
     The three steps.

@@ -121,9 +121,13 @@ class Tails:
     def drain_deleted(self, drain: Drain) -> None:
         """See :class:`IRegistryObserver`."""
 
-    def samples(self) -> Iterable[Sample]:
+    def count(self) -> int:
         """How many tails are open."""
-        yield Sample("logplex_tails", "Open tails", sum(map(len, self._feeds.values())))
+        return sum(map(len, self._feeds.values()))
+
+    def samples(self) -> Iterable[Sample]:
+        """How many tails are open, and on how many channels."""
+        yield Sample("logplex_tails", "Open tails", self.count())
         yield Sample("logplex_tail_channels", "Channels tailed on this node", len(self._feeds))
 
     # How it is done.

@@ -13,22 +13,24 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
+from logplex.api.health import Health
 from logplex.api.journal import Journal
 from logplex.api.legacy_site import legacy_site
 from logplex.api.provisioning import Provisioning
+from logplex.api.v3_operation import OperationRoutes
 from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator
 from logplex.config import Auth, Limits, Spool, Urls
 from logplex.metrics import Counters
 from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, Value
 from logplex.registry import Registry
-from logplex.rods import Rods
+from logplex.rods import Panel, Rods
 from logplex.store.memory_spool import MemorySpool
 from logplex.throttle import Throttle
 from logplex.web import Site
 from tests.api.exchange import Answer, Exchange, send
 from tests.api.openapi import check
-from tests.fakes import DictConfigStore
+from tests.fakes import DictConfigStore, FakeReplacement, SharedPanel
 
 AUTH_KEY = "auth:key"
 
@@ -57,12 +59,18 @@ class ApiCase(SynchronousTestCase):
     """A node that serves both APIs."""
 
     plain_passwords = False
+    in_cluster = True
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_000)
         self.registry = Registry()
         self.rods = Rods()
+        self.panel = Panel(self.rods)
+        self.troubles: list[str] = []
+        self.ended: list[str] = []
+        self.share = SharedPanel(self.panel) if self.in_cluster else None
+        self.replacement = FakeReplacement() if self.in_cluster else None
         self.store = DictConfigStore(self.clock)
         self.spool = MemorySpool(Spool(), self.clock, Counters())
         urls, limits = Urls("http://api", "http://v3"), Limits()
@@ -85,6 +93,22 @@ class ApiCase(SynchronousTestCase):
             limits,
             self.clock,
             Journal(every_request=True),
+            OperationRoutes(
+                Health(
+                    "node-1",
+                    self.clock,
+                    900.0,
+                    self.registry,
+                    self.rods,
+                    lambda: self.troubles,
+                    {"listeners": lambda: ["tcp:1"]},
+                ),
+                self.panel,
+                self.share,
+                lambda: self.ended.append("tails"),
+                self.replacement,
+                self.clock,
+            ),
         )
         self.legacy = legacy_site(
             provisioning,

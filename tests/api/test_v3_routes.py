@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.v3_channels import ChannelRoutes
 from logplex.api.v3_credentials import CredentialRoutes
+from logplex.api.v3_operation import OperationRoutes
 from logplex.rods import DISABLED, NORMAL, READ_ONLY
 from tests.api.cases import AUTH_KEY, V3Case, basic
 from tests.api.exchange import send
@@ -35,6 +36,7 @@ class Case:
     wrong: tuple[Any, ...] = ()
     unknown: int | None = 404
     channel_in_body: bool = False
+    never_disabled: bool = False
 
     @property
     def writes(self) -> bool:
@@ -102,6 +104,43 @@ ROUTES = (
     Case("GET", "/v3/credentials/stored", 200, unknown=None),
     Case("POST", "/v3/credentials/stored/password", 200, {}, ([],), unknown=None),
     Case("DELETE", "/v3/credentials/stored", 204, unknown=None),
+    Case("GET", "/v3/health", 200, unknown=None),
+    Case("GET", "/v3/rods", 200, unknown=None, never_disabled=True),
+    Case(
+        "PUT",
+        "/v3/rods",
+        200,
+        {"rods": {"deny_tail_sessions": True, "api_status": None}, "scope": "cluster"},
+        (
+            [],
+            {},
+            {"rods": None},
+            {"rods": {"deny_everything": True}},
+            {"rods": {"deny_tail_sessions": "yes"}},
+            {"rods": {"api_status": "off"}},
+            {"rods": {}, "scope": "world"},
+        ),
+        unknown=None,
+        never_disabled=True,
+    ),
+    Case("DELETE", "/v3/tails", 204, unknown=None),
+    Case("GET", "/v3/shards", 200, unknown=None),
+    Case(
+        "POST",
+        "/v3/shards",
+        200,
+        {"step": "prepare", "urls": ["redis://a", "redis://b"]},
+        (
+            [],
+            {},
+            {"step": "jump"},
+            {"step": "prepare"},
+            {"step": "commit", "urls": ["redis://a"]},
+            {"step": "prepare", "urls": "redis://a"},
+            {"step": "prepare", "urls": ["http://a"]},
+        ),
+        unknown=None,
+    ),
 )
 
 
@@ -143,7 +182,7 @@ class RouteTests(V3Case):
                 for route in self.each():
                     self.rods.api_status = status
                     answer = self.ask(route.method, route.path, route.good, auth)
-                    if status == DISABLED or route.writes:
+                    if not route.never_disabled and (status == DISABLED or route.writes):
                         self.assertError(503, answer)
                     elif auth:
                         self.assertEqual(route.code, answer.code, route)
@@ -230,13 +269,16 @@ class RouteTests(V3Case):
         """What needs the store is answered without it."""
         for route in self.each():
             self.store.away = True
+            if self.share is not None:
+                self.share.away = True
             answer = self.ask(route.method, route.path, route.good)
-            self.assertEqual(503 if route.writes else 200, answer.code)
+            needs_store = route.writes and route.path not in ("/v3/shards", "/v3/tails")
+            self.assertEqual(503 if needs_store else route.code, answer.code)
 
     def test_store_silent(self) -> None:
         """A store that does not answer is given up after less than two seconds."""
         for route in self.each():
-            if route.writes and not route.channel_in_body:
+            if route.writes and not route.channel_in_body and "s/" in route.path:
                 self.store.held = []
                 exchange = self.send(route.method, route.path, route.good)
                 self.clock.advance(2)
@@ -272,6 +314,18 @@ class RouteTests(V3Case):
             self.ask("GET", f"/v3/credentials/{credential_id}")
             self.ask("DELETE", f"/v3/credentials/{credential_id}")
             self.ask("POST", f"/v3/credentials/{credential_id}/password", {})
+        self.ask("POST", "/v3/shards", {"step": "commit"})
+        self.ask("POST", "/v3/shards", {"step": "commit"})
+        self.in_cluster = False
+        self.setUp()
+        self.ask("GET", "/v3/shards")
+        self.ask("POST", "/v3/shards", {"step": "commit"})
+        self.ask("PUT", "/v3/rods", {"rods": {}, "scope": "cluster"})
+        self.in_cluster = True
+        self.setUp()
+        assert self.replacement is not None
+        self.replacement.away = True
+        self.ask("POST", "/v3/shards", {"step": "commit"})
         self.assertEqual(set(), described_answers() - V3Case.seen)
 
 
@@ -316,7 +370,7 @@ class DescriptionTests(SynchronousTestCase):
         """What is served is what is described."""
         served = {
             (method, rule.rule.replace("<drain_id:", "<").replace("<", "{").replace(">", "}"))
-            for routes in (ChannelRoutes, CredentialRoutes)
+            for routes in (ChannelRoutes, CredentialRoutes, OperationRoutes)
             for rule in routes.app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD"}
         }

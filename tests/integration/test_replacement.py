@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from logplex.interfaces import StoreAway
-from logplex.store.replacement import Step, WrongStep
+from logplex.interfaces import Step, StoreAway, WrongStep
 from tests.integration.process import reactor
 from tests.integration.redis_server import RedisServer, free_port
 from tests.integration.shards import Diary, ShardsTestCase, SpoolNode

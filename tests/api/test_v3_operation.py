@@ -1,0 +1,135 @@
+"""What operators look at and switch through API v3."""
+
+from __future__ import annotations
+
+from logplex import __version__
+from logplex.interfaces import Step
+from tests.api.cases import V3Case
+
+
+class HealthTests(V3Case):
+    """``GET /v3/health``"""
+
+    def test_well(self) -> None:
+        self.assertAnswer(
+            200,
+            {
+                "status": "ok",
+                "troubles": [],
+                "node": "node-1",
+                "version": __version__,
+                "uptime_s": 100.0,
+                "known": {"channel": 2, "token": 2, "drain": 3, "credential": 1},
+                "rods": self.rods.positions(),
+                "listeners": ["tcp:1"],
+            },
+            self.ask("GET", "/v3/health"),
+        )
+
+    def test_troubled(self) -> None:
+        self.troubles.append("shard 1 is away")
+        health = self.ask("GET", "/v3/health").json
+        self.assertEqual(("troubled", ["shard 1 is away"]), (health["status"], health["troubles"]))
+
+
+class RodTests(V3Case):
+    """``/v3/rods``"""
+
+    def throw(self, scope: str = "node", **rods: object) -> object:
+        answer = self.ask("PUT", "/v3/rods", {"rods": rods, "scope": scope})
+        self.assertEqual(200, answer.code)
+        return answer.json
+
+    def test_show(self) -> None:
+        shown = {"rods": self.rods.positions(), "thrown": {}, "shared": {}}
+        self.assertAnswer(200, shown, self.ask("GET", "/v3/rods"))
+
+    def test_throw(self) -> None:
+        """It stands so at once, and what was not named stays."""
+        self.throw(deny_tail_sessions=True)
+        self.assertEqual(
+            {
+                "rods": {
+                    **self.rods.positions(),
+                    "deny_tail_sessions": True,
+                    "deny_logs_ingress": True,
+                },
+                "thrown": {"deny_tail_sessions": True, "deny_logs_ingress": True},
+                "shared": {},
+            },
+            self.throw(deny_logs_ingress=True),
+        )
+        self.assertError(503, self.ask("POST", "/v3/sessions", {}))
+
+    def test_scopes(self) -> None:
+        """Thrown here it wins over what was thrown for all, until it is taken back."""
+        self.throw("cluster", legacy_api_status="disabled")
+        self.throw(legacy_api_status="normal")
+        self.assertEqual("normal", self.rods.legacy_api_status)
+        self.throw(legacy_api_status=None)
+        self.assertEqual("disabled", self.rods.legacy_api_status)
+
+    def test_disabled_api(self) -> None:
+        """Who disabled the API can switch it back."""
+        self.throw(api_status="disabled")
+        self.assertError(503, self.ask("GET", "/v3/health"))
+        self.throw(api_status=None)
+        self.assertEqual(200, self.ask("GET", "/v3/health").code)
+
+    def test_wrong_one_changes_nothing(self) -> None:
+        """One wrong rod, and none is thrown."""
+        rods = {"deny_tail_sessions": True, "deny_everything": True}
+        self.assertError(400, self.ask("PUT", "/v3/rods", {"rods": rods}))
+        self.assertFalse(self.rods.deny_tail_sessions)
+
+
+class TailTests(V3Case):
+    """``DELETE /v3/tails``"""
+
+    def test_end(self) -> None:
+        self.assertEqual(204, self.ask("DELETE", "/v3/tails").code)
+        self.assertEqual(["tails"], self.ended)
+
+
+class ShardTests(V3Case):
+    """``/v3/shards``"""
+
+    def step(self, step: str, **more: object) -> object:
+        return self.ask("POST", "/v3/shards", {"step": step, **more}).json
+
+    def test_steps(self) -> None:
+        for step, reached in (("commit", "committed"), ("make_permanent", "settled")):
+            if step == "commit":
+                self.assertEqual({"step": "prepared"}, self.step("prepare", urls=["redis://a"]))
+            self.assertEqual({"step": reached}, self.step(step))
+            self.assertAnswer(200, {"step": reached}, self.ask("GET", "/v3/shards"))
+
+    def test_abort(self) -> None:
+        self.step("prepare", urls=["redis://a"])
+        self.assertEqual({"step": "settled"}, self.step("abort"))
+
+    def test_wrong_step(self) -> None:
+        """The answer says where it stands."""
+        answer = self.ask("POST", "/v3/shards", {"step": "commit"})
+        self.assertAnswer(409, {"error": "it is at the step 'settled'"}, answer)
+
+    def test_bad_ring(self) -> None:
+        answer = self.ask("POST", "/v3/shards", {"step": "prepare", "urls": ["x"]})
+        self.assertAnswer(400, {"error": "no ring"}, answer)
+        assert self.replacement is not None
+        self.assertIs(Step.SETTLED, self.replacement.step)
+
+
+class AloneTests(V3Case):
+    """A node that is no part of a cluster."""
+
+    in_cluster = False
+
+    def test_no_shards(self) -> None:
+        error = {"error": "this node's store has no shards"}
+        self.assertAnswer(422, error, self.ask("GET", "/v3/shards"))
+        self.assertAnswer(422, error, self.ask("POST", "/v3/shards", {"step": "commit"}))
+
+    def test_no_scope(self) -> None:
+        answer = self.ask("PUT", "/v3/rods", {"rods": {}, "scope": "cluster"})
+        self.assertAnswer(422, {"error": "this node is no part of a cluster"}, answer)
