@@ -142,6 +142,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
             stores.config,
             registry,
             stores.spool,
+            drains,
             authenticator,
             rods,
             settings.auth,

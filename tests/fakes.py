@@ -13,6 +13,7 @@ from zope.interface import implementer
 from logplex.interfaces import (
     IConfigListener,
     IConfigStore,
+    IDrains,
     IFollower,
     IOutlet,
     IReplacement,
@@ -22,7 +23,7 @@ from logplex.interfaces import (
     StoreAway,
     WrongStep,
 )
-from logplex.model import Change, Put, Recent
+from logplex.model import Change, DrainStatus, DrainTest, Put, Recent
 from logplex.rods import Panel, Position
 
 
@@ -186,3 +187,17 @@ class FakeReplacement:
         if self.step is not here:
             raise WrongStep(f"it is at the step {self.step.value!r}")
         self.step = there
+
+
+@implementer(IDrains)
+@define(eq=False)
+class FakeDrains:
+    """Says of every drain what a test put in, and delivers every test message."""
+
+    statuses: dict[int, DrainStatus]
+
+    def status(self, drain_id: int) -> DrainStatus | None:
+        return self.statuses.get(drain_id)
+
+    def test(self, drain_id: int) -> Deferred[DrainTest]:
+        return succeed(DrainTest(delivered=True, status=204))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from attrs import define
+from attrs import asdict, define
 from klein import Response
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -32,11 +32,12 @@ from logplex.api.refusals import (
     BadBody,
     NotPermitted,
     UnknownChannel,
+    UnknownDrain,
 )
 from logplex.api.v3_answers import V3App
 from logplex.authentication import may_read
 from logplex.config import Urls
-from logplex.interfaces import ISpool
+from logplex.interfaces import IDrains, ISpool
 from logplex.model import CHANNEL_FLAGS, Drain
 from logplex.registry import Registry
 from logplex.session import parse_session
@@ -53,12 +54,14 @@ class ChannelRoutes:
     """
     The routes.
 
+    :param drains: know how drains fare on this node.
     :param urls: where clients reach the APIs, for the addresses in answers.
     """
 
     _provisioning: Provisioning
     _registry: Registry
     _spool: ISpool
+    _drains: IDrains
     _clock: IReactorTime
     _urls: Urls
 
@@ -115,6 +118,20 @@ class ChannelRoutes:
     async def delete_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
         await self._provisioning.delete_drain(channel_id, drain_id)
         return Response(204)
+
+    @app.on("GET", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/status")
+    def drain_status(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        drain = self._provisioning.drain(channel_id, drain_id)
+        status = self._drains.status(drain.id)
+        if status is None:
+            raise UnknownDrain
+        return json_answer(200, {"id": drain.id, **asdict(status)})
+
+    @app.on("POST", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/test")
+    async def test_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        read_object(request)
+        drain = self._provisioning.drain(channel_id, drain_id)
+        return json_answer(200, asdict(await self._drains.test(drain.id)))
 
     @app.on("GET", "/v3/channels/<channel_id>/logs", LOGS)
     async def logs(self, request: Request, channel_id: str) -> Response:

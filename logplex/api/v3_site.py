@@ -17,7 +17,7 @@ from logplex.api.v3_credentials import CredentialRoutes
 from logplex.api.v3_operation import OperationRoutes
 from logplex.authentication import Authenticator
 from logplex.config import Auth, Limits, Urls
-from logplex.interfaces import IConfigStore, ISpool
+from logplex.interfaces import IConfigStore, IDrains, ISpool
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.web import Site
@@ -28,6 +28,7 @@ def v3_site(
     store: IConfigStore,
     registry: Registry,
     spool: ISpool,
+    drains: IDrains,
     authenticator: Authenticator,
     rods: Rods,
     auth: Auth,
@@ -43,7 +44,7 @@ def v3_site(
     :param provisioning: changes the store; the legacy API shares it.
     :param operation: knows the parts of the node.
     """
-    channels = ChannelRoutes(provisioning, registry, spool, clock, urls)
+    channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls)
     credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
     return api_site(
         V3Gate([channels.app, credentials.app, operation.app], registry, rods, authenticator),

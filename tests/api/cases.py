@@ -22,7 +22,7 @@ from logplex.api.v3_site import v3_site
 from logplex.authentication import Authenticator
 from logplex.config import Auth, Limits, Spool, Urls
 from logplex.metrics import Counters
-from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, Value
+from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, DrainStatus, Put, Token, Value
 from logplex.registry import Registry
 from logplex.rods import Panel, Rods
 from logplex.store.memory_spool import MemorySpool
@@ -30,7 +30,7 @@ from logplex.throttle import Throttle
 from logplex.web import Site
 from tests.api.exchange import Answer, Exchange, send
 from tests.api.openapi import check
-from tests.fakes import DictConfigStore, FakeReplacement, SharedPanel
+from tests.fakes import DictConfigStore, FakeDrains, FakeReplacement, SharedPanel
 
 AUTH_KEY = "auth:key"
 
@@ -69,6 +69,7 @@ class ApiCase(SynchronousTestCase):
         self.panel = Panel(self.rods)
         self.troubles: list[str] = []
         self.ended: list[str] = []
+        self.drains = FakeDrains({1: DrainStatus("connected", received=3, delivered=3)})
         self.share = SharedPanel(self.panel) if self.in_cluster else None
         self.replacement = FakeReplacement() if self.in_cluster else None
         self.store = DictConfigStore(self.clock)
@@ -86,6 +87,7 @@ class ApiCase(SynchronousTestCase):
             self.store,
             self.registry,
             self.spool,
+            self.drains,
             authenticator,
             self.rods,
             Auth(plain_passwords=self.plain_passwords),

@@ -225,6 +225,44 @@ class DrainTests(V3Case):
         self.assertIsNone(self.registry.drain(1))
 
 
+class DrainStatusTests(V3Case):
+    """``…/drains/:drain/status`` and ``…/drains/:drain/test``"""
+
+    def test_status(self) -> None:
+        self.assertAnswer(
+            200,
+            {
+                "id": 1,
+                "state": "connected",
+                "received": 3,
+                "delivered": 3,
+                "dropped": 0,
+                "buffered": 0,
+                "last_success": None,
+                "last_error": None,
+                "last_error_at": None,
+                "next_attempt": None,
+            },
+            self.ask("GET", "/v3/channels/app/drains/1/status"),
+        )
+
+    def test_test(self) -> None:
+        answer = self.ask("POST", "/v3/channels/app/drains/1/test", {})
+        result = {"delivered": True, "status": 204, "said": "", "error": None}
+        self.assertAnswer(200, result, answer)
+
+    def test_unknown(self) -> None:
+        """No such drain, another channel's, or one that is just going."""
+        for path in (
+            "/v3/channels/app/drains/99",
+            "/v3/channels/empty/drains/1",
+            "/v3/channels/none/drains/1",
+        ):
+            self.assertError(404, self.ask("GET", f"{path}/status"))
+            self.assertError(404, self.ask("POST", f"{path}/test", {}))
+        self.assertError(404, self.ask("GET", "/v3/channels/app/drains/2/status"))
+
+
 class LogsTests(V3Case):
     """``GET /v3/channels/:id/logs``"""
 

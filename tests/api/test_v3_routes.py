@@ -26,6 +26,7 @@ class Case:
 
     :ivar good: a body that it takes; ``None``: it has none.
     :ivar wrong: bodies of the wrong shape.
+    :ivar needs_store: whether it fails without store, if it writes.
     :ivar unknown: the answer for a channel that does not exist; ``None``: it has to do with none.
     """
 
@@ -37,6 +38,7 @@ class Case:
     unknown: int | None = 404
     channel_in_body: bool = False
     never_disabled: bool = False
+    needs_store: bool = True
 
     @property
     def writes(self) -> bool:
@@ -73,6 +75,8 @@ ROUTES = (
         ([], {}, {"url": None}, {"url": "http://h:0"}),
     ),
     Case("DELETE", "/v3/channels/app/drains/1", 204),
+    Case("GET", "/v3/channels/app/drains/1/status", 200),
+    Case("POST", "/v3/channels/app/drains/1/test", 200, {}, ([],), needs_store=False),
     Case("GET", "/v3/channels/app/logs", 200),
     Case(
         "POST",
@@ -123,7 +127,7 @@ ROUTES = (
         unknown=None,
         never_disabled=True,
     ),
-    Case("DELETE", "/v3/tails", 204, unknown=None),
+    Case("DELETE", "/v3/tails", 204, unknown=None, needs_store=False),
     Case("GET", "/v3/shards", 200, unknown=None),
     Case(
         "POST",
@@ -140,6 +144,7 @@ ROUTES = (
             {"step": "prepare", "urls": ["http://a"]},
         ),
         unknown=None,
+        needs_store=False,
     ),
 )
 
@@ -272,13 +277,13 @@ class RouteTests(V3Case):
             if self.share is not None:
                 self.share.away = True
             answer = self.ask(route.method, route.path, route.good)
-            needs_store = route.writes and route.path not in ("/v3/shards", "/v3/tails")
+            needs_store = route.writes and route.needs_store
             self.assertEqual(503 if needs_store else route.code, answer.code)
 
     def test_store_silent(self) -> None:
         """A store that does not answer is given up after less than two seconds."""
         for route in self.each():
-            if route.writes and not route.channel_in_body and "s/" in route.path:
+            if route.writes and route.needs_store and "s/" in route.path:
                 self.store.held = []
                 exchange = self.send(route.method, route.path, route.good)
                 self.clock.advance(2)
