@@ -126,12 +126,24 @@ async def _what_others_have(channel_id: str, shards: list[Shard]) -> list[Histor
 def _samples(shard: Shard) -> Iterator[Sample]:
     labels, outbox = {"shard": shard.name}, shard.outbox
     for name, help, value in (
-        ("present", "Whether the shard is there: 1, else 0", int(shard.present)),
-        ("waiting_messages", "Messages that wait to be written", outbox.waiting_messages),
-        ("waiting_batches", "Batches that wait to be written", outbox.waiting_batches),
-        ("followed_channels", "Channels that this node listens to", len(shard.feeds)),
+        ("logplex_shard_present", "Whether the shard is there: 1, else 0", int(shard.present)),
+        (
+            "logplex_shard_waiting_messages",
+            "Messages that wait to be written",
+            outbox.waiting_messages,
+        ),
+        (
+            "logplex_shard_waiting_batches",
+            "Batches that wait to be written",
+            outbox.waiting_batches,
+        ),
+        (
+            "logplex_shard_followed_channels",
+            "Channels that this node listens to",
+            len(shard.feeds),
+        ),
     ):
-        yield Sample(f"logplex_shard_{name}", help, value, labels)
+        yield Sample(name, help, value, labels)
 
 
 def _together(conversations: Iterable[Coroutine[Deferred[Any], Any, None]]) -> Deferred[None]:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from logplex.config.bounds import check_redis_url
 from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
 from logplex.store.feed import Reader
 from logplex.store.shard import Shard
@@ -58,6 +59,8 @@ class Replacement:
         :raises WrongStep: a replacement is under way.
         """
         self._expect(Step.SETTLED)
+        for url in urls:
+            check_redis_url(url)
         self._shards.prepare(urls)
         self.step = Step.PREPARING
         try:

@@ -151,6 +151,13 @@ class ReplacementTests(ShardsTestCase):
         for again in (replacement.prepare([url]), replacement.make_permanent()):
             await self.assertFailure(Deferred.fromCoroutine(again), WrongStep)
 
+    async def test_what_is_no_ring_changes_nothing(self) -> None:
+        url = (await self.server()).url
+        replacement = (await self.spool_node(url)).spool.replacement
+        for urls in ([], ["http://here"], [url + "/x"], [url + "#a", url + "/1#a"]):
+            await self.assertFailure(Deferred.fromCoroutine(replacement.prepare(urls)), ValueError)
+            self.assertIs(replacement.step, Step.SETTLED)
+
     async def clients(self, server: RedisServer) -> int:
         """How many connections the server has, the test's own included."""
         listed: bytes = await server.ask("CLIENT", "LIST")
