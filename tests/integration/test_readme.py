@@ -60,9 +60,6 @@ class WalkTests(SynchronousTestCase):
             # Two messages may well arrive in one batch, and so in one line.
             shown = re.escape(line.removeprefix("received: ")).replace("…", ".+")
             self.assertRegex(output, shown, output)
-        for line in output.splitlines():
-            if re.match(r"\d{4}-\d\d-\d\dT.*\[.*\]", line):
-                self.assertNotRegex(line, r"Hello|[td]\.[-0-9a-f]{36}", "in the node's log")
 
     def clone(self) -> Path:
         """What is in the repository, as if it had been cloned just now."""
