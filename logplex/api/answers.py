@@ -82,6 +82,8 @@ def read_object(request: Request) -> dict[str, Any]:
     """
     try:
         body = json.loads(read_body(request))
+        # Half of a surrogate pair passes as JSON, but is no text that can be kept or shown.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise BadBody("bad JSON") from None
     if not isinstance(body, dict):

@@ -282,6 +282,11 @@ class ChannelTests(LegacyCase):
             answer = self.ask("POST", "/channels", {"name": name})
             self.assertText(400, "Channel name must be a string.", answer)
 
+    def test_name_that_is_no_text(self) -> None:
+        """Half of a surrogate pair can be written in JSON."""
+        answer = self.ask("POST", "/channels", {"name": "\ud800"})
+        self.assertEqual(400, answer.code)
+
     def test_bad_tokens(self) -> None:
         bad: tuple[object, ...] = ("app", {}, [1], ["a b"])
         for tokens in bad:
