@@ -15,6 +15,7 @@ from twisted.internet.task import react
 
 from bench.load import MESSAGE_BYTES
 from bench.scenarios import Scenario, idle_rss_mb, middle, own_cost, run, soak
+from bench.tails import delivered, idle_kb_per_tail
 
 #: Messages a second of the paced lines: below what one core can do, so that nothing is dropped
 #: while the receivers keep up.
@@ -23,6 +24,11 @@ _RATE = 40_000.0
 #: The same for a single drain: the 1,024 messages of its buffer must bridge the moments in which
 #: its receiver gets no processor.
 _RATE_OF_ONE = 20_000.0
+
+#: The name of the part about tails, for ``--only``.
+TAILS = "tails of one channel"
+_TAIL_RATE = 5_000.0
+_TAIL_SECONDS = 10.0
 
 SCENARIOS = [
     Scenario("TCP in, no drain", "syslog", 1, None, None, 1_000_000),
@@ -48,6 +54,8 @@ async def main(arguments: argparse.Namespace) -> None:
     if not arguments.only:
         empty, full = await idle_rss_mb(1_000)
         print(f"\nidle: {empty:.0f} MB without channels, {full:.0f} MB with 1,000 connected drains")
+    if arguments.only in TAILS:
+        await _tails()
 
 
 async def _own_costs() -> None:
@@ -71,6 +79,20 @@ async def _table(runs: int, only: str) -> None:
             f"{result.peak_rss_mb:13.0f}",
             flush=True,
         )
+
+
+async def _tails() -> None:
+    print(f"\n{TAILS}, {_TAIL_RATE:,.0f} messages/s")
+    head = ("CPU µs/line", "of a core", "p50 ms", "p99 ms", "lost lines")
+    print(f"{'':38}" + "".join(f"{title:>13}" for title in head))
+    for tails in (1, 100):
+        result = await delivered(tails, _TAIL_RATE, _TAIL_SECONDS)
+        print(
+            f"{tails:<38}{result.cpu_us_per_line:13.2f}{result.cpu_share:13.0%}"
+            f"{result.p50_ms:13.1f}{result.p99_ms:13.1f}{result.lost:13,.0f}",
+            flush=True,
+        )
+    print(f"\nidle: {await idle_kb_per_tail(5_000):.1f} kB for each of 5,000 tails")
 
 
 async def _soak(messages: int) -> None:

@@ -166,7 +166,6 @@ class TailTests(IntegrationTestCase):
             ]
             self.assertEqual([], wrong)
             reader.close()
-        print("MB", before_mb, most_mb, "lost", [r.numbers_and_losses().count(None) for r in slow])
         self.assertLess(most_mb - before_mb, MEMORY_MB)
 
     async def test_a_stopping_node_ends_its_tails(self) -> None:

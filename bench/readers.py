@@ -1,0 +1,104 @@
+"""
+Readers of one session who count lines, far cheaper than the node that writes them; the first also
+measures how old they are. A process of its own::
+
+    python -m bench.readers --port 8001 --readers 100 /sessions/…
+
+Prints ``open`` when all are, and answers each line on its standard input with one line of JSON
+about what has come since the line before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import select
+import socket
+import sys
+import time
+
+_BUFFER_BYTES = 262_144
+_SENT_AT = re.compile(rb" at=(\d+) ")
+#: How many connections may be opened without one of them being answered.
+_IN_FLIGHT = 50
+
+
+def opened(port: int, path: str, readers: int) -> list[socket.socket]:
+    """Connections on which the head of the answer has come."""
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+        "User-Agent: bench\r\n\r\n"
+    ).encode()
+    connections: list[socket.socket] = []
+    for number in range(readers):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(request)
+        connections.append(connection)
+        if number % _IN_FLIGHT == _IN_FLIGHT - 1 or number == readers - 1:
+            for each in connections[-_IN_FLIGHT:]:
+                if not each.recv(_BUFFER_BYTES, socket.MSG_PEEK).startswith(b"HTTP/1.1 200"):
+                    raise SystemExit("a reader is not answered with 200")
+    return connections
+
+
+class Counted:
+    """What has come."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.losses = 0
+        self.ages_ms: list[float] = []
+
+    def read(self, data: memoryview, is_first: bool) -> None:
+        whole = bytes(data)
+        self.lines += whole.count(b" at=")
+        self.losses += whole.count(b"Error L11")
+        if is_first:
+            now = time.monotonic_ns()
+            self.ages_ms += [(now - int(sent)) / 1e6 for sent in _SENT_AT.findall(whole)]
+
+    def line(self) -> str:
+        """Tell, and begin anew."""
+        ages = sorted(self.ages_ms) or [0.0]
+        said = {
+            "lines": self.lines,
+            "losses": self.losses,
+            "p50_ms": ages[len(ages) // 2],
+            "p99_ms": ages[len(ages) * 99 // 100],
+        }
+        self.__init__()  # type: ignore[misc]
+        return json.dumps(said)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.readers", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--readers", type=int, required=True)
+    parser.add_argument("path")
+    given = parser.parse_args()
+    connections = opened(given.port, given.path, given.readers)
+    by_fileno = {connection.fileno(): connection for connection in connections}
+    first = connections[0].fileno()
+    poll = select.epoll()
+    poll.register(sys.stdin.fileno(), select.EPOLLIN)
+    for fileno in by_fileno:
+        poll.register(fileno, select.EPOLLIN)
+    print("open", flush=True)
+    counted = Counted()
+    buffer = bytearray(_BUFFER_BYTES)
+    while True:
+        for fileno, _ in poll.poll():
+            if fileno == sys.stdin.fileno():
+                if not sys.stdin.readline():
+                    return
+                print(counted.line(), flush=True)
+                continue
+            size = by_fileno[fileno].recv_into(buffer)
+            if not size:
+                raise SystemExit("the node has closed a tail")
+            counted.read(memoryview(buffer)[:size], fileno == first)
+
+
+if __name__ == "__main__":
+    main()
