@@ -347,6 +347,7 @@ class EnvironmentTests(ConfigTestCase):
             "DENY_LOGS_INGRESS": "0",
             "HTTP_LOG_INPUT_MAX_CONNECTIONS": "12",
             "LOGPLEX_AUTH_KEY": "c2VjcmV0",
+            "LOGPLEX_TLS_MODE": "insecure",
             "LOGPLEX_CONFIG_REDIS_URL": "redis://localhost:6379",
         }
         settings = load_settings(None, environ)
@@ -354,6 +355,7 @@ class EnvironmentTests(ConfigTestCase):
         self.assertIs(settings.rods.deny_logs_ingress, False)
         self.assertEqual(settings.limits.logs_connections, 12)
         self.assertEqual(settings.auth.key, "c2VjcmV0")
+        self.assertIs(settings.drains.verify_certificates, False)
         self.assertEqual(settings.store.url, "redis://localhost:6379")
 
     def test_empty(self) -> None:
@@ -363,6 +365,7 @@ class EnvironmentTests(ConfigTestCase):
     def test_unparsable(self) -> None:
         for name, value, why in (
             ("DENY_LOGS_INGRESS", "maybe", 'must be true or false, not "maybe"'),
+            ("LOGPLEX_TLS_MODE", "off", 'must be secure or insecure, not "off"'),
             ("HTTP_LOG_INPUT_MAX_CONNECTIONS", "many", 'must be a whole number, not "many"'),
         ):
             self.assert_mistakes("", f"{name}: {why}", environ={name: value})

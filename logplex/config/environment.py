@@ -25,6 +25,13 @@ def flag(value: str) -> object:
         raise ValueError(f'must be true or false, not "{value}"') from None
 
 
+def tls_mode(value: str) -> object:
+    """Whether certificates are verified: ``secure`` or ``insecure``."""
+    if value not in ("secure", "insecure"):
+        raise ValueError(f'must be secure or insecure, not "{value}"')
+    return value == "secure"
+
+
 def whole_number(value: str) -> object:
     """A decimal integer."""
     try:
@@ -72,5 +79,8 @@ VARIABLES = (
     Variable("LOGPLEX_HTTP_V3_URL", "urls", "api_v3"),
     Variable("LOGPLEX_SHARD_URLS", "store", "shards", comma_list),
     Variable("LOGPLEX_TLS_CACERTFILE", "drains", "ca_file"),
+    Variable("LOGPLEX_TLS_MODE", "drains", "verify_certificates", tls_mode),
+    Variable("LOGPLEX_TLS_PINNED_CERTFILE", "drains", "pinned_file"),
+    Variable("LOGPLEX_TLS_PINNED_CERTS", "drains", "pinned_certificates"),
     Variable("METRICS_CHANNEL_ID", "metrics", "channel_id"),
 )

@@ -161,6 +161,8 @@ class Drains:
     idle_jitter_s: float = not_negative(15.0)
     ca_file: str = ""
     pinned_file: str = ""
+    pinned_certificates: str = ""
+    verify_certificates: bool = True
     deny_networks: tuple[str, ...] = networks(
         "169.254.0.0/16",
         "fe80::/10",

@@ -103,6 +103,7 @@ class Couriers:
         endpoint = self.connect_to(destination.host, destination.port)
         if not destination.tls:
             return endpoint
-        creator = self.trust.creator(destination.host, destination.verify)
+        verify = destination.verify and self.settings.verify_certificates
+        creator = self.trust.creator(destination.host, verify)
         secured: IStreamClientEndpoint = wrapClientTLS(creator, endpoint, self.reactor)
         return secured

@@ -74,7 +74,7 @@ class DrainService:
         self._guarded = GuardedReactor(reactor, guard, names)
         self._couriers = Couriers(
             settings,
-            Trust(settings.ca_file, settings.pinned_file),
+            Trust(settings.ca_file, settings.pinned_file, settings.pinned_certificates),
             guard,
             names,
             reactor,

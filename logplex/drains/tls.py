@@ -71,16 +71,21 @@ class Trust:
     :param ca_file: PEM certificates of the authorities to trust; empty: the system's.
     :param pinned_file: PEM certificates of receivers that are trusted as they are, whatever
         their chain, name and dates say; may be empty.
-    :raise CannotTrust: one of the files cannot be read.
+    :param pinned: more of them, as PEM text.
+    :raise CannotTrust: one of the files cannot be read, or there is no PEM in it.
     """
 
-    def __init__(self, ca_file: str = "", pinned_file: str = "") -> None:
+    def __init__(self, ca_file: str = "", pinned_file: str = "", pinned: str = "") -> None:
         roots = platformTrust()
         if ca_file:
             roots = trustRootFromCertificates(
                 [Certificate(X509.from_cryptography(each)) for each in _read("ca_file", ca_file)]
             )
-        self._pinned = frozenset(_read("pinned_file", pinned_file)) if pinned_file else frozenset()
+        self._pinned: frozenset[X509Certificate] = frozenset()
+        if pinned_file:
+            self._pinned |= frozenset(_read("pinned_file", pinned_file))
+        if pinned:
+            self._pinned |= frozenset(_parse("pinned_certificates", pinned.encode()))
         self._verifying = CertificateOptions(trustRoot=roots).getContext()
         self._verifying.set_verify_depth(CHAIN_DEPTH)
         self._insecure = CertificateOptions().getContext()
@@ -99,11 +104,17 @@ class Trust:
 
 def _read(option: str, path: str) -> Sequence[X509Certificate]:
     try:
-        return load_pem_x509_certificates(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except OSError as error:
         raise CannotTrust(f"[drains] {option}: {error.strerror}: {path}") from None
+    return _parse(option, content, f": {path}")
+
+
+def _parse(option: str, content: bytes, where: str = "") -> Sequence[X509Certificate]:
+    try:
+        return load_pem_x509_certificates(content)
     except ValueError:
-        raise CannotTrust(f"[drains] {option}: no PEM certificates: {path}") from None
+        raise CannotTrust(f"[drains] {option}: no PEM certificates{where}") from None
 
 
 @implementer(IOpenSSLClientConnectionCreator)

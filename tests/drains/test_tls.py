@@ -178,6 +178,12 @@ class Pinning(TlsCase):
             trust = Trust("", self.pem(shown.cert_chain_pems[0]))
             self.assertTrue(self.handshake(trust, shown).secured)
 
+    def test_pinned_text(self) -> None:
+        """The certificate itself instead of a file's name."""
+        shown = expired()
+        trust = Trust("", "", shown.cert_chain_pems[0].bytes().decode())
+        self.assertTrue(self.handshake(trust, shown).secured)
+
     def test_others_are_verified(self) -> None:
         trust = Trust(self.pem(authority("ours").cert_pem), self.pinned(expired()))
         self.assertTrue(self.handshake(trust, certificate(HOST)).secured)
@@ -208,3 +214,7 @@ class Files(TlsCase):
         path.write_text("hello")
         error = self.assertRaises(CannotTrust, Trust, "", str(path))
         self.assertIn("[drains] pinned_file: no PEM certificates", str(error))
+
+    def test_text_is_not_pem(self) -> None:
+        error = self.assertRaises(CannotTrust, Trust, "", "", "hello")
+        self.assertEqual(str(error), "[drains] pinned_certificates: no PEM certificates")
