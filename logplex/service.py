@@ -5,6 +5,7 @@ The life of a node: its parts started and stopped in order, and what SIGHUP chan
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -104,6 +105,10 @@ class Node(Service):
         await self._welcome()
         self._obey_rods()
         parts.metrics_channel.start()
+        # What is there now stays. Looking at all of it for garbage again and again would stop the
+        # node for 30 ms each time, and longer with many channels.
+        gc.collect()
+        gc.freeze()
         _log.info("ready: {counts}", counts=_enumerate(parts.registry.counts()))
 
     async def _welcome(self) -> None:

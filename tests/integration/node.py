@@ -154,9 +154,9 @@ class Node:
         token: str = made.json()["tokens"][name]
         return token
 
-    async def metrics(self) -> dict[str, float]:
+    async def metrics(self, path: str = "/metrics") -> dict[str, float]:
         """Its counters and gauges, by name and labels as they stand in the exposition."""
-        answer = await self.request("GET", "/metrics", port="metrics", auth=None)
+        answer = await self.request("GET", path, port="metrics", auth=None)
         samples = (
             line.rpartition(" ")
             for line in answer.body.decode().splitlines()
