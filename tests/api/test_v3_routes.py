@@ -315,7 +315,7 @@ class RouteTests(V3Case):
         self.ask("POST", "/v3/sessions", {"channel_id": "empty"}, basic("one"))
         self.ask("POST", "/v3/credentials", {"permissions": ["channel:none"]})
         self.ask("POST", "/v3/credentials", {"id": "stored"})
-        for credential_id in ("none", "full"):
+        for credential_id in ("none", "full", "a%2Fb"):
             self.ask("GET", f"/v3/credentials/{credential_id}")
             self.ask("DELETE", f"/v3/credentials/{credential_id}")
             self.ask("POST", f"/v3/credentials/{credential_id}/password", {})
