@@ -153,6 +153,7 @@ class Step(Enum):
     SETTLED = "settled"
     PREPARING = "preparing"
     PREPARED = "prepared"
+    SWITCHING = "switching"
     COMMITTED = "committed"
 
 

@@ -120,7 +120,8 @@ for at = 8, #ARGV do
                         redis.call('RPUSH', ranges, oldest)
                     end
                 end
-                if too_short(list, retention) then
+                -- Somebody else may have begun the list, and given it its time.
+                if records == 1 or too_short(list, retention) then
                     redis.call('EXPIRE', list, retention)
                     redis.call('EXPIRE', ranges, retention)
                     redis.call('EXPIRE', sequence, lifetime)

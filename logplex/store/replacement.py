@@ -81,8 +81,8 @@ class Replacement:
         :raises WrongStep: nothing is prepared.
         """
         self._expect(Step.PREPARED)
-        self.step = Step.COMMITTED
         await self._switch()
+        self.step = Step.COMMITTED
 
     async def make_permanent(self) -> None:
         """
@@ -103,8 +103,8 @@ class Replacement:
         """
         self._expect(Step.PREPARED, Step.COMMITTED)
         if self.step is Step.COMMITTED:
-            self.step = Step.PREPARED
             await self._switch()
+            self.step = Step.PREPARED
         else:
             await self._give_up_other()
 
@@ -131,6 +131,7 @@ class Replacement:
         Write to the other set from now on: for a channel that moves, when its old shard has been
         given all of it, and with numbers above the clock, since the new one may know old numbers.
         """
+        self.step = Step.SWITCHING
         shards = self._shards.all()
         now_us = int(self._clock.seconds() * 1_000_000)
         written = []

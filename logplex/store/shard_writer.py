@@ -124,10 +124,11 @@ class ShardWriter:
 
     def written(self, channel_id: str) -> Deferred[None]:
         """Fires when what is collected of this channel now was written, or cannot be now."""
+        if not self._open:
+            return succeed(None)
         if channel_id in self.outbox.collected:
             self.outbox.seal([channel_id], force=True)
-        number = self.outbox.last_batch_of(channel_id)
-        return self._when_written(number)
+        return self._when_written(self.outbox.last_batch_of(channel_id))
 
     def everything_written(self) -> Deferred[None]:
         """Fires when everything that is collected now was written, or cannot be now."""
