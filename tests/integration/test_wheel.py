@@ -67,6 +67,8 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(version, f"Logplex {logplex.__version__}\n")
         help_text = run(directory, twistd, "logplex", "--help")
         self.assertIn("-c, --config=", help_text)
+        command = run(directory, directory / "clean" / "bin" / "logplex", "--version")
+        self.assertEqual(command, f"logplex, version {logplex.__version__}\n")
         where = run(directory, python, "-c", "import logplex.tap; print(logplex.tap.__file__)")
         self.assertTrue(where.startswith(str(directory / "clean")), where)
         run(directory, python, "-m", "pip", "check")

@@ -1,0 +1,141 @@
+"""
+What a server answers, read within bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IBodyProducer, IResponse
+from zope.interface import implementer
+
+from logplex.cli.failures import Unreachable
+
+#: The longest answer that is read whole.
+MAX_ANSWER_BYTES = 67_108_864
+
+
+class Body(Protocol):
+    """
+    Somebody's body, as it comes.
+
+    :param take: gets every piece.
+    :param silence_s: a body of which nothing has come for so long is lost.
+    :ivar ended: whether it came to its end.
+    """
+
+    transport: Any
+
+    def __init__(self, take: Any, clock: IReactorTime, silence_s: float) -> None:
+        self._take = take
+        self._silence_s = silence_s
+        self._timer: IDelayedCall | None = clock.callLater(silence_s, self._silent)
+        self.ended: Deferred[bool] = Deferred(self._cancelled)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._timer is not None:
+            self._timer.reset(self._silence_s)
+            try:
+                self._take(data)
+            except Exception:
+                self._finish(Failure())
+                self._leave()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        # Without length or chunks nobody can tell the end from a loss.
+        is_end = reason is not None and reason.check(ResponseDone, PotentialDataLoss)
+        self._finish(bool(is_end))
+
+    def _silent(self) -> None:
+        self._finish(False)
+        self._leave()
+
+    def _cancelled(self, _: object) -> None:
+        # Its failure comes from Twisted.
+        self._stop_timer()
+        self._leave()
+
+    def _finish(self, result: bool | Failure) -> None:
+        if self._timer is None:
+            return
+        self._stop_timer()
+        if isinstance(result, Failure):
+            self.ended.errback(result)
+        else:
+            self.ended.callback(result)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _leave(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+
+async def read_body(response: IResponse, take: Any, clock: IReactorTime, silence_s: float) -> bool:
+    """
+    Read a body as it comes.
+
+    :param take: is called with every piece; what it raises ends the reading, and is raised here.
+    :return: whether the body came to its end; otherwise the connection was lost, or silent.
+    """
+    body = Body(take, clock, silence_s)
+    response.deliverBody(body)
+    return await body.ended
+
+
+async def read_whole(response: IResponse, clock: IReactorTime, silence_s: float) -> bytes:
+    """
+    A whole body.
+
+    :raise Unreachable: it did not come whole, or is too long.
+    """
+    pieces: list[bytes] = []
+    size = 0
+
+    def take(piece: bytes) -> None:
+        nonlocal size
+        size += len(piece)
+        if size > MAX_ANSWER_BYTES:
+            raise Unreachable(f"an answer has more than {MAX_ANSWER_BYTES} bytes")
+        pieces.append(piece)
+
+    if not await read_body(response, take, clock, silence_s):
+        raise Unreachable("the connection was lost in the middle of an answer")
+    return b"".join(pieces)
+
+
+@implementer(IBodyProducer)
+@define(eq=False, repr=False)
+class WholeBody:
+    """A request's body that is there already."""
+
+    _content: bytes
+    length: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.length = len(self._content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._content)
+        done: Deferred[None] = Deferred()
+        done.callback(None)
+        return done
+
+    def pauseProducing(self) -> None:
+        """There is nothing to pause: it was written at once."""
+
+    def resumeProducing(self) -> None:
+        """See :meth:`pauseProducing`."""
+
+    def stopProducing(self) -> None:
+        """See :meth:`pauseProducing`."""

@@ -1,0 +1,42 @@
+"""
+The ``logplex`` command: all its parts.
+"""
+
+from __future__ import annotations
+
+import click
+
+from logplex import __version__
+from logplex.cli.channels import channel, token
+from logplex.cli.commands import examples
+from logplex.cli.drains import drain
+from logplex.cli.send import send
+from logplex.cli.world import real_world
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "logplex channel create shop --token app",
+        "logplex drain add shop https://logs.example.com/shop",
+        "my-program | logplex send --token t.…",
+    ),
+)
+@click.version_option(__version__, prog_name="logplex")
+def logplex() -> None:
+    """
+    Operate a Logplex, and read and write logs.
+
+    Every command has --help. The exit status is 0 for success, 1 where the node refuses, 2 for a
+    wrong command line or setting, 3 where no node can be reached now, 4 where there is no such
+    thing, 5 where only a part was done, 130 after Ctrl-C.
+    """
+
+
+for _command in (channel, token, drain, send):
+    logplex.add_command(_command)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    logplex(obj=real_world(), prog_name="logplex")

@@ -1,0 +1,96 @@
+"""
+``logplex send``: standard input into a channel, line by line.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from uuid import uuid4
+
+import click
+from twisted.internet.defer import Deferred
+
+from logplex.cli.commands import Node, examples, talks
+from logplex.cli.frames import Form, LineCutter
+from logplex.cli.shuttle import Shuttle, deliver_all
+from logplex.cli.standard_input import StandardInput
+
+
+class Word(click.ParamType[str]):
+    """A field of a message (RFC 5424 §6.2): printable ASCII without space."""
+
+    name = "word"
+
+    def __init__(self, max_characters: int) -> None:
+        self._max_characters = max_characters
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[!-~]+", value) or len(value) > self._max_characters:
+            # The value is not shown: it may be a token.
+            self.fail(f"must be 1 to {self._max_characters} printable characters", param, ctx)
+        return value
+
+
+@click.command(
+    epilog=examples(
+        "my-program 2>&1 | LOGPLEX_TOKEN=t.… logplex send",
+        "logplex send --token t.… --ps cron.backup <backup.log",
+    )
+)
+@click.option(
+    "--token",
+    envvar="LOGPLEX_TOKEN",
+    show_envvar=True,
+    required=True,
+    type=Word(255),
+    help="The right to write into a channel. (Others on this machine see a command's options.)",
+)
+@click.option("--ps", "procid", type=Word(128), default="send", help="The process that is shown.")
+@click.option("--host", type=Word(255), help="Where it runs. [default: this machine's name]")
+@click.option(
+    "--pri",
+    type=click.IntRange(0, 191),
+    default=14,
+    show_default=True,
+    help="Facility times 8 plus severity.",
+)
+@talks
+async def send(node: Node, token: str, procid: str, host: str | None, pri: int) -> None:
+    """
+    Send every line of standard input as a message.
+
+    Lines go in batches, each until the node has taken it, for up to two minutes; a batch that was
+    taken is not taken twice. Lines that are too long for one message become several. What could
+    not be delivered is told with its number, and the exit status is not 0.
+    """
+    form = Form(pri, host or socket.gethostname() or "-", token, procid)
+    cutter = LineCutter(form.max_line_bytes)
+
+    def ended() -> None:
+        shuttle.push(cutter.end())
+        shuttle.end()
+
+    source = StandardInput(
+        node.world.reactor,
+        sys.stdin.fileno(),
+        lambda chunk: shuttle.push(cutter.cut(chunk)),
+        ended,
+    )
+    shuttle = Shuttle(
+        node.api.asker,
+        node.place.logs_url,
+        token,
+        form,
+        node.world.reactor,
+        lambda: uuid4().hex.upper(),
+        source.pause,
+        source.resume,
+    )
+    source.resume()
+    try:
+        await Deferred.fromCoroutine(deliver_all(shuttle))
+    finally:
+        source.pause()
+    node.show({"delivered": shuttle.delivered}, [])

@@ -1,0 +1,56 @@
+"""Commands as they are typed, against a node in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from logplex.cli.main import logplex
+from tests.api.cases import ApiCase
+from tests.cli.memory import memory_world
+
+#: Of ``tests.api.cases.FULL``.
+CREDENTIAL = "full:secret"
+
+
+class CliCase(ApiCase):
+    """A node that serves API v3 on its port, and the commands."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.home = Path(self.mktemp())
+        self.home.mkdir()
+        self.world, self.net = memory_world(self.clock, {8002: self.v3}, self.home)
+
+    def run_command(
+        self,
+        *arguments: str,
+        credential: str | None = CREDENTIAL,
+        environ: dict[str, str] | None = None,
+    ) -> Result:
+        """What comes of a command line, whatever that is."""
+        variables = {"LOGPLEX_CREDENTIAL": credential or "", **(environ or {})}
+        result = CliRunner(env={**variables}).invoke(logplex, arguments, obj=self.world)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def lines(self, *arguments: str) -> list[str]:
+        """What a command that succeeds tells people."""
+        result = self.run_command(*arguments)
+        self.assertEqual((0, ""), (result.exit_code, result.stderr), result.output)
+        return result.stdout.splitlines()
+
+    def json(self, *arguments: str) -> Any:
+        """What a command that succeeds tells scripts."""
+        (line,) = self.lines(*arguments, "--json")
+        return json.loads(line)
+
+    def assertFails(self, status: int, text: str, result: Result) -> None:
+        """It ends with this status, one line on standard error, and nothing else."""
+        self.assertEqual(
+            (status, f"logplex: {text}\n", ""), (result.exit_code, result.stderr, result.stdout)
+        )

@@ -1,0 +1,143 @@
+"""Which node, and as whom."""
+
+from __future__ import annotations
+
+from logplex.cli.failures import BadSettings
+from logplex.cli.place import SETTINGS_FILE, make_place
+from tests.cli.cases import CREDENTIAL, CliCase
+
+
+class MakeTests(CliCase):
+    """What settings mean."""
+
+    def test_defaults(self) -> None:
+        place = make_place({})
+        self.assertEqual(
+            ("http://localhost:8002", "http://localhost:8601", None),
+            (place.url, place.logs_url, place.credential),
+        )
+
+    def test_logs_beside_the_api(self) -> None:
+        for url, logs_url in (
+            ("https://logs.example.com/", "https://logs.example.com:8601"),
+            ("http://[::1]:8002", "http://[::1]:8601"),
+        ):
+            self.assertEqual(logs_url, make_place({"url": url}).logs_url)
+
+    def test_password_with_colon(self) -> None:
+        self.assertEqual(("id", "a:b"), make_place({"credential": "id:a:b\n"}).credential)
+
+    def test_secrets_do_not_show(self) -> None:
+        """Neither in a place's repr, nor where they are wrong."""
+        self.assertNotIn("hidden", repr(make_place({"credential": "id:hidden"})))
+        for name, value in (
+            ("credential", "hidden"),
+            ("credential", ":hidden"),
+            ("url", "http://user:hidden@h"),
+            ("logs_url", "http://hidden@h"),
+            ("url", "ftp://hidden"),
+            ("url", "http://hidden:99999999"),
+        ):
+            with self.assertRaises(BadSettings) as caught:
+                make_place({name: value})
+            self.assertNotIn("hidden", caught.exception.message)
+
+
+class SourceTests(CliCase):
+    """Where settings come from: what stands nearer to the command wins."""
+
+    def write(self, text: str) -> None:
+        file = self.home / SETTINGS_FILE
+        file.parent.mkdir()
+        file.write_text(text)
+
+    def test_file(self) -> None:
+        self.write(f'credential = "{CREDENTIAL}"')
+        result = self.run_command("channel", "show", "app", credential=None)
+        self.assertEqual(0, result.exit_code, result.output)
+
+    def test_environment_over_file(self) -> None:
+        self.write('credential = "full:wrong"\nurl = "http://localhost:1"')
+        environ = {"LOGPLEX_URL": "http://localhost:8002"}
+        result = self.run_command("channel", "show", "app", environ=environ)
+        self.assertEqual(0, result.exit_code, result.output)
+
+    def test_option_over_environment(self) -> None:
+        result = self.run_command(
+            "channel", "show", "app", "--credential", CREDENTIAL, credential="full:wrong"
+        )
+        self.assertEqual(0, result.exit_code, result.output)
+
+    def test_named_file(self) -> None:
+        file = self.home / "other.toml"
+        file.write_text(f'credential = "{CREDENTIAL}"')
+        result = self.run_command("token", "list", "app", "--config", str(file), credential=None)
+        self.assertEqual(0, result.exit_code, result.output)
+
+    def test_named_file_is_missing(self) -> None:
+        file = self.home / "none.toml"
+        result = self.run_command("token", "list", "app", "--config", str(file))
+        self.assertFails(2, f"{file}: there is no such file", result)
+
+    def test_mistakes_in_the_file(self) -> None:
+        for text, why in (
+            ("password = 'hidden'", 'unknown setting "password"'),
+            ("credential = 7", "credential must be a string"),
+            ("credential = hidden", "Invalid value (at line 1, column 14)"),
+        ):
+            file = self.home / "wrong.toml"
+            file.write_text(text)
+            result = self.run_command("token", "list", "app", "--config", str(file))
+            self.assertEqual(2, result.exit_code)
+            self.assertIn(why, result.stderr)
+            self.assertNotIn("hidden", result.stderr)
+
+
+class StatusTests(CliCase):
+    """How a command ends when it does not succeed."""
+
+    def test_without_credential(self) -> None:
+        result = self.run_command("channel", "show", "app", credential=None)
+        self.assertEqual(1, result.exit_code)
+        self.assertIn("a credential is needed", result.stderr)
+
+    def test_wrong_credential(self) -> None:
+        result = self.run_command("channel", "show", "app", credential="full:hidden")
+        self.assertFails(1, "the credential is wrong, or not permitted to do this", result)
+
+    def test_unreachable(self) -> None:
+        result = self.run_command("channel", "show", "app", "--url", "http://localhost:1")
+        self.assertEqual(3, result.exit_code)
+        self.assertIn("http://localhost:1 cannot be reached: ", result.stderr)
+
+    def test_not_now(self) -> None:
+        """What may be possible later is told apart from what is refused."""
+        self.rods.api_status = "disabled"
+        result = self.run_command("channel", "show", "app")
+        self.assertFails(3, "the API is disabled", result)
+
+    def test_wrong_command_line(self) -> None:
+        self.assertEqual(2, self.run_command("channel", "show").exit_code)
+
+    def test_help(self) -> None:
+        """Every command has one, with examples."""
+        from click import Command, Context, Group
+
+        from logplex.cli.main import logplex
+
+        def commands(path: list[str], command: Command) -> list[list[str]]:
+            if not isinstance(command, Group):
+                return [path]
+            found = []
+            for name in command.list_commands(Context(command)):
+                part = command.get_command(Context(command), name)
+                assert part is not None
+                found += commands([*path, name], part)
+            return found
+
+        found = commands([], logplex)
+        self.assertIn(["channel", "create"], found)
+        for path in found:
+            result = self.run_command(*path, "--help")
+            self.assertEqual(0, result.exit_code, path)
+            self.assertIn("Examples:\n    ", result.stdout, path)

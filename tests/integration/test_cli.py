@@ -1,0 +1,110 @@
+"""
+The ``logplex`` command as a process, against a real node.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.integration.cases import IntegrationTestCase
+from tests.integration.node import CREDENTIAL, Node
+from tests.integration.process import Child, Ended, within
+from tests.integration.receivers import HttpReceiver
+from tests.integration.senders import numbers_in
+
+
+def logplex(node: Node, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> Child:
+    """Start a command that talks to this node as somebody who may do everything."""
+    variables = {
+        "LOGPLEX_URL": f"http://127.0.0.1:{node.ports['api_v3']}",
+        "LOGPLEX_LOGS_URL": f"http://127.0.0.1:{node.ports['logs']}",
+        "LOGPLEX_CREDENTIAL": ":".join(CREDENTIAL),
+        "HOME": str(node.directory),
+        **(environ or {}),
+    }
+    command = [sys.executable, "-m", "logplex.cli", *arguments]
+    return Child.spawn(command, node.directory, variables)
+
+
+class CommandTests(IntegrationTestCase):
+    """A whole command, from its start to its status."""
+
+    def start(self, node: Node, *arguments: str, **environ: str) -> Child:
+        child = logplex(node, *arguments, environ=environ)
+        self.addCleanup(child.end)
+        return child
+
+    async def done(self, node: Node, *arguments: str, **environ: str) -> Ended:
+        return await within(self.start(node, *arguments, **environ).ended(), "the command ends")
+
+    async def test_channel(self) -> None:
+        node = await self.node()
+        made = await self.done(node, "channel", "create", "shop", "--token", "app")
+        self.assertEqual(made.status, 0, made)
+        token = made.output.split()[-1]
+        self.assertEqual(
+            (await node.request("GET", "/v3/channels/shop")).json()["tokens"], {"app": token}
+        )
+
+    async def test_statuses(self) -> None:
+        node = await self.node()
+        self.assertEqual((await self.done(node, "channel", "show", "none")).status, 4)
+        wrong = await self.done(node, "channel", "show", "none", LOGPLEX_CREDENTIAL="a:hidden")
+        self.assertEqual(wrong.status, 1)
+        self.assertNotIn("hidden", wrong.output)
+        await node.kill()
+        self.assertEqual((await self.done(node, "channel", "show", "none")).status, 3)
+
+
+class SendTests(CommandTests):
+    """``logplex send``"""
+
+    async def test_once_and_in_order(self) -> None:
+        receiver = self.receiver(HttpReceiver())
+        node = await self.node({"drains": {"buffer_messages": 10_000}})
+        token = await node.channel("app-1", [receiver.url])
+        child = self.start(node, "send", "--ps", "seq.1", "--json", LOGPLEX_TOKEN=token)
+        child.write("\n".join(f"number={number}" for number in range(5_000)))
+        child.transport.closeStdin()
+        ended = await within(child.ended(), "everything is sent")
+        self.assertEqual((ended.status, ended.output), (0, '{"delivered": 5000}'))
+        frames = await receiver.received(5_000)
+        self.assertEqual(numbers_in(frames), list(range(5_000)))
+        self.assertRegex(frames[0], rb"^<14>1 \S+ host app seq\.1 - number=0$")
+
+    async def test_from_a_file(self) -> None:
+        """A regular file is never "readable" for epoll."""
+        node = await self.node()
+        token = await node.channel("app-1")
+        lines = node.directory / "lines"
+        lines.write_text("one\ntwo")
+        command = f'"{sys.executable}" -m logplex.cli send --json <"{lines}"'
+        child = Child.spawn(
+            ["/bin/sh", "-c", command],
+            node.directory,
+            {
+                "LOGPLEX_LOGS_URL": f"http://127.0.0.1:{node.ports['logs']}",
+                "LOGPLEX_TOKEN": token,
+            },
+        )
+        self.addCleanup(child.end)
+        ended = await within(child.ended(), "everything is sent")
+        self.assertEqual((ended.status, ended.output), (0, '{"delivered": 2}'))
+
+    async def test_node_restarts(self) -> None:
+        """Lines wait for it."""
+        node = await self.node()
+        token = await node.channel("app-1")
+        port = node.ports["logs"]
+        node.configure({"listen": {"logs": f"tcp:{port}:interface=127.0.0.1"}})
+        await node.terminate()
+        child = self.start(node, "send", LOGPLEX_TOKEN=token)
+        child.write("number=1")
+        child.transport.closeStdin()
+        await node.start()
+        ended = await within(child.ended(), "everything is sent")
+        self.assertEqual((ended.status, ended.output), (0, ""))
+        answer = await node.request("GET", "/v3/channels/app-1/logs")
+        self.assertEqual(answer.headers["logplex-msg-count"], "1")
