@@ -102,9 +102,10 @@ class Reader:
 
         await until(answered, "the session answers")
 
-    async def cut(self) -> None:
-        """Break the connection, and come back for what was not seen."""
+    async def cut(self, node: Node | None = None) -> None:
+        """Break the connection, and come back for what was not seen, perhaps to another node."""
         self.close()
+        self._node = node or self._node
         await self.open()
 
     def close(self) -> None:

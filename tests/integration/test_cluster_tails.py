@@ -1,0 +1,260 @@
+"""
+Three real nodes on three real shards, under load: what tails show, whoever received the messages,
+and whatever becomes of a shard.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any
+
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+
+from logplex.store.ring import consistent, shard_name
+from tests.integration.cases import IntegrationTestCase
+from tests.integration.node import CREDENTIAL, Node
+from tests.integration.process import reactor, until
+from tests.integration.readers import Reader, session
+from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
+from tests.integration.senders import numbered, octet_counted, post
+
+CHANNELS = [f"app-{number}" for number in range(6)]
+MESSAGES = 30_000
+STEPS = 125
+
+
+class ClusterTailTests(IntegrationTestCase):
+    executable = INSTALLED or BUNDLED
+    timeout = 300
+
+    async def server(self) -> RedisServer:
+        assert self.executable is not None
+        server = RedisServer(self.directory(), self.executable)
+        self.addCleanup(server.kill)
+        await server.start()
+        return server
+
+    async def cluster(self) -> None:
+        """Three nodes that know some channels, on a config Redis and three shards."""
+        self.config = await self.server()
+        self.shards = [await self.server() for _ in range(3)]
+        urls = [server.url for server in self.shards]
+        store = {"url": self.config.url, "shards": urls}
+        self.nodes = [
+            await self.node({"store": store, "node": {"name": f"node-{number}"}})
+            for number in range(3)
+        ]
+        self.tokens = [await self.nodes[0].channel(channel_id) for channel_id in CHANNELS]
+        ring = consistent(urls)
+        names = [shard_name(url) for url in urls]
+        self.homes = {each: self.shards[names.index(ring.shard_of(each))] for each in CHANNELS}
+        for node in self.nodes:
+            await until(partial(self.knows, node), "every node knows the channels")
+
+    async def knows(self, node: Node) -> bool:
+        answer = await node.request("GET", f"/v3/channels/{CHANNELS[-1]}")
+        return answer.status == 200
+
+    async def flood(self, messages: int = MESSAGES, pause_s: float = 0.0) -> AsyncIterator[int]:
+        """
+        Send numbered messages to all nodes, over TCP and by POST; number n goes to channel n
+        modulo their count.
+
+        :return: after each step, how many messages were sent.
+        """
+        sending: list[Any] = []
+        for node in self.nodes:
+            endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", node.ports["syslog"])
+            sending.append(await connectProtocol(endpoint, Protocol()))
+        share = messages // STEPS // len(self.nodes)
+        sent = 0
+        for step in range(STEPS):
+            for place, node in enumerate(self.nodes):
+                pieces = [
+                    numbered(self.tokens[number % len(CHANNELS)], [number])[0]
+                    for number in range(sent, sent + share)
+                ]
+                sent += share
+                if (step + place) % 3:
+                    sending[place].transport.write(octet_counted(pieces))
+                else:
+                    body = [octet_counted(pieces)]
+                    self.assertEqual(204, await post(node.ports["logs"], body, CREDENTIAL, {}))
+            if pause_s:
+                await deferLater(reactor, pause_s)
+            yield sent
+        for each in sending:
+            each.transport.loseConnection()
+
+    async def reader(self, node: Node, channel_id: str, num: int, events: bool = False) -> Reader:
+        """A tail on a node; its session was made on another."""
+        other = self.nodes[self.nodes.index(node) - 1]
+        reader = Reader(node, await session(other, channel_id, tail=True, num=num), events)
+        await reader.open()
+        return reader
+
+    async def ended_on(self, reader: Reader, number: int) -> None:
+        """Wait until a reader was shown this message."""
+        text = b"number=%d " % number
+
+        async def shown() -> bool:
+            return text in reader.connection.body or text in reader.shown
+
+        await until(shown, f"message {number} is shown")
+
+    async def accounted_for(self, sent: int) -> None:
+        """Every message that any node has received was written or dropped."""
+
+        async def look() -> bool:
+            metrics = [await node.metrics() for node in self.nodes]
+            processed = sum(each["logplex_messages_processed_total"] for each in metrics)
+            written = sum(each["logplex_spool_written_total"] for each in metrics)
+            dropped = sum(each["logplex_spool_dropped_total"] for each in metrics)
+            self.account = (processed, written, dropped)
+            return processed == written + dropped == sent
+
+        try:
+            await until(look, f"{sent} messages are accounted for")
+        except Exception as late:
+            raise AssertionError(f"of {sent}: processed, written, dropped {self.account}") from late
+
+    async def test_every_reader_on_every_node_sees_the_same(self) -> None:
+        chance = random.Random(4)
+        await self.cluster()
+        whole = [
+            await self.reader(chance.choice(self.nodes), channel_id, num=0)
+            for channel_id in CHANNELS
+        ]
+        openings = sorted(chance.randrange(STEPS - 20) for _ in range(24))
+        cuts = [chance.randrange(20, STEPS) for _ in range(40)]
+        readers: list[tuple[int, Reader, int]] = []
+        step = 0
+        async for sent in self.flood():
+            for place in range(openings.count(step)):
+                channel = chance.randrange(len(CHANNELS))
+                node = chance.choice(self.nodes)
+                events = (step + place) % 2 == 0
+                reader = await self.reader(node, CHANNELS[channel], 300, events)
+                readers.append((channel, reader, sent))
+            resumable = [reader for _, reader, _ in readers if reader.events]
+            for _ in range(cuts.count(step) if resumable else 0):
+                await chance.choice(resumable).cut(chance.choice(self.nodes))
+            step += 1
+        await self.accounted_for(MESSAGES)
+        orders = []
+        for channel, reader in enumerate(whole):
+            wanted = set(range(channel, MESSAGES, len(CHANNELS)))
+
+            async def complete(reader: Reader = reader, count: int = len(wanted)) -> bool:
+                return reader.connection.body.count(b"number=") >= count
+
+            await until(complete, "a reader from the beginning sees everything")
+            orders.append(reader.numbers())
+            self.assertEqual(len(orders[-1]), len(wanted))
+            self.assertEqual(set(orders[-1]), wanted)
+        for channel, reader, sent in readers:
+            await self.ended_on(reader, orders[channel][-1])
+            shown = reader.numbers()
+            self.assertEqual(orders[channel][-len(shown) :], shown)
+            self.assertGreaterEqual(len(shown), (MESSAGES - sent) // len(CHANNELS))
+            self.assertNotIn(b"Error L1", bytes(reader.shown) + bytes(reader.connection.body))
+        for reader in [*whole, *(each for _, each, _ in readers)]:
+            reader.close()
+
+    async def test_latency_from_one_node_to_another(self) -> None:
+        await self.cluster()
+        reader = await self.reader(self.nodes[1], CHANNELS[0], num=0)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.nodes[0].ports["syslog"])
+        sending: Any = await connectProtocol(endpoint, Protocol())
+        latencies = []
+        for number in range(100):
+            sent = time.monotonic()
+            # Ten a hundredth of a second: 1,000 messages a second.
+            for part in range(10):
+                text = numbered(self.tokens[0], [number * 10 + part])
+                sending.transport.write(octet_counted(text))
+            wanted = b"number=%d " % (number * 10 + 9)
+            while wanted not in reader.connection.body:
+                await deferLater(reactor, 0.001)
+            latencies.append(time.monotonic() - sent)
+        self.assertLess(statistics.median(latencies), 0.06)
+        sending.transport.loseConnection()
+        reader.close()
+
+    async def troubled(self, events: Sequence[tuple[int, str]]) -> dict[str, list[Reader]]:
+        """
+        Let all channels be tailed on all nodes, and do things to the first shard meanwhile.
+
+        :param events: at which step, and what.
+        """
+        await self.cluster()
+        readers = {
+            channel_id: [await self.reader(node, channel_id, num=0) for node in self.nodes]
+            for channel_id in CHANNELS
+        }
+        step = 0
+        async for _ in self.flood(messages=STEPS * 18, pause_s=0.05):
+            for at, what in events:
+                if at == step:
+                    await self.happen(what)
+            step += 1
+        await self.accounted_for(STEPS * 18)
+        self.assertEqual(self.account[2], 0)
+        for channel_id, several in readers.items():
+            own = self.homes[channel_id] is self.shards[0]
+            for reader in several:
+                shown = bytes(reader.connection.body)
+                self.assertEqual(b"Error L15" in shown, own, channel_id)
+                self.assertLessEqual(shown.count(b"Error L15"), 1)
+        return readers
+
+    async def happen(self, what: str) -> None:
+        server = self.shards[0]
+        if what == "kill":
+            await server.kill()
+        elif what == "start":
+            await server.start()
+        elif what == "pause":
+            server.pause()
+            self.addCleanup(server.resume)
+        else:
+            server.resume()
+
+    async def numbers(self, reader: Reader, wanted: int) -> list[int]:
+        """What a reader was shown in the end, which is so many messages or what came in 5 s."""
+        end = time.monotonic() + 5.0
+        while reader.connection.body.count(b"number=") < wanted and time.monotonic() < end:
+            await deferLater(reactor, 0.05)
+        numbers = reader.numbers()
+        self.assertEqual(len(numbers), len(set(numbers)), "shown twice")
+        return numbers
+
+    async def test_a_shard_that_stands_still_costs_no_reader_a_message(self) -> None:
+        readers = await self.troubled([(20, "pause"), (70, "resume")])
+        for channel, channel_id in enumerate(CHANNELS):
+            wanted = list(range(channel, STEPS * 18, len(CHANNELS)))
+            for reader in readers[channel_id]:
+                self.assertEqual(sorted(await self.numbers(reader, len(wanted))), wanted)
+                reader.close()
+
+    async def test_a_shard_that_is_killed_costs_only_what_was_on_it(self) -> None:
+        readers = await self.troubled([(20, "kill"), (50, "start")])
+        for channel, channel_id in enumerate(CHANNELS):
+            wanted = set(range(channel, STEPS * 18, len(CHANNELS)))
+            for node, reader in enumerate(readers[channel_id]):
+                shown = set(await self.numbers(reader, len(wanted)))
+                missing = wanted - shown
+                if self.homes[channel_id] is self.shards[0]:
+                    # A step is three shares of six messages; each node's own is never missing.
+                    self.assertEqual([n for n in missing if n // 6 % 3 == node], [])
+                else:
+                    self.assertEqual(missing, set())
+                if missing:
+                    self.assertIn(b"may be missing", bytes(reader.connection.body))
+                reader.close()
