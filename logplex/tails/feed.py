@@ -222,8 +222,7 @@ class Feed:
 
     def _tick(self) -> None:
         self._timer = None
-        for group in list(self._groups.values()):
-            group.trim()
-        if self._pending:
+        look_again = [group.trim() for group in list(self._groups.values())]
+        if self._pending or any(look_again):
             self._publish()
             self._set_timer()

@@ -23,6 +23,9 @@ _log = Logger()
 #: takes up to 128 KiB of one at a time.
 PIECE_BYTES = 65_536
 
+#: A buffer may grow to so many times its bounds while its readers read.
+PATIENCE = 16
+
 
 @define(eq=False, repr=False)
 class Group:
@@ -46,6 +49,8 @@ class Group:
     window: Window = field(factory=Window)
     _live: dict[Reader, None] = field(factory=dict)
     _behind: dict[Reader, None] = field(factory=dict)
+    #: Whether somebody has read from the window since it was last trimmed.
+    _is_read: bool = False
 
     def __len__(self) -> int:
         return len(self._live) + len(self._behind)
@@ -74,19 +79,22 @@ class Group:
         self._write(text, 0)
         self._pump()
 
-    def trim(self) -> None:
-        """Let go of what is older than those who are behind may ask for."""
+    def trim(self) -> bool:
+        """
+        Let go of what is older than those who are behind may ask for.
+
+        While one of them reads, he is not too slow but the node too busy: then he gets more time,
+        up to a larger bound.
+
+        :return: whether to look again soon.
+        """
+        is_read, self._is_read = self._is_read, False
+        factor = PATIENCE if is_read else 1
         pushed_out = self.window.trim(
-            self.limits.tail_buffer_messages, self.limits.tail_buffer_bytes
+            self.limits.tail_buffer_messages * factor, self.limits.tail_buffer_bytes * factor
         )
-        if not pushed_out:
-            return
-        now = self.now()
-        for reader in list(self._behind):
-            lost = reader.place.push(self.window.start, pushed_out, now)
-            self.counters.tail_dropped += lost
-            if reader.place.is_hopeless:
-                reader.drop()
+        self._drop(pushed_out)
+        return is_read
 
     def readers(self) -> list[Reader]:
         """Everybody here."""
@@ -132,6 +140,7 @@ class Group:
             texts.append(self.view.notice(line))
             place.lost = 0
         while not texts and place.position < self.window.end:
+            self._is_read = True
             entries = self.window.read(place.position, PIECE_BYTES)
             place.position += len(entries)
             shown = [entry for entry in entries if place.shows(entry)]
@@ -162,6 +171,16 @@ class Group:
             except Exception:
                 self._bug(reader)
 
+    def _drop(self, pushed_out: list[Entry]) -> None:
+        if not pushed_out:
+            return
+        now = self.now()
+        for reader in list(self._behind):
+            lost = reader.place.push(self.window.start, pushed_out, now)
+            self.counters.tail_dropped += lost
+            if reader.place.is_hopeless:
+                reader.drop()
+
     def _bug(self, reader: Reader) -> None:
         """A bug in one tail costs only itself."""
         _log.failure("bug: a tail failed on what it should write")
@@ -170,3 +189,4 @@ class Group:
     def _clear_if_unused(self) -> None:
         if not self._behind:
             self.window.clear()
+            self._is_read = False

@@ -513,6 +513,34 @@ class SlowReaderTests(SynchronousTestCase):
         self.assertEqual([2], formatted)
         self.assertEqual(self.connection.body, others[0].body)
 
+    def test_a_reader_who_reads_gets_more_time(self) -> None:
+        """Not he is too slow, but the node too busy to write as much as comes."""
+        self.node.put_session(tail=True)
+        self.connection = self.node.get(connection=SlowConnection(self.node.site))
+        text = b"x" * 1_000
+        self.node.append(text)
+        for _ in range(5):
+            self.node.append(*[text] * 100)
+            self.connection.resume()
+            self.node.clock.advance(0.01)
+            self.connection.resume()
+        while self.connection.body.count(text) < 501:
+            self.connection.resume()
+        self.assertNotIn(b"L11", self.connection.body)
+
+    def test_but_not_without_bound(self) -> None:
+        self.node.put_session(tail=True)
+        self.connection = self.node.get(connection=SlowConnection(self.node.site))
+        self.node.append(b"x")
+        self.node.append(*[b"x"] * 1_000)
+        self.node.clock.advance(0.01)
+        self.connection.resume()
+        self.node.append(*[b"x"] * 1_000)
+        self.node.clock.advance(0.01)
+        self.node.clock.advance(0.01)
+        self.connection.resume()
+        self.assertIn(b"L11", self.connection.body)
+
     def test_what_comes_in_one_go_waits_for_the_transport(self) -> None:
         """A reader who reads is not slow because much came before the kernel could take it."""
         self.node.put_session(tail=True)
