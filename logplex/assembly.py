@@ -119,7 +119,8 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
             "tails": tails.count,
         },
     )
-    operation = OperationRoutes(health, panel, None, tails.end_all, stores.replacement, reactor)
+    share = stores.share_rods(panel.share) if stores.share_rods else None
+    operation = OperationRoutes(health, panel, share, tails.end_all, stores.replacement, reactor)
     journal = Journal(settings.auth.log_api_user)
     provisioning = Provisioning(stores.config, registry, stores.spool, reactor, limits)
     pages: dict[bytes, list[Source]] = {

@@ -4,7 +4,7 @@ The stores that the settings ask for, by the scheme of ``[store] url``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from random import random
@@ -13,17 +13,23 @@ from typing import Any
 from attrs import field, frozen
 
 from logplex.config import Settings
-from logplex.interfaces import IConfigStore, IReplacement, ISpool, StoreUnusable
+from logplex.interfaces import IConfigStore, IReplacement, IShareRods, ISpool, StoreUnusable
 from logplex.metrics import Counters, Sample
+from logplex.rods import Position
 from logplex.store.memory_spool import MemorySpool
 from logplex.store.redis_address import RedisAddress
 from logplex.store.redis_config import RedisConfigStore
 from logplex.store.redis_link import RedisLink
+from logplex.store.redis_rods import SharedRods
 from logplex.store.shard_links import CONNECT_TIMEOUT_S, make_redis_spool
 from logplex.store.sqlite import IN_MEMORY, SqliteConfigStore, check_file, connection_pool
 
 #: Where the files of a node are that keeps nothing else in files.
 IN_MEMORY_DIRECTORY = "var"
+
+
+#: Is told of all control rods that are thrown for the cluster.
+RodsTold = Callable[[Mapping[str, Position]], None]
 
 
 def _nothing() -> list[str]:
@@ -40,6 +46,8 @@ class Stores:
         shared with other nodes.
     :ivar samples: gauges of both, for :attr:`logplex.metrics.Exposition.sources`.
     :ivar replacement: replaces the shards; ``None`` where there are none.
+    :ivar share_rods: makes what throws control rods for all nodes; is given who is told of all
+        that are thrown. ``None`` where the node is alone. To be called before the store is opened.
     :ivar troubles: what does not work now, one line each, for health and the operator.
     """
 
@@ -50,6 +58,7 @@ class Stores:
     samples: Callable[[], Iterable[Sample]]
     troubles: Callable[[], list[str]] = field(default=_nothing)
     replacement: IReplacement | None = None
+    share_rods: Callable[[RodsTold], IShareRods] | None = None
 
 
 def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
@@ -99,6 +108,7 @@ def _shared(settings: Settings, reactor: Any, counters: Counters) -> Stores:
         name=f"{address}, shards: {len(settings.store.shards) or 1}",
         directory=None,
         samples=samples,
+        share_rods=partial(SharedRods, config),
         troubles=lambda: [*config.troubles(), *spool.troubles()],
         replacement=spool.replacement,
     )

@@ -5,7 +5,8 @@ The configuration store of a cluster: one Redis that every node, Erlang ones too
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
@@ -18,11 +19,11 @@ from zope.interface import implementer
 from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
 from logplex.metrics import Sample
 from logplex.model import Change
-from logplex.store.redis_connection import Argument
+from logplex.store.redis_connection import Argument, shown
 from logplex.store.redis_contents import Contents
 from logplex.store.redis_keys import PATTERNS, commands_of
 from logplex.store.redis_notifications import LinkMaker, Notifications
-from logplex.store.redis_reader import Reader, Told
+from logplex.store.redis_reader import Followed, Reader
 
 _log = Logger()
 
@@ -69,15 +70,21 @@ class RedisConfigStore:
         self._commits: set[Deferred[None]] = set()
         self._refusal: str | None = None
 
-    def follow_key(self, key: str, command: Sequence[Argument], told: Told) -> None:
+    def follow(
+        self,
+        keys: Sequence[str],
+        commands: Sequence[Sequence[Argument]],
+        told: Callable[[list[Any]], None],
+    ) -> None:
         """
-        Tell what a command about a key answers: after every load, and whenever the key changes.
-        Call it before :meth:`open`.
+        Tell what commands about some keys answer: after every load, and whenever one of the keys
+        changes. Call it before :meth:`open`.
 
-        :param told: gets the answer, or a ``txredisapi.ResponseError``.
+        :param told: gets the answers; ``txredisapi.ResponseError`` where Redis refuses.
         """
-        self._reader.follow(key.encode(), command, told)
-        self._notifications.patterns.append(key)
+        names = frozenset(key.encode() for key in keys)
+        self._reader.follow(Followed(names, commands, told))
+        self._notifications.patterns.extend(keys)
 
     def open(self, listener: IConfigListener) -> Deferred[None]:
         """See :class:`IConfigStore`. Waits for a Redis that is away."""
@@ -103,16 +110,16 @@ class RedisConfigStore:
 
     def count_healthcheck(self) -> Deferred[int]:
         """See :class:`IConfigStore`."""
-        return self._link.ask("INCR", "healthcheck")
+        return self._ask("INCR", "healthcheck")
 
     def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
         """See :class:`IConfigStore`."""
-        answer = self._link.ask("SETEX", f"session:{session_id}", math.ceil(lifetime_s), body)
+        answer = self._ask("SETEX", f"session:{session_id}", math.ceil(lifetime_s), body)
         return answer.addCallback(lambda _: None)
 
     def get_session(self, session_id: str) -> Deferred[bytes | None]:
         """See :class:`IConfigStore`."""
-        return self._link.ask("GET", f"session:{session_id}")
+        return self._ask("GET", f"session:{session_id}")
 
     def close(self) -> Deferred[None]:
         """See :class:`IConfigStore`. Commits that wait have the time that a link has patience."""
@@ -154,15 +161,23 @@ class RedisConfigStore:
             self._contents.malformed,
         )
 
-    async def _commit(self, changes: Sequence[Change]) -> None:
-        commands: list[Sequence[Argument]] = [("MULTI",)]
-        for change in changes:
-            commands.extend(commands_of(change))
-        commands.append(("EXEC",))
-        answers = await self._link.ask_all(commands)
+    async def transact(self, commands: Sequence[Sequence[Argument]]) -> None:
+        """
+        Give commands that take effect together.
+
+        :raise StoreAway: also where Redis refuses one of them.
+        """
+        answers = await self._link.ask_all([("MULTI",), *commands, ("EXEC",)])
         for answer in [*answers, *(answers[-1] if isinstance(answers[-1], list) else ())]:
             if isinstance(answer, txredisapi.ResponseError):
-                raise answer
+                raise _refused(answer)
+
+    def _ask(self, *command: Argument) -> Deferred[Any]:
+        """A command that can be refused only where something is wrong with Redis itself."""
+        return self._link.ask(*command).addErrback(_refusal_is_away)
+
+    async def _commit(self, changes: Sequence[Change]) -> None:
+        await self.transact([command for each in changes for command in commands_of(each)])
         # At once: what the next answer on this connection says is newer.
         self._contents.apply(changes)
 
@@ -171,11 +186,11 @@ class RedisConfigStore:
         return result
 
     async def _new_id(self, counter: str) -> int:
-        given: int = await self._link.ask("INCR", counter)
+        given: int = await self._ask("INCR", counter)
         highest = self._contents.highest(counter)
         if given <= highest:
             # The counter was lost with an emptied Redis; the values were not.
-            given = await self._link.ask("INCRBY", counter, highest + 1 - given)
+            given = await self._ask("INCRBY", counter, highest + 1 - given)
         return given
 
     async def _close(self) -> None:
@@ -211,7 +226,7 @@ class RedisConfigStore:
                 pause_s = self._rescan_interval_s
             except (StoreAway, txredisapi.ResponseError) as error:
                 complete = False
-                self._refusal = f"the configuration cannot be read: {error}"
+                self._refusal = f"the configuration cannot be read: {shown(error)}"
                 pause_s = _RETRY_DELAY_S
             if turn == self._turn:
                 await deferLater(self._clock, pause_s)
@@ -242,3 +257,15 @@ class RedisConfigStore:
     def _follow_ended(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("bug: the configuration in Redis is not followed any more", failure)
+
+
+def _refusal_is_away(failure: Failure) -> Failure:
+    if isinstance(failure.value, txredisapi.ResponseError):
+        raise _refused(failure.value)
+    return failure
+
+
+def _refused(error: txredisapi.ResponseError) -> StoreAway:
+    """Keys that are not as they should be, or rights that are missing: for the operator to mend."""
+    _log.error("Redis refuses a command: {error}", error=shown(error))
+    return StoreAway(f"Redis refuses a command: {shown(error)}")

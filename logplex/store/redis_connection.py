@@ -178,6 +178,14 @@ class Subscriptions(_Connection, txredisapi.SubscriberProtocol):  # type: ignore
             _log.failure("bug: nobody could take what was published")
 
 
+def shown(error: BaseException) -> str:
+    """
+    An error as it may be shown: Redis repeats the arguments of a command that it does not know,
+    and they may be a password.
+    """
+    return str(error).partition(", with args")[0] or type(error).__name__
+
+
 def _away(failure: Failure) -> Failure:
     """Tell a Redis that is away from one that refuses."""
     _raise_if_away(failure.value)
@@ -195,4 +203,4 @@ def _raise_if_away(error: BaseException | None) -> None:
     if isinstance(error, txredisapi.ConnectionError):
         raise StoreAway("the connection to Redis was lost") from error
     if isinstance(error, txredisapi.ResponseError) and str(error).startswith(_PASSING):
-        raise StoreAway(f"Redis: {error}") from error
+        raise StoreAway(f"Redis: {shown(error)}") from error

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
 from logplex.store.redis_address import RedisAddress
-from logplex.store.redis_connection import Argument, Commands, Subscriptions
+from logplex.store.redis_connection import Argument, Commands, Subscriptions, shown
 
 _log = Logger()
 
@@ -164,7 +164,7 @@ class RedisLink:
                 raise
             except Exception as error:
                 failures += 1
-                self._is_away(str(error) or type(error).__name__)
+                self._is_away(shown(error))
             else:
                 failures = 0
                 await self._use(connection)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -24,8 +25,26 @@ _KEYS_AT_ONCE = 500
 #: Every key of a value is matched by one of them.
 _SCAN_PATTERNS = ("*:data", "cred:*")
 
-#: Is told what a command about a followed key answers now.
-Told = Callable[[Any], None]
+
+@frozen
+class Followed:
+    """
+    Keys that are no values of the configuration, but that somebody must know.
+
+    :ivar commands: what to ask about them, in one go.
+    :ivar told: gets the answers; ``txredisapi.ResponseError`` where Redis refuses.
+    """
+
+    keys: frozenset[bytes]
+    commands: Sequence[Sequence[Argument]]
+    told: Callable[[list[Any]], None]
+
+    def tell(self, answers: list[Any]) -> None:
+        """Tell the answers, whatever becomes of it."""
+        try:
+            self.told(answers)
+        except Exception:
+            _log.failure("bug: the follower of some keys failed")
 
 
 class Reader:
@@ -39,14 +58,14 @@ class Reader:
         self._link = link
         self._contents = contents
         self._missed = missed
-        self._followed: dict[bytes, tuple[Sequence[Argument], Told]] = {}
+        self._followed: list[Followed] = []
         #: Keys that have changed and are not read again yet.
         self._changed: dict[bytes, None] = {}
         self._reading: Deferred[None] | None = None
 
-    def follow(self, key: bytes, command: Sequence[Argument], told: Told) -> None:
-        """Ask this after every load and every change of the key."""
-        self._followed[key] = (command, told)
+    def follow(self, followed: Followed) -> None:
+        """Ask about these keys after every load and every change of one of them."""
+        self._followed.append(followed)
 
     async def load(self) -> None:
         """Read everything. Fails with :class:`StoreAway`."""
@@ -54,12 +73,14 @@ class Reader:
         try:
             for pattern in _SCAN_PATTERNS:
                 await self._scan(pattern)
-            for key in self._followed:
-                await self._tell(key)
+            answers = [await self._link.ask_all(each.commands) for each in self._followed]
         except BaseException:
             self._contents.abandon_load()
             raise
         self._contents.end_load()
+        if not self._contents.emptied:
+            for followed, answer in zip(self._followed, answers, strict=True):
+                followed.tell(answer)
 
     def changed(self, key: bytes) -> None:
         """Read this key again, soon. However often it changes it waits once."""
@@ -104,19 +125,12 @@ class Reader:
             self._reading = None
 
     async def _read(self, keys: Sequence[bytes]) -> None:
-        for key in self._followed.keys() & set(keys):
-            await self._tell(key)
-        values = [key for key in keys if key not in self._followed]
+        for followed in self._followed:
+            if not followed.keys.isdisjoint(keys):
+                followed.tell(await self._link.ask_all(followed.commands))
+        values = [key for key in keys if _is_ours(key)]
         answers = await self._link.ask_all([("HGETALL", key) for key in values])
         self._contents.enter(list(zip(values, answers, strict=True)))
-
-    async def _tell(self, key: bytes) -> None:
-        command, told = self._followed[key]
-        [answer] = await self._link.ask_all([command])
-        try:
-            told(answer)
-        except Exception:
-            _log.failure("bug: the follower of a key failed")
 
     def _failed(self, failure: Any) -> None:
         if not isinstance(failure.value, CancelledError):

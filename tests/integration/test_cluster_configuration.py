@@ -137,6 +137,22 @@ class _ClusterTests(IntegrationTestCase):
 
         await until(look, "the other node shows the message")
 
+    async def test_a_rod_thrown_for_the_cluster_is_thrown_everywhere(self) -> None:
+        server, one, two = await self.cluster()
+        body: dict[str, Any] = {"scope": "cluster", "rods": {"api_status": "read_only"}}
+        self.assertEqual((await one.request("PUT", "/v3/rods", body)).status, 200)
+        await self.refused(one, "/v3/channels/app-1", {})
+
+        async def obeys() -> bool:
+            return (await two.request("PUT", "/v3/channels/app-1", {})).status == 503
+
+        await until(obeys, "the other node obeys", _EVERYWHERE_S)
+        three = await self.member(server, "three")
+        await self.refused(three, "/v3/channels/app-1", {})
+        body["rods"] = {"api_status": None}
+        self.assertEqual((await two.request("PUT", "/v3/rods", body)).status, 200)
+        self.assertEqual((await two.request("PUT", "/v3/channels/app-1", {})).status, 201)
+
     async def test_a_redis_that_is_killed_and_comes_back_empty(self) -> None:
         server, one, two = await self.cluster()
         receiver = self.receiver(HttpReceiver())

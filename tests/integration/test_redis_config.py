@@ -8,13 +8,13 @@ from functools import partial
 from random import random
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from logplex.interfaces import IConfigStore, StoreAway
 from logplex.model import Channel, Credential, Delete, Drain, Put, Token, Value
+from logplex.rods import Panel, Position, Rods
 from logplex.store.redis_address import RedisAddress
 from logplex.store.redis_config import RESCAN_INTERVAL_S, RedisConfigStore
 from logplex.store.redis_link import RedisLink
+from logplex.store.redis_rods import SharedRods
 from tests.contracts import Later
 from tests.contracts_config import (
     CHANNEL,
@@ -34,6 +34,9 @@ class OnRedis(IntegrationTestCase):
 
     executable: str | None
 
+    def setUp(self) -> None:
+        self.stores: list[RedisConfigStore] = []
+
     async def server(self, *options: str) -> RedisServer:
         assert self.executable is not None
         server = RedisServer(self.directory(), self.executable, options)
@@ -49,6 +52,7 @@ class OnRedis(IntegrationTestCase):
         make_link = partial(RedisLink, address, endpoint, reactor, random)
         store = RedisConfigStore(make_link, reactor, rescan_interval_s)
         self.addCleanup(store.close)
+        self.stores.append(store)
         return store
 
     async def opened_store(
@@ -219,6 +223,17 @@ class _ClusterTests(OnRedis):
         token = Token("t.1", "good", "without a channel")
         await self.knows(replica, {Channel("good", "caf\ufffd"), token})
 
+    async def test_a_command_that_redis_refuses_counts_as_away(self) -> None:
+        server = await self.server()
+        store, replica = await self.opened_store(server)
+        for key in ("tok:t.1:data", "drain_index", "session:x"):
+            await server.ask("DEL", key)
+            await server.ask("LPUSH", key, "neither hash nor number")
+        await self.assertFailure(store.commit([Put(TOKEN)]), StoreAway)
+        await self.assertFailure(store.new_id("drain_index"), StoreAway)
+        await self.assertFailure(store.get_session("x"), StoreAway)
+        self.assertEqual(replica.known(), set())
+
     async def test_flags_are_added_to_those_that_are_set(self) -> None:
         server = await self.server("--notify-keyspace-events", "El")
         store, _ = await self.opened_store(server)
@@ -326,26 +341,67 @@ class _ClusterTests(OnRedis):
         await opened
         self.assertEqual(replica.known(), {Channel("1", "one")})
 
-    async def test_a_followed_key_is_told_after_the_load_and_changes(self) -> None:
+    async def test_rods_of_the_cluster(self) -> None:
+        server = await self.server()
+        shared = [await self.rods(server) for _ in range(2)]
+        (mine, _), (_, theirs) = shared
+        await mine.throw({"deny_logs_ingress": True, "api_status": "read_only"})
+        for _, panel in shared:
+            await self.stands(panel, {"deny_logs_ingress": True, "api_status": "read_only"})
+        await mine.throw({"deny_logs_ingress": None, "api_status": "normal"})
+        await self.stands(theirs, {"api_status": "normal"})
+        _, late = await self.rods(server)
+        self.assertEqual(late.shared, {"api_status": "normal"})
+
+    async def test_the_rod_of_erlang_nodes(self) -> None:
         server = await self.server()
         await server.ask("SETBIT", "control_rod", 0, 1)
-        answers: list[Any] = []
-        waiting: list[Deferred[None]] = []
-
-        def told(answer: Any) -> None:
-            answers.append(answer)
-            while waiting:
-                waiting.pop().callback(None)
-
-        store = self.store(server)
-        store.follow_key("control_rod", ("GETBIT", "control_rod", 0), told)
-        await store.open(Replica())
-        self.assertEqual(answers, [1])
-        waiting.append(Deferred())
-        [changed] = waiting
+        rods, panel = await self.rods(server)
+        self.assertEqual(panel.shared, {"legacy_api_status": "read_only"})
         await server.ask("SETBIT", "control_rod", 0, 0)
-        await changed
-        self.assertEqual(answers, [1, 0])
+        await self.stands(panel, {})
+        for position, bit in (("disabled", 1), ("normal", 0), ("read_only", 1), (None, 0)):
+            await rods.throw({"legacy_api_status": position})
+            self.assertEqual(await server.ask("GETBIT", "control_rod", 0), bit)
+            self.assertEqual(panel.shared.get("legacy_api_status"), position)
+        await rods.throw({"legacy_api_status": "read_only"})
+        await server.ask("SETBIT", "control_rod", 0, 0)
+        await self.stands(panel, {"legacy_api_status": "normal"})
+
+    async def test_rods_that_cannot_be_understood_are_not_obeyed(self) -> None:
+        server = await self.server()
+        await server.ask("HMSET", "logplex:rods", "api_status", "asleep", "other", "1")
+        await server.ask("HSET", "logplex:rods", "disable_firehose", "1")
+        _, panel = await self.rods(server)
+        self.assertEqual(panel.shared, {"disable_firehose": True})
+        await server.ask("SET", "logplex:rods", "no hash")
+        await server.ask("HSET", "ch:1:data", "name", "")
+        self.assertEqual(panel.shared, {"disable_firehose": True})
+
+    async def test_an_emptied_redis_throws_no_rod_back(self) -> None:
+        server = await self.server()
+        rods, panel = await self.rods(server, rescan_interval_s=0.1)
+        await server.ask("HSET", "ch:1:data", "name", "")
+        await rods.throw({"deny_logs_ingress": True})
+        await server.ask("FLUSHALL")
+        await self.tells(self.stores[-1], "not in it")
+        self.assertEqual(panel.shared, {"deny_logs_ingress": True})
+
+    async def rods(self, server: RedisServer, **options: Any) -> tuple[SharedRods, Panel]:
+        """How a node throws rods for all, and what it was told of them."""
+        panel = Panel(Rods())
+        store = self.store(server, **options)
+        rods = SharedRods(store, panel.share)
+        await store.open(Replica())
+        return rods, panel
+
+    async def stands(self, panel: Panel, shared: dict[str, Position]) -> None:
+        """Wait until exactly these are thrown for the cluster."""
+
+        async def look() -> bool:
+            return panel.shared == shared
+
+        await until(look, f"{shared}")
 
 
 class InstalledContractTests(_ContractTests):

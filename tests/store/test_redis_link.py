@@ -116,6 +116,12 @@ class RedisLinkTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.assertEqual(self.endpoint.attempts, 2)
 
+    def test_a_password_that_redis_repeats_is_not_shown(self) -> None:
+        link = self.link(RedisAddress.parse("redis://:secret@h"))
+        self.endpoint.says(b"-ERR unknown command 'AUTH', with args beginning with: 'secret'\r\n")
+        self.assertIn("unknown command 'AUTH'", str(link.trouble))
+        self.assertNotIn("secret", str(link.trouble))
+
     def test_answers_come_as_bytes_and_numbers(self) -> None:
         link = self.connected()
         answers = [link.ask("GET", "a"), link.ask("INCR", b"b"), link.ask("HGETALL", "c")]
