@@ -18,7 +18,7 @@ from logplex import __version__
 from logplex.api.health import Health
 from logplex.api.journal import Journal
 from logplex.api.legacy_site import legacy_site
-from logplex.api.metrics import channel_samples, metrics_site
+from logplex.api.metrics import channel_samples, metrics_site, rod_samples
 from logplex.api.provisioning import Provisioning
 from logplex.api.v3_operation import OperationRoutes
 from logplex.api.v3_site import v3_site
@@ -127,6 +127,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
         b"/metrics": [
             partial(counter_samples, counters),
             partial(_node_samples, registry, reactor, reactor.seconds()),
+            partial(rod_samples, rods),
             drains.samples,
             tails.samples,
             stores.samples,

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from logplex.config import Limits
 from logplex.metrics import Sample, Source, exposition
 from logplex.registry import Registry
+from logplex.rods import STATUSES, Rods
 from logplex.web import Refusal, Request, Site, api_bounds, plain_refusal
 
 _READING = (b"GET", b"HEAD")
@@ -30,6 +31,19 @@ def channel_samples(registry: Registry) -> Iterator[Sample]:
                 {"channel": stream.id},
                 CounterMetricFamily,
             )
+
+
+def rod_samples(rods: Rods) -> Iterator[Sample]:
+    """How the control rods stand."""
+    for name, position in rods.positions().items():
+        if isinstance(position, bool):
+            help = "Control rods: 1 where a switch is thrown"
+            yield Sample("logplex_rod", help, float(position), {"rod": name})
+        else:
+            for status in STATUSES:
+                labels = {"rod": name, "status": status}
+                help = "Statuses of the APIs: 1 for the one that each has"
+                yield Sample("logplex_api_status", help, float(status == position), labels)
 
 
 def metrics_site(

@@ -318,6 +318,17 @@ class DrainTests(LegacyCase):
 
     PATH = "/v2/channels/7/drains"
 
+    def test_syslog(self) -> None:
+        """The port that is used is shown; who names only a host means the old one."""
+        for body, url in (
+            ({"url": "syslog://h"}, "syslog://h:601"),
+            ({"url": "syslog+tls://h"}, "syslog+tls://h:6514"),
+            ({"host": "h"}, "syslog://h:514"),
+            ({"host": "h", "port": 99}, "syslog://h:99"),
+        ):
+            answer = self.ask("POST", self.PATH, body)
+            self.assertEqual((201, url), (answer.code, answer.json["url"]))
+
     def test_already_there(self) -> None:
         for path in (self.PATH, f"{self.PATH}/73"):
             answer = self.ask("POST", path, {"url": "http://h1:80"})

@@ -7,12 +7,25 @@ from functools import partial
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.api.metrics import channel_samples, metrics_site
+from logplex.api.metrics import channel_samples, metrics_site, rod_samples
 from logplex.config import Limits
 from logplex.metrics import Counters, counter_samples
 from logplex.model import Channel
 from logplex.registry import Registry
+from logplex.rods import STATUSES, Rods
 from tests.wire import Wire, body_of, request, status
+
+
+class RodSamplesTests(SynchronousTestCase):
+    def test_positions(self) -> None:
+        """A switch is 0 or 1, an API has exactly one status."""
+        samples = list(rod_samples(Rods(deny_logs_ingress=True, api_status="disabled")))
+        thrown = {tuple(sample.labels.values()) for sample in samples if sample.value}
+        self.assertEqual(
+            {("deny_logs_ingress",), ("api_status", "disabled"), ("legacy_api_status", "normal")},
+            thrown,
+        )
+        self.assertEqual(len(Rods().positions()) - 2 + 2 * len(STATUSES), len(samples))
 
 
 class MetricsSiteTests(SynchronousTestCase):
