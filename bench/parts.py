@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tests.integration.node import CREDENTIAL, Node, Section
 from tests.integration.process import Child, Ended, within
@@ -48,27 +47,20 @@ async def running_redis() -> AsyncIterator[RedisServer]:
             await server.kill()
 
 
-class Counting:
-    """A part that tells what it has counted: a running sink, or running tails."""
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-
-    async def counted(self) -> dict[str, float]:
-        """What has come so far."""
-        lines = len(self.child.lines)
-        self.child.write("?")
-        found = await within(self.child.seen(r"^{.*}$", after=lines), "it says what it counted")
-        counted: dict[str, float] = json.loads(found[0])
-        return counted
-
-
-class Sink(Counting):
+class Sink:
     """A running :mod:`bench.sink`."""
 
     def __init__(self, child: Child, port: int) -> None:
-        super().__init__(child)
         self.port = port
+        self._child = child
+
+    async def counted(self) -> dict[str, float]:
+        """What has come so far."""
+        lines = len(self._child.lines)
+        self._child.write("?")
+        found = await within(self._child.seen(r"^{.*}$", after=lines), "the sink answers")
+        counted: dict[str, float] = json.loads(found[0])
+        return counted
 
 
 @asynccontextmanager
@@ -78,29 +70,6 @@ async def running_sink(kind: str) -> AsyncIterator[Sink]:
     try:
         found = await within(child.seen(r"^port (\d+)$"), "the sink listens")
         yield Sink(child, int(found[1]))
-    finally:
-        await child.end()
-
-
-@asynccontextmanager
-async def running_tails(
-    node: Node, channel_id: str, count: int, probe_token: str = ""
-) -> AsyncIterator[Counting]:
-    """
-    So many tails of a channel, in one :mod:`bench.tail_readers`.
-
-    :param probe_token: of the channel; then the delay of messages is measured too.
-    """
-    session = {"channel_id": channel_id, "num": "1", "tail": True}
-    made = await node.request("POST", "/v3/sessions", session)
-    path = urlsplit(made.json()["url"]).path
-    probing = ["--syslog-port", str(node.ports["syslog"]), "--token", probe_token]
-    command = [sys.executable, "-m", "bench.tail_readers", "--path", path, "--tails", str(count)]
-    command += ["--api-port", str(node.ports["api"]), *(probing if probe_token else [])]
-    child = Child.spawn(command)
-    try:
-        await within(child.seen("^open$"), "the tails are open", _PATIENCE_S)
-        yield Counting(child)
     finally:
         await child.end()
 

@@ -59,7 +59,6 @@ class Counted:
             self.ages_ms += [(now - int(sent)) / 1e6 for sent in _SENT_AT.findall(whole)]
 
     def line(self) -> str:
-        """Tell, and begin anew."""
         ages = sorted(self.ages_ms) or [0.0]
         said = {
             "lines": self.lines,
@@ -67,7 +66,6 @@ class Counted:
             "p50_ms": ages[len(ages) // 2],
             "p99_ms": ages[len(ages) * 99 // 100],
         }
-        self.__init__()  # type: ignore[misc]
         return json.dumps(said)
 
 
@@ -93,6 +91,7 @@ def main() -> None:
                 if not sys.stdin.readline():
                     return
                 print(counted.line(), flush=True)
+                counted = Counted()
                 continue
             size = by_fileno[fileno].recv_into(buffer)
             if not size:
