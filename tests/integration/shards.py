@@ -145,6 +145,14 @@ class ShardsTestCase(IntegrationTestCase):
         await until(look, f"{len(wanted)} messages are told, not {len(diary.entries)}")
         self.assertEqual(sorted(diary.messages), sorted(wanted))
 
+    async def resumed(self, diary: Diary) -> None:
+        """Wait until an interruption is over."""
+
+        async def look() -> bool:
+            return bool(diary.events) and diary.events[-1] != "interrupted"
+
+        await until(look, "the interruption is over")
+
     def assert_in_order(self, diary: Diary, nodes: Sequence[SpoolNode], channel_id: str) -> None:
         """Each node's messages came in the order in which it received them."""
         for node in nodes:
