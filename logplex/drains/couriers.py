@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from logplex.config import Drains as Settings
@@ -104,6 +103,4 @@ class Couriers:
         if not destination.tls:
             return endpoint
         verify = destination.verify and self.settings.verify_certificates
-        creator = self.trust.creator(destination.host, verify)
-        secured: IStreamClientEndpoint = wrapClientTLS(creator, endpoint, self.reactor)
-        return secured
+        return self.trust.secured(endpoint, destination.host, verify, self.reactor)

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -66,6 +67,15 @@ class StreamConnection(Protocol):
             timer.cancel()
 
     # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        """
+        Everything is written in pieces that are worth a packet. Without this the last of each
+        waits for the peer's acknowledgement, which the peer delays, waiting for more (RFC 9293
+        §3.7.4): measured, 200 ms for every 16 kB.
+        """
+        if ITCPTransport.providedBy(self.transport):
+            ITCPTransport(self.transport).setTcpNoDelay(True)
 
     def handshakeCompleted(self) -> None:
         """TLS is there, certificate and name are verified."""

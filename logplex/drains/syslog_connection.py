@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 from typing import Protocol as Contract
 
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPullProducer, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -31,13 +31,13 @@ class Pieces(Contract):
         """The connection is gone, whether or not a piece was being written."""
 
 
-@implementer(IPushProducer)
+@implementer(IPullProducer)
 class SyslogConnection(StreamConnection):
     """
     See :class:`~logplex.drains.courier.Connection`.
 
-    The transport is told that its buffer is full with the first byte. So it pauses its producer,
-    which this is, at every write, and resumes it when the kernel has taken everything.
+    It is the pull producer of the lowest transport, also below TLS, which writes what it is given
+    at once. So it is asked to produce exactly when the kernel has taken everything.
     """
 
     def __init__(
@@ -64,36 +64,32 @@ class SyslogConnection(StreamConnection):
         if self._producing and self.transport is not None:
             # A transport with a producer does not end before it is unregistered.
             self._producing = False
-            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self._lowest.unregisterProducer()
 
     # What the courier asks.
 
     def write(self, octets: bytes) -> None:
         """Write one whole piece; :class:`Pieces` is told once what became of it."""
-        transport: Any = self.transport
         if not self._producing:
             self._producing = True
-            (transport.transport if self._tls else transport).bufferSize = 0
-            transport.registerProducer(self, True)
+            self._lowest.registerProducer(self, False)
         self._writing = True
         self._progress_at = self.clock.seconds()
         if self.timer is None:
             self.timer = self.clock.callLater(self._stall_timeout_s, self._look_for_progress)
-        transport.write(octets)
+        assert self.transport is not None
+        self.transport.write(octets)
 
     # What Twisted calls.
 
-    def pauseProducing(self) -> None:
-        """See :class:`IPushProducer`: the kernel has not taken everything yet."""
-
     def resumeProducing(self) -> None:
-        """See :class:`IPushProducer`: it has."""
+        """See :class:`IPullProducer`: the kernel has taken everything."""
         if self._writing:
             self._writing = False
             self._pieces.taken()
 
     def stopProducing(self) -> None:
-        """See :class:`IPushProducer`: the connection is gone, as :meth:`lost` will say."""
+        """See :class:`IPullProducer`: the connection is gone, as :meth:`lost` will say."""
         self._producing = False
 
     def dataReceived(self, data: bytes) -> None:
@@ -107,6 +103,11 @@ class SyslogConnection(StreamConnection):
         self._pieces.left(f"the connection was lost: {explain(reason)}")
 
     # How it is done.
+
+    @property
+    def _lowest(self) -> Any:
+        transport: Any = self.transport
+        return transport.transport if self._tls else transport
 
     def _look_for_progress(self) -> None:
         """One timer for many pieces: most of them take no time at all."""

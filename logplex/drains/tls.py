@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from weakref import ref
 
 from attrs import define
@@ -20,7 +21,14 @@ from OpenSSL.SSL import VERIFY_FAIL_IF_NO_PEER_CERT, VERIFY_NONE, VERIFY_PEER, C
 from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -28,7 +36,7 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -90,16 +98,19 @@ class Trust:
         self._verifying.set_verify_depth(CHAIN_DEPTH)
         self._insecure = CertificateOptions().getContext()
 
-    def creator(self, host: str, verify: bool) -> IOpenSSLClientConnectionCreator:
+    def secured(
+        self, endpoint: IStreamClientEndpoint, host: str, verify: bool, clock: IReactorTime
+    ) -> IStreamClientEndpoint:
         """
-        TLS to this host.
+        The endpoint, with TLS to this host over it.
 
         :param host: a name in its ASCII form, or an address.
         :param verify: whether its certificate must be good and say so.
         """
         context = self._verifying if verify else self._insecure
-        creator: IOpenSSLClientConnectionCreator = _Creator(context, host, verify, self._pinned)
-        return creator
+        creator = _Creator(context, host, verify, self._pinned)
+        secured: IStreamClientEndpoint = _SecuredEndpoint(endpoint, creator, clock)
+        return secured
 
 
 def _read(option: str, path: str) -> Sequence[X509Certificate]:
@@ -115,6 +126,33 @@ def _parse(option: str, content: bytes, where: str = "") -> Sequence[X509Certifi
         return load_pem_x509_certificates(content)
     except ValueError:
         raise CannotTrust(f"[drains] {option}: no PEM certificates{where}") from None
+
+
+class _Unbuffered(TLSMemoryBIOFactory):
+    """
+    Writes at once what it is given. Twisted's own gathers small writes for a turn of the reactor;
+    drains write in pieces, and have to know what became of each.
+    """
+
+    protocol = TLSMemoryBIOProtocol
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False, repr=False)
+class _SecuredEndpoint:
+    endpoint: IStreamClientEndpoint
+    creator: _Creator
+    clock: IReactorTime
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See :class:`IStreamClientEndpoint`. Fires before the handshake."""
+        wrapping = _Unbuffered(self.creator, True, protocolFactory, self.clock)
+
+        def unwrapped(tls: Any) -> IProtocol:
+            inner: IProtocol = tls.wrappedProtocol
+            return inner
+
+        return self.endpoint.connect(wrapping).addCallback(unwrapped)
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -172,7 +172,8 @@ class UdpSocket(DatagramProtocol):
         """See :meth:`Connection.close`."""
         if not self._ended:
             self._ended = True
-            self.transport.stopListening()
+            if self.transport is not None:
+                self.transport.stopListening()
 
     def abort(self) -> None:
         """See :meth:`Connection.abort`."""
@@ -195,5 +196,10 @@ class UdpSocket(DatagramProtocol):
         """What Twisted calls for ECONNREFUSED, while writing or reading."""
         if self._writing:
             raise ConnectionRefusedError(ECONNREFUSED, strerror(ECONNREFUSED))
+        self.stopProtocol()
+
+    def stopProtocol(self) -> None:
+        """What Twisted calls at the end, and that is also how the reactor takes an ICMP error."""
         if not self._ended:
+            self.close()
             self._courier.unreachable()

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -31,9 +31,11 @@ class _AskedTrust(Trust):
         super().__init__()
         self.asked: dict[str, bool] = {}
 
-    def creator(self, host: str, verify: bool) -> IOpenSSLClientConnectionCreator:
+    def secured(
+        self, endpoint: IStreamClientEndpoint, host: str, verify: bool, clock: IReactorTime
+    ) -> IStreamClientEndpoint:
         self.asked[host] = verify
-        return super().creator(host, verify)
+        return super().secured(endpoint, host, verify, clock)
 
 
 class VerificationTests(SynchronousTestCase):

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import trustme
+from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions, KeyPair, PrivateCertificate, TLSVersion
@@ -19,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from logplex.drains.tls import CannotTrust, CertificateRejected, Trust
+from tests.drains.doubles import ScriptedEndpoint
 
 HOST = "logs.example"
 
@@ -88,10 +91,10 @@ class TlsCase(SynchronousTestCase):
         )
         clock = Clock()
         servers = TLSMemoryBIOFactory(options, False, Factory.forProtocol(Protocol), clock)
-        creator = trust.creator(host, verify)
-        clients = TLSMemoryBIOFactory(creator, True, Factory.forProtocol(Client), clock)
+        endpoint = ScriptedEndpoint()
+        trust.secured(endpoint, host, verify, clock).connect(Factory.forProtocol(Client))
         server_side = servers.buildProtocol(None)
-        client_side = clients.buildProtocol(None)
+        client_side: Any = endpoint.attempts[0].factory.buildProtocol(IPv4Address("TCP", "", 0))
         client = client_side.wrappedProtocol
         assert isinstance(client, Client)
         pump = connect(
