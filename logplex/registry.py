@@ -112,6 +112,10 @@ class Registry:
     def credential(self, credential_id: str) -> Credential | None:
         return self._credentials.get(credential_id)
 
+    def values(self) -> list[Value]:
+        """Everything, as it is now."""
+        return [value for of in self._values.values() for value in of.values()]
+
     def credentials(self) -> Iterator[Credential]:
         return iter(list(self._credentials.values()))
 

@@ -187,6 +187,13 @@ class ConfigStoreContract:
         self.assertEqual(await store.new_id("drain_index"), 6)
 
     @conversation
+    async def test_a_drain_that_has_an_id_keeps_it_for_itself(self: Any) -> None:
+        store, _ = await self.opened()
+        await store.new_id("drain_index")
+        await store.commit([Put(Drain(7, "c", "d.7"))])
+        self.assertEqual(await store.new_id("drain_index"), 8)
+
+    @conversation
     async def test_counters_do_not_disturb_each_other(self: Any) -> None:
         store, _ = await self.opened()
         await store.new_id("drain_index")

@@ -23,7 +23,7 @@ from logplex.interfaces import (
     StoreAway,
     WrongStep,
 )
-from logplex.model import Change, DrainStatus, DrainTest, Put, Recent
+from logplex.model import Change, Drain, DrainStatus, DrainTest, Put, Recent
 from logplex.rods import Panel, Position
 
 
@@ -119,7 +119,9 @@ class DictConfigStore:
     def new_id(self, counter: str) -> Deferred[int]:
         if self.away:
             return fail(StoreAway("away"))
-        self.counters[counter] = self.counters.get(counter, 0) + 1
+        drains = (id for kind, id in self.values if kind is Drain)
+        highest = max(drains, default=0) if counter == "drain_index" else 0
+        self.counters[counter] = max(self.counters.get(counter, 0), highest) + 1
         return succeed(self.counters[counter])
 
     def count_healthcheck(self) -> Deferred[int]:

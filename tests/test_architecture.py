@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
         True,
     ),
     (frozenset({"interfaces", "config", "metrics", "rods"}), True),
-    (frozenset({"syslog", "model", "destination", "session"}), True),
+    (frozenset({"syslog", "model", "destination", "session", "export"}), True),
 )
 
 #: Who may import what, beside the layers: every other part may not.
@@ -50,7 +50,7 @@ PRIVILEGES = {
 }
 
 #: Parts that work without Twisted: bytes in, events out.
-PURE = {"syslog", "model", "destination", "session"}
+PURE = {"syslog", "model", "destination", "session", "export"}
 
 MAX_LINES = 400
 

@@ -13,6 +13,7 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.site import api_site
 from logplex.api.v3_answers import answer_to
 from logplex.api.v3_channels import ChannelRoutes
+from logplex.api.v3_configuration import ConfigurationRoutes
 from logplex.api.v3_credentials import CredentialRoutes
 from logplex.api.v3_operation import OperationRoutes
 from logplex.authentication import Authenticator
@@ -46,8 +47,14 @@ def v3_site(
     """
     channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls)
     credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
+    configuration = ConfigurationRoutes(store, registry, clock)
     return api_site(
-        V3Gate([channels.app, credentials.app, operation.app], registry, rods, authenticator),
+        V3Gate(
+            [channels.app, credentials.app, configuration.app, operation.app],
+            registry,
+            rods,
+            authenticator,
+        ),
         lambda refused, request: answer_to(refused),
         error_answer(413, "the body is too large"),
         journal,

@@ -272,8 +272,15 @@ def _flags(text: str) -> frozenset[str]:
 
 
 def _increment(transaction: Transaction, counter: str) -> int:
+    highest = 0
+    if counter == "drain_index":
+        # A drain may have come from another store, with its id.
+        transaction.execute("SELECT COALESCE(MAX(id), 0) FROM drain")
+        highest = transaction.fetchone()[0]
     transaction.execute("INSERT OR IGNORE INTO counter VALUES (?, 0)", (counter,))
-    transaction.execute("UPDATE counter SET value = value + 1 WHERE name = ?", (counter,))
+    transaction.execute(
+        "UPDATE counter SET value = MAX(value, ?) + 1 WHERE name = ?", (highest, counter)
+    )
     transaction.execute("SELECT value FROM counter WHERE name = ?", (counter,))
     value: int = transaction.fetchone()[0]
     return value

@@ -128,7 +128,7 @@ class LegacyAuditTests(LegacyCase):
         for method, path, body, about in (
             ("POST", "/channels", {}, "create_channel channel_id=1"),
             ("POST", "/v2/channels/7/drains", {"url": "http://u:p@h"}, "add_drain channel_id=7"),
-            ("POST", "/channels/7/drains/tokens", None, "reserve_drain channel_id=7 drain_id=5"),
+            ("POST", "/channels/7/drains/tokens", None, "reserve_drain channel_id=7 drain_id=75"),
             ("POST", "/channels/7/token", {"name": "x"}, "add_token channel_id=7 name=x"),
             ("POST", "/v2/sessions", {"channel_id": "7"}, "open_session_v2 channel_id=7"),
         ):

@@ -96,7 +96,7 @@ ROUTES = (
         "POST",
         "/channels/7/drains/tokens",
         201,
-        {"id": 4, "token": f"d.{FIRST}", "msg": "Successfully reserved drain token"},
+        {"id": 74, "token": f"d.{FIRST}", "msg": "Successfully reserved drain token"},
         unknown="Not found",
     ),
     Case(
@@ -111,7 +111,7 @@ ROUTES = (
         "POST",
         "/v2/channels/7/drains",
         201,
-        {"id": 4, "token": f"d.{FIRST}", "url": "http://h:80"},
+        {"id": 74, "token": f"d.{FIRST}", "url": "http://h:80"},
         {"url": "http://h"},
         {"error": "No such channel"},
     ),

@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.v3_channels import ChannelRoutes
+from logplex.api.v3_configuration import ConfigurationRoutes
 from logplex.api.v3_credentials import CredentialRoutes
 from logplex.api.v3_operation import OperationRoutes
 from logplex.rods import DISABLED, NORMAL, READ_ONLY
@@ -108,6 +109,15 @@ ROUTES = (
     Case("GET", "/v3/credentials/stored", 200, unknown=None),
     Case("POST", "/v3/credentials/stored/password", 200, {}, ([],), unknown=None),
     Case("DELETE", "/v3/credentials/stored", 204, unknown=None),
+    Case("GET", "/v3/configuration", 200, unknown=None),
+    Case(
+        "POST",
+        "/v3/configuration",
+        200,
+        {"channels": [{"id": "new", "name": "", "flags": []}]},
+        ([], {"channels": {}}, {"channels": [{"id": "new"}]}, {"chanels": []}),
+        unknown=None,
+    ),
     Case("GET", "/v3/health", 200, unknown=None),
     Case("GET", "/v3/rods", 200, unknown=None, never_disabled=True),
     Case(
@@ -375,7 +385,12 @@ class DescriptionTests(SynchronousTestCase):
         """What is served is what is described."""
         served = {
             (method, rule.rule.replace("<drain_id:", "<").replace("<", "{").replace(">", "}"))
-            for routes in (ChannelRoutes, CredentialRoutes, OperationRoutes)
+            for routes in (
+                ChannelRoutes,
+                ConfigurationRoutes,
+                CredentialRoutes,
+                OperationRoutes,
+            )
             for rule in routes.app.url_map.iter_rules()
             for method in (rule.methods or set()) - {"HEAD"}
         }
