@@ -5,8 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.model import Recent
-from logplex.tails.join import History, history
+from logplex.tails import join
+from logplex.tails.join import History, Place, history
 from logplex.tails.view import View
+from logplex.tails.window import Entry
 from tests.tails.fakes import cooked
 
 ALL = View(None, None, True)
@@ -114,3 +116,56 @@ class ResumeTests(SynchronousTestCase):
 
     def test_the_filters_apply(self) -> None:
         self.assertEqual([], numbers(history(recent(1, 2), View(b"other", None, True), 10, 1)))
+
+
+def entries(*numbers: int | None) -> list[Entry]:
+    return [Entry.of(number, cooked(b"x")) for number in numbers]
+
+
+class PlaceTests(SynchronousTestCase):
+    """A reader's place in a window that begins at position 0."""
+
+    def test_nothing_is_lost_before_the_reader_came(self) -> None:
+        place = Place(2)
+        place.answered(1)
+        self.assertEqual(0, place.push(2, entries(1, 2), 7.0))
+        self.assertEqual((2, 0), (place.position, place.lost))
+
+    def test_what_goes_past_is_lost(self) -> None:
+        place = Place(1)
+        place.answered(1)
+        self.assertEqual(2, place.push(3, entries(1, 2, None), 7.0))
+        self.assertEqual((3, 2, 7.0), (place.position, place.lost, place.lost_since))
+
+    def test_the_time_is_that_of_the_first(self) -> None:
+        place = Place(0)
+        place.answered(0)
+        place.push(1, entries(1), 7.0)
+        place.push(2, entries(2), 8.0)
+        self.assertEqual((2, 7.0), (place.lost, place.lost_since))
+
+    def test_what_is_in_the_history_is_not_lost(self) -> None:
+        place = Place(0)
+        place.answered(2)
+        self.assertEqual(1, place.push(3, entries(1, 2, 3), 7.0))
+
+    def test_notices_are_not_lost(self) -> None:
+        place = Place(0)
+        place.answered(0)
+        self.assertEqual(0, place.push(1, [Entry.notice(b"x")], 7.0))
+
+    def test_what_went_past_before_the_history_came(self) -> None:
+        place = Place(0)
+        self.assertEqual(0, place.push(4, entries(1, 2, None, 3), 7.0))
+        place.answered(2)
+        self.assertEqual((2, 7.0), (place.lost, place.lost_since))
+
+    def test_only_so_much_may_go_past_before_the_history_comes(self) -> None:
+        self.patch(join, "MAX_OVERTAKEN", 2)
+        place = Place(0)
+        place.push(2, entries(1, 2), 7.0)
+        self.assertFalse(place.is_hopeless)
+        place.push(3, entries(3), 7.0)
+        self.assertTrue(place.is_hopeless)
+        place.answered(3)
+        self.assertFalse(place.is_hopeless)

@@ -10,7 +10,7 @@ from logplex.config import Limits
 from logplex.interfaces import StoreAway
 from logplex.model import NO_REDIS, NO_TAIL
 from logplex.syslog.inner import tail_lines
-from logplex.tails import view
+from logplex.tails import join, view
 from tests.fakes import DictConfigStore
 from tests.tails.fakes import HeldSpool, cooked
 from tests.tails.node import NOW, NOW_TEXT, SESSION, Connection, SessionNode, SlowConnection, line
@@ -680,6 +680,35 @@ class AwayTests(SynchronousTestCase):
         self.feed.received(4, [cooked(b"four")])
         self.node.clock.advance(1)
         self.assertNotIn(b"missing", self.connection.body)
+
+    def test_no_new_tail_whose_history_was_read_meanwhile(self) -> None:
+        """Messages without numbers may be in it, or not."""
+        self.spool.holds_reads = True
+        connection = self.node.get()
+        (read,) = self.spool.reads
+        self.feed.interrupted()
+        self.feed.resumed(True)
+        self.spool.take(read)
+        self.spool.answer(read)
+        self.assertEqual(503, connection.answer().status)
+
+    def test_a_store_that_does_not_answer_while_very_much_comes(self) -> None:
+        self.patch(join, "MAX_OVERTAKEN", 2_000)
+        self.spool.holds_reads = True
+        connection = self.node.get(b"Accept: text/event-stream")
+        for _ in range(3):
+            self.spool.append("app-1", [cooked(b"x")] * 1_000)
+            self.node.clock.advance(0.01)
+        self.node.clock.advance(0.01)
+        self.assertEqual(2, self.open_tails())
+        self.spool.append("app-1", [cooked(b"x")] * 1_000)
+        self.node.clock.advance(0.01)
+        self.node.clock.advance(0.01)
+        self.assertEqual(1, self.open_tails())
+        self.assertTrue(connection.is_closed)
+
+    def open_tails(self) -> float:
+        return next(iter(self.node.tails.samples())).value
 
     def test_no_new_tail_while_it_is_away(self) -> None:
         self.feed.interrupted()
