@@ -12,7 +12,6 @@ from urllib.parse import quote, urlencode, urlsplit
 from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
@@ -60,12 +59,14 @@ class Asker:
         )
         server = _origin(url)
         try:
-            response: IResponse = await asked.addTimeout(TIMEOUT_S, self.clock, _too_slow)
+            response: IResponse = await _leavable(asked).addTimeout(
+                TIMEOUT_S, self.clock, _too_slow
+            )
         except _TooSlow:
             raise Unreachable(f"{server} does not answer within {TIMEOUT_S:.0f} s") from None
+        except CancelledError:
+            raise
         except Exception as error:
-            if _is_cancelled(error):
-                raise CancelledError from None
             raise Unreachable(f"{server} cannot be reached: {_why(error)}") from None
         return response
 
@@ -80,7 +81,7 @@ class Api:
 
     asker: Asker
     url: str
-    credential: tuple[str, str] | None = field(repr=False)
+    credential: tuple[str, str] | None = field(default=None, repr=False)
 
     async def get(self, *path: str, **query: str | int) -> Any:
         """Read something."""
@@ -174,6 +175,27 @@ def _too_slow(result: object, timeout_s: float) -> Any:
     raise _TooSlow
 
 
+def _leavable(asked: Deferred[Any]) -> Deferred[Any]:
+    """
+    The same, but who cancels it gets a ``CancelledError``. Of a client's own errors nobody can
+    tell whether they come from that.
+    """
+    has_left = False
+
+    def leave(_: object) -> None:
+        nonlocal has_left
+        has_left = True
+        asked.cancel()
+
+    def told(result: object) -> None:
+        if not has_left:
+            waiting.callback(result)
+
+    waiting: Deferred[Any] = Deferred(leave)
+    asked.addBoth(told)
+    return waiting
+
+
 def _innermost(error: BaseException) -> BaseException:
     """Where the trouble began. Twisted's failures of requests wrap each other in lists."""
     reasons: Any = getattr(error, "reasons", None)
@@ -181,10 +203,6 @@ def _innermost(error: BaseException) -> BaseException:
         first: Any = reasons[0]
         return _innermost(getattr(first, "value", first))
     return error
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    return isinstance(_innermost(error), CancelledError | ConnectingCancelledError)
 
 
 def _why(error: BaseException) -> str:

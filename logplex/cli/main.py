@@ -11,6 +11,7 @@ from logplex.cli.channels import channel, token
 from logplex.cli.commands import examples
 from logplex.cli.drains import drain
 from logplex.cli.send import send
+from logplex.cli.tail import tail
 from logplex.cli.world import real_world
 
 
@@ -20,6 +21,7 @@ from logplex.cli.world import real_world
         "logplex channel create shop --token app",
         "logplex drain add shop https://logs.example.com/shop",
         "my-program | logplex send --token t.…",
+        "logplex tail shop",
     ),
 )
 @click.version_option(__version__, prog_name="logplex")
@@ -33,7 +35,7 @@ def logplex() -> None:
     """
 
 
-for _command in (channel, token, drain, send):
+for _command in (channel, token, drain, send, tail):
     logplex.add_command(_command)
 
 
