@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -22,6 +22,9 @@ _log = Logger()
 
 #: More messages than any buffer holds.
 NEVER = 1 << 62
+
+#: The queue of every buffer that never held a message: one of its own takes 600 bytes.
+_NOTHING: deque[bytes] = deque(maxlen=0)
 
 #: What a notice of ours about a drain or a tail has after its time and host, cooked or formatted.
 _NOTICE_MARK = b" heroku logplex - "
@@ -57,7 +60,7 @@ class Buffer:
     on_loss: Callable[[int], None]
     wake: Callable[[], None] = lambda: None
     wake_at: int = NEVER
-    messages: deque[bytes] = field(factory=deque)
+    messages: deque[bytes] = _NOTHING
     in_flight: int = 0
     received: int = 0
     delivered: int = 0
@@ -73,6 +76,8 @@ class Buffer:
     def push(self, messages: list[bytes]) -> None:
         """See :class:`IOutlet`."""
         queue = self.messages
+        if queue is _NOTHING:
+            queue = self.messages = deque()
         queue.extend(messages)
         self.received += len(messages)
         if len(queue) > self.limit:
@@ -107,6 +112,8 @@ class Buffer:
     def put_back(self, messages: list[bytes]) -> None:
         """These, which were under way, wait again, before all others."""
         self.in_flight -= len(messages)
+        if self.messages is _NOTHING:
+            self.messages = deque()
         self.messages.extendleft(reversed(messages))
         self._drop_oldest()
 

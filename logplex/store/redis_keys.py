@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from sys import intern
 from typing import TypeVar
 
-from logplex.model import Change, Channel, Credential, Delete, Drain, Token, Value
+from logplex.model import NO_FLAGS, Change, Channel, Credential, Delete, Drain, Token, Value
 
 Kind = type[Channel] | type[Token] | type[Drain] | type[Credential]
 #: The kind and the id of a value: what its key says.
@@ -114,14 +115,14 @@ def value_of(name: Name, fields: Mapping[bytes, bytes]) -> Value:
         for field, value in fields.items()
     }
     if kind is Channel:
-        flags = frozenset(filter(None, text.get("flags", "").split(":")))
-        return Channel(str(id), text.get("name", ""), flags)
+        flags = frozenset(filter(None, text.get("flags", "").split(":"))) or NO_FLAGS
+        return Channel(intern(str(id)), text.get("name", ""), flags)
     if kind is Token:
         created = text.get("created_us", "")
         created_us = int(created) if re.fullmatch(r"[0-9]{1,18}", created, re.ASCII) else 0
-        return Token(str(id), _needed(text, "ch"), _needed(text, "name"), created_us)
+        return Token(str(id), _shared(text, "ch"), _shared(text, "name"), created_us)
     if kind is Drain:
-        return Drain(int(id), _needed(text, "ch"), _needed(text, "token"), _url_of(text))
+        return Drain(int(id), _shared(text, "ch"), _needed(text, "token"), _url_of(text))
     return Credential(
         str(id),
         _needed(text, "pass"),
@@ -136,6 +137,11 @@ def _needed(text: Mapping[str, str], field: str) -> str:
     if not value:
         raise Malformed(f'the field "{field}" is missing')
     return value
+
+
+def _shared(text: Mapping[str, str], field: str) -> str:
+    """A text that many values have, kept once: there are hundreds of thousands of them."""
+    return intern(_needed(text, field))
 
 
 def _url_of(text: Mapping[str, str]) -> str | None:

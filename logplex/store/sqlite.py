@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.interfaces import IConfigListener, IConfigStore, StoreAway, StoreUnusable
-from logplex.model import Change, Channel, Credential, Drain, Put, Token, Value
+from logplex.model import NO_FLAGS, Change, Channel, Credential, Drain, Put, Token, Value
 
 #: The path that means: no file, nothing is kept.
 IN_MEMORY = ":memory:"
@@ -268,7 +268,7 @@ def _row(value: Value) -> tuple[object, ...]:
 
 
 def _flags(text: str) -> frozenset[str]:
-    return frozenset(text.split(":")) if text else frozenset()
+    return frozenset(text.split(":")) if text else NO_FLAGS
 
 
 def _increment(transaction: Transaction, counter: str) -> int:
