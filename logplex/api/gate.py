@@ -26,11 +26,11 @@ from logplex.web import Request
 HEALTH_CHECK = "health_check"
 #: Routes for a credential of one channel too.
 LOGS = "logs"
+OPEN_SESSION = "open_session"
 #: Routes that a disabled API answers too: nobody could switch it back otherwise.
 SHOW_RODS = "show_rods"
 PUT_RODS = "put_rods"
 _NEVER_DISABLED = frozenset({SHOW_RODS, PUT_RODS})
-OPEN_SESSION = "open_session"
 
 _WITH_BODY = frozenset({b"POST", b"PUT"})
 

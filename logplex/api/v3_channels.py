@@ -11,7 +11,6 @@ from urllib.parse import quote
 from attrs import asdict, define
 from klein import Response
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.web.server import Request
 
 from logplex.api.admission import admission_of
@@ -42,8 +41,6 @@ from logplex.model import CHANNEL_FLAGS, Drain
 from logplex.registry import Registry
 from logplex.session import parse_session
 from logplex.syslog.inner import log_frames
-
-_log = Logger()
 
 #: How many messages ``GET …/logs`` gives to who does not say.
 DEFAULT_LOGS = 100
@@ -80,9 +77,13 @@ class ChannelRoutes:
     @app.on("PUT", "/v3/channels/<channel_id>")
     async def put_channel(self, request: Request, channel_id: str) -> Response:
         body = read_object(request)
-        is_new = await self._provisioning.ensure_channel(
-            channel_id, optional_strings(body, "tokens"), _flags(body)
-        )
+        names, flags = optional_strings(body, "tokens"), _flags(body)
+        is_new = await self._provisioning.ensure_channel(channel_id, names, flags)
+        details = admission_of(request).details
+        if names is not None:
+            details["tokens"] = ",".join(names)
+        if flags is not None:
+            details["flags"] = ",".join(sorted(flags))
         return json_answer(201 if is_new else 200, self._channel(channel_id))
 
     @app.on("DELETE", "/v3/channels/<channel_id>")
@@ -196,4 +197,5 @@ def _flags(body: dict[str, Any]) -> frozenset[str] | None:
 
 def _wanted_logs(request: Request) -> int:
     num = request.args.get(b"num", [b""])[0]
-    return int(num) if num.isdigit() and len(num) < 10 else DEFAULT_LOGS
+    # More digits than anybody means are as good as so many.
+    return int(num[:18]) if num.isdigit() else DEFAULT_LOGS

@@ -55,6 +55,11 @@ class AuditTests(V3Case):
             self.audit("PUT", "/v3/channels/app", {}, headers={"Request-Id": "r-1"}),
         )
 
+    def test_channel(self) -> None:
+        """What a channel is given."""
+        (line,) = self.audit("PUT", "/v3/channels/app", {"tokens": ["a", "b"], "flags": []})
+        self.assertIn(" put_channel channel_id=app tokens=a,b flags= from ", line)
+
     def test_details(self) -> None:
         """What the path does not say, but nothing secret."""
         for path, body, about in (
