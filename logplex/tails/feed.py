@@ -26,6 +26,9 @@ from logplex.tails.view import View, pieces
 #: How long messages wait for company. The first after a quiet moment goes at once. Measured in
 #: ``bench/tails.py``.
 LINGER_S = 0.01
+#: And so much longer for every reader: writing to one costs some 15 µs, however much it is, and
+#: thousands of them must not keep the node from everything else.
+LINGER_PER_READER_S = 0.000_05
 
 
 @implementer(IFollower)
@@ -218,7 +221,8 @@ class Feed:
 
     def _set_timer(self) -> None:
         if self._groups:
-            self._timer = self.clock.callLater(LINGER_S, self._tick)
+            linger_s = LINGER_S + LINGER_PER_READER_S * len(self)
+            self._timer = self.clock.callLater(linger_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None

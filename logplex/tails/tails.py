@@ -66,8 +66,6 @@ class Tails:
         """
         if self._is_stopped:
             raise StoreAway("the node stops")
-        if self._budget.is_spent:
-            raise StoreAway("too many histories are being read")
         finale = b""
         recent: Recent | None
         if session.tail and NO_TAIL not in channel.flags:
@@ -78,6 +76,9 @@ class Tails:
                 finale = l20_line(self.clock.seconds())
         if recent is None or stream.is_over:
             return
+        if self._budget.is_spent:
+            stream.lost()
+            raise StoreAway("too many histories wait for their readers")
         past = history(recent, stream.view, session.num, after)
         self.counters.tail_unparsable += past.unparsable
         stream.begin(past, recent.last, finale)

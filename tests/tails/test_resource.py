@@ -281,6 +281,16 @@ class TailTests(SynchronousTestCase):
         self.node.clock.advance(0.02)
         self.assertEqual(line(b"one") + line(b"two") + line(b"three"), connection.body)
 
+    def test_many_readers_wait_a_little_longer(self) -> None:
+        self.node.put_session(tail=True)
+        connections = [self.node.get() for _ in range(200)]
+        for text in (b"one", b"two"):
+            self.node.append(text)
+        self.node.clock.advance(0.019)
+        self.assertEqual(line(b"one"), connections[-1].body)
+        self.node.clock.advance(0.002)
+        self.assertEqual(line(b"one") + line(b"two"), connections[-1].body)
+
     def test_no_num_no_history(self) -> None:
         self.node.append(b"one")
         connection = self.node.open(tail=True, num=0)
@@ -533,9 +543,9 @@ class SlowReaderTests(SynchronousTestCase):
         self.connection = self.node.get(connection=SlowConnection(self.node.site))
         self.node.append(b"x" * 1_000)
         self.node.append(*[b"x" * 1_000] * messages)
-        self.node.clock.advance(0.01)
+        self.node.clock.advance(0.02)
         self.connection.resume()
-        self.node.clock.advance(0.01)
+        self.node.clock.advance(0.02)
 
     def test_what_comes_in_one_go_waits_for_the_transport(self) -> None:
         """A reader who reads is not slow because much came before the kernel could take it."""
@@ -698,12 +708,12 @@ class AwayTests(SynchronousTestCase):
         connection = self.node.get(b"Accept: text/event-stream")
         for _ in range(3):
             self.spool.append("app-1", [cooked(b"x")] * 1_000)
-            self.node.clock.advance(0.01)
-        self.node.clock.advance(0.01)
+            self.node.clock.advance(0.02)
+        self.node.clock.advance(0.02)
         self.assertEqual(2, self.open_tails())
         self.spool.append("app-1", [cooked(b"x")] * 1_000)
-        self.node.clock.advance(0.01)
-        self.node.clock.advance(0.01)
+        self.node.clock.advance(0.02)
+        self.node.clock.advance(0.02)
         self.assertEqual(1, self.open_tails())
         self.assertTrue(connection.is_closed)
 
