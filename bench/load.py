@@ -18,6 +18,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import cycle, islice
 
 MESSAGE_BYTES = 225
@@ -77,13 +78,27 @@ def pieces(tokens: Sequence[str], messages: int, rate: float | None) -> Iterator
         sent += count
 
 
-def send_syslog(port: int, tokens: Sequence[str], messages: int, rate: float | None) -> None:
-    """Send over one TCP connection; returns when the peer has read everything and closed."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
+def send_syslog(
+    port: int, tokens: Sequence[str], messages: int, rate: float | None, connections: int
+) -> None:
+    """
+    Send over so many TCP connections; returns when the peer has read everything and closed.
+
+    Over one, messages go in large pieces; over several, each by itself over the next.
+    """
+    with ExitStack() as opened:
+        senders = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(connections)
+        ]
+        turns = cycle(senders)
         for piece in pieces(tokens, messages, rate):
-            connection.sendall(piece)
-        connection.shutdown(socket.SHUT_WR)
-        connection.recv(1)
+            size = FRAME_BYTES if connections > 1 else len(piece)
+            for start in range(0, len(piece), size):
+                next(turns).sendall(piece[start : start + size])
+        for sender in senders:
+            sender.shutdown(socket.SHUT_WR)
+            sender.recv(1)
 
 
 def send_posts(
@@ -126,12 +141,13 @@ def main() -> None:
     parser.add_argument("--messages", type=int, required=True)
     parser.add_argument("--rate", type=float, help="messages a second; as fast as possible")
     parser.add_argument("--user", default="", help="id:password, for post")
+    parser.add_argument("--connections", type=int, default=1, help="for syslog")
     parser.add_argument("--each", type=int, default=500, help="messages a request, for post")
     given = parser.parse_args()
     started = time.monotonic()
     cpu = time.process_time()
     if given.how == "syslog":
-        send_syslog(given.port, given.tokens, given.messages, given.rate)
+        send_syslog(given.port, given.tokens, given.messages, given.rate, given.connections)
     else:
         send_posts(given.port, given.user, given.tokens, given.messages, given.rate, given.each)
     seconds = time.monotonic() - started

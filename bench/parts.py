@@ -80,12 +80,14 @@ async def load(
     tokens: Sequence[str],
     messages: int,
     rate: float | None = None,
+    connections: int = 1,
 ) -> dict[str, Any]:
     """Run :mod:`bench.load` to its end; what it says of itself."""
     more = ["--rate", str(rate)] if rate else []
     user = ":".join(CREDENTIAL)
     command = [sys.executable, "-m", "bench.load", how, "--port", str(port), "--user", user]
-    child = Child.spawn([*command, "--messages", str(messages), *more, *tokens])
+    command += ["--messages", str(messages), "--connections", str(connections)]
+    child = Child.spawn([*command, *more, *tokens])
     try:
         ended: Ended = await within(child.ended(), "the load is sent", _PATIENCE_S)
         if ended.status:

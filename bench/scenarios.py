@@ -30,9 +30,10 @@ class Scenario:
     """
     One line of the table.
 
-    :ivar how: ``syslog`` (one TCP connection) or ``post`` (500 messages a request).
+    :ivar how: ``syslog`` or ``post`` (500 messages a request).
     :ivar drains: what kind of drain each channel has: ``http``, ``tcp``, or nothing.
     :ivar rate: messages a second; ``None``: as fast as the node takes them.
+    :ivar connections: of ``syslog``; over several each message comes by itself.
     :ivar redis: everything is kept in a Redis, the spool too.
     """
 
@@ -42,6 +43,7 @@ class Scenario:
     drains: str | None
     rate: float | None
     messages: int
+    connections: int = 1
     redis: bool = False
 
 
@@ -81,7 +83,9 @@ async def _measure(scenario: Scenario, node: Node, sink: Sink, redis_pid: int | 
     await load(scenario.how, port, tokens, _WARM_UP, rate=20_000)
     before = await settled(sink, _WARM_UP) if scenario.drains else {}
     used, redis_used = cpu_s(node.child.pid), cpu_s(redis_pid) if redis_pid else 0.0
-    said = await load(scenario.how, port, tokens, scenario.messages, scenario.rate)
+    said = await load(
+        scenario.how, port, tokens, scenario.messages, scenario.rate, scenario.connections
+    )
     lost = requests = 0.0
     if scenario.drains:
         wanted = before["messages"] + scenario.messages
