@@ -69,6 +69,8 @@ class WheelTests(SynchronousTestCase):
         self.assertIn("-c, --config=", help_text)
         command = run(directory, directory / "clean" / "bin" / "logplex", "--version")
         self.assertEqual(command, f"logplex, version {logplex.__version__}\n")
+        command = run(directory, directory / "clean" / "bin" / "logplex", "--version")
+        self.assertIn(logplex.__version__, command)
         where = run(directory, python, "-c", "import logplex.tap; print(logplex.tap.__file__)")
         self.assertTrue(where.startswith(str(directory / "clean")), where)
         run(directory, python, "-m", "pip", "check")
