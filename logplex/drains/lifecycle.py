@@ -390,6 +390,9 @@ class Lifecycle:
         core = self._core
         core.close()
         core.connect_at = core.clock.seconds() + delay_s
+        if not (core.courier.under_way or core.stopping):
+            # Busy drains send every linger_s, also to a receiver that ends every connection.
+            core.connect_at = max(core.connect_at, core.sent_at + core.pace.linger_s)
         if core.courier.under_way or core.buffer.messages:
             self._inputs.broken()
         else:

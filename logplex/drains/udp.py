@@ -157,6 +157,7 @@ class UdpSocket(DatagramProtocol):
     See :class:`~logplex.drains.courier.Connection`.
     """
 
+    noisy = False
     transport: Any
 
     def __init__(self, courier: UdpCourier) -> None:

@@ -238,10 +238,12 @@ class Ending(LifecycleCase):
         self.assertEqual(len(self.courier.attempts), 2)
 
     def test_lost_while_lingering(self) -> None:
-        """What waits goes over a new one."""
+        """What waits goes over a new one, when it would have gone over this one."""
         self.lingering()
         self.life.over()
-        self.turn()
+        self.clock.advance(0.04)
+        self.assertEqual(len(self.courier.attempts), 1)
+        self.clock.advance(0.01)
         self.assertEqual(len(self.courier.attempts), 2)
         self.assertEqual(self.courier.accept().asked, ["send"])
 
@@ -260,6 +262,17 @@ class Ending(LifecycleCase):
         self.take_all()
         self.life.over()
         self.assert_phase(Phase.RESTING)
+
+    def test_over_after_every_batch(self) -> None:
+        """A receiver that ends every connection gets batches no more often than others."""
+        self.sending()
+        self.take_all()
+        self.life.over()
+        self.push()
+        self.clock.advance(0.04)
+        self.assertEqual(len(self.courier.attempts), 1)
+        self.clock.advance(0.01)
+        self.assertEqual(len(self.courier.attempts), 2)
 
     def test_idle(self) -> None:
         """A connection that is not used is closed after the idle time and some at random."""
