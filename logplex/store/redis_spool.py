@@ -18,8 +18,8 @@ from zope.interface import implementer
 from logplex.interfaces import IFollower, ISpool, StoreAway
 from logplex.metrics import Sample
 from logplex.model import Recent
-from logplex.store.feed import Reader
 from logplex.store.history import interleave, passages
+from logplex.store.reader import Reader
 from logplex.store.replacement import FLUSH_S, Replacement
 from logplex.store.scripts import History
 from logplex.store.shard import Shard

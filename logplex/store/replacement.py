@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from logplex.config.bounds import check_redis_url
 from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
-from logplex.store.feed import Reader
+from logplex.store.reader import Reader
 from logplex.store.shard import Shard
 from logplex.store.shard_map import ShardMap
 

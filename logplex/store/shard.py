@@ -20,8 +20,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
-from logplex.store.feed import Reader
 from logplex.store.outbox import Outbox
+from logplex.store.reader import Reader
 from logplex.store.redis_connection import Argument
 from logplex.store.scripts import OPEN, RECENT, History, Origin, Script, parse_history
 from logplex.store.shard_feeds import ShardFeeds

@@ -11,9 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from logplex.interfaces import StoreAway
-from logplex.store.feed import Feed, Reader, Waiting
+from logplex.store.feed import Feed, Waiting
 from logplex.store.history import passages
 from logplex.store.outbox import Outbox
+from logplex.store.reader import Reader
 from logplex.store.scripts import History, Origin, parse_published
 
 _log = Logger()
@@ -69,9 +70,9 @@ class ShardFeeds:
     def went(self) -> None:
         """The shard is away."""
         self._present = False
-        waiting = self._waiting(list(self._feeds))
+        waiting, begin = self._waiting(list(self._feeds))
         for channel_id, feed in list(self._feeds.items()):
-            feed.lost(waiting.get(channel_id, []))
+            feed.lost(waiting.get(channel_id, []), begin)
 
     def received(self, channel_id: str, messages: list[bytes]) -> None:
         """This node has received messages of a channel, and will hand them to the shard."""
@@ -105,7 +106,8 @@ class ShardFeeds:
         if feed is None:
             feed = self._feeds[channel_id] = Feed(channel_id, self._origin, not self._present)
         if feed.away:
-            feed.add(reader, self._waiting([channel_id]).get(channel_id, []))
+            waiting, begin = self._waiting([channel_id])
+            feed.add(reader, waiting.get(channel_id, []), begin)
         else:
             feed.add(reader)
             try:
@@ -157,12 +159,13 @@ class ShardFeeds:
     def _still(self, presence: int) -> bool:
         return self._present and self._presence == presence
 
-    def _waiting(self, channel_ids: list[str]) -> dict[str, list[Waiting]]:
-        """What the shard has perhaps not taken of these channels."""
+    def _waiting(self, channel_ids: list[str]) -> tuple[dict[str, list[Waiting]], int]:
+        """What the shard has perhaps not taken of these channels, and its first batch of any."""
         outbox = self._outbox
         if any(channel_id in outbox.collected for channel_id in channel_ids):
             outbox.seal(force=True)
-        return outbox.waiting(set(channel_ids))
+        begin = outbox.head.number if outbox.head else outbox.number + 1
+        return outbox.waiting(set(channel_ids)), begin
 
 
 def _start(conversation: Coroutine[Deferred[Any], Any, None]) -> None:

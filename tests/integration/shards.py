@@ -126,7 +126,12 @@ class ShardsTestCase(IntegrationTestCase):
             await deferLater(reactor, 0.005)
 
     async def settled(self, nodes: Sequence[SpoolNode], seconds: float = 20.0) -> None:
-        """Wait until every shard has taken everything, and every message is accounted for."""
+        """
+        Wait until every shard is there and has taken everything, and every message is accounted
+        for.
+        """
+        for node in nodes:
+            await within(node.spool.when_present(), "the shards are there")
 
         async def look() -> bool:
             return not any(node.waiting for node in nodes)

@@ -250,6 +250,9 @@ class TroubleTests(ShardsTestCase):
         await self.settled(nodes)
         for node in nodes:
             self.assertEqual(node.counters.spool_dropped, 0)
+        for diary in diaries.values():
+            if diary.events:
+                await self.resumed(diary)
         for node in nodes:
             for channel_id in CHANNELS:
                 node.append(channel_id)

@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from logplex.interfaces import IFollower
-from logplex.store.feed import Feed, Reader
+from logplex.store.feed import Feed
 from logplex.store.history import Passage
+from logplex.store.reader import Reader
 from logplex.store.scripts import Origin, Published
 
 OWN, OTHER = Origin(b"own", b"1"), Origin(b"other", b"1")
@@ -92,18 +93,18 @@ class FeedTests(SynchronousTestCase):
     # The shard goes away.
 
     def test_an_interruption_is_told_once(self) -> None:
-        self.feed.lost([])
-        self.feed.lost([])
+        self.feed.lost([], 4)
+        self.feed.lost([], 4)
         self.assertEqual(self.diary.since(), ["interrupted"])
 
     def test_own_messages_are_told_without_number_while_the_shard_is_away(self) -> None:
         self.feed.published(publication(11, b"heard", batch=3, by=OWN))
-        self.feed.lost([(3, [b"heard"]), (4, [b"waited"])])
+        self.feed.lost([(3, [b"heard"]), (4, [b"waited"])], 3)
         self.feed.received([b"new"])
         self.assertEqual(self.diary.since(), [(11, b"heard"), "interrupted", b"waited", b"new"])
 
     def test_they_are_not_told_again_when_they_come_through_the_shard(self) -> None:
-        self.feed.lost([(4, [b"waited"])])
+        self.feed.lost([(4, [b"waited"])], 4)
         self.feed.received([b"new"])
         self.come_back(10, told=5)
         self.diary.since()
@@ -113,16 +114,16 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(self.diary.since(), [(13, b"next")])
 
     def test_who_joined_afterwards_is_told_of_them(self) -> None:
-        self.feed.lost([(4, [b"waited"])])
+        self.feed.lost([(4, [b"waited"])], 4)
         self.come_back(10, told=4)
         diary, _ = self.join(10, own_batch=3)
         self.feed.published(publication(11, b"waited", batch=4, by=OWN))
         self.assertEqual(diary.since(), [(11, b"waited")])
 
     def test_who_joins_while_the_shard_is_away_is_told_at_once(self) -> None:
-        self.feed.lost([])
+        self.feed.lost([], 4)
         diary = Diary()
-        self.feed.add(Reader(diary), [(4, [b"waits"])])
+        self.feed.add(Reader(diary), [(4, [b"waits"])], 4)
         self.feed.received([b"new"])
         self.assertEqual(diary.since(), ["interrupted", b"waits", b"new"])
         self.come_back(10, told=5)
@@ -133,13 +134,13 @@ class FeedTests(SynchronousTestCase):
     # And comes back.
 
     def test_nothing_was_missed(self) -> None:
-        self.feed.lost([])
+        self.feed.lost([], 4)
         self.come_back(10)
         self.assertEqual(self.diary.since(), ["interrupted", "complete"])
         self.assertFalse(self.feed.away)
 
     def test_what_was_missed_is_told_from_the_history(self) -> None:
-        self.feed.lost([])
+        self.feed.lost([], 4)
         history = [
             Passage(10, [b"known"], 1, OTHER),
             Passage(None, [b"pushed by somebody else"]),
@@ -149,10 +150,36 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(self.diary.since(), ["interrupted", "complete", (11, b"a"), (12, b"b")])
 
     def test_own_messages_in_the_history_were_told_before(self) -> None:
-        self.feed.lost([(4, [b"own"])])
+        self.feed.lost([(4, [b"own"])], 4)
         history = [Passage(11, [b"own"], 4, OWN), Passage(12, [b"theirs"], 2, OTHER)]
         self.come_back(12, *history, told=4)
         self.assertEqual(self.diary.since(), ["interrupted", b"own", "complete", (12, b"theirs")])
+
+    def test_what_was_written_but_not_heard_is_told_from_the_history(self) -> None:
+        self.feed.lost([(5, [b"waits"])], 5)
+        history = [Passage(11, [b"unheard"], 4, OWN), Passage(12, [b"waits"], 5, OWN)]
+        self.come_back(12, *history, told=5, own_batch=5)
+        self.assertEqual(
+            self.diary.since(), ["interrupted", b"waits", "complete", (11, b"unheard")]
+        )
+
+    def test_what_was_told_is_remembered_over_several_interruptions(self) -> None:
+        self.feed.lost([(4, [b"a"])], 4)
+        self.feed.received([b"b"])
+        self.come_back(10, told=5, own_batch=3)
+        self.feed.lost([(5, [b"b"]), (7, [b"c"])], 5)
+        self.come_back(10, told=8, own_batch=3)
+        self.feed.lost([(9, [b"d"])], 9)
+        history = [
+            Passage(11, [b"a"], 4, OWN),
+            Passage(12, [b"b"], 5, OWN),
+            Passage(13, [b"c"], 7, OWN),
+        ]
+        self.come_back(13, *history, told=9, own_batch=7)
+        self.feed.published(publication(14, b"d", batch=9, by=OWN))
+        self.feed.published(publication(15, b"e", batch=10, by=OWN))
+        told = [each for each in self.diary.since() if not isinstance(each, str)]
+        self.assertEqual(told, [b"a", b"b", b"c", b"d", (15, b"e")])
 
     def test_a_hole_in_the_history_is_said(self) -> None:
         for last, history in (
@@ -163,12 +190,12 @@ class FeedTests(SynchronousTestCase):
             (0, []),
         ):
             self.setUp()
-            self.feed.lost([])
+            self.feed.lost([], 4)
             self.come_back(last, *history)
             self.assertEqual(self.diary.since()[:2], ["interrupted", "incomplete"], history)
 
     def test_what_is_published_during_the_reading_is_told_once_and_after_it(self) -> None:
-        self.feed.lost([])
+        self.feed.lost([], 4)
         self.feed.subscribed()
         self.feed.published(publication(11, b"a", batch=2))
         self.feed.published(publication(12, b"b", batch=3))
@@ -177,7 +204,7 @@ class FeedTests(SynchronousTestCase):
         self.assertEqual(self.diary.since(), ["complete", (11, b"a"), (12, b"b")])
 
     def test_more_than_can_be_held_is_said(self) -> None:
-        self.feed.lost([])
+        self.feed.lost([], 4)
         self.feed.subscribed()
         for number in range(1_200):
             self.feed.published(publication(11 + number, b"x", batch=2 + number))
@@ -210,14 +237,14 @@ class TwoShardsTests(SynchronousTestCase):
         self.assertEqual(self.diary.since(), [(100, b"a"), b"b", (101, b"c")])
 
     def test_both_away_is_one_interruption(self) -> None:
-        self.old.lost([])
-        self.new.lost([])
+        self.old.lost([], 4)
+        self.new.lost([], 4)
         for feed, last in ((self.old, 5), (self.new, 0)):
             feed.subscribed()
             feed.caught_up(last, 0, [], 0)
         self.assertEqual(self.diary.since(), ["interrupted", "incomplete"])
 
     def test_a_shard_that_is_given_up_while_away_ends_the_interruption(self) -> None:
-        self.old.lost([])
+        self.old.lost([], 4)
         self.old.remove(self.old.readers[0])
         self.assertEqual(self.diary.since(), ["interrupted", "incomplete"])

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
 from logplex.metrics import Counters
-from logplex.store.feed import Reader
 from logplex.store.outbox import Outbox, OutboxBounds
+from logplex.store.reader import Reader
 from logplex.store.scripts import APPEND, OPEN, RECENT, Origin, Piece
 from logplex.store.shard import Identity, Shard
 from logplex.store.shard_writer import WritingTimes
