@@ -467,11 +467,19 @@ class ExampleTests(SynchronousTestCase):
 class ManualTests(SynchronousTestCase):
     """``docs/configuration.md``"""
 
+    def setUp(self) -> None:
+        self.text = (EXAMPLE.parent.parent / "docs" / "configuration.md").read_text("utf-8")
+
+    def test_sections(self) -> None:
+        """The table has every section, in the order of the file."""
+        rows = re.findall(r"^\| `\[+(\w+)\]+` \|", self.text, flags=re.MULTILINE)
+        self.assertEqual(rows, [name for name, _ in sections()])
+
     def test_variables(self) -> None:
         """The table has every variable and its option, and no other."""
         rows = re.findall(
             r"^\| `([A-Z0-9_]+)` \| `\[(\w+)\] (\w+)` \|$",
-            (EXAMPLE.parent.parent / "docs" / "configuration.md").read_text("utf-8"),
+            self.text,
             flags=re.MULTILINE,
         )
         self.assertEqual(rows, [(each.name, each.section, each.option) for each in VARIABLES])

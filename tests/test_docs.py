@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
@@ -61,3 +62,40 @@ class MetricsTests(SynchronousTestCase):
         }
         self.assertGreater(len(named), 5)
         self.assertEqual(named - exported, set())
+
+
+class ContractTests(SynchronousTestCase):
+    """``docs/protocol.md`` is for people, ``docs/openapi.yaml`` for machines; both are complete."""
+
+    def test_routes(self) -> None:
+        """Every method and path of API v3 is in the contract."""
+        contract = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+        described = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text("utf-8"))
+        routes = [
+            (method.upper(), re.sub(r"\{(?:channel|credential)_id\}", ":id", path))
+            for path, methods in described["paths"].items()
+            for method in methods.keys() - {"parameters"}
+        ]
+        missing = [
+            f"{method} {path}"
+            for method, path in routes
+            if not re.search(
+                rf"`{method} {re.escape(path.replace('{drain_id}', ':drain'))}[`? ]", contract
+            )
+        ]
+        self.assertEqual(missing, [])
+
+
+class ReferenceTests(SynchronousTestCase):
+    """Pages that comments and help texts name."""
+
+    def test_pages_exist(self) -> None:
+        sources = [*(ROOT / "logplex").rglob("*.py"), *(ROOT / "etc").rglob("*")]
+        named = {
+            name
+            for path in sources
+            if path.is_file()
+            for name in re.findall(r"\bdocs/[\w.]+\b", path.read_text("utf-8"))
+        }
+        self.assertIn("docs/configuration.md", named)
+        self.assertEqual([name for name in sorted(named) if not (ROOT / name).exists()], [])
