@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from shutil import which
 from typing import Any
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 
@@ -163,6 +164,11 @@ class _ClusterTests(IntegrationTestCase):
             await self.shows(node, "logplex_store_connected", 0.0)
             await self.refused(node, "/v3/channels/app-2", {"tokens": ["web"]})
             self.assertEqual((await node.request("GET", "/v3/healthcheck")).status, 200)
+            health = (await node.request("GET", "/v3/health")).json()
+            self.assertIn("Redis (configuration, ", " ".join(health["troubles"]))
+            session = f"/sessions/{uuid4()}"
+            answer = await node.request("GET", session, port="api", auth=None)
+            self.assertEqual(answer.status, 503)
         await self.routes(one, token, receiver, 1)
         await self.routes(two, token, receiver, 2)
 
