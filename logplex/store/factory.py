@@ -22,7 +22,8 @@ from logplex.store.redis_config import RedisConfigStore
 from logplex.store.redis_link import RedisLink
 from logplex.store.redis_rods import SharedRods
 from logplex.store.shard_links import CONNECT_TIMEOUT_S, make_redis_spool
-from logplex.store.sqlite import IN_MEMORY, SqliteConfigStore, check_file, connection_pool
+from logplex.store.sqlite import SqliteConfigStore
+from logplex.store.sqlite_file import IN_MEMORY, check_file, connection_pool
 
 #: Where the files of a node are that keeps nothing else in files.
 IN_MEMORY_DIRECTORY = "var"

@@ -3,15 +3,15 @@ The embedded configuration store: SQLite, in a file or in memory, owned by one p
 
 The one connection lives in one thread, so transactions follow one another in the order in which
 they were asked for, and so do their answers. WAL with ``synchronous=FULL`` puts a transaction on
-the disk before it is answered; the exclusive lock on the file goes with the process.
+the disk before it is answered. A lock file beside the database, whose lock goes with the process,
+keeps a second node out; other programs may read the database meanwhile, for a backup.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from attrs import astuple
@@ -21,24 +21,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.interfaces import IConfigListener, IConfigStore, StoreAway, StoreUnusable
+from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
 from logplex.model import NO_FLAGS, Change, Channel, Credential, Drain, Put, Token, Value
+from logplex.store.sqlite_file import IN_MEMORY, OPENING_ERRORS, taken, unusable
 
-#: The path that means: no file, nothing is kept.
-IN_MEMORY = ":memory:"
-SCHEMA_VERSION = 1
-#: "LPLX": tells our files from other programs' databases.
-APPLICATION_ID = 0x4C504C58
-_SCHEMA = """
-CREATE TABLE channel (id TEXT PRIMARY KEY, name TEXT, flags TEXT) WITHOUT ROWID;
-CREATE TABLE token (id TEXT PRIMARY KEY, channel TEXT, name TEXT, created_us INTEGER) WITHOUT ROWID;
-CREATE TABLE drain (id INTEGER PRIMARY KEY, channel TEXT, token TEXT, url TEXT);
-CREATE TABLE credential
-    (id TEXT PRIMARY KEY, secret TEXT, name TEXT, full_api INTEGER, channel TEXT) WITHOUT ROWID;
-CREATE TABLE session (id TEXT PRIMARY KEY, body BLOB, expires_s REAL) WITHOUT ROWID;
-CREATE INDEX session_expiry ON session (expires_s);
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
-"""
 _TABLES: dict[type[Any], str] = {
     Channel: "channel",
     Token: "token",
@@ -46,39 +32,6 @@ _TABLES: dict[type[Any], str] = {
     Credential: "credential",
 }
 _T = TypeVar("_T")
-
-
-def connection_pool(path: str, reactor: object) -> ConnectionPool:
-    """
-    One thread with one connection to the database.
-
-    :param path: of the file, or :data:`IN_MEMORY`.
-    :param reactor: an ``IReactorCore`` and ``IReactorFromThreads``.
-    """
-    return ConnectionPool(
-        "sqlite3",
-        path,
-        timeout=0,
-        check_same_thread=False,
-        cp_reactor=reactor,
-        cp_min=1,
-        cp_max=1,
-        cp_openfun=_set_up,
-    )
-
-
-def check_file(path: str) -> None:
-    """
-    Open the database and close it again: for a clear word before a node becomes a daemon.
-
-    :raise StoreUnusable: the file cannot be opened, is in use, or is not ours.
-    """
-    try:
-        _create(Path(path))
-        with closing(sqlite3.connect(path, timeout=0)) as connection:
-            _set_up(connection)
-    except _OPENING_ERRORS as error:
-        raise _unusable(path, error) from error
 
 
 @implementer(IConfigStore)
@@ -97,15 +50,17 @@ class SqliteConfigStore:
         self._clock = clock
         self._listener: IConfigListener | None = None
         self._closed = False
+        self._lock: ExitStack | None = None
 
     def open(self, listener: IConfigListener) -> Deferred[None]:
         """See :class:`IConfigStore`. Fails with :class:`StoreUnusable` too."""
         self._listener = listener
-        if self._path != IN_MEMORY:
+        if self._path != IN_MEMORY and self._lock is None:
+            self._lock = ExitStack()
             try:
-                _create(Path(self._path))
+                self._lock.enter_context(taken(self._path))
             except OSError as error:
-                return fail(_unusable(self._path, error))
+                return fail(unusable(self._path, error))
         loading: Deferred[list[Value]] = self._pool.runInteraction(_load)
         return loading.addErrback(self._refused).addCallback(listener.loaded)
 
@@ -149,14 +104,16 @@ class SqliteConfigStore:
 
     def _shut(self, _: object) -> None:
         self._pool.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def _tell(self, changes: Sequence[Change]) -> None:
         if self._listener is not None:
             self._listener.changed(changes)
 
     def _refused(self, failure: Failure) -> Failure:
-        if isinstance(failure.value, _OPENING_ERRORS):
-            raise _unusable(self._path, failure.value) from failure.value
+        if isinstance(failure.value, OPENING_ERRORS):
+            raise unusable(self._path, failure.value) from failure.value
         return failure
 
 
@@ -168,66 +125,7 @@ def _away(failure: Failure) -> Failure:
     return failure
 
 
-_OPENING_ERRORS = (OSError, sqlite3.DatabaseError, StoreUnusable)
-
-
-def _unusable(path: str, error: Exception) -> StoreUnusable:
-    """Why the file cannot be used, in one line."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if isinstance(error, OSError):
-        why = f"cannot be opened: {error.strerror}"
-    elif code == sqlite3.SQLITE_BUSY:
-        why = "is in use by another process"
-    elif code == sqlite3.SQLITE_NOTADB:
-        why = "is not an SQLite database"
-    else:
-        why = f"cannot be used: {error}"
-    return StoreUnusable(f"{path} {why}")
-
-
-def _create(path: Path) -> None:
-    """Make the directory and the file, which will hold secrets, unless they are there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-
-
 # What runs in the store's thread.
-
-
-def _set_up(connection: sqlite3.Connection) -> None:
-    """Take the file, check that it is ours, and make the tables of an empty one."""
-    try:
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("BEGIN EXCLUSIVE")
-        version = _pragma(connection, "user_version")
-        application = _pragma(connection, "application_id")
-        if application == 0 and not connection.execute("SELECT * FROM sqlite_master").fetchone():
-            _make_tables(connection)
-        elif application != APPLICATION_ID:
-            raise StoreUnusable("the database belongs to another program")
-        elif version > SCHEMA_VERSION:
-            raise StoreUnusable(
-                f"a newer Logplex wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
-            )
-        connection.commit()
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
-
-
-def _make_tables(connection: sqlite3.Connection) -> None:
-    # One by one: executescript() would commit, and give the file up half made.
-    for statement in _SCHEMA.split(";"):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _nothing(transaction: Transaction) -> None:

@@ -5,13 +5,15 @@ The embedded configuration store, with its thread's work done at once.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from twisted.internet.task import Clock
 
 from logplex.interfaces import IConfigStore, StoreAway, StoreUnusable
 from logplex.model import Channel, Drain, Put
-from logplex.store.sqlite import SqliteConfigStore, check_file
+from logplex.store.sqlite import SqliteConfigStore
+from logplex.store.sqlite_file import check_file
 from tests.contracts import AtOnce
 from tests.contracts_config import (
     CHANNEL,
@@ -111,18 +113,36 @@ class FileTests(DurableConfigStoreContract, AtOnce):
         self.successResultOf(first.close())
         self.successResultOf(self.store().open(Replica()))
 
+    def test_another_program_may_read_it_meanwhile(self) -> None:
+        store = self.store()
+        self.successResultOf(store.open(Replica()))
+        self.successResultOf(store.commit([Put(CHANNEL)]))
+        copy = str(self.path) + ".backup"
+        with (
+            closing(sqlite3.connect(self.path)) as theirs,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            theirs.backup(target)
+        self.successResultOf(store.commit([Put(Channel("later"))]))
+        replica = Replica()
+        copied = threadless_store(self.clock, copy)
+        self.addCleanup(copied.close)
+        self.successResultOf(copied.open(replica))
+        self.assertEqual(replica.known(), {CHANNEL})
+
     def test_a_file_that_is_no_database_is_refused_and_left_alone(self) -> None:
         self.path.parent.mkdir(parents=True)
         self.path.write_text("[node]\n" * 1_000)
         self.assertIn("not an SQLite database", self.refusal())
         self.assertEqual(self.path.read_text(), "[node]\n" * 1_000)
 
-    def test_another_programs_database_is_refused(self) -> None:
+    def test_another_programs_database_is_refused_and_left_alone(self) -> None:
         self.path.parent.mkdir(parents=True)
-        connection = sqlite3.connect(self.path)
-        connection.execute("CREATE TABLE theirs (id)")
-        connection.close()
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("CREATE TABLE theirs (id)")
+        before = self.path.read_bytes()
         self.assertIn("another program", self.refusal())
+        self.assertEqual(self.path.read_bytes(), before)
 
     def test_a_newer_file_is_refused(self) -> None:
         store = self.store()

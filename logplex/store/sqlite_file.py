@@ -1,0 +1,133 @@
+"""
+The file of the embedded store: who owns it, whether it is ours, and what a new one gets.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import partial
+from pathlib import Path
+
+from twisted.enterprise.adbapi import ConnectionPool
+
+from logplex.interfaces import StoreUnusable
+
+#: The path that means: no file, nothing is kept.
+IN_MEMORY = ":memory:"
+SCHEMA_VERSION = 1
+#: How long the store's thread waits for another program that changes the database.
+_BUSY_TIMEOUT_S = 1.0
+#: "LPLX": tells our files from other programs' databases.
+APPLICATION_ID = 0x4C504C58
+_SCHEMA = """
+CREATE TABLE channel (id TEXT PRIMARY KEY, name TEXT, flags TEXT) WITHOUT ROWID;
+CREATE TABLE token (id TEXT PRIMARY KEY, channel TEXT, name TEXT, created_us INTEGER) WITHOUT ROWID;
+CREATE TABLE drain (id INTEGER PRIMARY KEY, channel TEXT, token TEXT, url TEXT);
+CREATE TABLE credential
+    (id TEXT PRIMARY KEY, secret TEXT, name TEXT, full_api INTEGER, channel TEXT) WITHOUT ROWID;
+CREATE TABLE session (id TEXT PRIMARY KEY, body BLOB, expires_s REAL) WITHOUT ROWID;
+CREATE INDEX session_expiry ON session (expires_s);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
+"""
+
+#: Why a file cannot be opened; see :func:`unusable`.
+OPENING_ERRORS = (OSError, sqlite3.DatabaseError, StoreUnusable)
+
+
+def connection_pool(path: str, reactor: object) -> ConnectionPool:
+    """
+    One thread with one connection to the database.
+
+    :param path: of the file, or :data:`IN_MEMORY`.
+    :param reactor: an ``IReactorCore`` and ``IReactorFromThreads``.
+    """
+    return ConnectionPool(
+        "sqlite3",
+        path,
+        timeout=_BUSY_TIMEOUT_S,
+        check_same_thread=False,
+        cp_reactor=reactor,
+        cp_min=1,
+        cp_max=1,
+        cp_openfun=_set_up,
+    )
+
+
+def check_file(path: str) -> None:
+    """
+    Open the database and close it again: for a clear word before a node becomes a daemon.
+
+    :raise StoreUnusable: the file cannot be opened, is in use, or is not ours.
+    """
+    try:
+        with taken(path), closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
+            _set_up(connection)
+    except OPENING_ERRORS as error:
+        raise unusable(path, error) from error
+
+
+def unusable(path: str, error: Exception) -> StoreUnusable:
+    """Why the file cannot be used, in one line."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, BlockingIOError) or code == sqlite3.SQLITE_BUSY:
+        why = "is in use by another process"
+    elif isinstance(error, OSError):
+        why = f"cannot be opened: {error.strerror}"
+    elif code == sqlite3.SQLITE_NOTADB:
+        why = "is not an SQLite database"
+    else:
+        why = f"cannot be used: {error}"
+    return StoreUnusable(f"{path} {why}")
+
+
+@contextmanager
+def taken(path: str) -> Iterator[None]:
+    """
+    Own the database, which is made, with its directory, unless it is there. It holds secrets.
+
+    :raise BlockingIOError: another process owns it.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).touch(mode=0o600)
+    with open(f"{path}.lock", "ab", opener=partial(os.open, mode=0o600)) as lock:
+        flock(lock, LOCK_EX | LOCK_NB)
+        yield
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Check that the database is ours, and make the tables of an empty one."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        version = _pragma(connection, "user_version")
+        application = _pragma(connection, "application_id")
+        if application == 0 and not connection.execute("SELECT * FROM sqlite_master").fetchone():
+            _make_tables(connection)
+        elif application != APPLICATION_ID:
+            raise StoreUnusable("the database belongs to another program")
+        elif version > SCHEMA_VERSION:
+            raise StoreUnusable(
+                f"a newer Logplex wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
+            )
+        connection.commit()
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    # One by one: executescript() would commit, and give the file up half made.
+    for statement in _SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
