@@ -25,6 +25,17 @@ _RATE = 40_000.0
 #: its receiver gets no processor.
 _RATE_OF_ONE = 20_000.0
 
+_COLUMNS = (
+    "messages/s",
+    "CPU µs/msg",
+    "of a core",
+    "Redis µs/msg",
+    "lost",
+    "requests/s",
+    "msgs/request",
+    "peak MB",
+)
+
 #: The name of the part about tails, for ``--only``.
 TAILS = "tails of one channel"
 _TAIL_RATE = 5_000.0
@@ -75,19 +86,23 @@ async def _own_costs() -> None:
 
 
 async def _table(runs: int, only: str) -> None:
-    head = ("messages/s", "CPU µs/msg", "Redis µs/msg", "lost", "msgs/request", "peak MB")
-    print(f"\n{'':38}" + "".join(f"{title:>13}" for title in head))
+    print(f"\n{'':38}" + "".join(f"{title:>14}" for title in _COLUMNS))
     for scenario in SCENARIOS:
         if only not in scenario.name:
             continue
         result = middle([await run(scenario) for _ in range(runs)])
         company = scenario.messages / result.requests if result.requests else 0.0
-        print(
-            f"{scenario.name:38}{result.messages_per_s:13,.0f}{result.cpu_us_per_message:13.2f}"
-            f"{result.redis_cpu_us_per_message:13.2f}{result.lost:13,.0f}{company:13,.0f}"
-            f"{result.peak_rss_mb:13.0f}",
-            flush=True,
+        columns = (
+            f"{result.messages_per_s:,.0f}",
+            f"{result.cpu_us_per_message:.2f}",
+            f"{result.messages_per_s * result.cpu_us_per_message / 1e6:.0%}",
+            f"{result.redis_cpu_us_per_message:.2f}",
+            f"{result.lost:,.0f}",
+            f"{result.messages_per_s / company if company else 0:,.0f}",
+            f"{company:,.0f}",
+            f"{result.peak_rss_mb:.0f}",
         )
+        print(f"{scenario.name:38}" + "".join(f"{text:>14}" for text in columns), flush=True)
 
 
 async def _tails() -> None:
