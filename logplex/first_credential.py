@@ -45,12 +45,12 @@ def make_first_credential(commit: Commit, directory: Path) -> Deferred[FirstCred
         CREDENTIAL_ID, "made at the first start", (FULL_API, ANY_CHANNEL_PERMISSION)
     )
     path = directory / FILE_NAME
-    _write_private(path, f"{CREDENTIAL_ID}:{made.password}\n")
+    write_private(path, f"{CREDENTIAL_ID}:{made.password}\n")
     first = FirstCredential(path.absolute(), CREDENTIAL_ID, made.password)
     return commit([Put(made.credential)]).addCallback(lambda _: first)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Replace the file in one step, so that it never is readable by others or half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from logplex.cli.failures import Unreachable
 
 #: The longest answer that is read whole.
-MAX_ANSWER_BYTES = 67_108_864
+MAX_ANSWER_BYTES = 268_435_456
 
 
 class Body(Protocol):

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from logplex.cli.commands import Node, examples, table, talks
+from logplex.cli.failures import Incomplete
+from logplex.cli.lines import harmless
 
 #: The user info of a URL is a secret that need not stand on a screen.
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
@@ -78,3 +81,43 @@ async def delete(node: Node, channel_id: str, drain_id: int) -> None:
     """Delete DRAIN of CHANNEL. What it has buffered is still sent, for some seconds."""
     await node.api.delete("channels", channel_id, "drains", str(drain_id))
     node.show({"id": drain_id, "deleted": True}, [f"deleted {drain_id}"])
+
+
+@drain.command(epilog=examples("logplex drain status shop 7"))
+@click.argument("channel_id", metavar="CHANNEL")
+@click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
+@talks
+async def status(node: Node, channel_id: str, drain_id: int) -> None:
+    """Show how DRAIN of CHANNEL fares on this node: its state, its counts, its last error."""
+    shown = await node.api.get("channels", channel_id, "drains", str(drain_id), "status")
+    node.show(shown, table(_status_rows(shown)))
+
+
+@drain.command(epilog=examples("logplex drain test shop 7"))
+@click.argument("channel_id", metavar="CHANNEL")
+@click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
+@talks
+async def test(node: Node, channel_id: str, drain_id: int) -> None:
+    """
+    Send a test message to DRAIN's receiver, and show what it said.
+
+    The exit status is 5 where the message was not delivered.
+    """
+    tested = await node.api.post("channels", channel_id, "drains", str(drain_id), "test")
+    status = [] if tested["status"] is None else [f"status {tested['status']}"]
+    said = [harmless(tested["said"])] if tested["said"] else []
+    node.show(tested, [*(["delivered"] if tested["delivered"] else []), *status, *said])
+    if not tested["delivered"]:
+        raise Incomplete(f"not delivered: {tested['error']}")
+
+
+def _status_rows(status: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in status.items():
+        if name in _MOMENTS and value is not None:
+            yield name, datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+        else:
+            yield name, "-" if value is None else value
+
+
+#: Members that are seconds since 1970.
+_MOMENTS = frozenset({"last_success", "last_error_at", "next_attempt"})

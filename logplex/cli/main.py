@@ -9,8 +9,11 @@ import click
 from logplex import __version__
 from logplex.cli.channels import channel, token
 from logplex.cli.commands import examples
+from logplex.cli.credentials import credential
 from logplex.cli.drains import drain
+from logplex.cli.operation import health, rod, shards
 from logplex.cli.send import send
+from logplex.cli.store import store
 from logplex.cli.tail import tail
 from logplex.cli.world import real_world
 
@@ -35,7 +38,7 @@ def logplex() -> None:
     """
 
 
-for _command in (channel, token, drain, send, tail):
+for _command in (channel, token, drain, credential, send, tail, health, rod, shards, store):
     logplex.add_command(_command)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from logplex.config import Settings
+from logplex.config import Settings, Store
 from logplex.interfaces import IConfigStore, IReplacement, IShareRods, ISpool, StoreUnusable
 from logplex.metrics import Counters, Sample
 from logplex.rods import Position
@@ -76,13 +76,33 @@ def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
     return _embedded(path, settings, reactor, counters)
 
 
-def _embedded(path: str, settings: Settings, reactor: Any, counters: Counters) -> Stores:
+def make_config_store(store: Store, reactor: Any) -> IConfigStore:
+    """
+    Make a configuration store alone, without a node around it.
+
+    :raise StoreUnusable: its file cannot be used.
+    """
+    scheme, _, path = store.url.partition(":")
+    if scheme in ("redis", "rediss"):
+        return _redis(store, reactor)
     if path:
         check_file(path)
+    return SqliteConfigStore(
+        path or IN_MEMORY, connection_pool(path or IN_MEMORY, reactor), reactor
+    )
+
+
+def _redis(store: Store, reactor: Any) -> RedisConfigStore:
+    address = RedisAddress.parse(store.url)
+    endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, store.ca_file)
+    return RedisConfigStore(partial(RedisLink, address, endpoint, reactor, random), reactor)
+
+
+def _embedded(path: str, settings: Settings, reactor: Any, counters: Counters) -> Stores:
+    config = make_config_store(settings.store, reactor)
     spool = MemorySpool(settings.spool, reactor, counters)
-    pool = connection_pool(path or IN_MEMORY, reactor)
     return Stores(
-        config=SqliteConfigStore(path or IN_MEMORY, pool, reactor),
+        config=config,
         spool=spool,
         name=f"SQLite file {path}" if path else "memory, nothing is kept",
         directory=Path(path).parent if path else Path(IN_MEMORY_DIRECTORY),
@@ -91,9 +111,7 @@ def _embedded(path: str, settings: Settings, reactor: Any, counters: Counters) -
 
 
 def _shared(settings: Settings, reactor: Any, counters: Counters) -> Stores:
-    address = RedisAddress.parse(settings.store.url)
-    endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, settings.store.ca_file)
-    config = RedisConfigStore(partial(RedisLink, address, endpoint, reactor, random), reactor)
+    config = _redis(settings.store, reactor)
     try:
         spool = make_redis_spool(settings, reactor, counters)
     except ValueError as error:
@@ -106,7 +124,7 @@ def _shared(settings: Settings, reactor: Any, counters: Counters) -> Stores:
     return Stores(
         config=config,
         spool=spool,
-        name=f"{address}, shards: {len(settings.store.shards) or 1}",
+        name=f"{RedisAddress.parse(settings.store.url)}, shards: {len(settings.store.shards) or 1}",
         directory=None,
         samples=samples,
         share_rods=partial(SharedRods, config),

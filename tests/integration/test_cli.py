@@ -1,17 +1,21 @@
 """
-The ``logplex`` command as a process, against a real node.
+The ``logplex`` command as a process, against a real node or a store.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import CREDENTIAL, Node
 from tests.integration.process import Child, Ended, within
 from tests.integration.receivers import HttpReceiver
+from tests.integration.redis_server import INSTALLED, RedisServer
 from tests.integration.senders import numbers_in
 
 
@@ -28,8 +32,8 @@ def logplex(node: Node, *arguments: str | Path, environ: Mapping[str, str] | Non
     return Child.spawn(command, node.directory, variables)
 
 
-class CommandTests(IntegrationTestCase):
-    """A whole command, from its start to its status."""
+class CommandCase(IntegrationTestCase):
+    """Whole commands, from their start to their status."""
 
     def start(self, node: Node, *arguments: str, **environ: str) -> Child:
         child = logplex(node, *arguments, environ=environ)
@@ -38,6 +42,10 @@ class CommandTests(IntegrationTestCase):
 
     async def done(self, node: Node, *arguments: str, **environ: str) -> Ended:
         return await within(self.start(node, *arguments, **environ).ended(), "the command ends")
+
+
+class CommandTests(CommandCase):
+    """What every command does."""
 
     async def test_channel(self) -> None:
         node = await self.node()
@@ -58,7 +66,7 @@ class CommandTests(IntegrationTestCase):
         self.assertEqual((await self.done(node, "channel", "show", "none")).status, 3)
 
 
-class SendTests(CommandTests):
+class SendTests(CommandCase):
     """``logplex send``"""
 
     async def test_once_and_in_order(self) -> None:
@@ -108,3 +116,73 @@ class SendTests(CommandTests):
         self.assertEqual((ended.status, ended.output), (0, ""))
         answer = await node.request("GET", "/v3/channels/app-1/logs")
         self.assertEqual(answer.headers["logplex-msg-count"], "1")
+
+
+class StoreTests(CommandCase):
+    """Stores without a node."""
+
+    async def alone(self, *arguments: str | Path) -> Ended:
+        """A command that knows of no node."""
+        child = Child.spawn(
+            [sys.executable, "-m", "logplex.cli", *arguments], self.home, {"HOME": str(self.home)}
+        )
+        self.addCleanup(child.end)
+        return await within(child.ended(), "the command ends")
+
+    async def succeeds(self, *arguments: str | Path) -> str:
+        ended = await self.alone(*arguments)
+        self.assertEqual(ended.status, 0, ended)
+        return ended.output
+
+    def setUp(self) -> None:
+        self.home = self.directory()
+
+    async def test_first_credential(self) -> None:
+        """Made before there is a node; it opens the node that starts then."""
+        node = Node(self.directory())
+        file = node.directory / "logplex.db"
+        make = ["credential", "create", "boss", "--permission", "full_api", "--store", str(file)]
+        made = await self.succeeds(*make)
+        again = await self.alone(*make)
+        self.assertEqual((again.status, again.output), (1, "logplex: already exists"))
+        self.addCleanup(node.kill)
+        await node.start()
+        shown = await self.done(node, "credential", "list", LOGPLEX_CREDENTIAL=made)
+        self.assertEqual(shown.status, 0, shown)
+        self.assertRegex(shown.output, r"(?m)^boss +full_api +store")
+        held = await self.alone("store", "export", "-", "--store", str(file))
+        self.assertEqual(held.status, 1)
+        self.assertIn("is in use by another process", held.output)
+
+    async def test_no_store(self) -> None:
+        """Nothing is made where something is only read."""
+        ended = await self.alone("store", "export", "-", "--store", "none.db")
+        self.assertEqual((ended.status, ended.output), (4, "logplex: there is no such file"))
+        self.assertFalse((self.home / "none.db").exists())
+
+    async def test_move_to_redis(self) -> None:
+        """From an embedded store through a file into Redis, and back: nothing changes."""
+        if INSTALLED is None:
+            raise SkipTest("there is no redis-server on the PATH")
+        node = await self.node()
+        token = await node.channel("shop", ["http://127.0.0.1:1/x"])
+        exported = self.home / "from-node.json"
+        ended = await self.done(node, "store", "export", str(exported))
+        self.assertEqual(ended.output, "exported 1 channels, 1 tokens, 1 drains, 0 credentials")
+        await node.terminate()
+
+        redis = RedisServer(self.directory(), INSTALLED, password="hidden")
+        self.addCleanup(redis.kill)
+        await redis.start()
+        told = await self.succeeds("store", "import", str(exported), "--store", redis.url)
+        self.assertEqual(told, "imported 1 channels, 1 tokens, 1 drains, 0 credentials")
+        back = self.home / "from-redis.json"
+        await self.succeeds("store", "export", str(back), "--store", redis.url)
+        self.assertEqual(json.loads(back.read_text()), json.loads(exported.read_text()))
+
+        node.configure({"store": {"url": redis.url}})
+        await node.start()
+        channel = (await node.request("GET", "/v3/channels/shop")).json()
+        self.assertEqual(channel["tokens"], {"app": token})
+        added = await node.request("POST", "/v3/channels/shop/drains", {})
+        self.assertEqual(added.json()["id"], 2)
