@@ -17,7 +17,8 @@ from tests.integration.senders import octet_counted, post, send
 
 AUTH_KEY = "RawAuthKey5ecret"
 WRONG_PASSWORD = "Wr0ngPa55word"
-USER_INFO = "drainuser:dr4inPa55"
+PASSWORD = "dr4inPa55"
+USER_INFO = f"drainuser:{PASSWORD}"
 PATH = "pathWith5ecret"
 CONTENT = "ContentOfAMessage"
 UNKNOWN_TOKEN = "t.00000000-1111-4222-8333-444444444444"
@@ -53,7 +54,7 @@ class SecretsTests(IntegrationTestCase):
         self.addCleanup(node.kill)
         await node.start({"LOG_API_USER": "true"})
 
-        secrets = {AUTH_KEY, WRONG_PASSWORD, USER_INFO, "dr4inPa55", PATH, CONTENT}
+        secrets = {AUTH_KEY, WRONG_PASSWORD, USER_INFO, PASSWORD, PATH, CONTENT}
         secrets |= {UNKNOWN_TOKEN, UNKNOWN_SESSION}
         secrets |= await self.traffic(node)
         refusals = [answer async for answer in self.refused(node)]
@@ -61,6 +62,7 @@ class SecretsTests(IntegrationTestCase):
             await node.request("GET", path, port="metrics", auth=None)
             for path in ("/metrics", "/metrics/channels", "/metrics/drains", "/nowhere")
         ]
+        drains = await self.seen(node)
         node.child.signal(signal.SIGHUP)
         log = (await node.terminate()).output
 
@@ -68,6 +70,8 @@ class SecretsTests(IntegrationTestCase):
         self.assert_free_of(secrets, "log", log)
         for page in pages:
             self.assert_free_of(secrets, "metrics", page.body.decode())
+        for answer in drains:
+            self.assert_free_of({USER_INFO, PASSWORD, PATH}, "state of a drain", repr(answer))
         self.assertGreater(len(refusals), 15)
         for answer in refusals:
             self.assertIn(answer.status, range(400, 504))
@@ -100,6 +104,7 @@ class SecretsTests(IntegrationTestCase):
             f"http://{USER_INFO}@127.0.0.1:{receiver.port}/{PATH}?key={PATH}"
             for receiver in (taking, refusing, breaking, absent)
         ]
+        urls.append(f"syslog://127.0.0.1:{node.ports['metrics']}")
         urls.append(f"https://{USER_INFO}@127.0.0.1:{node.ports['metrics']}/{PATH}")
         token = await node.channel("app-1", urls)
         shown = await node.request("GET", "/v3/channels/app-1")
@@ -120,12 +125,29 @@ class SecretsTests(IntegrationTestCase):
         session_id = session.json()["url"].rpartition("/")[2]
         read = await node.request("GET", f"/sessions/{session_id}", port="api", auth=None)
         self.assertIn(CONTENT, read.body.decode())
+        canary = await node.request(
+            "POST", "/v2/canary-sessions", {"channel_id": "app-1"}, port="api"
+        )
+        canary_id = canary.json()["url"].rpartition("/")[2]
+        await node.request("GET", f"/v2/canary-fetch/{canary_id}", port="api")
 
         credential = await node.request(
             "POST", "/v3/credentials", {"name": "ci", "permissions": ["any_channel"]}
         )
         self.assertEqual(credential.status, 201, credential)
-        return {*made, session_id, credential.json()["password"]}
+        return {*made, session_id, canary_id, credential.json()["password"]}
+
+    async def seen(self, node: Node) -> list[Answer]:
+        """How the drains fare, one of them tried, and the node's health."""
+        shown = await node.request("GET", "/v3/channels/app-1")
+        paths = [f"/v3/channels/app-1/drains/{drain['id']}" for drain in shown.json()["drains"]]
+        answers = [await node.request("GET", f"{path}/status") for path in paths]
+        answers.append(await node.request("POST", f"{paths[1]}/test", {}))
+        answers.append(await node.request("GET", "/v3/health"))
+        for answer in answers:
+            self.assertEqual(answer.status, 200, answer)
+        self.assertIn("last_error", answers[1].json())
+        return answers
 
     async def refused(self, node: Node) -> AsyncIterator[Answer]:
         """Requests that are wrong in one way each."""
