@@ -25,9 +25,10 @@ from logplex.api.answers import (
     text_answer,
 )
 from logplex.api.legacy_refusals import HTML_TYPE, legacy_answer_to
-from logplex.api.provisioning import Provisioning, in_time, shown_tokens, url_with_port
+from logplex.api.provisioning import Provisioning, shown_tokens, url_with_port
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, Refused, UnknownChannel
 from logplex.api.routing import App
+from logplex.api.waiting import in_time
 from logplex.authentication import may_read
 from logplex.config import Urls
 from logplex.destination import BadDestination

@@ -8,7 +8,7 @@ can, say, add one drain too many. Every verb ends within a bound, the store's si
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -25,15 +25,14 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
+from logplex.api.waiting import in_time, unbroken
 from logplex.config import Limits
 from logplex.destination import BadDestination, parse_destination
-from logplex.interfaces import IConfigStore, ISpool, StoreAway
+from logplex.interfaces import IConfigStore, ISpool
 from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token
 from logplex.registry import Registry
 from logplex.session import BadSession, parse_session
 
-#: A request is answered within two seconds, whatever the store does.
-STORE_TIMEOUT_S = 1.8
 MAX_CHANNEL_ID_CHARACTERS = 128
 MAX_TOKEN_NAME_CHARACTERS = 48
 #: A session's JSON is kept as it came, but not if it is longer than this.
@@ -135,7 +134,7 @@ class Provisioning:
                 has = {token.name for token in tokens}
                 missing = [name for name in names if name not in has]
                 changes += [Put(self._new_token(channel_id, name)) for name in missing]
-            await self._store.commit(changes)
+            await self._commit(changes)
             return known is None
 
     def create_channel(
@@ -156,7 +155,7 @@ class Provisioning:
             channel_id = str(await self._store.new_id("channel_index"))
         channel = Channel(channel_id, name)
         tokens = [self._new_token(channel_id, each) for each in token_names]
-        await self._store.commit([Put(channel), *map(Put, tokens)])
+        await self._commit([Put(channel), *map(Put, tokens)])
         return channel, tokens
 
     def delete_channel(self, channel_id: str) -> Deferred[None]:
@@ -178,7 +177,7 @@ class Provisioning:
                 for each in self._registry.credentials()
                 if each.channel == channel_id and not each.full_api
             ]
-            await self._store.commit(
+            await self._commit(
                 [
                     *(Delete(Credential, each.id) for each in useless),
                     *(Delete(Drain, each.id) for each in drains),
@@ -201,7 +200,7 @@ class Provisioning:
         async with self._alone(channel_id):
             self._known(channel_id)
             token = self._new_token(channel_id, name)
-            await self._store.commit([Put(token)])
+            await self._commit([Put(token)])
             return token
 
     def reserve_drain(self, channel_id: str) -> Deferred[Drain]:
@@ -230,7 +229,7 @@ class Provisioning:
                 _refuse_double(drains, url)
             drain_id = await self._store.new_id("drain_index")
             drain = Drain(drain_id, channel_id, f"d.{self._new_uuid()}", url)
-            await self._store.commit([Put(drain)])
+            await self._commit([Put(drain)])
             return drain
 
     def move_drain(
@@ -256,7 +255,7 @@ class Provisioning:
                 self._refuse_more(others)
             _refuse_double(others, url)
             moved = evolve(drain, url=url)
-            await self._store.commit([Put(moved)])
+            await self._commit([Put(moved)])
             return moved
 
     def delete_drain(self, channel_id: str, drain_id: int) -> Deferred[None]:
@@ -266,7 +265,7 @@ class Provisioning:
     async def _delete_drain(self, channel_id: str, drain_id: int) -> None:
         async with self._alone(channel_id):
             drain = self.drain(channel_id, drain_id)
-            await self._store.commit([Delete(Drain, drain.id)])
+            await self._commit([Delete(Drain, drain.id)])
 
     def drain(self, channel_id: str, drain_id: int) -> Drain:
         """
@@ -330,17 +329,11 @@ class Provisioning:
             if not lock.locked and self._locks.get(channel_id) is lock:
                 del self._locks[channel_id]
 
+    async def _commit(self, changes: Sequence[Change]) -> None:
+        await unbroken(self._store.commit(changes))
+
     def _bounded(self, verb: Coroutine[Deferred[Any], Any, _Result]) -> Deferred[_Result]:
         return in_time(Deferred.fromCoroutine(verb), self._clock)
-
-
-def in_time(asked: Deferred[_Result], clock: IReactorTime) -> Deferred[_Result]:
-    """The store's answer, or :class:`StoreAway` if none has come in :data:`STORE_TIMEOUT_S`."""
-
-    def too_slow(result: object, timeout_s: float) -> Any:
-        raise StoreAway(f"no answer in {timeout_s} s")
-
-    return asked.addTimeout(STORE_TIMEOUT_S, clock, too_slow)
 
 
 def _checked(token_names: Iterable[str]) -> list[str]:

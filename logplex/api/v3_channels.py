@@ -26,7 +26,7 @@ from logplex.api.answers import (
     text_answer,
 )
 from logplex.api.gate import HEALTH_CHECK, LOGS, OPEN_SESSION
-from logplex.api.provisioning import Provisioning, in_time, shown_tokens
+from logplex.api.provisioning import Provisioning, shown_tokens
 from logplex.api.refusals import (
     BadBody,
     NotPermitted,
@@ -34,6 +34,7 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.api.v3_answers import V3App
+from logplex.api.waiting import in_time
 from logplex.authentication import may_read
 from logplex.config import Urls
 from logplex.interfaces import IDrains, ISpool

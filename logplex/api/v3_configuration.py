@@ -8,14 +8,15 @@ import json
 
 from attrs import define
 from klein import Response
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
 from logplex.api.answers import JSON_TYPE, json_answer, read_object
-from logplex.api.provisioning import in_time
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
+from logplex.api.waiting import in_time, unbroken
 from logplex.export import MEMBERS, BadExport, exported, import_values, member_of
 from logplex.interfaces import IConfigStore
 from logplex.model import Put
@@ -52,7 +53,8 @@ class ConfigurationRoutes:
             values = import_values(read_object(request))
         except BadExport as bad:
             raise BadBody(str(bad)) from None
-        await in_time(self._store.commit([Put(value) for value in values]), self._clock)
+        committing = self._store.commit([Put(value) for value in values])
+        await in_time(Deferred.fromCoroutine(unbroken(committing)), self._clock)
         counts = dict.fromkeys(MEMBERS, 0)
         for value in values:
             counts[member_of(value)] += 1

@@ -23,7 +23,7 @@ from logplex.api.answers import (
     optional_strings,
     read_object,
 )
-from logplex.api.provisioning import in_time, is_word
+from logplex.api.provisioning import is_word
 from logplex.api.refusals import (
     BadBody,
     BadCredentialId,
@@ -32,6 +32,7 @@ from logplex.api.refusals import (
     UnknownCredential,
 )
 from logplex.api.v3_answers import V3App
+from logplex.api.waiting import in_time, unbroken
 from logplex.authentication import (
     AUTH_KEY_HOLDER,
     TOKEN_USER,
@@ -104,7 +105,7 @@ class CredentialRoutes:
     async def _create(self, credential: Credential) -> None:
         if self._find(credential.id) is not None:
             raise CredentialExists
-        await self._store.commit([Put(credential)])
+        await unbroken(self._store.commit([Put(credential)]))
 
     @app.on("GET", "/v3/credentials/<credential_id>")
     def show_credential(self, request: Request, credential_id: str) -> Response:
@@ -121,7 +122,7 @@ class CredentialRoutes:
 
     async def _rotate(self, credential_id: str) -> Made:
         made = with_new_password(self._changeable(credential_id), self._auth.plain_passwords)
-        await self._store.commit([Put(made.credential)])
+        await unbroken(self._store.commit([Put(made.credential)]))
         return made
 
     @app.on("DELETE", "/v3/credentials/<credential_id>")
@@ -131,7 +132,7 @@ class CredentialRoutes:
 
     async def _delete(self, credential_id: str) -> None:
         change: Change = Delete(Credential, self._changeable(credential_id).id)
-        await self._store.commit([change])
+        await unbroken(self._store.commit([change]))
 
     # How it is done.
 

@@ -24,9 +24,9 @@ from logplex.api.answers import (
 )
 from logplex.api.gate import PUT_RODS, SHOW_RODS
 from logplex.api.health import Health
-from logplex.api.provisioning import in_time
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
+from logplex.api.waiting import in_time
 from logplex.interfaces import IReplacement, IShareRods, WrongStep
 from logplex.rods import BadPosition, Panel, Position, check_position
 

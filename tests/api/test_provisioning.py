@@ -5,13 +5,12 @@ from __future__ import annotations
 from itertools import count
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.provisioning import (
     MAX_SESSION_BYTES,
-    STORE_TIMEOUT_S,
     Provisioning,
     check_channel_id,
     check_token_name,
@@ -25,6 +24,7 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
+from logplex.api.waiting import STORE_TIMEOUT_S
 from logplex.config import Limits
 from logplex.destination import BadDestination
 from logplex.interfaces import StoreAway
@@ -309,15 +309,31 @@ class StoreTests(ProvisioningCase):
         self.failureResultOf(self.provisioning.ensure_channel("new"), StoreAway)
 
     def test_silent(self) -> None:
-        """A store that does not answer counts as away, and the channel can be changed again."""
+        """
+        A store that does not answer counts as away. Who waited for another change is gone, but
+        the change that is on its way is waited for.
+        """
         self.store.held = []
-        waiting: list[Deferred[bool]] = [
-            self.provisioning.ensure_channel("app", [name]) for name in ("a", "b")
-        ]
+        first, second = (self.provisioning.ensure_channel("app", [name]) for name in "ab")
         self.clock.advance(STORE_TIMEOUT_S)
-        for each in waiting:
+        for each in (first, second):
             self.failureResultOf(each, StoreAway)
-        self.store.held = None
-        self.successResultOf(self.provisioning.ensure_channel("app", ["c"]))
-        self.assertEqual(["c"], self.names())
+        third = self.provisioning.ensure_channel("app", ["a", "c"])
+        self.store.held.pop().callback(None)
+        self.assertEqual(["a"], self.names())
+        self.store.held.pop().callback(None)
+        self.successResultOf(third)
+        self.assertEqual(["a", "c"], self.names())
+        self.assertEqual([], self.store.held)
         self.assertEqual({}, self.provisioning._locks)
+
+    def test_client_left(self) -> None:
+        """A change that is on its way is known when it is made, though nobody asks any more."""
+        self.store.held = []
+        adding = self.provisioning.add_drain("app", "http://h1")
+        adding.cancel()
+        self.failureResultOf(adding, CancelledError)
+        next = self.provisioning.add_drain("app", "http://h1")
+        self.store.held.pop().callback(None)
+        self.assertEqual(["http://h1"], self.urls())
+        self.failureResultOf(next, DrainExists)
