@@ -148,7 +148,7 @@ class RedisConfigStore:
         yield Sample(
             "logplex_store_following",
             "Whether Redis tells of changes, so that they need not be looked for",
-            float(self._notifications.working),
+            float(self._notifications.working is True),
         )
         yield Sample(
             "logplex_store_missing_values",
@@ -167,8 +167,11 @@ class RedisConfigStore:
 
         :raise StoreAway: also where Redis refuses one of them.
         """
-        answers = await self._link.ask_all([("MULTI",), *commands, ("EXEC",)])
-        for answer in [*answers, *(answers[-1] if isinstance(answers[-1], list) else ())]:
+        if len(commands) > 1:
+            commands = [("MULTI",), *commands, ("EXEC",)]
+        answers = await self._link.ask_all(commands)
+        done = answers[-1] if answers and isinstance(answers[-1], list) else []
+        for answer in [*answers, *done]:
             if isinstance(answer, txredisapi.ResponseError):
                 raise _refused(answer)
 
@@ -208,6 +211,7 @@ class RedisConfigStore:
             self._following.addErrback(self._follow_ended)
 
     def _down(self) -> None:
+        self._notifications.working = None
         self._stop_following()
 
     def _stop_following(self) -> None:
@@ -247,7 +251,7 @@ class RedisConfigStore:
             await self._reader.load()
             if not self._opened.called:
                 self._opened.callback(None)
-        return notifications.working
+        return notifications.working is True
 
     async def _lost_everything(self) -> bool:
         """Whether Redis was emptied in a way that tells nobody, such as ``FLUSHALL``."""

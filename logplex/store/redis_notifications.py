@@ -57,7 +57,7 @@ class Notifications:
     :param up: told when the connection is there; :meth:`switch_on` should follow.
     :param down: told when it is lost: events may have been missed.
     :ivar patterns: globs of keys; add to them before the link is started.
-    :ivar working: whether events come.
+    :ivar working: whether events come; ``None`` as long as that has not been tried.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Notifications:
         self._prefix = f"__keyspace@{commands.address.db}__:".encode()
         self._awaited: set[bytes] = set()
         self._came: Deferred[None] = Deferred()
-        self.working = False
+        self.working: bool | None = None
         self._refusal = ""
         self._told = False
         self.link = make_link(name="notifications", up=up, down=down, received=self._received)
@@ -86,7 +86,7 @@ class Notifications:
     @property
     def trouble(self) -> str | None:
         """What an operator should do so that events come, or ``None``."""
-        if self.working or not self.link.connected:
+        if self.working is not False or not self.link.connected:
             return None
         because = f" ({self._refusal})" if self._refusal else ""
         return (
@@ -124,9 +124,10 @@ class Notifications:
         finally:
             came.cancel()
         self.working = not self._awaited
-        if not self.working and not self._told:
-            _log.warn("{trouble}", trouble=self.trouble)
-        self._told = not self.working
+        trouble = self.trouble
+        if trouble is not None and not self._told:
+            _log.warn("{trouble}", trouble=trouble)
+        self._told = trouble is not None
 
     async def _set_flags(self) -> None:
         """Add the flags that are missing to those that are set."""
