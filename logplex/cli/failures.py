@@ -10,6 +10,8 @@ import click
 
 #: Ended by Ctrl-C or a signal, as shells count it.
 INTERRUPTED = 130
+#: A mistake of this program, not of its user (``EX_SOFTWARE`` of ``sysexits.h``).
+BUG = 70
 
 
 class Failed(click.ClickException):

@@ -4,6 +4,10 @@ The ``logplex`` command: all its parts.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from traceback import walk_tb
+
 import click
 
 from logplex import __version__
@@ -11,6 +15,7 @@ from logplex.cli.channels import channel, token
 from logplex.cli.commands import examples
 from logplex.cli.credentials import credential
 from logplex.cli.drains import drain
+from logplex.cli.failures import BUG
 from logplex.cli.operation import health, rod, shards
 from logplex.cli.send import send
 from logplex.cli.store import store
@@ -44,4 +49,11 @@ for _command in (channel, token, drain, credential, send, tail, health, rod, sha
 
 def main() -> None:
     """The entry point of the console script."""
-    logplex(obj=real_world(), prog_name="logplex")
+    try:
+        logplex(obj=real_world(), prog_name="logplex")
+    except Exception as error:
+        # What it says may hold a secret; where it happened does not.
+        *_, (frame, line) = walk_tb(error.__traceback__)
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
+        click.echo(f"logplex: bug: {type(error).__name__} at {place}", err=True)
+        sys.exit(BUG)

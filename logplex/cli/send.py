@@ -13,6 +13,7 @@ import click
 from twisted.internet.defer import Deferred
 
 from logplex.cli.commands import Node, examples, talks
+from logplex.cli.failures import Incomplete
 from logplex.cli.frames import Form, LineCutter
 from logplex.cli.shuttle import Shuttle, deliver_all
 from logplex.cli.standard_input import StandardInput
@@ -68,7 +69,11 @@ async def send(node: Node, token: str, procid: str, host: str | None, pri: int) 
     form = Form(pri, host or socket.gethostname() or "-", token, procid)
     cutter = LineCutter(form.max_line_bytes)
 
-    def ended() -> None:
+    trouble: OSError | None = None
+
+    def ended(error: OSError | None) -> None:
+        nonlocal trouble
+        trouble = error
         shuttle.push(cutter.end())
         shuttle.end()
 
@@ -93,4 +98,9 @@ async def send(node: Node, token: str, procid: str, host: str | None, pri: int) 
         await Deferred.fromCoroutine(deliver_all(shuttle))
     finally:
         source.pause()
+    if trouble is not None:
+        raise Incomplete(
+            f"standard input cannot be read: {trouble.strerror};"
+            f" {shuttle.delivered} lines were delivered"
+        )
     node.show({"delivered": shuttle.delivered}, [])

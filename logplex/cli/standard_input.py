@@ -24,7 +24,7 @@ class StandardInput:
     ``StandardIO`` makes it non-blocking, and our standard output with it.
 
     :param take: gets every chunk.
-    :param ended: is called once, at the end.
+    :param ended: is called once, at the end: with the error that it ended with, if any.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class StandardInput:
         reactor: Any,
         descriptor: int,
         take: Callable[[bytes], None],
-        ended: Callable[[], None],
+        ended: Callable[[OSError | None], None],
     ) -> None:
         self._reactor = reactor
         self._descriptor = descriptor
@@ -55,7 +55,13 @@ class StandardInput:
         return self._descriptor
 
     def doRead(self) -> None:
-        chunk = os.read(self._descriptor, CHUNK_BYTES)
+        try:
+            chunk = os.read(self._descriptor, CHUNK_BYTES)
+        except BlockingIOError:  # somebody else has read it, or made it so
+            return
+        except OSError as error:
+            self._end(error)
+            return
         if chunk:
             self._take(chunk)
         else:
@@ -68,8 +74,8 @@ class StandardInput:
     def logPrefix(self) -> str:
         return "standard input"
 
-    def _end(self) -> None:
+    def _end(self, error: OSError | None = None) -> None:
         self.pause()
         if not self._has_ended:
             self._has_ended = True
-            self._ended()
+            self._ended(error)
