@@ -62,6 +62,7 @@ class Outbox:
     :param numbers: of batches; shared by all outboxes of a node, because a shard that is given up
         and comes again later still knows the numbers it was given.
     :ivar number: of the batch that was sealed last.
+    :ivar taken: the shard is known to have taken everything up to this batch, answered or not.
     :ivar raised_above: channels that :meth:`raise_sequence` named get numbers above it.
     :ivar waiting_messages: collected or sealed, and not yet done with.
     """
@@ -70,6 +71,7 @@ class Outbox:
     counters: Counters
     numbers: Iterator[int] = field(factory=partial(count, 1))
     number: int = 0
+    taken: int = 0
     raised_above: int = 0
     waiting_messages: int = 0
     waiting_bytes: int = 0
@@ -170,13 +172,24 @@ class Outbox:
                 return batch.number
         return 0
 
-    def waiting(self, channel_ids: Container[str]) -> dict[str, list[tuple[int, list[bytes]]]]:
-        """What is sealed of these channels, in order, with the numbers of the batches."""
+    @property
+    def first_untaken(self) -> int:
+        """The first batch that the shard has perhaps not taken; if need be, one yet to come."""
+        head = self._sealed[0].number if self._sealed else self.number + 1
+        return max(head, self.taken + 1)
+
+    def untaken(self, channel_ids: Container[str]) -> dict[str, list[tuple[int, list[bytes]]]]:
+        """
+        What is sealed of these channels and perhaps not taken, in order, with the numbers of the
+        batches.
+        """
         found: dict[str, list[tuple[int, list[bytes]]]] = {}
         for batch in self._sealed:
-            for piece in batch.pieces:
-                if piece.count and piece.channel_id in channel_ids:
-                    found.setdefault(piece.channel_id, []).append((batch.number, piece.messages()))
+            if batch.number > self.taken:
+                for piece in batch.pieces:
+                    if piece.count and piece.channel_id in channel_ids:
+                        messages = found.setdefault(piece.channel_id, [])
+                        messages.append((batch.number, piece.messages()))
         return found
 
     def _seal_some(self, names: list[str], at: int) -> int:

@@ -251,7 +251,9 @@ class Shard:
     async def _history(self, channel_id: str, count: int) -> History:
         node, start = self._origin.node, self._origin.start
         running = self._run(self._reading, RECENT, channel_id, count, node, start)
-        return parse_history(await running.addErrback(_refused))
+        history = parse_history(await running.addErrback(_refused))
+        self.outbox.taken = max(self.outbox.taken, history.own_batch)
+        return history
 
     def _run(self, link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
         """Run a script; the shard is told its text where it does not know it (any more)."""

@@ -164,8 +164,7 @@ class ShardFeeds:
         outbox = self._outbox
         if any(channel_id in outbox.collected for channel_id in channel_ids):
             outbox.seal(force=True)
-        begin = outbox.head.number if outbox.head else outbox.number + 1
-        return outbox.waiting(set(channel_ids)), begin
+        return outbox.untaken(set(channel_ids)), outbox.first_untaken
 
 
 def _start(conversation: Coroutine[Deferred[Any], Any, None]) -> None:

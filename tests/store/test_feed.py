@@ -22,11 +22,13 @@ class Diary:
 
     def __init__(self) -> None:
         self.told: list[object] = []
+        self.interruptions = 0
 
     def received(self, first: int | None, messages: list[bytes]) -> None:
         self.told += list(enumerate(messages, first)) if first else [*messages]
 
     def interrupted(self) -> None:
+        self.interruptions += 1
         self.told.append("interrupted")
 
     def resumed(self, complete: bool) -> None:

@@ -133,15 +133,16 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual([batch[0][2] for batch in contents(outbox)], [[b"2"], [b"3"]])
         self.assertEqual(self.counters.spool_dropped, 1)
 
-    def test_waiting_tells_what_the_shard_has_perhaps_not_taken(self) -> None:
+    def test_what_the_shard_has_perhaps_not_taken(self) -> None:
         outbox = self.outbox()
-        outbox.append("a", [b"1"], True)
-        outbox.append("b", [b"2"], True)
-        outbox.seal()
-        outbox.append("a", [b"3"], True)
-        outbox.seal()
-        self.assertEqual(outbox.waiting({"a", "c"}), {"a": [(1, [b"1"]), (2, [b"3"])]})
-        self.assertEqual([outbox.last_batch_of(name) for name in "abc"], [2, 1, 0])
+        self.assertEqual(outbox.first_untaken, 1)
+        for name, text in (("a", b"1"), ("a", b"2"), ("b", b"3")):
+            outbox.append(name, [text], True)
+            outbox.seal()
+        self.assertEqual(outbox.untaken({"a", "c"}), {"a": [(1, [b"1"]), (2, [b"2"])]})
+        self.assertEqual([outbox.last_batch_of(name) for name in "abc"], [2, 3, 0])
+        outbox.taken = 1
+        self.assertEqual((outbox.first_untaken, outbox.untaken({"a"})), (2, {"a": [(2, [b"2"])]}))
 
     @settings(deadline=None)
     @given(
