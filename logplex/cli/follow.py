@@ -9,9 +9,9 @@ last number that came (PROTOCOL §7, ``Last-Event-ID``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.task import deferLater
 from twisted.web.iweb import IResponse
 
@@ -19,7 +19,7 @@ from logplex.cli.answers import read_body
 from logplex.cli.api import Api, failure_of
 from logplex.cli.events import Comment, Event, EventDecoder, TooLong
 from logplex.cli.failures import NotFound, Refused, Unreachable
-from logplex.cli.lines import Filter, Line, parse_line
+from logplex.cli.lines import Filter, parse_line
 
 #: A node gives a sign of life after 15 s of silence; a connection without one is dead.
 SILENCE_S = 45.0
@@ -32,23 +32,11 @@ MAX_UNNUMBERED = 10_000
 
 _FIRST_DELAY_S = 0.25
 _MAX_DELAY_S = 10.0
+#: More are not counted: 2 ** 1,100 is more than a float can be.
+_MAX_FAILURES = 10
 
 #: What a line of a channel flagged ``no_tail`` begins with.
 _FORBIDDEN = "Error L20 "
-
-
-@frozen
-class Told:
-    """
-    One line of the stream.
-
-    :ivar event: as it came, with its number; notices have none, nor have messages that could not
-        be numbered.
-    :ivar line: what stands in it.
-    """
-
-    event: Event
-    line: Line
 
 
 @define(eq=False, repr=False)
@@ -56,7 +44,7 @@ class Follower:
     """
     Reads a channel.
 
-    :param tell: gets every line that is wanted.
+    :param tell: gets the lines that are wanted, some at a time.
     :param remark: gets what else the user should know, as one line.
     :param jitter: random numbers in [0, 1).
     :ivar place: the number of the last message that came.
@@ -65,7 +53,7 @@ class Follower:
     api: Api
     channel_id: str
     filter: Filter
-    tell: Callable[[Told], None]
+    tell: Callable[[Sequence[Event]], None]
     remark: Callable[[str], None]
     jitter: Callable[[], float]
     place: bytes | None = None
@@ -75,7 +63,7 @@ class Follower:
     _is_forbidden: bool = False
     _failures: int = 0
     _has_complained: bool = False
-    _take: Callable[[Told], None] = field(init=False)
+    _take: Callable[[Sequence[Event]], None] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._take = self.tell
@@ -87,8 +75,8 @@ class Follower:
         :param num: how many, of those that the filter shows.
         :raise Failed: they cannot be read.
         """
-        newest: deque[Told] = deque(maxlen=num)
-        self._take = newest.append
+        newest: deque[Event] = deque(maxlen=num)
+        self._take = newest.extend
         # One at least: its number says where to go on.
         asked = max(num, 1) if self.filter.is_for_session else EVERYTHING
         session = await self._open(tail=False, num=asked)
@@ -98,8 +86,8 @@ class Follower:
             await self._pause()
         else:
             raise Unreachable("the connection is lost again and again within the history")
-        for told in newest:
-            self.tell(told)
+        if newest:
+            self.tell(newest)
 
     async def live(self) -> None:
         """
@@ -177,9 +165,14 @@ class Follower:
                 found = decoder.decode(chunk)
             except TooLong:
                 raise Refused("the stream holds an event that is too long") from None
-            for each in found:
+            if found:
                 self._failures = 0
-                self._found(each)
+            for each in found:
+                if isinstance(each, Comment) and each.text:
+                    self.remark(each.text.decode("utf-8", "replace"))
+            shown = [each for each in found if isinstance(each, Event) and self._shows(each)]
+            if shown:
+                self._take(shown)
 
         return await read_body(response, take, self.api.asker.clock, SILENCE_S)
 
@@ -192,28 +185,27 @@ class Follower:
         if not str(types[-1]).startswith("text/event-stream"):
             raise Refused("the session's URL does not answer with events: is it a Logplex?")
 
-    def _found(self, found: Event | Comment) -> None:
-        if isinstance(found, Comment):
-            if found.text:
-                self.remark(found.text.decode("utf-8", "replace"))
-            return
-        if found.id is not None:
-            self.place = found.id
-        line = parse_line(found.data)
-        is_about_the_tail = found.id is None and line.is_notice
-        if is_about_the_tail:
-            self._is_forbidden = line.message.startswith(_FORBIDDEN)
-        elif found.id is None:
-            self._unnumbered.append(found.data)
-        elif found.data in self._unnumbered_before:
+    def _shows(self, event: Event) -> bool:
+        """Whether the reader wants to see it; and what else follows from it."""
+        if event.id is None:
+            return self._shows_unnumbered(event.data)
+        self.place = event.id
+        if event.data in self._unnumbered_before:
             # Its shard was away when it was shown, and is back and has numbered it.
-            self._unnumbered_before.remove(found.data)
-            return
-        if is_about_the_tail or self.filter.shows(line):
-            self._take(Told(found, line))
+            self._unnumbered_before.remove(event.data)
+            return False
+        return self.filter.shows_all or self.filter.shows(parse_line(event.data))
+
+    def _shows_unnumbered(self, data: bytes) -> bool:
+        line = parse_line(data)
+        if line.is_notice:  # about the tail itself: shown whatever the filters are
+            self._is_forbidden = line.message.startswith(_FORBIDDEN)
+            return True
+        self._unnumbered.append(data)
+        return self.filter.shows(line)
 
     async def _pause(self) -> None:
         """Wait before the next try, longer from failure to failure."""
         delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2**self._failures)
-        self._failures += 1
+        self._failures = min(self._failures + 1, _MAX_FAILURES)
         await deferLater(self.api.asker.clock, delay_s * (0.5 + self.jitter() / 2))

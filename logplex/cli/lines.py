@@ -81,6 +81,11 @@ class Filter:
             return False
         return not any(line.source == each or _is_of(line.ps, each) for each in self.excluded)
 
+    @property
+    def shows_all(self) -> bool:
+        """Whether there is nothing that it hides."""
+        return not (self.sources or self.processes or self.excluded)
+
     def for_session(self) -> dict[str, str]:
         """What a session can do of it: one source and one process."""
         asked = {}

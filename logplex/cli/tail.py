@@ -7,21 +7,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from random import random
 
 import click
 
 from logplex.cli.commands import Node, examples, talks
-from logplex.cli.follow import Follower, Told
-from logplex.cli.lines import Filter, Painter
+from logplex.cli.events import Event
+from logplex.cli.follow import Follower
+from logplex.cli.lines import Filter, Painter, parse_line
 
 
-def as_json(told: Told) -> str:
+def as_json(event: Event) -> str:
     """A line for scripts."""
-    id, line = told.event.id, told.line
+    line = parse_line(event.data)
     return json.dumps(
         {
-            "id": None if id is None else id.decode("ascii", "replace"),
+            "id": None if event.id is None else event.id.decode("ascii", "replace"),
             "time": line.time,
             "source": line.source,
             "ps": line.ps,
@@ -90,13 +92,15 @@ async def tail(
     """
     painter = Painter() if _wants_colour(colour) else None
 
-    def tell(told: Told) -> None:
+    def tell(events: Sequence[Event]) -> None:
+        """All at once: a write for each line would be what tailing costs."""
         if node.as_json:
-            click.echo(as_json(told))
+            click.echo("\n".join(map(as_json, events)))
         elif painter is not None:
-            click.echo(painter.paint(told.line), color=True)
+            lines = [painter.paint(parse_line(event.data)) for event in events]
+            click.echo("\n".join(lines), color=True)
         else:
-            click.echo(told.event.data)
+            click.echo(b"\n".join([event.data for event in events]))
 
     follower = Follower(
         node.api,

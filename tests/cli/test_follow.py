@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, cast
 
-from attrs import Factory, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import Site
 
 from logplex.cli.api import Api, Asker
+from logplex.cli.events import Event
 from logplex.cli.failures import NotFound, Refused, Unreachable
-from logplex.cli.follow import EVERYTHING, SILENCE_S, Follower, Told
-from logplex.cli.lines import Filter
+from logplex.cli.follow import EVERYTHING, SILENCE_S, Follower
+from logplex.cli.lines import Filter, parse_line
 from tests.cli.memory import STEP_S, memory_world
-
-END, CUT, OPEN = "end", "cut", "open"
-
-
-@frozen
-class Stream:
-    """What one GET of a session is answered."""
-
-    text: bytes = b""
-    then: str = END
-    status: int = 200
-    headers: dict[str, str] = Factory(lambda: {"Content-Type": "text/event-stream"})
-
-
-def messages(*numbers: int) -> bytes:
-    """Events whose text is their number."""
-    return b"".join(b"id: %d\ndata: T app[web.1]: %d\n\n" % (each, each) for each in numbers)
-
-
-class Sessions(Resource):
-    """
-    A node whose answers were agreed on.
-
-    :ivar made: the bodies of the sessions.
-    :ivar asked: ``Last-Event-ID`` of every GET.
-    """
-
-    isLeaf = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refusals: list[tuple[int, str]] = []
-        self.streams: list[Stream] = []
-        self.made: list[dict[str, Any]] = []
-        self.asked: list[tuple[bytes, str | None]] = []
-
-    def render_POST(self, request: Request) -> bytes:
-        assert request.content is not None
-        if self.refusals:
-            code, why = self.refusals.pop(0)
-            request.setResponseCode(code)
-            return json.dumps({"error": why}).encode()
-        self.made.append(json.loads(request.content.read()))
-        request.setResponseCode(201)
-        return json.dumps({"url": f"http://localhost:8001/sessions/{len(self.made)}"}).encode()
-
-    def render_GET(self, request: Request) -> bytes | int:
-        self.asked.append((request.path, request.getHeader("Last-Event-ID")))
-        stream = self.streams.pop(0) if self.streams else Stream(then=OPEN)
-        request.setResponseCode(stream.status)
-        for name, value in stream.headers.items():
-            request.setHeader(name, value)
-        request.write(stream.text)
-        if stream.then == END:
-            request.finish()
-        elif stream.then == CUT:
-            # What was written arrives, and then nothing more.
-            self.cut = cast(Any, request.channel).transport.loseConnection
-            self.cut()
-        return NOT_DONE_YET
+from tests.cli.sessions import CUT, OPEN, Sessions, Stream, messages
 
 
 class FollowCase(SynchronousTestCase):
@@ -90,13 +28,13 @@ class FollowCase(SynchronousTestCase):
         self.node = Sessions()
         site = Site(self.node, reactor=self.clock)
         world, self.net = memory_world(self.clock, {8002: site, 8001: site}, Path())
-        self.told: list[Told] = []
+        self.told: list[Event] = []
         self.remarks: list[str] = []
         self.follower = Follower(
             Api(Asker(world.client, self.clock), "http://localhost:8002"),
             "shop",
             self.filter,
-            self.told.append,
+            self.told.extend,
             self.remarks.append,
             lambda: 0.0,
         )
@@ -125,7 +63,7 @@ class FollowCase(SynchronousTestCase):
                 pass
 
     def shown(self) -> list[str]:
-        return [told.line.message for told in self.told]
+        return [parse_line(event.data).message for event in self.told]
 
 
 class HistoryTests(FollowCase):
@@ -263,6 +201,22 @@ class LiveTests(FollowCase):
         self.assertEqual(["1", "2"], self.shown())
         self.assertEqual(1, len(self.remarks))
         self.assertIn("cannot be reached", self.remarks[0])
+
+    def test_node_stays_away(self) -> None:
+        """For a whole night; it is asked once in ten seconds at most."""
+        self.node.streams = [Stream(messages(1), CUT)]
+        self.live()
+        servers = dict(self.net.servers)
+        self.net.servers.clear()
+        for each in self.net.connections:
+            each.serverIO.loseConnection()
+        for _ in range(7_200):
+            self.clock.advance(5)
+        self.assertLess(self.net.asked, 7_300)
+        self.net.servers.update(servers)
+        self.node.streams = [Stream(messages(2), OPEN)]
+        self.step(15)
+        self.assertEqual(["1", "2"], self.shown())
 
     def test_silence(self) -> None:
         """A connection without a sign of life is dead; with one it is not."""
