@@ -180,7 +180,8 @@ class RedisConfigStore:
         return self._link.ask(*command).addErrback(_refusal_is_away)
 
     async def _commit(self, changes: Sequence[Change]) -> None:
-        await self.transact([command for each in changes for command in commands_of(each)])
+        audible = self._contents.made_audible(changes)
+        await self.transact([command for each in audible for command in commands_of(each)])
         # At once: what the next answer on this connection says is newer.
         self._contents.apply(changes)
 

@@ -56,6 +56,22 @@ class Contents:
         """A few keys that Redis should hold, of every kind."""
         return [key_of((kind, id)) for kind, of in self._known.items() for id in islice(of, 5)]
 
+    def made_audible(self, changes: Sequence[Change]) -> list[Change]:
+        """
+        The same changes, so that other nodes hear of them from a Redis that was emptied, too:
+        nobody is told that a key was deleted which was not there.
+        """
+        if not self.emptied:
+            return list(changes)
+        audible: list[Change] = []
+        for change in changes:
+            if isinstance(change, Delete):
+                known = self._known.get(change.kind, {}).get(change.id)
+                if known is not None:
+                    audible.append(Put(known))
+            audible.append(change)
+        return audible
+
     def begin_load(self) -> None:
         """What is entered from now on is all that there is."""
         self._seen = {}

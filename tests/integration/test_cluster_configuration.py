@@ -181,6 +181,8 @@ class _ClusterTests(IntegrationTestCase):
         second = await one.channel("app-2", [receiver.url])
         await self.answers(two, "/v3/channels/app-2", 200, _EVERYWHERE_S)
         await self.routes(two, second, receiver, 5)
+        self.assertEqual((await one.request("DELETE", "/v3/channels/app-1")).status, 204)
+        await self.answers(two, "/v3/channels/app-1", 404, _EVERYWHERE_S)
         drains = (await one.request("GET", "/v3/channels/app-2")).json()["drains"]
         self.assertEqual([drain["id"] for drain in drains], [2])
 

@@ -8,7 +8,7 @@ import txredisapi
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.model import Channel, Delete, Drain, Put, Token
+from logplex.model import Change, Channel, Delete, Drain, Put, Token
 from logplex.store.redis_contents import Contents
 from tests.contracts_config import Replica
 
@@ -126,3 +126,15 @@ class ContentsTests(SynchronousTestCase):
         self.assertEqual(self.contents.highest("channel_index"), 12)
         self.contents.apply([Put(Drain(9, "a", "d"))])
         self.assertEqual(self.contents.highest("drain_index"), 9)
+
+    def test_deletions_are_heard_from_an_emptied_redis_too(self) -> None:
+        changes: list[Change] = [
+            Delete(Channel, "a"),
+            Delete(Channel, "unknown"),
+            Put(Channel("c")),
+        ]
+        self.load(A)
+        self.assertEqual(self.contents.made_audible(changes), changes)
+        self.load()
+        audible = self.contents.made_audible(changes)
+        self.assertEqual(audible, [Put(Channel("a", "one")), *changes])
