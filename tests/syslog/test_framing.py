@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from itertools import pairwise
 
 from hypothesis import example, given, settings
@@ -369,6 +370,18 @@ class BodyTests(SynchronousTestCase):
         """Blank lines between frames do not matter."""
         body = between + b"".join(encode(message) + between for message in messages)
         self.assertEqual(decode_body(body, MANY), (messages, 0))
+
+    def test_nothing_but_blank_lines(self) -> None:
+        """They cost time and memory like bytes, not like messages."""
+        for blank in (b"\n", b"\r\n"):
+            body = blank * 500_000
+            tracemalloc.start()
+            try:
+                self.assertEqual(decode_body(body, MANY), ([], 0))
+                _, peak_bytes = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            self.assertLess(peak_bytes, 2 * len(body))
 
     def test_truncated(self) -> None:
         message = b"<13>1 ".ljust(20_000, b"a")
