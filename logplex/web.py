@@ -143,6 +143,16 @@ class Request(server.Request):
         else:
             super().requestReceived(command, path, version)
 
+    def answer(self, body: bytes) -> int:
+        """
+        Give the whole answer; what a resource's method returns. (Where it returned the body,
+        Twisted would log a line for every HEAD.)
+        """
+        self.setHeader(b"Content-Length", b"%d" % len(body))
+        self.write(body)
+        self.finish()
+        return server.NOT_DONE_YET
+
     def write(self, data: bytes) -> None:
         if not self.startedWriting:
             self.responseHeaders.removeHeader(b"Server")

@@ -79,6 +79,6 @@ class _Pages(Resource):
         super().__init__()
         self._pages = pages
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> int:
         request.setHeader(b"Content-Type", CONTENT_TYPE_LATEST.encode())
-        return exposition(self._pages[request.path])
+        return request.answer(exposition(self._pages[request.path]))

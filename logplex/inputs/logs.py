@@ -58,7 +58,7 @@ class _HealthCheck(Resource):
         super().__init__()
         self._registry = registry
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> int:
         if not self._registry.ready:
             return _answer(request, 503, b"SYSTEM BOOTING")
         return _answer(request, 200, b"OK")
@@ -89,7 +89,7 @@ class _Logs(Resource):
         self._limits = limits
         self._frame_ids = frame_ids
 
-    def render_POST(self, request: Request) -> bytes | int:
+    def render_POST(self, request: Request) -> int:
         sender: Sender = request.getComponent(Sender)
         frame_id = request.getHeader(b"Logplex-Frame-Id")
         if frame_id is not None and self._frame_ids.has(sender.name, frame_id):
@@ -156,6 +156,6 @@ def _accept(request: Request) -> int:
     return NOT_DONE_YET
 
 
-def _answer(request: Request, status: int, text: bytes) -> bytes:
+def _answer(request: Request, status: int, text: bytes) -> int:
     request.setResponseCode(status)
-    return text
+    return request.answer(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.metrics import channel_samples, metrics_site, rod_samples
@@ -56,8 +57,10 @@ class MetricsSiteTests(SynchronousTestCase):
         self.assertEqual(status(self.wire.send(request("GET", "/metrics?x=1"))), 200)
 
     def test_a_head_has_no_body(self) -> None:
-        answer = self.wire.send(request("HEAD", "/metrics"))
+        with capturedLogs() as events:
+            answer = self.wire.send(request("HEAD", "/metrics"))
         self.assertEqual((status(answer), body_of(answer)), (200, b""))
+        self.assertEqual(events, [])
 
     def test_another_path_is_told_which_there_are(self) -> None:
         answer = self.wire.send(request("GET", "/"))

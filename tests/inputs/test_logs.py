@@ -7,6 +7,7 @@ from base64 import b64encode
 from random import Random
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.authentication import Authenticator
@@ -376,8 +377,12 @@ class HealthTests(LogsTests):
         self.assertEqual((status(answer), body_of(answer)), (503, b"SYSTEM BOOTING"))
 
     def test_head(self) -> None:
-        answer = self.wire.send(request("HEAD", "/healthcheck"))
+        """Balancers ask so, every second or two: nothing is logged."""
+        with capturedLogs() as events:
+            answer = self.wire.send(request("HEAD", "/healthcheck"))
         self.assertEqual((status(answer), body_of(answer)), (200, b""))
+        self.assertIn(b"Content-Length: 2\r\n", answer)
+        self.assertEqual(events, [])
 
     def test_other_methods(self) -> None:
         answer = self.wire.send(request("POST", "/healthcheck", b""))
