@@ -121,13 +121,13 @@ class ChannelRoutes:
         await self._provisioning.delete_drain(channel_id, drain_id)
         return Response(204)
 
-    @app.on("GET", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/status")
-    def drain_status(self, request: Request, channel_id: str, drain_id: int) -> Response:
+    @app.on("GET", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
+    def show_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
         drain = self._provisioning.drain(channel_id, drain_id)
         status = self._drains.status(drain.id)
         if status is None:
             raise UnknownDrain
-        return json_answer(200, {"id": drain.id, **asdict(status)})
+        return json_answer(200, {**_shown(drain), **asdict(status)})
 
     @app.on("POST", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/test")
     async def test_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:

@@ -89,7 +89,7 @@ async def delete(node: Node, channel_id: str, drain_id: int) -> None:
 @talks
 async def status(node: Node, channel_id: str, drain_id: int) -> None:
     """Show how DRAIN of CHANNEL fares on this node: its state, its counts, its last error."""
-    shown = await node.api.get("channels", channel_id, "drains", str(drain_id), "status")
+    shown = await node.api.get("channels", channel_id, "drains", str(drain_id))
     node.show(shown, table(_status_rows(shown)))
 
 

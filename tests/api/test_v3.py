@@ -226,13 +226,15 @@ class DrainTests(V3Case):
 
 
 class DrainStatusTests(V3Case):
-    """``…/drains/:drain/status`` and ``…/drains/:drain/test``"""
+    """``…/drains/:drain`` and ``…/drains/:drain/test``"""
 
     def test_status(self) -> None:
         self.assertAnswer(
             200,
             {
                 "id": 1,
+                "token": "d.1",
+                "url": "http://h1",
                 "state": "connected",
                 "received": 3,
                 "delivered": 3,
@@ -243,7 +245,7 @@ class DrainStatusTests(V3Case):
                 "last_error_at": None,
                 "next_attempt": None,
             },
-            self.ask("GET", "/v3/channels/app/drains/1/status"),
+            self.ask("GET", "/v3/channels/app/drains/1"),
         )
 
     def test_test(self) -> None:
@@ -258,9 +260,9 @@ class DrainStatusTests(V3Case):
             "/v3/channels/empty/drains/1",
             "/v3/channels/none/drains/1",
         ):
-            self.assertError(404, self.ask("GET", f"{path}/status"))
+            self.assertError(404, self.ask("GET", path))
             self.assertError(404, self.ask("POST", f"{path}/test", {}))
-        self.assertError(404, self.ask("GET", "/v3/channels/app/drains/2/status"))
+        self.assertError(404, self.ask("GET", "/v3/channels/app/drains/2"))
 
 
 class LogsTests(V3Case):

@@ -76,7 +76,7 @@ ROUTES = (
         ([], {}, {"url": None}, {"url": "http://h:0"}),
     ),
     Case("DELETE", "/v3/channels/app/drains/1", 204),
-    Case("GET", "/v3/channels/app/drains/1/status", 200),
+    Case("GET", "/v3/channels/app/drains/1", 200),
     Case("POST", "/v3/channels/app/drains/1/test", 200, {}, ([],), needs_store=False),
     Case("GET", "/v3/channels/app/logs", 200),
     Case(
