@@ -94,6 +94,37 @@ class ClusterTests(ShardsTestCase):
         self.assertEqual(kept, node.sent["c"][::-1])
         self.assertTrue(604_700 < await server.ask("TTL", "ch:c:spool") <= 604_800)
 
+    async def test_what_is_kept_stays_small(self) -> None:
+        server = await self.server()
+        for number in range(10):
+            node = await self.spool_node(server.url)
+            for size in (1, 200, 7):
+                node.append(f"c-{number % 2}", size)
+                await self.settled([node])
+            await within(node.spool.close(), "the spool is closed")
+        node = await self.spool_node(server.url)
+        for _ in range(200):
+            node.append("c-0")
+            await within(node.spool.recent("c-0"), "it is written")
+        self.assertEqual(await server.ask("HLEN", "logplex:batches:node-1"), 8)
+        for name, least in (("c-0", 1_240), ("c-1", 1_040)):
+            self.assertTrue(least <= await server.ask("LLEN", f"ch:{name}:spool") <= 1_650)
+            self.assertLessEqual(await server.ask("LLEN", f"num:{name}"), 300)
+            self.assertTrue(604_700 < await server.ask("TTL", f"num:{name}") <= 604_800)
+            self.assertTrue(1_209_500 < await server.ask("TTL", f"seq:{name}") <= 1_209_600)
+        node.append("c-1", 2_000)
+        await self.settled([node])
+        self.assertEqual(await server.ask("LLEN", "ch:c-1:spool"), 1_500)
+        self.assertEqual(await server.ask("LLEN", "num:c-1"), 1)
+
+    async def test_what_is_not_kept_has_a_sequence_alone(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        node.spool.append("c", [b"message"], keep=False)
+        await within(node.spool.recent("c"), "it is written")
+        keys = await server.ask("KEYS", "*c")
+        self.assertEqual(keys, [b"seq:c"])
+
     async def test_what_the_original_pushes_is_in_the_history_without_number(self) -> None:
         server = await self.server()
         node = await self.spool_node(server.url)
@@ -270,6 +301,25 @@ class TroubleTests(ShardsTestCase):
             self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
             if len(diary.messages) < len(everything):
                 self.assertEqual(diary.events, ["interrupted", "incomplete"])
+
+    async def test_a_redis_that_lost_its_last_numbers_gives_them_to_nobody_else(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        diary = await self.follow(node, "c")
+        node.append("c", 3)
+        await self.settled([node])
+        await server.ask("SAVE")
+        node.append("c", 5)
+        await self.settled([node])
+        await self.told(diary, node.sent["c"])
+        await server.kill()
+        await server.start()
+        await self.resumed(diary)
+        node.append("c", 2)
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
+        recent = await node.spool.recent("c")
+        self.assertEqual(recent.entries, [*diary.entries[:3], *diary.entries[-2:]])
 
     async def test_while_a_shard_is_away(self) -> None:
         server = await self.server()
