@@ -8,8 +8,9 @@ matter in which order the nodes are asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -150,7 +151,11 @@ class Replacement:
             await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
 
     async def _give_up_other(self) -> None:
-        """Forget the other set, and close what is only in it."""
+        """Hear the other set out, forget it, and close what is only in it."""
+        assert self._shards.other is not None
+        self.step = Step.SWITCHING
+        others = self._shards.other.shards.values()
+        await _all(shard.everything_heard() for shard in others)
         for channel_id, readers in self._readers.items():
             for shard in self._shards.homes(channel_id)[1:]:
                 for reader in readers.values():
@@ -158,7 +163,11 @@ class Replacement:
         given_up = self._shards.only_other()
         self._shards.other = None
         self.step = Step.SETTLED
-        closing = [Deferred.fromCoroutine(shard.close(FLUSH_S)) for shard in given_up]
-        await gatherResults(closing, consumeErrors=True)
+        await _all(shard.close(FLUSH_S) for shard in given_up)
         names = ", ".join(self._shards.current.placement.names)
         _log.info("the shards are: {names}", names=names)
+
+
+async def _all(conversations: Iterable[Coroutine[Deferred[Any], Any, None]]) -> None:
+    """Let them go on side by side, until the last is done."""
+    await gatherResults(list(map(Deferred.fromCoroutine, conversations)), consumeErrors=True)

@@ -176,6 +176,11 @@ class Shard:
         """See :meth:`ShardFeeds.follow`."""
         await self._feeds.follow(channel_id, reader)
 
+    async def everything_heard(self) -> None:
+        """Done when all that the shard has published until now was heard, or it is away."""
+        with suppress(StoreAway):
+            await self._subscribe("PING")
+
     def unfollow(self, channel_id: str, reader: Reader) -> None:
         """See :meth:`ShardFeeds.unfollow`."""
         self._feeds.unfollow(channel_id, reader)

@@ -13,7 +13,7 @@ import msgpack
 from twisted.internet.defer import Deferred, fail, succeed
 
 from logplex.interfaces import StoreAway
-from logplex.store.scripts import APPEND, KEEP, OPEN, RECENT
+from logplex.store.scripts import APPEND, KEEP, OPEN, RAISE, RECENT
 
 KEPT = 1_500
 
@@ -49,9 +49,13 @@ class ModelRedis:
         self.now_us += 100
         if command[0] == "INFO":
             return b"run_id:%d" % self.run
-        if command[0] == "SUBSCRIBE":
+        if command[0] == "PING":
+            return b"PONG"
+        if command[0] in ("SUBSCRIBE", "UNSUBSCRIBE"):
             assert link is not None
-            link.subscribed.add(command[1].encode())
+            link.subscribed.discard(command[1].encode())
+            if command[0] == "SUBSCRIBE":
+                link.subscribed.add(command[1].encode())
             return []
         assert command[0] == "EVALSHA"
         script = {each.sha: each for each in (OPEN, APPEND, RECENT)}[command[1]]
@@ -85,9 +89,10 @@ class ModelRedis:
         origin = b"%d %b %b" % (number, start, node)
         for payload in payloads:
             channel, flags, mark, messages = msgpack.unpackb(payload, raw=True)
-            first = max(self.sequences.get(channel, 0), self.floor) + 1
-            if channel not in self.sequences:
-                first = max(first, self.now_us)
+            least = max(self.floor, raised if flags & RAISE else 0)
+            first = self.sequences.get(channel, 0) + 1
+            if first <= least:
+                first = max(self.now_us, least) + 1
             last = self.sequences[channel] = first + len(messages) - 1
             if flags & KEEP:
                 self.lists.setdefault(channel, [])[:0] = messages[::-1]
@@ -128,7 +133,7 @@ class ModelLink:
         received: Callable[[bytes, bytes], None] | None = None,
     ) -> None:
         self.redis, self._up, self._down, self._received = redis, up, down, received
-        self.connected = False
+        self.connected = self.stopped = False
         self.sent: deque[tuple[tuple[Any, ...], Deferred[Any]]] = deque()
         self.arriving: deque[tuple[Any, Any]] = deque()
         self.subscribed: set[bytes] = set()
@@ -142,6 +147,7 @@ class ModelLink:
         pass
 
     def stop(self) -> Deferred[None]:
+        self.stopped = True
         self.cut(late=False)
         return succeed(None)
 
@@ -155,7 +161,7 @@ class ModelLink:
     # What may happen.
 
     def connect(self) -> None:
-        if not self.connected:
+        if not self.connected and not self.stopped:
             self.connected = True
             self._up()
 
@@ -194,4 +200,5 @@ class ModelLink:
                 what.errback(StoreAway())
         for _, answer in sent:
             answer.errback(StoreAway())
-        self._down()
+        if not self.stopped:
+            self._down()
