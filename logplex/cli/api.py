@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from attrs import field, frozen
+from OpenSSL.SSL import Error as SSLError
+from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -208,4 +210,9 @@ def _innermost(error: BaseException) -> BaseException:
 def _why(error: BaseException) -> str:
     """A connection's trouble in one line."""
     inner = _innermost(error)
+    if isinstance(inner, VerificationError):
+        return "its certificate is for another name"
+    if isinstance(inner, SSLError):
+        reasons = inner.args[0] if inner.args else ()
+        return "; ".join(reason for *_, reason in reasons if reason) or "TLS fails"
     return " ".join(str(inner).split()).rstrip(".") or type(inner).__name__

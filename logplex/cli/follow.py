@@ -154,7 +154,11 @@ class Follower:
         headers = {"Accept": "text/event-stream"}
         if self.place is not None:
             headers["Last-Event-ID"] = self.place.decode("ascii", "replace")
-        response = await self.api.asker.ask("GET", session, headers)
+        try:
+            response = await self.api.asker.ask("GET", session, headers)
+        except Unreachable as trouble:
+            where = "where sessions are, says the node's option [urls] api"
+            raise Unreachable(f"{trouble.message} ({where})") from None
         await self._check(response)
         self._has_complained = False
         self._unnumbered_before = set(self._unnumbered)

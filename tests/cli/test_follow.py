@@ -107,6 +107,14 @@ class HistoryTests(FollowCase):
         self.net.servers.clear()
         self.failureResultOf(self.history(), Unreachable)
 
+    def test_session_is_unreachable(self) -> None:
+        """A node that was not told how clients reach it: it is said whose mistake that is."""
+        del self.net.servers[8001]
+        failed = self.failureResultOf(self.history(), Unreachable).value
+        self.assertIn("http://localhost:8001 cannot be reached", failed.message)
+        self.assertIn("[urls] api", failed.message)
+        self.assertNotIn("sessions/", failed.message)
+
     def test_no_events(self) -> None:
         """Something else answers there: a proxy's page, an Erlang node."""
         self.node.streams = [Stream(b"T app[web]: x\n", headers={"Content-Type": "text/html"})]

@@ -118,26 +118,3 @@ class StatusTests(CliCase):
 
     def test_wrong_command_line(self) -> None:
         self.assertEqual(2, self.run_command("channel", "show").exit_code)
-
-    def test_help(self) -> None:
-        """Every command has one, with examples."""
-        from click import Command, Context, Group
-
-        from logplex.cli.main import logplex
-
-        def commands(path: list[str], command: Command) -> list[list[str]]:
-            if not isinstance(command, Group):
-                return [path]
-            found = []
-            for name in command.list_commands(Context(command)):
-                part = command.get_command(Context(command), name)
-                assert part is not None
-                found += commands([*path, name], part)
-            return found
-
-        found = commands([], logplex)
-        self.assertIn(["channel", "create"], found)
-        for path in found:
-            result = self.run_command(*path, "--help")
-            self.assertEqual(0, result.exit_code, path)
-            self.assertIn("Examples:\n    ", result.stdout, path)

@@ -1,0 +1,56 @@
+"""The whole command."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import click
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex import __version__
+from logplex.cli import main
+from logplex.cli.failures import BUG
+from tests.cli.cases import CliCase
+
+
+def paths(path: list[str], command: click.Command) -> list[list[str]]:
+    """Every command below this one that does something."""
+    if not isinstance(command, click.Group):
+        return [path]
+    return [each for name, part in command.commands.items() for each in paths([*path, name], part)]
+
+
+class HelpTests(CliCase):
+    """``--help``"""
+
+    def test_every_command(self) -> None:
+        """Each has one, with examples, which are its own."""
+        found = paths([], main.logplex)
+        self.assertIn(["channel", "create"], found)
+        for path in found:
+            result = self.run_command(*path, "--help")
+            self.assertEqual(0, result.exit_code, path)
+            _, _, examples = result.stdout.partition("Examples:\n    ")
+            self.assertIn("logplex " + " ".join(path), examples)
+
+    def test_version(self) -> None:
+        result = self.run_command("--version")
+        self.assertEqual(f"logplex, version {__version__}\n", result.stdout)
+
+
+class BugTests(SynchronousTestCase):
+    """What nobody thought of."""
+
+    def test_no_traceback(self) -> None:
+        """Its text may hold a secret; where it happened does not."""
+
+        def fails(**kwargs: object) -> None:
+            raise KeyError("hidden")
+
+        self.patch(main, "logplex", fails)
+        told = io.StringIO()
+        with contextlib.redirect_stderr(told), self.assertRaises(SystemExit) as caught:
+            main.main()
+        self.assertEqual(BUG, caught.exception.code)
+        self.assertRegex(told.getvalue(), r"^logplex: bug: KeyError at test_main\.py:\d+\n$")
