@@ -59,6 +59,16 @@ SCENARIOS = [
     Scenario("TCP in, 10 channels, 10 syslog drains", "syslog", 10, "tcp", _RATE, 200_000),
     Scenario("TCP in, 200 channels, 200 HTTP drains", "syslog", 200, "http", 2_000.0, 10_000),
     Scenario("TCP in, 10 HTTP drains, Redis", "syslog", 10, "http", _RATE, 200_000, redis=True),
+    Scenario(
+        "TCP in, 1,000 channels, 100 HTTP drains, Redis",
+        "syslog",
+        1_000,
+        "http",
+        _RATE,
+        200_000,
+        drained=100,
+        redis=True,
+    ),
     Scenario("POST in (500 each), 1 HTTP drain", "post", 1, "http", _RATE_OF_ONE, 100_000),
 ]
 

@@ -34,6 +34,7 @@ class Scenario:
     :ivar drains: what kind of drain each channel has: ``http``, ``tcp``, or nothing.
     :ivar rate: messages a second; ``None``: as fast as the node takes them.
     :ivar connections: of ``syslog``; over several each message comes by itself.
+    :ivar drained: how many of the channels have a drain; ``None``: all.
     :ivar redis: everything is kept in a Redis, the spool too.
     """
 
@@ -44,7 +45,13 @@ class Scenario:
     rate: float | None
     messages: int
     connections: int = 1
+    drained: int | None = None
     redis: bool = False
+
+    @property
+    def coming_out(self) -> float:
+        """The share of the messages that a sink gets: the channels get equally many."""
+        return 1.0 if self.drained is None else self.drained / self.channels
 
 
 @frozen
@@ -78,17 +85,21 @@ async def run(scenario: Scenario) -> Result:
 
 async def _measure(scenario: Scenario, node: Node, sink: Sink, redis_pid: int | None) -> Result:
     urls = _drain_urls(scenario, sink)
-    tokens = [await node.channel(f"app-{number}", urls) for number in range(scenario.channels)]
+    drained = scenario.channels if scenario.drained is None else scenario.drained
+    tokens = [
+        await node.channel(f"app-{number}", urls if number < drained else [])
+        for number in range(scenario.channels)
+    ]
     port = node.ports["syslog" if scenario.how == "syslog" else "logs"]
     await load(scenario.how, port, tokens, _WARM_UP, rate=20_000)
-    before = await settled(sink, _WARM_UP) if scenario.drains else {}
+    before = await settled(sink, _WARM_UP * scenario.coming_out) if scenario.drains else {}
     used, redis_used = cpu_s(node.child.pid), cpu_s(redis_pid) if redis_pid else 0.0
     said = await load(
         scenario.how, port, tokens, scenario.messages, scenario.rate, scenario.connections
     )
     lost = requests = 0.0
     if scenario.drains:
-        wanted = before["messages"] + scenario.messages
+        wanted = before["messages"] + scenario.messages * scenario.coming_out
         after = await settled(sink, wanted)
         lost = wanted - after["messages"]
         requests = after["requests"] - before["requests"]
