@@ -134,10 +134,11 @@ def _attempt(inputs: _Inputs, core: _Core) -> Deferred[None]:
         inputs.connected()
 
     def not_made(why: Failure) -> None:
-        if not isinstance(why.value, CancelledError):
-            core.connect_at = core.clock.seconds() + core.courier.refused(why)
-            core.on_refused(why)
+        if isinstance(why.value, CancelledError):
+            return
+        core.connect_at = core.clock.seconds() + core.courier.refused(why)
         inputs.refused()
+        core.on_refused(why)
 
     attempt = core.courier.connect(core.lifecycle)
     attempt.addTimeout(core.pace.connect_timeout_s, core.clock)
@@ -281,7 +282,6 @@ def _build() -> Callable[[_Core], _Inputs]:
     stopped.upon(_Inputs.stop).loop().returns(None)
     stopped.upon(_Inputs.retire).loop().returns(None)
     stopped.upon(_Inputs.abandon).loop().returns(None)
-    stopped.upon(_Inputs.refused).loop().returns(None)
 
     return machine.build()
 

@@ -127,6 +127,21 @@ class Connecting(LifecycleCase):
         self.assertEqual(len(self.courier.attempts), 2)
         self.assertIsNone(self.life.next_attempt)
 
+    def test_refused_is_told(self) -> None:
+        """Who wants to know why hears it; what goes wrong there does not stop the drain."""
+        self.life = Lifecycle(
+            self.courier,
+            self.buffer,
+            PACE,
+            self.clock,
+            MiddleRandom(),
+            lambda why: why.raiseException(),
+        )
+        self.life.start()
+        self.failing()
+        self.assertEqual(len(self.flushLoggedErrors(ConnectionRefusedError)), 1)
+        self.assert_phase(Phase.WAITING)
+
     def test_timeout(self) -> None:
         """An attempt that takes too long is one that failed."""
         self.push()
