@@ -235,6 +235,36 @@ class ClusterTailTests(IntegrationTestCase):
         self.assertEqual(len(numbers), len(set(numbers)), "shown twice")
         return numbers
 
+    async def test_shards_are_replaced_under_load(self) -> None:
+        await self.cluster()
+        new = await self.server()
+        urls = [new.url, *(server.url for server in self.shards[1:])]
+        readers = [
+            await self.reader(self.nodes[place % 3], channel_id, num=0)
+            for place, channel_id in enumerate(CHANNELS)
+        ]
+        steps: list[dict[str, object]] = [
+            {"step": "prepare", "urls": urls},
+            {"step": "commit"},
+            {"step": "make_permanent"},
+        ]
+        step = 0
+        async for _ in self.flood(messages=STEPS * 18, pause_s=0.02):
+            step += 1
+            if step % 30 == 0 and steps:
+                body = steps.pop(0)
+                for node in self.nodes:
+                    answer = await node.request("POST", "/v3/shards", body)
+                    self.assertEqual(answer.status, 200, answer.body)
+        await self.shards[0].kill()
+        await self.accounted_for(STEPS * 18)
+        self.assertEqual(self.account[2], 0)
+        for channel, reader in enumerate(readers):
+            wanted = list(range(channel, STEPS * 18, len(CHANNELS)))
+            self.assertEqual(sorted(await self.numbers(reader, len(wanted))), wanted)
+            self.assertNotIn(b"Error L15", bytes(reader.connection.body))
+            reader.close()
+
     async def test_a_shard_that_stands_still_costs_no_reader_a_message(self) -> None:
         readers = await self.troubled([(20, "pause"), (70, "resume")])
         for channel, channel_id in enumerate(CHANNELS):
