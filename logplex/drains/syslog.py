@@ -28,6 +28,14 @@ from logplex.syslog.notices import l10_syslog_frame
 #: A busy drain that has so many messages waits for no more.
 ENOUGH_MESSAGES = 128
 
+#: A piece goes to the kernel in one turn of the reactor, and each turn may bring 64 KiB of new
+#: messages. So that a burst does not overflow the buffer of a drain whose receiver reads, pieces
+#: grow to so many times their usual size,
+MOST_GROWTH = 16
+#: each time to twice the last, if more waits and the kernel took that one within so long. They stay
+#: small where it is slow: there a piece may be cut off, and has to be sent again.
+AT_ONCE_S = 0.05
+
 
 def syslog_pace(settings: Settings) -> Pace:
     """The times of syslog drains over TCP and TLS."""
@@ -71,6 +79,8 @@ class SyslogCourier:
     clock: IReactorTime
     _reports: Reports | None = field(default=None, init=False)
     _piece: _Piece | None = field(default=None, init=False)
+    _piece_bytes: int = field(default=0, init=False)
+    _written_at: float = field(default=0.0, init=False)
 
     # What the drain's life asks.
 
@@ -82,6 +92,7 @@ class SyslogCourier:
     def connect(self, reports: Reports) -> Deferred[Connection]:
         """See :meth:`Courier.connect`."""
         self._reports = reports
+        self._piece_bytes = self.settings.syslog_piece_bytes
         return Deferred.fromCoroutine(self._connect())
 
     async def _connect(self) -> Connection:
@@ -109,6 +120,7 @@ class SyslogCourier:
             self.reports.finished()
             return
         self._piece = piece
+        self._written_at = self.clock.seconds()
         connection.write(piece.notice + b"".join(piece.frames))
 
     def taken(self) -> None:
@@ -117,6 +129,11 @@ class SyslogCourier:
         assert piece is not None
         self.buffer.deliver(len(piece.frames))
         self.backoff.wrote()
+        usual = self.settings.syslog_piece_bytes
+        if self.buffer.messages and self.clock.seconds() - self._written_at < AT_ONCE_S:
+            self._piece_bytes = min(2 * self._piece_bytes, MOST_GROWTH * usual)
+        else:
+            self._piece_bytes = usual
         self.reports.finished(at_once=True)
 
     def left(self, why: str) -> None:
@@ -132,7 +149,7 @@ class SyslogCourier:
 
     def _next_piece(self) -> _Piece | None:
         frames, unparsable = take_syslog_frames(
-            self.buffer.messages, self.drain_token, self.settings.syslog_piece_bytes
+            self.buffer.messages, self.drain_token, self._piece_bytes
         )
         self.buffer.took(len(frames), unparsable)
         if not frames:

@@ -122,11 +122,48 @@ class Pieces(SyslogCase):
         link = self.connected(200)
         octets = b""
         while piece := self.take(link):
-            self.assertLessEqual(len(piece), 4_096)
             octets += piece
         self.assertEqual(octets, b"".join(map(frame, range(1, 201))))
         self.assertEqual(self.buffer.delivered, 200)
         self.assertEqual(len(self.endpoint.attempts), 1)
+
+    def sizes(self, link: Link, count: int, delay_s: float = 0.0) -> list[int]:
+        """How large pieces are, as multiples of the usual one, if each takes the kernel so long."""
+        sizes = []
+        for _ in range(count):
+            self.clock.advance(delay_s)
+            sizes.append(round(len(self.take(link)) / self.options.syslog_piece_bytes))
+        return sizes
+
+    def test_growth(self) -> None:
+        """While more waits and the kernel takes each piece at once, pieces become larger."""
+        self.assertEqual(self.sizes(self.connected(1_000), 4), [1, 2, 4, 8])
+
+    def test_growth_ends(self) -> None:
+        """At 16 times the usual size; and a drain that has caught up begins anew."""
+        self.push(1_000, size=200)
+        link = self.connected()
+        self.assertEqual(self.sizes(link, 6), [1, 2, 4, 8, 16, 16])
+        while self.take(link):
+            pass
+        self.push(200)
+        self.clock.advance(0.05)
+        self.assertEqual(self.sizes(link, 2), [1, 2])
+
+    def test_no_growth_for_the_slow(self) -> None:
+        """What a slow receiver may see twice stays small."""
+        link = self.connected(1_000)
+        self.assertEqual(self.sizes(link, 3), [1, 2, 4])
+        self.assertEqual(self.sizes(link, 3, delay_s=0.06), [8, 1, 1])
+
+    def test_growth_over_a_new_connection(self) -> None:
+        """The piece that is sent again is as large as it was; then growth begins anew."""
+        self.push(1_000, size=200)
+        link = self.connected()
+        self.assertEqual(self.sizes(link, 3), [1, 2, 4])
+        link.lose()
+        self.clock.advance(2)
+        self.assertEqual(self.sizes(self.endpoint.accept(), 3), [8, 2, 4])
 
     def test_large_message(self) -> None:
         """A message that is larger than a piece goes alone."""
