@@ -49,6 +49,25 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+def checked(rule: Callable[[str], Any]) -> Callable[..., Any]:
+    """
+    The callback of an option or argument: what it holds becomes what the rule makes of it.
+
+    :param rule: raises :class:`ValueError`, saying what is wrong; the value itself, which may be a
+        secret, is not shown. Where several values can be given it gets one after another.
+    """
+
+    def check(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        try:
+            if isinstance(value, tuple):
+                return tuple(map(rule, value))
+            return None if value is None else rule(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, parameter) from None
+
+    return check
+
+
 def where(command: F) -> F:
     """Give a command the options that say which node to talk to, as its argument ``place``."""
 

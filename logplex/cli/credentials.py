@@ -19,35 +19,32 @@ from logplex.authentication import (
     parse_permissions,
     permissions_of,
 )
-from logplex.cli.commands import Node, examples, table, talks
+from logplex.cli.commands import Node, checked, examples, table, talks
 from logplex.cli.failures import Refused
 from logplex.cli.stores import opened
 
 
-class CredentialId(click.ParamType[str]):
-    """What can be the user of HTTP basic auth here."""
+def credential_id(value: str) -> str:
+    """
+    What can be the user of HTTP basic auth here.
 
-    name = "id"
+    :raise ValueError: it cannot.
+    """
+    if not re.fullmatch(r"[!-.0-9;-~]{1,128}", value):
+        raise ValueError("must be 1 to 128 printable characters without ':', '/' or space")
+    if value in (TOKEN_USER, AUTH_KEY_HOLDER.id):
+        raise ValueError(f'"{value}" is taken')
+    return value
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(r"[!-.0-9;-~]{1,128}", value):
-            self.fail("must be 1 to 128 printable characters without ':', '/' or space", param, ctx)
-        if value in (TOKEN_USER, AUTH_KEY_HOLDER.id):
-            self.fail(f'"{value}" is taken', param, ctx)
-        return str(value)
 
+def permission(value: str) -> str:
+    """
+    ``full_api``, ``any_channel`` or ``channel:ID``.
 
-class Permission(click.ParamType[str]):
-    """``full_api``, ``any_channel`` or ``channel:ID``."""
-
-    name = "permission"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            parse_permissions([value])
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        return str(value)
+    :raise ValueError: it is none of them.
+    """
+    parse_permissions([value])
+    return value
 
 
 @click.group()
@@ -70,13 +67,13 @@ async def list_credentials(node: Node) -> None:
         "logplex credential create admin --permission full_api --store var/logplex.db",
     )
 )
-@click.argument("credential_id", metavar="[ID]", required=False, type=CredentialId())
+@click.argument("credential_id", metavar="[ID]", required=False, callback=checked(credential_id))
 @click.option("--name", default="", help="For people.")
 @click.option(
     "--permission",
     "permissions",
     multiple=True,
-    type=Permission(),
+    callback=checked(permission),
     metavar="PERMISSION",
     help="full_api, any_channel (write into every one), or channel:ID (write, read, tail).",
 )

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from logplex.cli.commands import Node, examples, table, talks
+from logplex.cli.commands import Node, checked, examples, table, talks
 from logplex.cli.failures import Incomplete
-from logplex.rods import BadPosition, Position, Rods, check_position
+from logplex.rods import Position, Rods, check_position
 
 #: The variable that nodes read their shards from: URLs with commas between them.
 SHARD_URLS = "LOGPLEX_SHARD_URLS"
@@ -63,20 +63,15 @@ async def show_rods(node: Node) -> None:
     node.show(answer, _rod_lines(answer))
 
 
-class Throw(click.ParamType[tuple[str, Position]]):
-    """``ROD=POSITION``"""
+def throw(value: str) -> tuple[str, Position]:
+    """
+    ``ROD=POSITION``
 
-    name = "throw"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Position]:
-        name, _, text = value.partition("=")
-        position = {"true": True, "false": False}.get(text, text)
-        try:
-            return name, check_position(name, position)
-        except BadPosition as bad:
-            self.fail(str(bad), param, ctx)
+    :raise ValueError: there is no such rod, or it cannot stand so.
+    """
+    name, _, text = value.partition("=")
+    positions: dict[str, Position] = {"true": True, "false": False}
+    return name, check_position(name, positions.get(text, text))
 
 
 @rod.command(
@@ -86,7 +81,9 @@ class Throw(click.ParamType[tuple[str, Position]]):
         "logplex rod set api_status=read_only legacy_api_status=read_only --cluster",
     ),
 )
-@click.argument("throws", metavar="ROD=POSITION...", nargs=-1, required=True, type=Throw())
+@click.argument(
+    "throws", metavar="ROD=POSITION...", nargs=-1, required=True, callback=checked(throw)
+)
 @_cluster
 @talks
 async def set_rods(node: Node, throws: tuple[tuple[str, Position], ...], cluster: bool) -> None:

@@ -7,31 +7,28 @@ from __future__ import annotations
 import re
 import socket
 import sys
+from collections.abc import Callable
 from uuid import uuid4
 
 import click
 from twisted.internet.defer import Deferred
 
-from logplex.cli.commands import Node, examples, talks
+from logplex.cli.commands import Node, checked, examples, talks
 from logplex.cli.failures import Incomplete
 from logplex.cli.frames import Form, LineCutter
 from logplex.cli.shuttle import Shuttle, deliver_all
 from logplex.cli.standard_input import StandardInput
 
 
-class Word(click.ParamType[str]):
+def word(max_characters: int) -> Callable[[str], str]:
     """A field of a message (RFC 5424 §6.2): printable ASCII without space."""
 
-    name = "word"
-
-    def __init__(self, max_characters: int) -> None:
-        self._max_characters = max_characters
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(r"[!-~]+", value) or len(value) > self._max_characters:
-            # The value is not shown: it may be a token.
-            self.fail(f"must be 1 to {self._max_characters} printable characters", param, ctx)
+    def rule(value: str) -> str:
+        if not re.fullmatch(r"[!-~]+", value) or len(value) > max_characters:
+            raise ValueError(f"must be 1 to {max_characters} printable characters without space")
         return value
+
+    return rule
 
 
 @click.command(
@@ -45,11 +42,15 @@ class Word(click.ParamType[str]):
     envvar="LOGPLEX_TOKEN",
     show_envvar=True,
     required=True,
-    type=Word(255),
+    callback=checked(word(255)),
     help="The right to write into a channel. (Others on this machine see a command's options.)",
 )
-@click.option("--ps", "procid", type=Word(128), default="send", help="The process that is shown.")
-@click.option("--host", type=Word(255), help="Where it runs. [default: this machine's name]")
+@click.option(
+    "--ps", "procid", callback=checked(word(128)), default="send", help="The process that is shown."
+)
+@click.option(
+    "--host", callback=checked(word(255)), help="Where it runs. [default: this machine's name]"
+)
 @click.option(
     "--pri",
     type=click.IntRange(0, 191),
