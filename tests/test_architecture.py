@@ -5,6 +5,7 @@ The house rules that can be read off the source: who imports whom, and how long 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -252,3 +253,19 @@ class HouseTests(SynchronousTestCase):
             if each.__module__.startswith("logplex.") and each.noisy
         ]
         self.assertEqual(noisy, [])
+
+    def test_no_possessive_groups(self) -> None:
+        """
+        ``(...)++`` and its like match wrongly before Python 3.11.5 (CPython issue 106052), and
+        Debian 12 has 3.11.2.
+        """
+        groups = re.compile(r"\)(?:[*+?]|\{[0-9,]+\})\+")
+        wrong = [
+            f"{module}:{node.lineno}"
+            for module, _, source in modules()
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re.")
+            for pattern in node.args[:1]
+            if groups.search(ast.unparse(pattern))
+        ]
+        self.assertEqual(wrong, [])
