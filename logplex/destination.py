@@ -174,6 +174,8 @@ def _host(given: str) -> str:
         name = idna.encode(given.removesuffix("."), uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):
         raise BadDestination("the host is not a valid host name") from None
+    if name.endswith("."):
+        raise BadDestination("the host is not a valid host name")
     if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):
         # Resolvers read such names as addresses, in ways of their own (0x7f.1, 2130706433).
         try:

@@ -160,6 +160,8 @@ class BadUrls(SynchronousTestCase):
     def test_host_name(self) -> None:
         for url in ("http://a..b", "http://a_b", "http://-a", "http://" + "a" * 64, "http://a%20b"):
             self.assertIn("not a valid host name", self.reason(url))
+        for url in ("http://h../", "http://127.0.0.1../"):
+            self.assertIn("not a valid host name", self.reason(url))
 
     def test_addresses(self) -> None:
         """Only the plain form of an address is one; what resolvers read as one too is refused."""

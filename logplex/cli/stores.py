@@ -4,6 +4,7 @@ A store without a node: opened, asked or changed, and closed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ OPEN_TIMEOUT_S = 20.0
 COMMIT_TIMEOUT_S = 30.0
 
 _SCHEMES = ("sqlite:", "redis:", "rediss:")
+#: No file is meant by what looks so, and its name might be a password.
+_OTHER_URL = re.compile(r"(?i:memory:|[a-z][a-z0-9+.-]+://.*)")
 
 
 @frozen
@@ -60,7 +63,10 @@ async def opened(place: str, reactor: Any, must_exist: bool = False) -> AsyncIte
     :raise Refused: the store cannot be used: a running node holds the file, or it is no store.
     :raise Unreachable: it does not answer.
     """
-    url = place if place.startswith(_SCHEMES) else f"sqlite:{place}"
+    is_url = place.startswith(_SCHEMES)
+    if not is_url and _OTHER_URL.fullmatch(place):
+        raise BadSettings('the store must be a file, "sqlite:FILE" or "redis://HOST"')
+    url = place if is_url else f"sqlite:{place}"
     if must_exist and url.startswith("sqlite:") and not Path(url.partition(":")[2]).exists():
         raise NotFound("there is no such file")
     try:

@@ -33,7 +33,14 @@ from zope.interface import implementer
 from logplex.drains.names import Names
 
 #: Translated by NAT64 into the IPv4 address of their last 32 bits (RFC 6052 §2.1, RFC 8215).
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_NAT64 = (IPv6Network("64:ff9b::/96"), _LOCAL_NAT64)
+#: Local prefixes may be shorter, too: the IPv4 address then begins at one of these bytes, and
+#: leaves out the one that is always zero (RFC 6052 §2.2).
+_LOCAL_NAT64_PLACES = (6, 7, 8)
+_ZERO_BYTE = 8
+#: Nothing is translated into it.
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 #: IPv4-compatible addresses, which nobody should use (RFC 4291 §2.5.5.1).
 _COMPATIBLE = IPv6Network("::/96")
 _LOW_32_BITS = 0xFFFF_FFFF
@@ -84,6 +91,16 @@ def _meanings(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6
             yield from address.teredo
         if address in _COMPATIBLE or any(address in network for network in _NAT64):
             yield from _meanings(IPv4Address(int(address) & _LOW_32_BITS))
+        if address in _LOCAL_NAT64:
+            yield from _translated_locally(address)
+
+
+def _translated_locally(address: IPv6Address) -> Iterator[IPv4Address]:
+    octets = address.packed[:_ZERO_BYTE] + address.packed[_ZERO_BYTE + 1 :]
+    for place in _LOCAL_NAT64_PLACES:
+        meant = IPv4Address(octets[place : place + 4])
+        if meant not in _THIS_NETWORK:
+            yield meant
 
 
 @implementer(IReactorTime, IReactorPluggableNameResolver)

@@ -39,6 +39,12 @@ class OpenTests(SynchronousTestCase):
             failed = self.failureResultOf(self.opening(url), BadSettings).value
             self.assertNotIn("hidden", failed.message)
 
+    def test_other_url(self) -> None:
+        """No file is made of what is a mistake, or is kept nowhere."""
+        for url in ("reddis://:hidden@host", "REDIS://:hidden@host", "memory:"):
+            failed = self.failureResultOf(self.opening(url), BadSettings).value
+            self.assertNotIn("hidden", failed.message)
+
     def test_no_file(self) -> None:
         """A file is not made where one is only read."""
         path = Path(self.mktemp())

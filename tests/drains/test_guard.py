@@ -43,6 +43,13 @@ class GuardTests(SynchronousTestCase):
         self.assert_denied("::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "::10.0.0.1")
         self.assert_permitted("::ffff:192.0.2.1")
 
+    def test_nat64_with_short_prefix(self) -> None:
+        """Local prefixes of 48, 56 and 64 bits: all three are 10.9.8.7."""
+        self.assert_denied(
+            "64:ff9b:1:a09:8:700::", "64:ff9b:1:ff0a:9:807::", "64:ff9b:1::a:908:700:0"
+        )
+        self.assert_permitted("64:ff9b:1::192.0.2.1")
+
     def test_nat64(self) -> None:
         self.assert_denied("64:ff9b::10.0.0.1", "64:ff9b:1:abcd::10.0.0.1")
         self.assert_permitted("64:ff9b::192.0.2.1")
