@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.buffer import Buffer
-from logplex.drains.courier import Connection, Courier, Pace, Phase
+from logplex.drains.courier import Connection, Courier, Pace, Phase, Reports
 from logplex.drains.lifecycle import Lifecycle
 from logplex.metrics import Counters
 from tests.drains.doubles import MiddleRandom, StubConnection, StubCourier
@@ -36,6 +36,11 @@ class LifecycleCase(SynchronousTestCase):
         self.life = Lifecycle(courier, self.buffer, PACE, self.clock, MiddleRandom())
         self.life.start()
 
+    @property
+    def reports(self) -> Reports:
+        assert self.courier.reports is not None
+        return self.courier.reports
+
     def push(self, count: int = 1) -> None:
         self.buffer.push([b"message"] * count)
 
@@ -57,13 +62,13 @@ class LifecycleCase(SynchronousTestCase):
         """A drain that has sent its first message."""
         connection = self.sending()
         self.take_all()
-        self.life.finished()
+        self.reports.finished()
         return connection
 
     def lingering(self) -> StubConnection:
         """A drain that has sent something, and waits for company for the next."""
         connection = self.sending()
-        self.life.finished()
+        self.reports.finished()
         return connection
 
     def failing(self) -> None:
@@ -202,14 +207,14 @@ class Sending(LifecycleCase):
     def test_enough_waits_already(self) -> None:
         connection = self.sending()
         self.push(3)
-        self.life.finished()
+        self.reports.finished()
         self.turn()
         self.assertEqual(connection.asked, ["send", "send"])
 
     def test_at_once(self) -> None:
         """What a full batch left behind follows without a linger."""
         connection = self.sending()
-        self.life.finished(at_once=True)
+        self.reports.finished(at_once=True)
         self.assertEqual(connection.asked, ["send", "send"])
         self.assert_phase(Phase.SENDING)
 
@@ -237,7 +242,7 @@ class Ending(LifecycleCase):
     def test_lost_while_quiet(self) -> None:
         """There is nothing to send, so there is no need of another."""
         connection = self.quiet()
-        self.life.over()
+        self.reports.over()
         self.assertEqual(connection.asked, ["send", "close"])
         self.assert_phase(Phase.RESTING)
         self.assert_no_timers()
@@ -245,7 +250,7 @@ class Ending(LifecycleCase):
     def test_next_after_lost(self) -> None:
         """A message makes a new one, but not before the courier allows it."""
         self.quiet()
-        self.life.over(delay_s=2.0)
+        self.reports.over(delay_s=2.0)
         self.push()
         self.clock.advance(1.9)
         self.assertEqual(len(self.courier.attempts), 1)
@@ -255,7 +260,7 @@ class Ending(LifecycleCase):
     def test_lost_while_lingering(self) -> None:
         """What waits goes over a new one, when it would have gone over this one."""
         self.lingering()
-        self.life.over()
+        self.reports.over()
         self.clock.advance(0.04)
         self.assertEqual(len(self.courier.attempts), 1)
         self.clock.advance(0.01)
@@ -267,7 +272,7 @@ class Ending(LifecycleCase):
         self.sending()
         self.take_all()
         self.courier.under_way = True
-        self.life.over(delay_s=1.0)
+        self.reports.over(delay_s=1.0)
         self.assert_phase(Phase.WAITING)
         self.clock.advance(1.0)
         self.assertEqual(self.courier.accept().asked, ["send"])
@@ -275,14 +280,14 @@ class Ending(LifecycleCase):
     def test_over_and_all_sent(self) -> None:
         self.sending()
         self.take_all()
-        self.life.over()
+        self.reports.over()
         self.assert_phase(Phase.RESTING)
 
     def test_over_after_every_batch(self) -> None:
         """A receiver that ends every connection gets batches no more often than others."""
         self.sending()
         self.take_all()
-        self.life.over()
+        self.reports.over()
         self.push()
         self.clock.advance(0.04)
         self.assertEqual(len(self.courier.attempts), 1)
@@ -305,7 +310,7 @@ class Ending(LifecycleCase):
         self.push()
         self.turn()
         self.take_all()
-        self.life.finished()
+        self.reports.finished()
         self.clock.advance(104)
         self.assertEqual(connection.asked, ["send", "send"])
 
@@ -313,7 +318,7 @@ class Ending(LifecycleCase):
         """A connection that is old is closed after what was being sent."""
         connection = self.sending()
         self.clock.advance(1_000)
-        self.life.finished(at_once=True)
+        self.reports.finished(at_once=True)
         self.assertEqual(connection.asked, ["send", "close"])
         self.turn()
         self.assertEqual(len(self.courier.attempts), 2)
@@ -323,7 +328,7 @@ class Ending(LifecycleCase):
         connection = self.sending()
         self.clock.advance(990)
         self.take_all()
-        self.life.finished()
+        self.reports.finished()
         self.clock.advance(10)
         self.assertEqual(connection.asked, ["send", "close"])
 
@@ -352,7 +357,7 @@ class Stopping(LifecycleCase):
         stopped = self.life.stop(5)
         self.assertEqual(connection.asked, ["send", "send"])
         self.take_all()
-        self.life.finished()
+        self.reports.finished()
         self.successResultOf(stopped)
         self.assertEqual(connection.asked, ["send", "send", "close"])
 
@@ -360,12 +365,12 @@ class Stopping(LifecycleCase):
         """What is being sent is waited for, and so is what waits behind it, without linger."""
         connection = self.sending()
         stopped = self.life.stop(5)
-        self.life.finished()
+        self.reports.finished()
         self.turn()
         self.assertEqual(connection.asked, ["send", "send"])
         self.assertNoResult(stopped)
         self.take_all()
-        self.life.finished()
+        self.reports.finished()
         self.successResultOf(stopped)
         self.assert_no_timers()
 
@@ -376,7 +381,7 @@ class Stopping(LifecycleCase):
         stopped = self.life.stop(5)
         self.assertEqual(self.courier.accept().asked, ["send"])
         self.take_all()
-        self.life.finished()
+        self.reports.finished()
         self.successResultOf(stopped)
 
     def test_waiting(self) -> None:
@@ -394,7 +399,7 @@ class Stopping(LifecycleCase):
         self.sending()
         stopped = self.life.stop(5)
         self.take_all()
-        self.life.over()
+        self.reports.over()
         self.successResultOf(stopped)
         self.assert_no_timers()
 
@@ -476,7 +481,7 @@ class Retiring(LifecycleCase):
         retired = self.life.retire()
         self.assertNoResult(retired)
         self.assert_phase(Phase.RETIRING)
-        self.life.finished(at_once=True)
+        self.reports.finished(at_once=True)
         self.successResultOf(retired)
         self.assertEqual(connection.asked, ["send", "close"])
         self.assertEqual(self.courier.recalled, 1)
@@ -485,7 +490,7 @@ class Retiring(LifecycleCase):
         self.sending()
         self.courier.under_way = True
         retired = self.life.retire()
-        self.life.over(delay_s=1)
+        self.reports.over(delay_s=1)
         self.successResultOf(retired)
         self.assertEqual(self.courier.recalled, 1)
         self.assert_no_timers()
@@ -494,7 +499,7 @@ class Retiring(LifecycleCase):
         self.sending()
         retired = self.life.retire()
         self.take_all()
-        self.life.over()
+        self.reports.over()
         self.successResultOf(retired)
         self.assert_no_timers()
 
