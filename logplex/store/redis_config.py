@@ -248,16 +248,11 @@ class RedisConfigStore:
         if not notifications.working or not complete:
             complete = False
             await notifications.switch_on()
-        if not complete or self._contents.emptied or await self._lost_everything():
+        if not complete or self._contents.emptied or await self._reader.lost_everything():
             await self._reader.load()
             if not self._opened.called:
                 self._opened.callback(None)
         return notifications.working is True
-
-    async def _lost_everything(self) -> bool:
-        """Whether Redis was emptied in a way that tells nobody, such as ``FLUSHALL``."""
-        keys = self._contents.some_keys()
-        return bool(keys) and not await self._link.ask("EXISTS", *keys)
 
     def _follow_ended(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):

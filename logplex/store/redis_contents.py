@@ -111,12 +111,14 @@ class Contents:
         if self._loaded and self.listener is not None and changes:
             self.listener.changed(changes)
 
-    def end_load(self) -> None:
+    def end_load(self, emptied: bool = False) -> None:
         """
         What was not entered since the beginning is gone.
 
         But where Redis was emptied, and until it holds everything again, nothing is taken for
         deleted.
+
+        :param emptied: it is known that Redis was emptied, whatever others have written since.
         """
         seen, self._seen = self._seen or {}, None
         missing = [
@@ -124,11 +126,11 @@ class Contents:
             for kind, of in self._known.items()
             for id in of.keys() - seen.get(kind, set())
         ]
-        if missing and (self.emptied or not any(seen.values())):
+        if missing and (emptied or self.emptied or not any(seen.values())):
             if not self.emptied:
                 _log.error(
-                    "Redis holds nothing of the configuration; {count} values that this node"
-                    " knows stay in force",
+                    "Redis was emptied; {count} values that this node knows and that are not in"
+                    " it stay in force",
                     count=len(missing),
                 )
             self.emptied = len(missing)

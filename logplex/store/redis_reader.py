@@ -17,6 +17,7 @@ from logplex.store.redis_connection import Argument
 from logplex.store.redis_contents import Contents
 from logplex.store.redis_keys import Malformed, name_of
 from logplex.store.redis_link import RedisLink
+from logplex.store.redis_mark import Mark
 
 _log = Logger()
 
@@ -57,6 +58,7 @@ class Reader:
     def __init__(self, link: RedisLink, contents: Contents, missed: Callable[[], None]) -> None:
         self._link = link
         self._contents = contents
+        self._mark = Mark(link)
         self._missed = missed
         self._followed: list[Followed] = []
         #: Keys that have changed and are not read again yet.
@@ -69,6 +71,7 @@ class Reader:
 
     async def load(self) -> None:
         """Read everything. Fails with :class:`StoreAway`."""
+        emptied = await self._mark.gone()
         self._contents.begin_load()
         try:
             for pattern in _SCAN_PATTERNS:
@@ -77,10 +80,21 @@ class Reader:
         except BaseException:
             self._contents.abandon_load()
             raise
-        self._contents.end_load()
+        self._contents.end_load(emptied)
         if not self._contents.emptied:
+            await self._mark.leave()
             for followed, answer in zip(self._followed, answers, strict=True):
                 followed.tell(answer)
+
+    async def lost_everything(self) -> bool:
+        """
+        Whether Redis was emptied since the last load in a way that tells nobody, such as
+        ``FLUSHALL``. Fails with :class:`StoreAway`.
+        """
+        if await self._mark.gone():
+            return True
+        keys = self._contents.some_keys()
+        return bool(keys) and not await self._link.ask("EXISTS", *keys)
 
     def changed(self, key: bytes) -> None:
         """Read this key again, soon. However often it changes it waits once."""

@@ -316,6 +316,35 @@ class _ClusterTests(OnRedis):
         await self.tells(store, "1 values that this node knows are not in it")
         self.assertEqual(replica.known(), {CHANNEL})
 
+    async def test_a_flushed_redis_is_noticed_whatever_is_written_first(self) -> None:
+        server = await self.server()
+        store, replica = await self.opened_store(server, rescan_interval_s=0.3)
+        await store.commit([Put(CHANNEL), Put(TOKEN)])
+        await server.ask("MULTI")
+        for command in (("FLUSHALL",), ("HSET", "ch:new:data", "name", ""), ("EXEC",)):
+            await server.ask(*command)
+        await self.tells(store, "2 values that this node knows are not in it")
+        self.assertEqual(replica.known(), {CHANNEL, TOKEN, Channel("new")})
+        await store.commit([Put(CHANNEL), Put(TOKEN)])
+        await self.well(store)
+        await server.ask("FLUSHALL")
+        await store.commit([Put(CHANNEL)])
+        await self.tells(store, "2 values that this node knows are not in it")
+        self.assertEqual(replica.known(), {CHANNEL, TOKEN, Channel("new")})
+
+    async def test_a_redis_that_comes_back_with_something_new_alone(self) -> None:
+        server = await self.server()
+        store, replica = await self.opened_store(server)
+        await store.commit([Put(CHANNEL), Put(TOKEN)])
+        # In one step, as after a restart while the node was still waiting to connect again.
+        await server.ask("MULTI")
+        await server.ask("FLUSHALL")
+        await server.ask("HSET", "ch:new:data", "name", "")
+        await server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await server.ask("EXEC")
+        await self.tells(store, "2 values that this node knows are not in it")
+        self.assertEqual(replica.known(), {CHANNEL, TOKEN, Channel("new")})
+
     async def test_a_redis_that_stands_still_is_away_and_heals(self) -> None:
         server = await self.server()
         store, replica = await self.opened_store(server)

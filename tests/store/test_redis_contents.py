@@ -78,6 +78,21 @@ class ContentsTests(SynchronousTestCase):
         self.assertEqual(self.contents.emptied, 2)
         self.assertEqual(self.replica.known(), {Channel("a", "one"), Channel("b", "two")})
 
+    def test_what_others_write_into_an_emptied_redis_deletes_nothing(self) -> None:
+        self.load(A)
+        self.contents.begin_load()
+        self.contents.enter([B])
+        self.contents.end_load(emptied=True)
+        self.assertEqual(self.contents.emptied, 1)
+        self.assertEqual(self.replica.known(), {Channel("a", "one"), Channel("b", "two")})
+
+    def test_an_emptied_redis_that_holds_everything_already_is_well(self) -> None:
+        self.load(A)
+        self.contents.begin_load()
+        self.contents.enter([A])
+        self.contents.end_load(emptied=True)
+        self.assertEqual(self.contents.emptied, 0)
+
     def test_a_redis_that_is_filled_again_deletes_nothing_until_it_holds_everything(self) -> None:
         self.load(A, B)
         self.load()
