@@ -163,6 +163,22 @@ class CutTests(TailTests):
             await self.shown(child, sent - 1)
         self.assertEqual(self.numbers(child), list(range(sent)))
 
+    async def test_cut_under_traffic(self) -> None:
+        """In the middle of what a node says, while hundreds of messages are on their way."""
+        await self.prepare()
+        child = self.tail()
+        await self.listening(self.node_)
+        cuts = 0
+        for first in range(0, 6_000, 100):
+            await self.send(range(first, first + 100))
+            if first % 300 == 0:
+                cuts += self.sessions.cut()
+            # Less than the spool keeps, so that all can come after the next cut.
+            await self.shown(child, max(0, first - 900))
+        await self.shown(child, 5_999)
+        self.assertEqual(self.numbers(child), list(range(6_000)))
+        self.assertGreater(cuts, 3)
+
     async def test_cut_before_anything_came(self) -> None:
         """With --num 0 and an empty channel, there is no number to resume from."""
         await self.prepare()
