@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,9 @@ async def export_store(node: Node, file: str, store_place: str | None) -> None:
         async with opened(store_place, node.world.reactor, must_exist=True) as source:
             document = export_values(source.registry.values())
     values = _understood(document)
+    for entries in document.values():
+        # A store has no order of its own, and who keeps backups wants to compare them.
+        entries.sort(key=itemgetter("id"))
     text = json.dumps(document, indent=1) + "\n"
     if file == "-":
         click.echo(text, nl=False)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.cli.store import PART_BYTES, PART_VALUES, parts
-from logplex.export import export_values
+from logplex.export import export_values, import_values
 from logplex.model import Channel, Drain, Token, Value
 from tests.cli.cases import CliCase
 
@@ -38,17 +38,28 @@ class StoreTests(CliCase):
         file.write_text(json.dumps(document))
         return str(file)
 
+    def assert_everything(self, document: object) -> None:
+        """It is what the store holds."""
+        self.assertCountEqual(self.registry.values(), import_values(document))
+
     def test_export(self) -> None:
         """Everything, in a file that its owner can read only."""
         file = self.home / "out.json"
         told = self.lines("store", "export", str(file))
         self.assertEqual(["exported 2 channels, 2 tokens, 3 drains, 1 credentials"], told)
-        self.assertEqual(export_values(self.registry.values()), json.loads(file.read_text()))
+        self.assert_everything(json.loads(file.read_text()))
         self.assertEqual(0o600, file.stat().st_mode & 0o777)
 
     def test_export_to_standard_output(self) -> None:
         document = json.loads("".join(self.lines("store", "export", "-")))
-        self.assertEqual(export_values(self.registry.values()), document)
+        self.assert_everything(document)
+
+    def test_order(self) -> None:
+        """Two exports of the same configuration are the same text."""
+        self.put(Channel("b"), Drain(10, "app", "d.10"), Channel("a"))
+        document = json.loads("".join(self.lines("store", "export", "-")))
+        self.assertEqual(["a", "app", "b", "empty"], [each["id"] for each in document["channels"]])
+        self.assertEqual([1, 2, 3, 10], [each["id"] for each in document["drains"]])
 
     def test_import(self) -> None:
         """In more parts than one."""
