@@ -106,6 +106,8 @@ class Shard:
         self._present = False
         self._when_present: list[Deferred[None]] = []
         self._retry: IDelayedCall | None = None
+        #: Why it could not do what it was asked last.
+        self._because = ""
         self._writing = connect("writing", self._introduce, self._lost)
         self._reading = connect("reading", self._returned, self._lost)
         self._listening = connect("listening", self._returned, self._lost, self._published)
@@ -138,8 +140,10 @@ class Shard:
     @property
     def trouble(self) -> str | None:
         """What is wrong now, for health and operators."""
+        if self._present:
+            return None
         reason = next((link.trouble for link in self._links if link.trouble), None)
-        return reason or (None if self._present else f"shard {self.name} takes no messages")
+        return reason or f"shard {self.name} is away: {self._because or 'not introduced yet'}"
 
     def start(self) -> None:
         """Connect."""
@@ -197,11 +201,8 @@ class Shard:
         try:
             found = _RUN_ID.search(await self._info())
             await self._run(self._writing, OPEN, found[1] if found else b"unknown")
-        except StoreAway:
-            self._stumbled()
-        except txredisapi.ResponseError as error:
-            _log.error("shard {name} cannot be used: {error}", name=self.name, error=str(error))
-            self._stumbled()
+        except (StoreAway, txredisapi.ResponseError) as error:
+            self._stumbled(str(error))
         else:
             self.writer.open()
             self._returned()
@@ -220,6 +221,7 @@ class Shard:
             return
         if self._reading.connected and self._listening.connected:
             self._present = True
+            self._because = ""
             self._feeds.came()
             waiters, self._when_present = self._when_present, []
             for waiter in waiters:
@@ -233,8 +235,11 @@ class Shard:
             self._present = False
             self._feeds.went()
 
-    def _stumbled(self) -> None:
+    def _stumbled(self, because: str) -> None:
         """It could not do what was asked; where no link is down by now, try again soon."""
+        if because != self._because:
+            self._because = because
+            _log.warn("shard {name}: {because}", name=self.name, because=because)
         self._lost()
         if self._retry is None or not self._retry.active():
             self._retry = self._clock.callLater(_RETRY_DELAY_S, self._try_again)

@@ -30,7 +30,7 @@ class ShardFeeds:
     :param prefix: of the names of live channels.
     :param ask: gives a command over the connection that is subscribed.
     :param read: reads so many messages of a channel's history, and its sequence.
-    :param failed: told when the shard could not be asked although it is said to be there.
+    :param failed: told why the shard could not be asked although it is said to be there.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ShardFeeds:
         outbox: Outbox,
         ask: Callable[..., Deferred[Any]],
         read: Callable[[str, int], Awaitable[History]],
-        failed: Callable[[], None],
+        failed: Callable[[str], None],
     ) -> None:
         self._origin = origin
         self._prefix = prefix
@@ -113,8 +113,8 @@ class ShardFeeds:
             try:
                 await self._ask("SUBSCRIBE", self._prefix + channel_id)
                 history = await self._read(channel_id, 0)
-            except StoreAway:
-                self._failed()
+            except StoreAway as away:
+                self._failed(str(away))
             else:
                 feed.joined(reader, history.last, history.own_batch)
         if feed.away:
@@ -139,9 +139,9 @@ class ShardFeeds:
             if self._feeds.get(feed.channel_id) is feed:
                 try:
                     await self._catch_up(feed, presence)
-                except StoreAway:
+                except StoreAway as away:
                     if self._still(presence):
-                        self._failed()
+                        self._failed(str(away))
 
     async def _catch_up(self, feed: Feed, presence: int) -> None:
         channel_id = feed.channel_id

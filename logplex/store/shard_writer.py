@@ -48,7 +48,7 @@ class ShardWriter:
 
     :param prefix: of the names of live channels.
     :param followed: channels that this node itself listens to.
-    :param failed: told when the shard cannot take a batch now; writing is shut by then.
+    :param failed: told why the shard cannot take a batch now; writing is shut by then.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ShardWriter:
         clock: IReactorTime,
         run: Run,
         followed: Container[str],
-        failed: Callable[[], None],
+        failed: Callable[[str], None],
     ) -> None:
         self.outbox = outbox
         self._origin = origin
@@ -212,7 +212,7 @@ class ShardWriter:
         if failure.check(StoreAway):
             self._calling = False
             self.shut()
-            self._failed()
+            self._failed(failure.getErrorMessage())
             return
         failure.trap(txredisapi.ResponseError)
         self.outbox.drop()

@@ -175,7 +175,7 @@ class PresenceTests(ShardTestCase):
             self.writing.answer(b"run_id:abc")
             self.writing.answer(txredisapi.ResponseError(error))
             self.assertFalse(self.shard.present)
-            self.assertEqual(self.shard.trouble, "shard a takes no messages")
+            self.assertEqual(self.shard.trouble, f"shard a is away: {error}")
             self.clock.advance(1.0)
         self.introduce()
         self.assertTrue(self.shard.present)

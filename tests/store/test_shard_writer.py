@@ -58,7 +58,7 @@ class ShardWriterTests(SynchronousTestCase):
         self.calls.append(Call(script, arguments))
         return self.calls[-1].answer
 
-    def failed(self) -> None:
+    def failed(self, because: str) -> None:
         self.failures += 1
 
     def append(self, channel_id: str, *messages: bytes) -> None:
