@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 
 from automat import TypeMachineBuilder
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,12 +32,16 @@ def _attempt(inputs: Inputs, life: Life) -> Deferred[None]:
     life.enter(Phase.CONNECTING)
 
     def made(connection: Connection) -> None:
+        if life.phase is not Phase.CONNECTING:
+            connection.abort()
+            return
         life.connection = connection
         life.made_at = life.clock.seconds()
         inputs.connected()
 
     def not_made(why: Failure) -> None:
-        if isinstance(why.value, CancelledError):
+        # An attempt that is given up may fail in any way: a name's lookup says "not found".
+        if life.phase is not Phase.CONNECTING:
             return
         life.connect_at = life.clock.seconds() + life.courier.refused(why)
         inputs.refused()
@@ -163,6 +167,7 @@ def _build() -> Callable[[Life], Inputs]:
     @connecting.upon(Inputs.retire).to(stopped)
     @connecting.upon(Inputs.abandon).to(stopped)
     def end_connecting(inputs: Inputs, life: Life, attempt: Deferred[None]) -> None:
+        life.enter(Phase.STOPPED)
         attempt.cancel()
         life.finish()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -134,10 +135,12 @@ class StubCourier:
     refusals: list[Failure] = field(factory=list)
     recalled: int = 0
     reports: Reports | None = None
+    #: What an attempt does when it is given up.
+    cancelled: Callable[[Any], None] | None = None
 
     def connect(self, reports: Reports) -> Deferred[Connection]:
         self.reports = reports
-        self.attempts.append(Deferred())
+        self.attempts.append(Deferred(self.cancelled))
         return self.attempts[-1]
 
     def accept(self) -> StubConnection:

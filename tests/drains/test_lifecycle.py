@@ -475,6 +475,25 @@ class Retiring(LifecycleCase):
         self.assertEqual(self.courier.refusals, [])
         self.assert_no_timers()
 
+    def assert_means_nothing(self, outcome: object) -> None:
+        """What becomes of an attempt that was given up."""
+        self.courier.cancelled = lambda attempt: attempt.callback(outcome)
+        self.push()
+        self.turn()
+        self.successResultOf(self.life.retire())
+        self.assert_phase(Phase.STOPPED)
+        self.assertEqual(self.courier.refusals, [])
+        self.assert_no_timers()
+
+    def test_connecting_fails_otherwise(self) -> None:
+        """An attempt that is given up may fail in any way: a lookup says "not found"."""
+        self.assert_means_nothing(Failure(ConnectionRefusedError()))
+
+    def test_connecting_succeeds_anyway(self) -> None:
+        connection = StubConnection()
+        self.assert_means_nothing(connection)
+        self.assertEqual(connection.asked, ["abort"])
+
     def test_sending(self) -> None:
         """What is being sent is waited for, and nothing else is sent."""
         connection = self.sending()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any, cast
 
 from attrs import evolve
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from logplex.config import Drains, Limits
 from logplex.config import Firehose as FirehoseSettings
 from logplex.drains.guard import DestinationDenied
+from logplex.drains.names import Names
 from logplex.drains.service import DrainService
 from logplex.drains.tls import CertificateRejected
 from logplex.firehose import Firehose
@@ -24,6 +27,7 @@ from logplex.rods import Rods
 from logplex.router import Router
 from tests.drains.doubles import MiddleRandom, ScriptedEndpoint
 from tests.drains.test_http import NOW, OK, Request, answer
+from tests.drains.test_names import HeldPool
 from tests.fakes import RecordingSpool
 
 DRAIN = Drain(1, "app", "d.1", "http://one.example/")
@@ -363,6 +367,54 @@ class Refused(ServiceCase):
         """Other reasons are in the drain's status only."""
         self.refuse(ConnectionRefusedError())
         self.assertEqual(self.notices(), [])
+
+
+class Hanging(SynchronousTestCase):
+    """A name whose lookup takes for ever holds up nothing, not even its drain's end."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.registry = Registry()
+        self.counters = Counters()
+        self.pool = HeldPool()
+        names: Any = Names(self.reactor, pool=cast(Any, self.pool))
+        self.service = DrainService(
+            self.registry,
+            lambda *told: None,
+            self.counters,
+            Drains(),
+            Limits(),
+            self.reactor,
+            MiddleRandom(1),
+            names=names,
+        )
+        self.service.start()
+        self.registry.changed([Put(Channel("app")), Put(DRAIN)])
+        stream = self.registry.stream("app")
+        assert stream is not None
+        stream.outlets[0].push([message(1)])
+        self.reactor.advance(0)
+
+    def test_asks_once(self) -> None:
+        """However often the drain tries, there is one lookup."""
+        self.reactor.pump([1] * 60)
+        self.assertEqual(len(self.pool.held), 1)
+        status = self.service.status(1)
+        assert status is not None
+        self.assertIn("no connection", str(status.last_error))
+
+    def test_stop(self) -> None:
+        stopped = self.service.stop()
+        self.reactor.pump([1] * 5)
+        self.successResultOf(stopped)
+        self.assertEqual(self.counters.drain_dropped, 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_move(self) -> None:
+        """The drain follows its URL at once."""
+        self.registry.changed([Put(evolve(DRAIN, url="http://192.0.2.1/"))])
+        self.reactor.advance(0)
+        self.assertEqual(len(self.pool.held), 2)
 
 
 class Stopping(ServiceCase):
