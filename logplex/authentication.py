@@ -181,16 +181,6 @@ def one_channel(channel_id: str) -> str:
     return channel_id
 
 
-def may_write(credential: Credential, channel_id: str) -> bool:
-    """Whether the credential may write messages into this channel."""
-    return credential.channel in (ANY_CHANNEL, channel_id)
-
-
-def may_write_any(credential: Credential) -> bool:
-    """Whether the credential may write messages into every channel."""
-    return credential.channel == ANY_CHANNEL
-
-
 def is_for_one_channel(credential: Credential) -> bool:
     """Whether the credential is for one channel, and for nothing that concerns others."""
     return credential.channel not in (None, ANY_CHANNEL)

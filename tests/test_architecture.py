@@ -11,11 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import asdict, frozen
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
 import logplex
+from logplex.config import Settings
 
 ROOT = Path(logplex.__file__).parent
 
@@ -217,6 +218,25 @@ class HouseTests(SynchronousTestCase):
         """A module has one subject; past this length it has two."""
         lengths = {module: source.count("\n") for module, _, source in modules()}
         self.assertEqual([name for name, length in lengths.items() if length > MAX_LINES], [])
+
+    def test_options_are_obeyed(self) -> None:
+        """Every option of the configuration file is looked at by some other part."""
+        read = {
+            node.attr
+            for _, part, source in modules()
+            if part != "config"
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Attribute)
+        }
+        options = {
+            f"[{section}] {option}"
+            for section, values in asdict(Settings()).items()
+            # Those of [listen] are looked at by the names of the listeners.
+            if isinstance(values, dict) and section != "listen"
+            for option in values
+        }
+        self.assertIn("[node] name", options)
+        self.assertEqual({each for each in options if each.split()[1] not in read}, set())
 
     def test_docstrings(self) -> None:
         """Every module says what it is for."""

@@ -18,8 +18,6 @@ from logplex.authentication import (
     hash_secret,
     make_secret,
     may_read,
-    may_write,
-    may_write_any,
     parse_basic,
     secret_matches,
 )
@@ -122,18 +120,6 @@ class PermissionTests(SynchronousTestCase):
         for id, password in (("", "pass"), ("a:b", "pass"), ("id", "")):
             with self.assertRaises(ValueError):
                 credential_from_file(FileCredential(id, password))
-
-    def test_write(self) -> None:
-        """Into any channel, into one, or into none."""
-        for channel, one, other, every in (
-            (ANY_CHANNEL, True, True, True),
-            ("one", True, False, False),
-            (None, False, False, False),
-        ):
-            credential = Credential("id", "pass", channel=channel)
-            self.assertEqual(one, may_write(credential, "one"))
-            self.assertEqual(other, may_write(credential, "other"))
-            self.assertEqual(every, may_write_any(credential))
 
     def test_read(self) -> None:
         """``full_api`` reads all; a permission for one channel reads that one; others nothing."""

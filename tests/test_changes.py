@@ -20,7 +20,7 @@ class ChangedOptionsTests(SynchronousTestCase):
         new = evolve(
             old,
             node=Node("b"),
-            limits=Limits(drains_per_channel=7, shutdown_flush_s=1.0),
+            limits=Limits(drains_per_channel=7, notice_interval_s=1.0),
             rods=Rods(deny_tail_sessions=True),
         )
         self.assertEqual(
@@ -28,7 +28,7 @@ class ChangedOptionsTests(SynchronousTestCase):
             [
                 "[node] name",
                 "[limits] drains_per_channel",
-                "[limits] shutdown_flush_s",
+                "[limits] notice_interval_s",
                 "[rods] deny_tail_sessions",
             ],
         )

@@ -131,7 +131,6 @@ class Limits:
     tail_keepalive_s: float = positive(15.0)
     unknown_token_log_interval_s: float = not_negative(60.0)
     notice_interval_s: float = not_negative(60.0)
-    shutdown_flush_s: float = not_negative(5.0)
 
 
 @frozen

@@ -293,7 +293,7 @@ class LifecycleTests(IntegrationTestCase):
 
     async def test_sigterm_waits_for_no_dead_receiver(self) -> None:
         """The flush has a bound: a receiver that never answers holds up the end for so long."""
-        node = await self.node({"drains": {"flush_s": 0.5}, "limits": {"shutdown_flush_s": 0.5}})
+        node = await self.node({"drains": {"flush_s": 0.5}})
         receiver = self.receiver(HttpReceiver())
         receiver.script = lambda _: Answer(raw=b"", keeps=False)
         token = await node.channel("app-1", [receiver.url])

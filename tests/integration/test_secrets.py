@@ -47,7 +47,7 @@ class SecretsTests(IntegrationTestCase):
             self.directory(),
             {
                 "auth": {"key": AUTH_KEY},
-                "limits": {"shutdown_flush_s": 1.0, "unknown_token_log_interval_s": 0.0},
+                "limits": {"unknown_token_log_interval_s": 0.0},
                 "drains": {"flush_s": 1.0, "http_retry_delays_s": [0.01], "http_tries": 2},
             },
         )
