@@ -50,9 +50,10 @@ def text_answer(
 
 
 def header(request: Request, name: str) -> str | None:
-    """The header's last value, as text."""
-    values = request.requestHeaders.getRawHeaders(name)
-    return values[-1] if values else None
+    """The header's last value, as text; bytes that are no text become U+FFFD."""
+    # Asked for by a name in text, Twisted fails on them.
+    values = request.requestHeaders.getRawHeaders(name.encode())
+    return values[-1].decode(errors="replace") if values else None
 
 
 def request_id(request: Request) -> str:

@@ -13,6 +13,7 @@ from logplex.api.refusals import (
     BadBody,
     BadHead,
     BadName,
+    BadPath,
     DrainExists,
     MissingName,
     NotAuthenticated,
@@ -31,12 +32,13 @@ from logplex.session import BadSession
 HTML_TYPE = "text/html"
 
 #: Whoever the route is for, and whatever version it has, this is said in text.
-_ALWAYS_TEXT = (BadHead, NotAuthenticated, Unavailable, UnknownRoute, WrongMethod)
+_ALWAYS_TEXT = (BadHead, BadPath, NotAuthenticated, Unavailable, UnknownRoute, WrongMethod)
 
 _ANSWERS: dict[type[Any], tuple[int, str]] = {
     BadBody: (400, "{}"),
     BadHead: (400, "{}"),
     BadName: (400, "a token's name has 1 to 48 printable ASCII characters, and no space"),
+    BadPath: (404, "Not found"),
     BadSession: (400, "{}"),
     MissingName: (400, "'name' post param missing"),
     NotAuthenticated: (401, "Not Authorized"),

@@ -84,7 +84,11 @@ class Unavailable(Refused):
 
 
 class BadHead(Refused):
-    """The request's path or headers cannot be read; the text says why, for the client."""
+    """The request's headers cannot be read; the text says why, for the client."""
+
+
+class BadPath(Refused):
+    """The request's path cannot be read; the text says why, for the client."""
 
 
 class UnknownRoute(Refused):

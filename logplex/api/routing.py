@@ -16,7 +16,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
-from logplex.api.refusals import BadHead, UnknownRoute, WrongMethod
+from logplex.api.refusals import BadHead, BadPath, UnknownRoute, WrongMethod
 
 #: Methods that change nothing.
 READING = frozenset({b"GET", b"HEAD"})
@@ -82,23 +82,30 @@ def match(apps: Sequence[Klein], request: Request) -> Match:
     """
     Find the route, in the first of the applications that has it.
 
-    :raise BadHead: path or ``Host`` cannot be read.
+    :raise BadHead: ``Host`` cannot be read.
+    :raise BadPath: nor can the path.
     :raise UnknownRoute: no route has this path.
     :raise WrongMethod: the path has routes, but none of this method.
     """
     path = request.path.decode("ascii", "replace")
+    method = request.method.decode("ascii", "replace")
     try:
         segments = [unquote(each, errors="strict") for each in path.split("/")]
+    except UnicodeDecodeError:
+        raise BadPath("a path is UTF-8") from None
+    if any("/" in each for each in segments):
+        raise BadPath("no part of a path can contain '/'")
+    try:
         host = request.getRequestHostname().decode("ascii")
         maps = [app.url_map.bind(host, path_info="/".join(segments)) for app in apps]
     except (UnicodeDecodeError, BadHost):
-        raise BadHead("path and host must be readable") from None
-    if any("/" in each for each in segments):
-        raise BadHead("no part of a path can contain '/'")
+        raise BadHead("the host must be readable") from None
+    if method != method.upper():
+        method = "?"  # Methods are case-sensitive (RFC 9110 §9.1), but not to Werkzeug.
     allowed: set[str] = set()
     for app, routes in zip(apps, maps, strict=True):
         try:
-            name, arguments = routes.match(method=request.method.decode("ascii", "replace"))
+            name, arguments = routes.match(method=method)
         except MethodNotAllowed as wrong:
             allowed.update(wrong.valid_methods or ())
         except NotFound:

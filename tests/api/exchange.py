@@ -93,10 +93,11 @@ def send(
     Send a request over a new connection.
 
     :param target: path and query.
+    :param headers: a surrogate in a value escapes a byte that is no UTF-8.
     :param body: ``None``: the head says that there is one, but it is not sent.
     """
     length = 10 if body is None else len(body)
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"Content-Length: {length}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    head = "\r\n".join([*lines, "", ""]).encode("utf-8")
+    head = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
     return Exchange(site, head, body or b"", (method, target.partition("?")[0]))

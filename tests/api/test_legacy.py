@@ -238,11 +238,21 @@ class RouteTests(LegacyCase):
             known = {route.method for route in ROUTES if route.path == path}
             if path.endswith("/71"):
                 known |= {"POST"}
-            for method in {"GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"} - known:
+            for method in {"GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "get"} - known:
                 self.assertText(404, "Not found", self.ask(method, path, auth=None))
 
     def test_unknown_path(self) -> None:
-        for path in ("/", "/x", "/v2", "/v3/channels/7", "/channels/7/", "/healthcheck/", "/load"):
+        for path in (
+            "/",
+            "/x",
+            "/v2",
+            "/v3/channels/7",
+            "/channels/7/",
+            "/healthcheck/",
+            "/load",
+            "/sessions/%FF",
+            "/sessions/a%2Fb",
+        ):
             self.assertText(404, "Not found", self.ask("GET", path, auth=None))
 
     def test_store_away(self) -> None:

@@ -51,6 +51,7 @@ class RequestIdTests(V3Case):
     def test_cleaned(self) -> None:
         """What could forge a log line goes, and what is left is not long."""
         self.assertEqual("abc", self.id_for('a b\x1b"<c>\xff'))
+        self.assertEqual("abc", self.id_for("ab\udcffc"))
         self.assertEqual(MAX_REQUEST_ID_CHARACTERS, len(self.id_for("x" * 1_000)))
 
     def test_nothing_left(self) -> None:

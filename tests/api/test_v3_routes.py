@@ -377,6 +377,21 @@ class UnknownRouteTests(V3Case):
             answer = self.ask("GET", "/v3/channels/app", headers={"Host": host})
             self.assertIn(answer.code, (200, 400))
 
+    def test_method_in_lower_case(self) -> None:
+        """Methods are case-sensitive: this is another one, and no way around a check."""
+        for method in ("get", "Put"):
+            headers = {"Authorization": basic("full")}
+            answer = send(self.v3, method, "/v3/channels/app", headers, b"{}").answer()
+            self.assertEqual(405, answer.code)
+
+    def test_bytes_that_are_no_text(self) -> None:
+        """In whatever header."""
+        for name in ("Request-Id", "Content-Type", "Authorization", "Host", "User-Agent", "X"):
+            headers = {"Content-Type": "application/json", "Authorization": basic("full")}
+            headers[name] = "a\udcffb"
+            answer = send(self.v3, "PUT", "/v3/channels/app", headers, b"{}").answer()
+            self.assertIn(answer.code, (200, 400, 401, 415), name)
+
 
 class DescriptionTests(SynchronousTestCase):
     """The description as a whole."""
