@@ -28,6 +28,8 @@ INSECURE = "insecure"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)([/?][^#]*)?(?:#(.*))?")
 _HOST_AND_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
+_MAX_NAME_CHARACTERS = 253
+_PLAIN_LABEL = re.compile(r"(?!xn--)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -170,18 +172,30 @@ def _host(given: str) -> str:
         raise BadDestination("the URL has no host")
     if given[0] == "[":
         return _ipv6(given[1:-1])
-    try:
-        name = idna.encode(given.removesuffix("."), uts46=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
-        raise BadDestination("the host is not a valid host name") from None
-    if name.endswith("."):
-        raise BadDestination("the host is not a valid host name")
+    name = _name(given.removesuffix("."))
     if _NUMERIC_LABEL.fullmatch(name.rpartition(".")[2]):
         # Resolvers read such names as addresses, in ways of their own (0x7f.1, 2130706433).
         try:
             return str(IPv4Address(name))
         except AddressValueError:
             raise BadDestination("the host is not an IPv4 address") from None
+    return name
+
+
+def _name(given: str) -> str:
+    """
+    In ASCII and lower case. What is ASCII and no IDN needs not follow the rules for those, which
+    have no place for ``my_app`` and ``a1--b``: such names are in use inside of networks.
+    """
+    labels = given.lower().split(".")
+    if len(given) <= _MAX_NAME_CHARACTERS and all(map(_PLAIN_LABEL.fullmatch, labels)):
+        return given.lower()
+    try:
+        name = idna.encode(given, uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        raise BadDestination("the host is not a valid host name") from None
+    if name.endswith("."):
+        raise BadDestination("the host is not a valid host name")
     return name
 
 

@@ -103,6 +103,16 @@ def _translated_locally(address: IPv6Address) -> Iterator[IPv4Address]:
             yield meant
 
 
+class _HostnameEndpoint(HostnameEndpoint):
+    """Twisted's own refuses names that IDNA does not allow, ``my_app`` among them."""
+
+    @staticmethod
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
+        # It was checked, and encoded, when the URL was read.
+        text = host if isinstance(host, str) else host.decode("ascii")
+        return False, text.encode("ascii"), text
+
+
 @implementer(IReactorTime, IReactorPluggableNameResolver)
 @define(eq=False, repr=False)
 class GuardedReactor:
@@ -119,7 +129,7 @@ class GuardedReactor:
 
     def endpoint(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
         """Leads to the fastest of the host's addresses that may be connected to (RFC 8305)."""
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self, host, port, timeout_s)
+        endpoint: IStreamClientEndpoint = _HostnameEndpoint(self, host, port, timeout_s)
         return endpoint
 
     def connectTCP(self, host: str, *args: Any, **kwargs: Any) -> IConnector:

@@ -22,8 +22,9 @@ from logplex.tails.window import Entry
 MAX_OVERTAKEN = 100_000
 
 #: Numbers begin at the clock's microseconds and grow by one a message, so a distance like this
-#: is no loss of messages: a sequence began anew, or the number was never one.
-_JUMP = 1_000_000_000
+#: (of ten seconds) is hardly one of messages: a sequence began anew, because an embedded store's
+#: node was restarted, or the number was never one.
+_JUMP = 10_000_000
 #: The clock's microseconds in July 2017: no sequence began earlier.
 _OLDEST_NUMBER = 1_500_000_000_000_000
 

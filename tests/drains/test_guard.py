@@ -109,6 +109,11 @@ class GuardedReactorTests(SynchronousTestCase):
         self.assertIsNone(self.connect())
         self.assertEqual(self.connected_to(), ["192.0.2.1"])
 
+    def test_name_that_is_none_by_the_rules(self) -> None:
+        self.names.addresses = ["192.0.2.1"]
+        self.assertIsNone(self.connect("my_app"))
+        self.assertEqual(self.connected_to(), ["192.0.2.1"])
+
     def test_denied(self) -> None:
         """A name that leads inward is not followed, and the failure does not say where."""
         self.names.addresses = ["10.0.0.1"]
