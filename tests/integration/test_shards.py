@@ -4,6 +4,8 @@ Several nodes on several shards, and what becomes of messages when a shard does 
 
 from __future__ import annotations
 
+from random import Random
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -237,6 +239,27 @@ class TroubleTests(ShardsTestCase):
             await self.told(diary, [text for node in nodes for text in node.sent["c"]])
             self.assertEqual(diary.events, ["interrupted", "complete"] * 3)
             self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
+
+    async def test_connections_that_are_cut_again_and_again(self) -> None:
+        chance = Random(3)
+        servers = [await self.server() for _ in range(2)]
+        nodes = await self.spool_nodes(3, *(server.url for server in servers))
+        diaries = {
+            (channel_id, node.name): await self.follow(node, channel_id)
+            for node in nodes
+            for channel_id in CHANNELS
+        }
+        running = Deferred.fromCoroutine(self.traffic(nodes, CHANNELS, rounds=400))
+        while not running.called:
+            await deferLater(reactor, chance.random() * 0.3)
+            kind = chance.choice(["pubsub", "normal"])
+            await chance.choice(servers).ask("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        await self.settled(nodes)
+        for (channel_id, _), diary in diaries.items():
+            await self.told(diary, [text for node in nodes for text in node.sent[channel_id]])
+            self.assertNotIn("incomplete", diary.events)
+            self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
+        self.assertIn("interrupted", diary.events)
 
     async def test_a_paused_shard_costs_nothing(self) -> None:
         servers = [await self.server() for _ in range(3)]
