@@ -14,8 +14,9 @@ from threading import Thread
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -29,8 +30,8 @@ from zope.interface import implementer
 
 Address = IPv4Address | IPv6Address
 
-#: Lookups under way at a time.
-MAX_LOOKUPS = 32
+#: Lookups under way at a time. Most of them wait; a name that hangs does so for half a minute.
+MAX_LOOKUPS = 128
 
 
 class DaemonThreadPool(ThreadPool):
@@ -67,6 +68,9 @@ class Names:
 
         :param host: a name, or an address.
         """
+        literal = _literal(host, port)
+        if literal is not None:
+            return succeed([literal])
         result: Deferred[list[Address]] = Deferred()
         waiting = self._waiting.setdefault((host, port), [])
         waiting.append(result)
@@ -114,6 +118,15 @@ class Names:
                 waiting.errback(result)
             else:
                 waiting.callback([_address(family, each) for family, *_, each in result])
+
+
+def _literal(host: str, port: int) -> Address | None:
+    """The address that this is, if it is one: that takes no thread."""
+    if isIPAddress(host):
+        return IPv4Address("TCP", host, port)
+    if isIPv6Address(host):
+        return IPv6Address("TCP", host, port)
+    return None
 
 
 def _address(family: int, sockaddr: Sequence[Any]) -> Address:

@@ -139,7 +139,6 @@ class GuardedReactorTests(SynchronousTestCase):
 
     def test_literal(self) -> None:
         """An address in the URL is checked as well."""
-        self.names.addresses = ["127.0.0.1"]
         self.assertIsNotNone(self.connect("127.0.0.1"))
 
     def test_fastest(self) -> None:

@@ -121,6 +121,15 @@ class NamesTests(SynchronousTestCase):
         )
         self.assertTrue(self.pool.started)
 
+    def test_literals(self) -> None:
+        """An address takes no thread: where all of them wait, it does not."""
+        for address in (
+            IPv4Address("TCP", "192.0.2.1", 80),
+            IPv6Address("TCP", "2001:db8::1", 80),
+        ):
+            self.assertEqual(self.successResultOf(self.names.lookup(address.host, 80)), [address])
+        self.assertEqual(self.pool.held, [])
+
     def test_failure(self) -> None:
         self.answer = []
         found = self.names.lookup("logs.example", 80)
