@@ -27,6 +27,8 @@ HEALTH_CHECK = "health_check"
 #: Routes for a credential of one channel too.
 LOGS = "logs"
 OPEN_SESSION = "open_session"
+#: Sends what a control rod may forbid to be sent.
+TEST_DRAIN = "test_drain"
 #: Routes that a disabled API answers too: nobody could switch it back otherwise.
 SHOW_RODS = "show_rods"
 PUT_RODS = "put_rods"
@@ -84,6 +86,8 @@ class V3Gate:
             check_status(self.rods.api_status, method)
         if route.name == OPEN_SESSION and self.rods.deny_tail_sessions:
             raise Unavailable("tail sessions are denied")
+        if route.name == TEST_DRAIN and self.rods.deny_drain_forwarding:
+            raise Unavailable("drain forwarding is denied")
         caller = self._caller(request, route)
         if method in _WITH_BODY:
             check_json_type(request)

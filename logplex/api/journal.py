@@ -19,6 +19,9 @@ from logplex.web import Request
 
 _log = Logger()
 
+#: The detail of a route that refuses what is asked, but has removed something; its value says what.
+REMOVED = "removed"
+
 MAX_PATH_CHARACTERS = 200
 MAX_USER_AGENT_CHARACTERS = 200
 
@@ -72,10 +75,12 @@ class Journal:
 
 
 def _tell_change(_: object, request: Request) -> None:
-    if 400 <= request.code < 500:
-        return
-    outcome = "done" if request.code < 400 else f"failed with {request.code}, or perhaps not"
-    _tell(request, outcome)
+    if request.code < 400:
+        _tell(request, "done")
+    elif request.code >= 500:
+        _tell(request, f"failed with {request.code}, or perhaps not")
+    elif REMOVED in admission_of(request).details:
+        _tell(request, f"refused with {request.code}")
 
 
 def _tell_interrupted(_: Failure, request: Request) -> None:

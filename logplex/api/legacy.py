@@ -24,6 +24,7 @@ from logplex.api.answers import (
     read_object,
     text_answer,
 )
+from logplex.api.journal import REMOVED
 from logplex.api.legacy_refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.provisioning import Provisioning, shown_tokens, url_with_port
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, Refused, UnknownChannel
@@ -172,6 +173,7 @@ class Legacy:
         except BadDestination:
             if drain.url is None:
                 await self._provisioning.delete_drain(channel_id, drain_id)
+                admission_of(request).details[REMOVED] = "drain"
             raise
         return json_answer(201, _shown(await moving))
 

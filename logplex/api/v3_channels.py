@@ -25,7 +25,7 @@ from logplex.api.answers import (
     read_object,
     text_answer,
 )
-from logplex.api.gate import HEALTH_CHECK, LOGS, OPEN_SESSION
+from logplex.api.gate import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN
 from logplex.api.provisioning import Provisioning, shown_tokens
 from logplex.api.refusals import (
     BadBody,
@@ -129,7 +129,7 @@ class ChannelRoutes:
             raise UnknownDrain
         return json_answer(200, {**_shown(drain), **asdict(status)})
 
-    @app.on("POST", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/test")
+    @app.on("POST", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/test", TEST_DRAIN)
     async def test_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
         read_object(request)
         drain = self._provisioning.drain(channel_id, drain_id)

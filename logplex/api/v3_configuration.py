@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
+from logplex.api.admission import admission_of
 from logplex.api.answers import JSON_TYPE, json_answer, read_object
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
@@ -53,9 +54,10 @@ class ConfigurationRoutes:
             values = import_values(read_object(request))
         except BadExport as bad:
             raise BadBody(str(bad)) from None
-        committing = self._store.commit([Put(value) for value in values])
-        await in_time(Deferred.fromCoroutine(unbroken(committing)), self._clock)
         counts = dict.fromkeys(MEMBERS, 0)
         for value in values:
             counts[member_of(value)] += 1
+        admission_of(request).details.update(counts)
+        committing = self._store.commit([Put(value) for value in values])
+        await in_time(Deferred.fromCoroutine(unbroken(committing)), self._clock)
         return json_answer(200, counts)

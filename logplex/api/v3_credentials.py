@@ -96,7 +96,10 @@ class CredentialRoutes:
         channel_id = made.credential.channel
         if is_for_one_channel(made.credential) and not self._registry.channel(channel_id or ""):
             return error_answer(422, "channel not found")
-        admission_of(request).details["credential_id"] = made.credential.id
+        admission_of(request).details.update(
+            credential_id=made.credential.id,
+            permissions=",".join(permissions_of(made.credential)),
+        )
         await self._alone(self._create, made.credential)
         path = f"/v3/credentials/{quote(made.credential.id, safe='')}"
         shown = {**self._shown(made.credential), "password": made.password}

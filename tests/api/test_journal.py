@@ -70,6 +70,19 @@ class AuditTests(V3Case):
             (line,) = self.audit("POST", path, body)
             self.assertTrue(line.startswith(f"audit: full {about} from "), line)
 
+    def test_permissions(self) -> None:
+        """What a new credential may do."""
+        body = {"id": "new", "permissions": ["full_api", "any_channel"]}
+        (line,) = self.audit("POST", "/v3/credentials", body)
+        about = " create_credential credential_id=new permissions=full_api,any_channel from "
+        self.assertIn(about, line)
+
+    def test_import(self) -> None:
+        """How much of each kind."""
+        (line,) = self.audit("POST", "/v3/configuration", {})
+        about = " import_configuration channels=0 tokens=0 drains=0 credentials=0 from "
+        self.assertIn(about, line)
+
     def test_auth_key(self) -> None:
         """Who has the key is called by its name, not by the key."""
         (line,) = self.audit("DELETE", "/v3/channels/app", auth="Basic " + AUTH_KEY)

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from attrs import frozen
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.legacy import Legacy, drain_url
@@ -370,6 +371,14 @@ class DrainTests(LegacyCase):
             self.assertError(422, answer)
         self.assertIsNotNone(self.registry.drain(71))
         self.assertIsNone(self.registry.drain(73))
+
+    def test_that_one_was_removed_is_told(self) -> None:
+        """A change is in the log, also where the answer is a refusal."""
+        with capturedLogs() as events:
+            self.ask("POST", f"{self.PATH}/73", {"url": "ftp://h"})
+        (line,) = [formatEvent(event) for event in events]
+        self.assertIn(" attach_drain channel_id=7 drain_id=73 removed=drain from ", line)
+        self.assertTrue(line.endswith(": refused with 422"), line)
 
     def test_unknown(self) -> None:
         """No such drain, or another channel's."""

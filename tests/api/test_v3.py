@@ -254,6 +254,11 @@ class DrainStatusTests(V3Case):
         result = {"delivered": True, "status": 204, "said": "", "error": None}
         self.assertAnswer(200, result, answer)
 
+    def test_denied(self) -> None:
+        """A test message is a message to a drain."""
+        self.rods.deny_drain_forwarding = True
+        self.assertError(503, self.ask("POST", "/v3/channels/app/drains/1/test", {}))
+
     def test_unknown(self) -> None:
         """No such drain, another channel's, or one that is just going."""
         for path in (
