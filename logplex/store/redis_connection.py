@@ -100,11 +100,13 @@ class _Connection:
 
     :ivar quiet: how often somebody has looked at it since something came, or since a command was
         given while none was waiting.
+    :ivar silent: it was ended because Redis did not answer.
     :ivar reason: why it was lost.
     """
 
     transport: Any
     quiet = 0
+    silent = False
     reason: BaseException | None = None
 
     def __init__(self) -> None:

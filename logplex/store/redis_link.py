@@ -28,6 +28,7 @@ _log = Logger()
 #: does not blame Redis for it.
 _LOOKS = 5
 _LOST = "the connection was lost"
+_SILENT = "it does not answer"
 
 
 @frozen
@@ -182,9 +183,13 @@ class RedisLink:
         try:
             await self._greet(connection)
         except BaseException as error:
+            # Lost already: the commands that waited know no more than that.
+            lost_because = connection.reason
             await connection.end()
-            if isinstance(error, StoreAway):
-                raise connection.reason from error
+            if connection.silent:
+                raise StoreAway(_SILENT) from error
+            if lost_because is not None and isinstance(error, StoreAway):
+                raise lost_because from error
             raise
         return connection
 
@@ -212,7 +217,7 @@ class RedisLink:
             self._connection = None
             await connection.end()
             if not self._stopping:
-                self._is_away(_LOST)
+                self._is_away(_SILENT if connection.silent else _LOST)
                 self._tell(self._down)
 
     def _protocol(self) -> Any:
@@ -228,6 +233,7 @@ class RedisLink:
         quiet_s = connection.quiet * self._bounds.answer_timeout_s / _LOOKS
         if connection.waiting():
             if connection.quiet > _LOOKS:
+                connection.silent = True
                 connection.transport.abortConnection()
         elif quiet_s >= self._bounds.ping_interval_s:
             connection.give(["PING"]).addErrback(lambda _: None)

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from logplex.store.redis_connection import shown
 from logplex.store.redis_link import RedisLink
 
 _log = Logger()
@@ -105,7 +106,7 @@ class Notifications:
                 await self.link.ask("PSUBSCRIBE", self._prefix + pattern.encode())
             await self._set_flags()
         except txredisapi.ResponseError as error:
-            self._refusal = str(error)
+            self._refusal = shown(error)
         await self.probe()
 
     async def probe(self) -> None:
@@ -120,7 +121,7 @@ class Notifications:
             await self._commands.ask("DEL", self._probe_key)
             await came
         except txredisapi.ResponseError as error:
-            self._refusal = str(error)
+            self._refusal = shown(error)
         finally:
             came.cancel()
         self.working = not self._awaited

@@ -116,6 +116,22 @@ class RedisLinkTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.assertEqual(self.endpoint.attempts, 2)
 
+    def test_a_missing_password_is_told(self) -> None:
+        link = self.link()
+        self.endpoint.says(b"-NOAUTH Authentication required.\r\n")
+        self.assertIn("NOAUTH", str(link.trouble))
+
+    def test_a_redis_that_never_answers_is_told(self) -> None:
+        link = self.link()
+        self.clock.pump([0.3] * 7)
+        self.assertIn("it does not answer", str(link.trouble))
+
+    def test_a_redis_that_answers_no_more_is_told(self) -> None:
+        link = self.connected()
+        link.ask("GET", "a").addErrback(lambda _: None)
+        self.clock.pump([0.3] * 7)
+        self.assertIn("it does not answer", str(link.trouble))
+
     def test_a_password_that_redis_repeats_is_not_shown(self) -> None:
         link = self.link(RedisAddress.parse("redis://:secret@h"))
         self.endpoint.says(b"-ERR unknown command 'AUTH', with args beginning with: 'secret'\r\n")
