@@ -48,7 +48,8 @@ def open_ports(reactor: Any, listeners: Iterable[Listener]) -> list[IListeningPo
     for listener in listeners:
         try:
             port = _listen(reactor, listener)
-        except (CannotListenError, OSError, ValueError) as error:
+        # OverflowError: a port above 65535, a backlog above what the system counts.
+        except (CannotListenError, OSError, ValueError, OverflowError) as error:
             close_ports(ports)
             reason = getattr(error, "socketError", None) or error
             raise CannotListen(

@@ -14,13 +14,15 @@ from logplex.listeners import CannotListen, Listener, close_ports, describe, ope
 
 
 class BusyReactor(MemoryReactor):
-    """Port 2 is taken."""
+    """Port 2 is taken, and the highest is 65535."""
 
     def listenTCP(
         self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         if port == 2:
             raise CannotListenError(interface, port, OSError(98, "Address already in use"))
+        if port > 65_535:
+            raise OverflowError("bind(): port must be 0-65535.")
         opened: IListeningPort = super().listenTCP(port, factory, backlog, interface)
         return opened
 
@@ -63,6 +65,12 @@ class OpenPortsTests(SynchronousTestCase):
             CannotListen, open_ports, MemoryReactor(), [Listener("api", "nonsense:1", Factory())]
         )
         self.assertIn("[listen] api = 'nonsense:1'", str(error))
+
+    def test_a_port_that_does_not_exist_is_named(self) -> None:
+        error = self.assertRaises(
+            CannotListen, open_ports, BusyReactor(), [Listener("api", "tcp:99999", Factory())]
+        )
+        self.assertEqual(str(error), "[listen] api = 'tcp:99999': bind(): port must be 0-65535.")
 
     def test_closing_fires_when_all_are_closed(self) -> None:
         ports = open_ports(MemoryReactor(), [Listener("api", "tcp:1", Factory())])
