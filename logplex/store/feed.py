@@ -37,10 +37,6 @@ class Feed:
     def empty(self) -> bool:
         return not self._places
 
-    @property
-    def readers(self) -> list[Reader]:
-        return list(self._places)
-
     def behind(self, last: int) -> bool:
         """Whether some reader has missed something, where this is the channel's newest number."""
         return any(place.position not in (None, last) for place in self._places.values())

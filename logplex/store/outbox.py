@@ -18,7 +18,7 @@ from logplex.store.scripts import FORGET, KEEP, RAISE, Batch, Piece
 
 #: What a message that waits costs besides its bytes: the header of a ``bytes``, a place in a list.
 _MESSAGE_OVERHEAD_BYTES = 41
-#: Longer lists of one channel are cut: Redis does nothing else while it takes a piece.
+#: Longer lists of one channel are cut: Redis does nothing else while it takes a batch.
 _PIECE_MESSAGES = 4_000
 
 
@@ -200,30 +200,43 @@ class Outbox:
         while at < len(names) and len(pieces) < bounds.batch_channels:
             if size_bytes >= bounds.batch_bytes:
                 break
-            collected = self._collected.pop(names[at])
-            pieces += self._pieces(names[at], collected)
+            collected = self._take(names[at])
+            pieces.append(self._piece(names[at], collected))
             messages += len(collected.messages)
             size_bytes += collected.size_bytes
+            if names[at] in self._collected:
+                break
             at += 1
         self._collected_bytes -= size_bytes
         self.number = next(self.numbers)
         self._sealed.append(Batch(self.number, pieces, messages, size_bytes, self.raised_above))
         return at
 
-    def _pieces(self, channel_id: str, collected: _Collected) -> list[Piece]:
+    def _take(self, channel_id: str) -> _Collected:
+        """
+        What is collected of a channel, up to a bound; the rest stays. A channel has one piece in
+        a batch at most, because the number of the batch is what followers know it by.
+        """
+        whole = self._collected.pop(channel_id)
+        if len(whole.messages) <= _PIECE_MESSAGES:
+            return whole
+        first = whole.messages[:_PIECE_MESSAGES]
+        size_bytes = sum(map(len, first))
+        self._collected[channel_id] = _Collected(
+            whole.keep,
+            messages=whole.messages[_PIECE_MESSAGES:],
+            size_bytes=whole.size_bytes - size_bytes,
+        )
+        return _Collected(whole.keep, whole.forget, first, size_bytes)
+
+    def _piece(self, channel_id: str, collected: _Collected) -> Piece:
         flags = (KEEP if collected.keep else 0) | (FORGET if collected.forget else 0)
         if channel_id in self._to_raise:
             self._to_raise.discard(channel_id)
             flags |= RAISE
-        messages, kept = collected.messages, self.bounds.kept
-        if len(messages) <= _PIECE_MESSAGES:
-            return [Piece.pack(channel_id, flags, messages, collected.size_bytes, kept)]
-        pieces = []
-        for start in range(0, len(messages), _PIECE_MESSAGES):
-            part = messages[start : start + _PIECE_MESSAGES]
-            pieces.append(Piece.pack(channel_id, flags, part, sum(map(len, part)), kept))
-            flags &= KEEP
-        return pieces
+        return Piece.pack(
+            channel_id, flags, collected.messages, collected.size_bytes, self.bounds.kept
+        )
 
     def _let_go(self, messages: int, size_bytes: int) -> None:
         self.waiting_messages -= messages

@@ -19,9 +19,12 @@ from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
 from logplex.store.outbox import Outbox
-from logplex.store.scripts import APPEND, Batch, Origin, append_arguments, parse_appended
+from logplex.store.scripts import APPEND, Batch, Origin, Piece, append_arguments, parse_appended
 
 _log = Logger()
+
+#: Channels that are warned of; a cause that makes more of them is known by then.
+_MOST_WARNINGS = 100
 
 #: Run a script on the shard. May fail with :class:`StoreAway` or ``txredisapi.ResponseError``.
 Run = Callable[..., Deferred[Any]]
@@ -78,6 +81,8 @@ class ShardWriter:
         #: Channels that had listeners, and until when they count as having some.
         self._listened: dict[str, float] = {}
         self._waiters: list[tuple[int, Deferred[None]]] = []
+        #: Channels whose list was found to be something else.
+        self._warned: set[str] = set()
         #: Batches above this number wait until they are let go.
         self._hold_above: int | None = None
 
@@ -199,14 +204,17 @@ class ShardWriter:
             for place in listened:
                 self._listened[batch.pieces[place].channel_id] = until_s
             for place in refused:
-                piece = batch.pieces[place]
-                self.outbox.counters.spool_refused += piece.count
-                _log.warn(
-                    "channel {channel} has no list but something else: {count} messages not kept",
-                    channel=piece.channel_id,
-                    count=piece.count,
-                )
+                self._not_kept(batch.pieces[place])
         self._go_on()
+
+    def _not_kept(self, piece: Piece) -> None:
+        self.outbox.counters.spool_refused += piece.count
+        if piece.channel_id not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add(piece.channel_id)
+            _log.warn(
+                "no messages of channel {channel} are kept: its list is something else",
+                channel=piece.channel_id,
+            )
 
     def _not_taken(self, failure: Failure, batch: Batch) -> None:
         if failure.check(StoreAway):

@@ -64,6 +64,15 @@ class ClusterTests(ShardsTestCase):
             seen.add(tuple(shown))
         self.assertEqual(len(seen), 1)
 
+    async def test_a_flood_into_one_channel(self) -> None:
+        node = await self.spool_node((await self.server()).url)
+        diary = await self.follow(node, "c")
+        node.append("c", 30_000)
+        await self.settled([node])
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(diary.messages, node.sent["c"])
+        self.assertEqual((await node.spool.recent("c")).entries, diary.entries[-1_500:])
+
     async def test_only_followed_channels_are_subscribed(self) -> None:
         server = await self.server()
         node = await self.spool_node(server.url)

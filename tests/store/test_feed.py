@@ -226,7 +226,7 @@ class TwoShardsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.diary = Diary()
-        reader = Reader(self.diary)
+        self.reader = reader = Reader(self.diary)
         self.old, self.new = (Feed("c", OWN, away=False) for _ in range(2))
         for feed in (self.old, self.new):
             feed.add(reader)
@@ -248,5 +248,5 @@ class TwoShardsTests(SynchronousTestCase):
 
     def test_a_shard_that_is_given_up_while_away_ends_the_interruption(self) -> None:
         self.old.lost([], 4)
-        self.old.remove(self.old.readers[0])
+        self.old.remove(self.reader)
         self.assertEqual(self.diary.since(), ["interrupted", "incomplete"])

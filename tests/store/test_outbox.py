@@ -72,14 +72,24 @@ class OutboxTests(SynchronousTestCase):
         outbox.seal()
         self.assertEqual([len(batch) for batch in contents(outbox)], [2, 1])
 
-    def test_a_long_list_is_cut_into_pieces(self) -> None:
+    def test_a_long_list_becomes_several_batches(self) -> None:
         outbox = self.outbox()
         texts = [b"%d" % number for number in range(9_000)]
+        outbox.forget("a")
         outbox.append("a", texts, True)
+        outbox.append("b", [b"b"], True)
         outbox.seal()
-        pieces = [messages for batch in contents(outbox) for _, _, messages in batch]
-        self.assertEqual([len(piece) for piece in pieces], [4_000, 4_000, 1_000])
-        self.assertEqual([text for piece in pieces for text in piece], texts)
+        batches = contents(outbox)
+        self.assertEqual(
+            [[(name, flags, len(part)) for name, flags, part in batch] for batch in batches],
+            [
+                [("a", KEEP | FORGET, 4_000)],
+                [("a", KEEP, 4_000)],
+                [("a", KEEP, 1_000), ("b", KEEP, 1)],
+            ],
+        )
+        self.assertEqual([text for batch in batches for text in batch[0][2]], texts)
+        self.assertEqual((outbox.waiting_messages, outbox.waiting_bytes), (0, 0))
 
     def test_what_is_not_kept_is_apart_from_what_is(self) -> None:
         outbox = self.outbox()
