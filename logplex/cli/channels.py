@@ -15,7 +15,12 @@ from logplex.cli.failures import NotFound
 from logplex.model import CHANNEL_FLAGS
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "logplex channel create shop --token app --token web",
+        "logplex channel show shop",
+    )
+)
 def channel() -> None:
     """Channels: log streams, usually one for each application."""
 
@@ -89,7 +94,12 @@ async def delete(node: Node, channel_id: str) -> None:
     node.show({"channel": channel_id, "deleted": True}, [f"deleted {channel_id}"])
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "logplex token add shop app",
+        "logplex token list shop",
+    )
+)
 def token() -> None:
     """Tokens: the right to write into a channel."""
 

@@ -47,7 +47,12 @@ def permission(value: str) -> str:
     return value
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "logplex credential create alice --permission full_api",
+        "logplex credential list",
+    )
+)
 def credential() -> None:
     """Credentials: who may use the API, write into channels, read them."""
 

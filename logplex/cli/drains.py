@@ -27,7 +27,12 @@ def drain_lines(drains: Sequence[dict[str, Any]]) -> list[str]:
     )
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "logplex drain add shop https://user:password@logs.example.com/shop",
+        "logplex drain status shop 7",
+    )
+)
 def drain() -> None:
     """Drains: where a channel's messages are pushed to."""
 

@@ -47,7 +47,12 @@ def _shown(value: object) -> object:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "logplex rod show",
+        "logplex rod set deny_tail_sessions=true --cluster",
+    )
+)
 def rod() -> None:
     """Control rods: switches on running nodes."""
 
@@ -136,7 +141,12 @@ def _rod_lines(answer: dict[str, Any]) -> list[str]:
     )
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "logplex shards prepare redis://a.example.com redis://b.example.com",
+        "logplex shards commit",
+    )
+)
 def shards() -> None:
     """
     The Redis shards of a running node, and their replacement.

@@ -34,7 +34,12 @@ _store_option = click.option(
 )
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "logplex store export backup.json",
+        "logplex store import backup.json --store redis://redis.example.com",
+    )
+)
 def store() -> None:
     """
     The whole configuration: channels, tokens, drains, credentials.

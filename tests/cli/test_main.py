@@ -15,10 +15,10 @@ from tests.cli.cases import CliCase
 
 
 def paths(path: list[str], command: click.Command) -> list[list[str]]:
-    """Every command below this one that does something."""
-    if not isinstance(command, click.Group):
-        return [path]
-    return [each for name, part in command.commands.items() for each in paths([*path, name], part)]
+    """This command, and every one below it."""
+    parts = command.commands if isinstance(command, click.Group) else {}
+    below = [each for name, part in parts.items() for each in paths([*path, name], part)]
+    return [path, *below]
 
 
 class HelpTests(CliCase):
@@ -27,12 +27,13 @@ class HelpTests(CliCase):
     def test_every_command(self) -> None:
         """Each has one, with examples, which are its own."""
         found = paths([], main.logplex)
+        self.assertIn(["channel"], found)
         self.assertIn(["channel", "create"], found)
         for path in found:
             result = self.run_command(*path, "--help")
             self.assertEqual(0, result.exit_code, path)
             _, _, examples = result.stdout.partition("Examples:\n    ")
-            self.assertIn("logplex " + " ".join(path), examples)
+            self.assertIn(" ".join(["logplex", *path]), examples)
 
     def test_version(self) -> None:
         result = self.run_command("--version")
