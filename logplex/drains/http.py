@@ -54,7 +54,6 @@ class _Batch:
     :ivar loss: what the notice before the frames tells the receiver.
     :ivar full: it was filled to its bound, and more was waiting.
     :ivar tries: how many have failed.
-    :ivar excused: it was sent once over a connection that the receiver had closed.
     """
 
     frames: list[bytes]
@@ -63,7 +62,6 @@ class _Batch:
     loss: Loss | None
     full: bool
     tries: int = 0
-    excused: bool = False
 
 
 @define(eq=False, repr=False)
@@ -172,9 +170,8 @@ class HttpCourier:
         """See :meth:`Exchanges.unanswered`."""
         batch = self._batch
         assert batch is not None
-        if excusable and not batch.excused:
-            # Once per batch, so that a receiver that always does this cannot go on for ever.
-            batch.excused = True
+        if excusable:
+            # Once per batch at most: the next connection will not have served before.
             self.reports.over()
             return
         self._failed(why)
