@@ -69,6 +69,7 @@ class Replacement:
             for shard in new:
                 shard.start()
             await self._reach(new)
+            self._shards.both = True
             await self._listen()
         except BaseException:
             await self._give_up_other()
@@ -162,6 +163,7 @@ class Replacement:
                     shard.unfollow(channel_id, reader)
         given_up = self._shards.only_other()
         self._shards.other = None
+        self._shards.both = False
         self.step = Step.SETTLED
         await _all(shard.close(FLUSH_S) for shard in given_up)
         names = ", ".join(self._shards.current.placement.names)

@@ -34,6 +34,7 @@ class ShardMap:
     :param make_shard: a shard for a URL, not started.
     :ivar current: where messages are written.
     :ivar other: while shards are replaced: the new ones, after the commit the old ones.
+    :ivar both: whether the other ones are homes, too; not before all of them have been reached.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ShardMap:
         #: What was current before the last switch.
         self._before: ShardSet | None = None
         self.other: ShardSet | None = None
+        self.both = False
         self.current = self._make(urls, {})
 
     def all(self) -> list[Shard]:
@@ -68,7 +70,7 @@ class ShardMap:
     def homes(self, channel_id: str) -> list[Shard]:
         """Where any node may write the channel's messages now; this node's way first."""
         home = self.current.of(channel_id)
-        if self.other is None or self.other.of(channel_id) is home:
+        if self.other is None or not self.both or self.other.of(channel_id) is home:
             return [home]
         return [home, self.other.of(channel_id)]
 

@@ -142,6 +142,20 @@ class ReplacementTests(ShardsTestCase):
         node.append("c")
         await self.told(diary, node.sent["c"])
 
+    async def test_who_follows_while_a_new_shard_is_waited_for_is_not_concerned(self) -> None:
+        one = await self.server()
+        node = await self.spool_node(one.url)
+        nowhere = f"redis://127.0.0.1:{free_port()}"
+        preparing = Deferred.fromCoroutine(node.spool.replacement.prepare([nowhere]))
+        diary = await self.follow(node, "c")
+        node.append("c")
+        await self.told(diary, node.sent["c"])
+        self.assertNoResult(preparing)
+        await self.assertFailure(preparing, StoreAway)
+        node.append("c")
+        await self.told(diary, node.sent["c"])
+        self.assertEqual(diary.events, [])
+
     async def test_steps_have_an_order(self) -> None:
         url = (await self.server()).url
         replacement = (await self.spool_node(url)).spool.replacement
