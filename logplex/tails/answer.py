@@ -19,6 +19,8 @@ from logplex.tails.reader import Reader
 #: ``HTTPChannel`` closes, and cuts the connection after its own ``abortTimeout``.
 END_TIMEOUT_S = 30
 
+_HISTORY_IS_AWAY = b"Warning: log history temporarily unavailable."
+
 #: A reader's host that says nothing is asked for a sign of life after 60 s, then every 15 s, and
 #: given up after the fourth time. Left alone, the system would wait two hours.
 _KEEPALIVE = (
@@ -54,6 +56,10 @@ class HttpAnswer:
         self._channel = self.request.channel
         self._transport = self._channel.transport
         self.request.notifyFinish().addErrback(self._connection_lost)
+
+    def history_is_away(self) -> None:
+        """See :class:`logplex.tails.reader.Answer`."""
+        self.headers[b"X-Heroku-Warning"] = _HISTORY_IS_AWAY
 
     def start(self, producer: IPushProducer) -> None:
         """See :class:`logplex.tails.reader.Answer`."""

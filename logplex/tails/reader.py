@@ -18,6 +18,9 @@ class Answer(Protocol):
     def is_closed(self) -> bool:
         """Whether the connection is gone."""
 
+    def history_is_away(self) -> None:
+        """Say in the head, which is not written yet, that the history cannot be had now."""
+
     def start(self, producer: IPushProducer) -> None:
         """Say what follows, and tell the producer from now on when there is no room."""
 

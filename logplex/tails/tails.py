@@ -71,7 +71,12 @@ class Tails:
         if session.tail and NO_TAIL not in channel.flags:
             recent = await self._feed(channel.id).join(stream)
         else:
-            recent = await self.spool.recent(channel.id)
+            try:
+                recent = await self.spool.recent(channel.id)
+            except StoreAway:
+                # Nothing follows that it would have to join, so that is an answer too.
+                stream.answer.history_is_away()
+                recent = Recent(0, [])
             if session.tail:
                 finale = l20_line(self.clock.seconds())
         if recent is None or stream.is_over:

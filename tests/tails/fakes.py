@@ -166,6 +166,9 @@ class ListAnswer:
     written: list[bytes] = field(factory=list)
     producer: IPushProducer | None = None
 
+    def history_is_away(self) -> None:
+        raise NotImplementedError
+
     def start(self, producer: IPushProducer) -> None:
         self.has_started = True
         self.producer = producer

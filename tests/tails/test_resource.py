@@ -206,11 +206,17 @@ class RefusalTests(SynchronousTestCase):
         self.refused(503, b"Logs are temporarily unavailable")
 
     def test_the_spool_is_away(self) -> None:
-        for tail in (False, True):
-            self.node = SessionNode(HeldSpool(is_away=True))
-            self.node.put_session(tail=tail)
-            self.refused(503, b"Logs are temporarily unavailable")
-            self.assertEqual([], list(self.node.clock.getDelayedCalls())[1:])
+        self.node = SessionNode(HeldSpool(is_away=True))
+        self.node.put_session(tail=True)
+        self.refused(503, b"Logs are temporarily unavailable")
+        self.assertEqual([], list(self.node.clock.getDelayedCalls())[1:])
+
+    def test_the_spool_is_away_and_no_tail_was_asked_for(self) -> None:
+        self.node = SessionNode(HeldSpool(is_away=True))
+        self.node.put_session()
+        answer = self.node.get().answer()
+        self.assertEqual((200, b""), (answer.status, answer.body))
+        self.assertIn(b"temporarily unavailable", answer.headers[b"x-heroku-warning"])
 
     def test_the_node_starts(self) -> None:
         self.node.put_session()
