@@ -40,21 +40,25 @@ SITES_CLOSE_TIMEOUT_S = 2.0
 _LIVE_SECTIONS = ("limits", "rods", "tls")
 
 
-def make_service(settings: Settings, reactor: Any, load: Callable[[], Settings]) -> IService:
+def make_service(
+    settings: Settings, reactor: Any, load: Callable[[], Settings], origin: str = "logplex"
+) -> IService:
     """
     The service of a node, not started.
 
     :param load: reads the configuration again, for SIGHUP; may raise :class:`ConfigError`.
+    :param origin: what a line about a mistake begins with: ``logplex``, and the file.
     :raise SystemExit: with one line, where the node could not work.
     """
     counters = Counters()
     try:
         stores = make_stores(settings, reactor, counters)
-        return Node(assemble(settings, stores, counters, reactor), settings, reactor, load)
+        parts = assemble(settings, stores, counters, reactor)
+        return Node(parts, settings, reactor, load, origin)
     except StoreUnusable as error:
-        raise SystemExit(f"logplex: [store] url: {error}") from None
+        raise SystemExit(f"{origin}: [store] url: {error}") from None
     except (TlsError, CannotTrust) as error:
-        raise SystemExit(f"logplex: {error}") from None
+        raise SystemExit(f"{origin}: {error}") from None
 
 
 class Node(Service):
@@ -66,12 +70,18 @@ class Node(Service):
     """
 
     def __init__(
-        self, parts: Parts, settings: Settings, reactor: Any, load: Callable[[], Settings]
+        self,
+        parts: Parts,
+        settings: Settings,
+        reactor: Any,
+        load: Callable[[], Settings],
+        origin: str,
     ) -> None:
         self._parts = parts
         self._settings = settings
         self._reactor = reactor
         self._load = load
+        self._origin = origin
         parts.panel.observe(self._obey_rods)
         parts.syslog.pause()
 
@@ -83,7 +93,7 @@ class Node(Service):
         try:
             self._parts.ports.extend(open_ports(self._reactor, listeners))
         except CannotListen as error:
-            raise SystemExit(f"logplex: {error}") from None
+            raise SystemExit(f"{self._origin}: {error}") from None
 
     def startService(self) -> None:
         """Load the store; then read syslog and say ``OK`` when asked for health."""
@@ -136,7 +146,8 @@ class Node(Service):
         if not self.running:
             return
         if failure.check(StoreUnusable):
-            _log.critical("logplex: [store] url: {why}", why=failure.getErrorMessage())
+            why = failure.getErrorMessage()
+            _log.critical("{origin}: [store] url: {why}", origin=self._origin, why=why)
         else:
             _log.failure("bug: the node cannot start", failure=failure)
         atexit.register(_exit_with_failure)

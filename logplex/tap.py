@@ -69,4 +69,6 @@ def makeService(options: Options) -> IService:
     """The service of a node, for ``twistd``."""
     from twisted.internet import reactor
 
-    return make_service(options.settings, reactor, options.load)
+    file = options["config"]
+    origin = "logplex" if file is None else f"logplex: {file}"
+    return make_service(options.settings, reactor, options.load, origin)

@@ -109,7 +109,7 @@ class NodeTests(SynchronousTestCase):
         counters = Counters()
         stores = Stores(self.store, spool, "a test's", self.directory, samples=list)
         self.parts = assemble(self.settings, stores, counters, self.reactor)
-        return Node(self.parts, self.settings, self.reactor, lambda: self.settings)
+        return Node(self.parts, self.settings, self.reactor, lambda: self.settings, "logplex: F")
 
     def start(self) -> Node:
         node = self.node()
@@ -162,7 +162,7 @@ class NodeTests(SynchronousTestCase):
         self.start()
         with capturedLogs() as captured:
             self.store.loading.errback(StoreUnusable("the disk is on fire"))
-        self.assertEqual(self.lines(captured), ["logplex: [store] url: the disk is on fire"])
+        self.assertEqual(self.lines(captured), ["logplex: F: [store] url: the disk is on fire"])
         self.assertTrue(self.reactor.hasStopped)
         self.assertEqual(len(self.exits), 1)
 

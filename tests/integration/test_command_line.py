@@ -78,7 +78,7 @@ class CommandLineTests(IntegrationTestCase):
             taken = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
             child = self.start(*twistd("--config", self.configured(api_v3=taken)))
             end = await within(child.ended(), "it ends")
-        self.assertRegex(end.output, r"logplex: \[listen\] api_v3 .*Address already in use$")
+        self.assertRegex(end.output, r"logplex: /.+: \[listen\] api_v3 .*Address already in use$")
         self.assertNotIn("Traceback", end.output)
         self.assertEqual(end.status, 1)
 
