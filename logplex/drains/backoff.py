@@ -56,6 +56,10 @@ class Backoff:
         wait_s *= self.random.uniform(1 - _JITTER, 1 + _JITTER)
         return min(self.settings.syslog_backoff_max_s, wait_s)
 
+    def unfit(self, why: str) -> None:
+        """A message cannot be sent over any connection: the owner sees why, and no wait follows."""
+        self.record.noted(self.clock.seconds(), why)
+
     def stop(self) -> None:
         """The connection is over: it can prove nothing any more."""
         steady, self._steady = self._steady, None

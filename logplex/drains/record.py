@@ -28,10 +28,14 @@ class Record:
 
     def failed(self, now: float, error: str) -> None:
         """The receiver could not be reached, or did not take what was sent."""
-        self.last_error = error
-        self.last_error_at = now
+        self.noted(now, error)
         if self.failing_since is None:
             self.failing_since = now
+
+    def noted(self, now: float, error: str) -> None:
+        """A message could not be sent, which says nothing about the receiver."""
+        self.last_error = error
+        self.last_error_at = now
 
     def failing_s(self, now: float) -> float:
         """For how long nothing has succeeded."""

@@ -106,7 +106,7 @@ class UdpCourier:
         datagrams, unparsable = take_datagrams(buffer.messages, self.drain_token, MAX_DATAGRAMS)
         buffer.took(len(datagrams), unparsable)
         loss = buffer.take_loss()
-        sent = 0
+        sent = unfit = 0
         try:
             if loss is not None:
                 now = self.reactor.seconds()
@@ -117,6 +117,8 @@ class UdpCourier:
                     socket.write(datagram)
                 except MessageLengthError:
                     buffer.lose([datagram])
+                    unfit += 1
+                    self.backoff.unfit(f"{len(datagram)} bytes are too long for a datagram")
                 else:
                     buffer.deliver(1)
                 sent += 1
@@ -126,7 +128,7 @@ class UdpCourier:
             buffer.return_loss(loss)
             self._over(f"cannot send: {error.strerror}")
             return
-        if datagrams:
+        if sent > unfit:
             self.backoff.wrote()
         assert self._reports is not None
         self._reports.finished()

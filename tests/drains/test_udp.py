@@ -177,6 +177,13 @@ class Sending(UdpCase):
 
 
 class Failing(UdpCase):
+    def one_is_too_long(self) -> None:
+        """The first message arrives; a second later, the next one is too long."""
+        self.push()
+        self.reactor.advance(1)
+        self.port.failures = [MessageLengthError(EMSGSIZE)]
+        self.push()
+
     def test_name(self) -> None:
         """A name without addresses is a failure: 2 s, 4 s, …"""
         self.names.failure = OSError("no such host")
@@ -243,6 +250,19 @@ class Failing(UdpCase):
         self.push(2)
         self.assertEqual(self.port.sent, [datagram(1), datagram(3)])
         self.assertEqual((self.buffer.delivered, self.buffer.dropped), (2, 1))
+
+    def test_too_long_is_shown(self) -> None:
+        """The owner sees why a message was lost; the messages after it do not wait for that."""
+        self.one_is_too_long()
+        size = len(datagram(2))
+        self.assertEqual(self.record.last_error, f"{size} bytes are too long for a datagram")
+        self.assertEqual(self.record.last_error_at, self.reactor.seconds())
+        self.assertIs(self.life.phase, Phase.QUIET)
+
+    def test_too_long_is_no_success(self) -> None:
+        """Where nothing but such a message was to be sent, the receiver has got nothing."""
+        self.one_is_too_long()
+        self.assertEqual(self.record.last_success, self.reactor.seconds() - 1)
 
     def test_loss_not_told(self) -> None:
         """A notice that could not be sent is sent later."""
