@@ -39,6 +39,20 @@ input(type="imudp" address="127.0.0.1" port="{port}" rcvbufSize="4000000")
 *.* action(type="omfile" file="{directory}/out" template="line")
 """
 
+_RSYSLOG_TLS = """global(workDirectory="{directory}"
+  defaultNetstreamDriverCAFile="{directory}/ca.pem"
+  defaultNetstreamDriverCertFile="{directory}/cert.pem"
+  defaultNetstreamDriverKeyFile="{directory}/key.pem")
+module(load="imtcp"
+  streamDriver.name="{driver}" streamDriver.mode="1" streamDriver.authMode="anon")
+template(name="line" type="string" string="%HOSTNAME% %APP-NAME% %PROCID% %msg%\\n")
+input(type="imtcp" address="127.0.0.1" port="{tls_port}")
+*.* action(type="omfile" file="{directory}/out" template="line")
+"""
+
+#: rsyslog's TLS drivers, and the Debian packages that they come in.
+_TLS_DRIVERS = {"gtls": "rsyslog-gnutls", "ossl": "rsyslog-openssl"}
+
 
 def find(program: str) -> str:
     """Its path; a test that needs what is not there is skipped."""
@@ -74,23 +88,28 @@ class SyslogdTestCase(DrainsTestCase):
     def out(self) -> Path:
         return self.directory_ / "out"
 
-    def configure(self, template: str) -> Path:
+    def configure(self, template: str, **fields: str) -> Path:
         path = self.directory_ / "syslogd.conf"
         path.write_text(
-            template.format(directory=self.directory_, port=self.port, tls_port=self.tls_port)
+            template.format(
+                directory=self.directory_, port=self.port, tls_port=self.tls_port, **fields
+            )
         )
         return path
 
-    async def run_daemon(self, *arguments: str | Path) -> None:
-        """Start it, and wait until it listens."""
+    def spawn(self, *arguments: str | Path) -> Child:
         child = Child.spawn(arguments, self.directory_)
         self.addCleanup(child.end)
+        return child
 
-        async def look() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+    async def listens(self, port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
 
-        await until(look, "the daemon listens")
+    async def run_daemon(self, *arguments: str | Path) -> None:
+        """Start it, and wait until it listens."""
+        self.spawn(*arguments)
+        await until(lambda: self.listens(self.port), "the daemon listens")
 
     async def assert_arrives(self, drain: Drain) -> None:
         """Every message, once and in order, with the drain's token as its host."""
@@ -141,9 +160,32 @@ class RsyslogTests(SyslogdTestCase):
         pid_file = self.directory_ / "pid"
         await self.run_daemon(program, "-n", "-f", self.configure(_RSYSLOG), "-i", pid_file)
 
+    async def rsyslog_tls(self, driver: str) -> bool:
+        """Start it; whether it has this driver. Without, it runs all the same, but is deaf."""
+        program = find("rsyslogd")
+        configuration = self.configure(_RSYSLOG_TLS, driver=driver)
+        pid_file = self.directory_ / f"pid-{driver}"
+        child = self.spawn(program, "-n", "-f", configuration, "-i", pid_file)
+        missing = f"could not load module 'lmnsd_{driver}'"
+
+        async def look() -> str | None:
+            if any(missing in line for line in child.lines):
+                return "missing"
+            return "listens" if await self.listens(self.tls_port) else None
+
+        return await until(look, "rsyslogd listens, or has no driver") == "listens"
+
     async def test_tcp(self) -> None:
         await self.rsyslog()
         await self.assert_arrives(self.drain(f"syslog://127.0.0.1:{self.port}"))
+
+    async def test_tls(self) -> None:
+        for driver in _TLS_DRIVERS:
+            if await self.rsyslog_tls(driver):
+                break
+        else:
+            raise SkipTest(f"{' or '.join(_TLS_DRIVERS.values())} is not installed")
+        await self.assert_arrives(self.drain(f"syslog+tls://localhost:{self.tls_port}"))
 
     async def test_udp(self) -> None:
         await self.rsyslog()
