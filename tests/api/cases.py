@@ -1,4 +1,4 @@
-"""The APIs over memory; every answer of API v3 is held against its description."""
+"""The APIs over memory; every answer is held against its API's description."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from logplex.store.memory_spool import MemorySpool
 from logplex.throttle import Throttle
 from logplex.web import Site
 from tests.api.exchange import Answer, Exchange, send
-from tests.api.openapi import check
+from tests.api.openapi import LEGACY, V3, Description
 from tests.fakes import DictConfigStore, FakeDrains, FakeReplacement, SharedPanel
 
 AUTH_KEY = "auth:key"
@@ -122,7 +122,7 @@ class ApiCase(SynchronousTestCase):
             limits,
             self.clock,
             Journal(),
-            lambda session_id, may_tail: Data(f"{session_id} {may_tail}".encode(), "text/plain"),
+            lambda session_id, may_tail: Data(f"{session_id} {may_tail}".encode(), "text/html"),
         )
         self.store.counters["drain_index"] = 3
         self.store.values = {(type(value), value.id): value for value in self.stored()}
@@ -170,30 +170,55 @@ class ApiCase(SynchronousTestCase):
         self.assertEqual("text/html", answer.headers["content-type"])
 
 
-class V3Case(ApiCase):
+class DescribedCase(ApiCase):
     """
-    API v3.
+    One of the APIs.
 
+    :cvar description: what it may answer.
     :cvar seen: which answers of the description were given, by all tests together.
     """
 
-    seen: ClassVar[set[tuple[str, str, int]]] = set()
+    description: ClassVar[Description]
+    seen: ClassVar[set[tuple[str, str, int]]]
+
+    @property
+    def site(self) -> Site:
+        """The API's."""
+        raise NotImplementedError
 
     def send(self, *args: Any, **kwargs: Any) -> Exchange:
-        """:meth:`send_to` API v3."""
-        return self.send_to(self.v3, *args, **kwargs)
+        """:meth:`send_to` the API."""
+        return self.send_to(self.site, *args, **kwargs)
 
     def ask(self, *args: Any, **kwargs: Any) -> Answer:
         """:meth:`send`, and the answer."""
         answer = self.send(*args, **kwargs).answer()
-        example = check(answer)
+        example = self.description.check(answer)
         if example:
             self.seen.add(example)
         return answer
 
 
-class LegacyCase(ApiCase):
+class V3Case(DescribedCase):
+    """API v3."""
+
+    description = V3
+    seen = set()
+
+    @property
+    def site(self) -> Site:
+        return self.v3
+
+
+class LegacyCase(DescribedCase):
     """The legacy API, with a channel 7 like the channel ``app``."""
+
+    description = LEGACY
+    seen = set()
+
+    @property
+    def site(self) -> Site:
+        return self.legacy
 
     def stored(self) -> Sequence[Value]:
         return (
@@ -207,11 +232,3 @@ class LegacyCase(ApiCase):
             Drain(73, "7", "d.73"),
             Channel("8"),
         )
-
-    def send(self, *args: Any, **kwargs: Any) -> Exchange:
-        """:meth:`send_to` the legacy API."""
-        return self.send_to(self.legacy, *args, **kwargs)
-
-    def ask(self, *args: Any, **kwargs: Any) -> Answer:
-        """:meth:`send`, and the answer."""
-        return self.send(*args, **kwargs).answer()

@@ -479,6 +479,6 @@ class BugTests(LegacyCase):
             raise RuntimeError("secret")
 
         self.patch(self.registry, "drains_of", broken)
-        self.assertText(500, "internal error", self.ask("GET", "/channels/7/info"))
-        self.assertError(500, self.ask("GET", "/v2/channels/7"))
+        self.assertText(500, "internal error", self.send("GET", "/channels/7/info").answer())
+        self.assertError(500, self.send("GET", "/v2/channels/7").answer())
         self.assertEqual(2, len(self.flushLoggedErrors(RuntimeError)))
