@@ -17,6 +17,9 @@ from logplex.drains.stream import StreamConnection
 #: Syslog receivers say nothing. One that says more than this costs more than it should.
 MAX_HEARD_BYTES = 65_536
 
+#: A stalled receiver is looked after no sooner than this after the last look.
+SHORTEST_LOOK_S = 0.01
+
 
 class Pieces(Contract):
     """Who makes the pieces: the courier."""
@@ -114,11 +117,10 @@ class SyslogConnection(StreamConnection):
         self.timer = None
         if not self._writing:
             return
-        waited_s = self.clock.seconds() - self._progress_at
-        if waited_s < self._stall_timeout_s:
-            self.timer = self.clock.callLater(
-                self._stall_timeout_s - waited_s, self._look_for_progress
-            )
+        left_s = self._progress_at + self._stall_timeout_s - self.clock.seconds()
+        if left_s > 0:
+            # Rounding may leave so little that the clock would still say the same then.
+            self.timer = self.clock.callLater(max(left_s, SHORTEST_LOOK_S), self._look_for_progress)
         else:
             self.abort()
             self._pieces.left(f"the receiver has read nothing for {self._stall_timeout_s:g} s")

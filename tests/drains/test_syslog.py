@@ -19,6 +19,7 @@ from logplex.drains.courier import Courier, Phase
 from logplex.drains.lifecycle import Lifecycle
 from logplex.drains.record import Record
 from logplex.drains.syslog import SyslogCourier, syslog_pace
+from logplex.drains.syslog_connection import SyslogConnection
 from logplex.drains.tls import CertificateRejected
 from logplex.metrics import Counters
 from tests.drains.doubles import HighRandom, Link, MiddleRandom, ScriptedEndpoint
@@ -497,3 +498,43 @@ class Tls(SyslogCase):
         self.assertEqual(link.received(), frame(1))
         lowest.producer.resumeProducing()
         self.assertEqual(self.buffer.delivered, 1)
+
+
+class ImpatientClock(Clock):
+    """A clock that refuses to be asked for ever."""
+
+    asked = 0
+
+    def callLater(self, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        assert self.asked < 100, "asked again and again without any time in between"
+        return super().callLater(*args, **kwargs)
+
+
+class RoundingTests(SynchronousTestCase):
+    """Times are binary fractions: what is left of a wait can be less than the clock can tell."""
+
+    def test_stalled(self) -> None:
+        """The wait ends, also where 4 s after 0.35 s are not 4 s for the clock."""
+        clock = ImpatientClock()
+        why: list[str] = []
+
+        class Receiver:
+            def send(self, connection: SyslogConnection) -> None: ...
+
+            def taken(self) -> None: ...
+
+            def left(self, reason: str) -> None:
+                why.append(reason)
+
+        for hundredths in range(1, 100):
+            clock.asked = 0
+            connection = SyslogConnection(Receiver(), 4.0, clock, tls=False)
+            connection.makeConnection(StringTransport())
+            connection.write(b"one")
+            connection.resumeProducing()
+            clock.advance(hundredths / 100)
+            connection.write(b"two")
+            clock.advance(4)
+            clock.advance(0.01)
+        self.assertEqual(len(why), 99)
