@@ -182,6 +182,22 @@ class HouseTests(SynchronousTestCase):
                 wrong.append(str(each))
         self.assertEqual(wrong, [])
 
+    def test_rooms_of_the_store(self) -> None:
+        """A node alone loads nothing of Redis, and links know nothing of shards."""
+        barred = {
+            "embedded": {"redis", "shards"},
+            "redis": {"embedded", "shards"},
+            "shards": {"embedded"},
+        }
+        wrong = [
+            str(each)
+            for room, others in barred.items()
+            for path in sorted((ROOT / "store" / room).glob("*.py"))
+            for each in imports_in(path.name, "store", path.read_text())
+            if others.intersection(each.name.removeprefix("logplex.store.").split(".")[:1])
+        ]
+        self.assertEqual(wrong, [])
+
     def test_no_relative_imports(self) -> None:
         self.assertEqual([str(each) for each in all_imports() if each.name.startswith(".")], [])
 

@@ -16,14 +16,14 @@ from logplex.config import Settings, Store
 from logplex.interfaces import IConfigStore, IReplacement, IShareRods, ISpool, StoreUnusable
 from logplex.metrics import Counters, Sample
 from logplex.rods import Position
-from logplex.store.memory_spool import MemorySpool
-from logplex.store.redis_address import RedisAddress
-from logplex.store.redis_config import RedisConfigStore
-from logplex.store.redis_link import RedisLink
-from logplex.store.redis_rods import SharedRods
-from logplex.store.shard_links import CONNECT_TIMEOUT_S, make_redis_spool
-from logplex.store.sqlite import SqliteConfigStore
-from logplex.store.sqlite_file import IN_MEMORY, check_file, connection_pool
+from logplex.store.embedded.config import SqliteConfigStore
+from logplex.store.embedded.spool import MemorySpool
+from logplex.store.embedded.sqlite_file import IN_MEMORY, check_file, connection_pool
+from logplex.store.redis.address import RedisAddress
+from logplex.store.redis.config import RedisConfigStore
+from logplex.store.redis.link import RedisLink
+from logplex.store.redis.rods import SharedRods
+from logplex.store.shards.links import CONNECT_TIMEOUT_S, make_redis_spool
 
 #: Where the files of a node are that keeps nothing else in files.
 IN_MEMORY_DIRECTORY = "var"

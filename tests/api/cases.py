@@ -25,7 +25,7 @@ from logplex.metrics import Counters
 from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, DrainStatus, Put, Token, Value
 from logplex.registry import Registry
 from logplex.rods import Panel, Rods
-from logplex.store.memory_spool import MemorySpool
+from logplex.store.embedded.spool import MemorySpool
 from logplex.throttle import Throttle
 from logplex.web import Site
 from tests.api.exchange import Answer, Exchange, send

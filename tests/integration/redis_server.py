@@ -14,9 +14,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from logplex.store.redis_address import RedisAddress
-from logplex.store.redis_connection import Argument
-from logplex.store.redis_link import RedisLink
+from logplex.store.redis.address import RedisAddress
+from logplex.store.redis.connection import Argument
+from logplex.store.redis.link import RedisLink
 from tests.integration.process import Child, Ended, reactor, within
 
 try:

@@ -18,9 +18,9 @@ from zope.interface import implementer
 from logplex.config import Node, Settings, Spool, Store
 from logplex.interfaces import IFollower
 from logplex.metrics import Counters
-from logplex.store.redis_spool import RedisSpool
-from logplex.store.scripts import APPEND
-from logplex.store.shard_links import make_redis_spool
+from logplex.store.shards.links import make_redis_spool
+from logplex.store.shards.scripts import APPEND
+from logplex.store.shards.spool import RedisSpool
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer

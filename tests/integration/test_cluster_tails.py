@@ -16,7 +16,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
-from logplex.store.ring import consistent, shard_name
+from logplex.store.shards.ring import consistent, shard_name
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import CREDENTIAL, Node
 from tests.integration.process import reactor, until

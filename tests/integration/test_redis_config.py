@@ -11,10 +11,10 @@ from typing import Any
 from logplex.interfaces import IConfigStore, StoreAway
 from logplex.model import Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.rods import Panel, Position, Rods
-from logplex.store.redis_address import RedisAddress
-from logplex.store.redis_config import RESCAN_INTERVAL_S, RedisConfigStore
-from logplex.store.redis_link import RedisLink
-from logplex.store.redis_rods import SharedRods
+from logplex.store.redis.address import RedisAddress
+from logplex.store.redis.config import RESCAN_INTERVAL_S, RedisConfigStore
+from logplex.store.redis.link import RedisLink
+from logplex.store.redis.rods import SharedRods
 from tests.contracts import Later
 from tests.contracts_config import (
     CHANNEL,

@@ -14,7 +14,7 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from logplex.model import Change, Channel, Delete, Drain, Put, Token
 from logplex.registry import Registry
-from logplex.store.redis_keys import commands_of
+from logplex.store.redis.keys import commands_of
 from tests.integration.process import reactor, until
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.test_redis_config import OnRedis

@@ -11,8 +11,8 @@ import trustme
 from twisted.internet.defer import Deferred
 
 from logplex.interfaces import StoreAway
-from logplex.store.redis_address import RedisAddress
-from logplex.store.redis_link import RedisLink
+from logplex.store.redis.address import RedisAddress
+from logplex.store.redis.link import RedisLink
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer, free_port

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 
 from logplex.interfaces import StoreAway
 from logplex.model import Recent
-from logplex.store.ring import erlang, shard_name
+from logplex.store.shards.ring import erlang, shard_name
 from tests.integration.process import reactor, until, within
 from tests.integration.redis_server import BUNDLED
 from tests.integration.shards import Diary, ForgetfulProxy, ShardsTestCase

@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.config import Settings, Store
 from logplex.interfaces import StoreUnusable
 from logplex.metrics import Counters
+from logplex.store.embedded.config import SqliteConfigStore
+from logplex.store.embedded.spool import MemorySpool
 from logplex.store.factory import Stores, make_stores
-from logplex.store.memory_spool import MemorySpool
-from logplex.store.redis_config import RedisConfigStore
-from logplex.store.redis_spool import RedisSpool
-from logplex.store.sqlite import SqliteConfigStore
+from logplex.store.redis.config import RedisConfigStore
+from logplex.store.shards.spool import RedisSpool
 from tests.threadless import NoThreads
 
 

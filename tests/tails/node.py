@@ -19,7 +19,7 @@ from logplex.metrics import Counters
 from logplex.model import Channel, Delete, Put
 from logplex.registry import Registry
 from logplex.rods import Rods
-from logplex.store.memory_spool import MemorySpool
+from logplex.store.embedded.spool import MemorySpool
 from logplex.tails.resource import Sessions
 from logplex.tails.tails import Tails
 from logplex.web import Bounds, Site

@@ -1,0 +1,1 @@
+"""One process: configuration in SQLite, spools in memory."""

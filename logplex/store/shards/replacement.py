@@ -1,0 +1,175 @@
+"""
+Replacing the shards of a running node, in three steps, without losing a message (PROTOCOL §11).
+
+Every node is taken through the same step, forward or back, before any goes on to the next. From
+the first step to the last a node listens to both homes of a channel that moves, so it does not
+matter in which order the nodes are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from logplex.config.bounds import check_redis_url
+from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
+from logplex.store.shards.reader import Reader
+from logplex.store.shards.shard import Shard
+from logplex.store.shards.shard_map import ShardMap
+
+_log = Logger()
+
+#: New shards must be there so soon.
+_PREPARE_TIMEOUT_S = 10.0
+#: What the old shards have been given must be written so soon before the new ones are written to.
+_COMMIT_TIMEOUT_S = 5.0
+#: Waiting messages are written for so long before a shard is given up.
+FLUSH_S = 5.0
+
+
+@implementer(IReplacement)
+class Replacement:
+    """
+    The three steps.
+
+    :param readers: of the channels that are followed, as they are at every moment.
+    :ivar step: where it stands.
+    """
+
+    def __init__(
+        self, shards: ShardMap, readers: Mapping[str, Mapping[int, Reader]], clock: IReactorTime
+    ) -> None:
+        self._shards = shards
+        self._readers = readers
+        self._clock = clock
+        self.step = Step.SETTLED
+
+    async def prepare(self, urls: Sequence[str]) -> None:
+        """
+        First step: reach all new shards, and listen to what moves to them. Shards whose URLs stay
+        are kept. Where it fails everything is as before.
+
+        :raises ValueError: these URLs make no ring.
+        :raises StoreAway: a new shard was not there in time.
+        :raises WrongStep: a replacement is under way.
+        """
+        self._expect(Step.SETTLED)
+        for url in urls:
+            check_redis_url(url)
+        self._shards.prepare(urls)
+        self.step = Step.PREPARING
+        try:
+            new = self._shards.only_other()
+            for shard in new:
+                shard.start()
+            await self._reach(new)
+            self._shards.both = True
+            await self._listen()
+        except BaseException:
+            await self._give_up_other()
+            raise
+        self.step = Step.PREPARED
+
+    async def commit(self) -> None:
+        """
+        Second step: write to the new shards. Done when the old ones have been given all of theirs.
+
+        :raises WrongStep: nothing is prepared.
+        """
+        self._expect(Step.PREPARED)
+        await self._switch()
+        self.step = Step.COMMITTED
+
+    async def make_permanent(self) -> None:
+        """
+        Last step: give up the shards that are not needed any more.
+
+        :raises WrongStep: nothing is committed.
+        """
+        self._expect(Step.COMMITTED)
+        await self._give_up_other()
+
+    async def abort(self) -> None:
+        """
+        One step back. After the commit: write to the old shards again, and go on listening to the
+        new ones, because other nodes may still write there. After the first step: give the new
+        shards up.
+
+        :raises WrongStep: nothing is prepared or committed.
+        """
+        self._expect(Step.PREPARED, Step.COMMITTED)
+        if self.step is Step.COMMITTED:
+            await self._switch()
+            self.step = Step.PREPARED
+        else:
+            await self._give_up_other()
+
+    def _expect(self, *steps: Step) -> None:
+        if self.step not in steps:
+            raise WrongStep(f"the replacement of the shards is at the step {self.step.value!r}")
+
+    async def _reach(self, shards: list[Shard]) -> None:
+        await self._within(_PREPARE_TIMEOUT_S, [each.when_present() for each in shards])
+        missing = [each.name for each in shards if not each.present]
+        if missing:
+            raise StoreAway(f"not there in time: {', '.join(missing)}")
+
+    async def _listen(self) -> None:
+        """Listen at the second homes of all followed channels."""
+        for channel_id, readers in list(self._readers.items()):
+            for shard in self._shards.homes(channel_id)[1:]:
+                for key, reader in list(readers.items()):
+                    if readers.get(key) is reader:
+                        await shard.follow(channel_id, reader)
+
+    async def _switch(self) -> None:
+        """
+        Write to the other set from now on: for a channel that moves, when its old shard has been
+        given all of it, and with numbers above the clock, since the new one may know old numbers.
+        """
+        self.step = Step.SWITCHING
+        shards = self._shards.all()
+        now_us = int(self._clock.seconds() * 1_000_000)
+        written = []
+        for shard in shards:
+            shard.outbox.raised_above = now_us
+            shard.writer.hold()
+            written.append(shard.writer.everything_written())
+        self._shards.switch()
+        await self._within(_COMMIT_TIMEOUT_S, written)
+        for shard in shards:
+            shard.writer.let_go()
+
+    async def _within(self, seconds: float, waiting: list[Deferred[None]]) -> None:
+        """Wait for all of them, but no longer."""
+        with suppress(TimeoutError):
+            await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
+
+    async def _give_up_other(self) -> None:
+        """Hear the other set out, forget it, and close what is only in it."""
+        assert self._shards.other is not None
+        self.step = Step.SWITCHING
+        others = self._shards.other.shards.values()
+        await _all(shard.everything_heard() for shard in others)
+        for channel_id, readers in self._readers.items():
+            for shard in self._shards.homes(channel_id)[1:]:
+                for reader in readers.values():
+                    shard.unfollow(channel_id, reader)
+        given_up = self._shards.only_other()
+        self._shards.other = None
+        self._shards.both = False
+        self.step = Step.SETTLED
+        await _all(shard.close(FLUSH_S) for shard in given_up)
+        names = ", ".join(self._shards.current.placement.names)
+        _log.info("the shards are: {names}", names=names)
+
+
+async def _all(conversations: Iterable[Coroutine[Deferred[Any], Any, None]]) -> None:
+    """Let them go on side by side, until the last is done."""
+    await gatherResults(list(map(Deferred.fromCoroutine, conversations)), consumeErrors=True)

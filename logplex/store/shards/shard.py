@@ -1,0 +1,296 @@
+"""
+One shard as this node sees it: three links to one Redis, what is written to it and who listens.
+
+Writing has a link of its own, so that it never waits for reading; what is published comes over a
+third, because Redis gives such a connection nothing else to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+import txredisapi
+from attrs import frozen
+from twisted.internet.defer import Deferred, TimeoutError, fail, gatherResults, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from logplex.interfaces import StoreAway
+from logplex.store.redis.connection import Argument
+from logplex.store.shards.feeds import ShardFeeds
+from logplex.store.shards.outbox import Outbox
+from logplex.store.shards.reader import Reader
+from logplex.store.shards.scripts import OPEN, RECENT, History, Origin, Script, parse_history
+from logplex.store.shards.writer import ShardWriter, WritingTimes
+
+_log = Logger()
+
+#: What a script raises in Redis 6 where the shard may not write now; 7 puts it in front.
+_CANNOT_WRITE = re.compile(r"-(?:OOM|READONLY|MISCONF|NOREPLICAS)\b")
+_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+#: After a shard that is connected could not take something.
+_RETRY_DELAY_S = 1.0
+#: A reader waits so long for what its own node has not written yet.
+_OWN_WRITES_PATIENCE_S = 1.0
+
+
+class Link(Protocol):
+    """What is used of :class:`logplex.store.redis.link.RedisLink`."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def trouble(self) -> str | None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> Deferred[None]: ...
+
+    def ask(self, *command: Argument) -> Deferred[Any]: ...
+
+
+class Connect(Protocol):
+    """Make a link to the shard, not started yet; arguments as ``RedisLink`` has them."""
+
+    def __call__(
+        self,
+        purpose: str,
+        up: Callable[[], None],
+        down: Callable[[], None],
+        received: Callable[[bytes, bytes], None] | None = None,
+    ) -> Link: ...
+
+
+@frozen
+class Identity:
+    """
+    Which shard, and who speaks to it.
+
+    :ivar name: on the ring.
+    :ivar url: with its password; two shards of one name and different URLs are two.
+    :ivar db: the number of its database. Publications know no databases, so their names tell it.
+    """
+
+    name: str
+    url: str
+    db: int
+    origin: Origin
+
+
+class Shard:
+    """
+    One shard, present or away.
+
+    Present means that it takes batches, answers, and publishes to us. While it is away batches
+    wait, followers are told of this node's own messages, and nothing can be read.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        connect: Connect,
+        clock: IReactorTime,
+        times: WritingTimes,
+        outbox: Outbox,
+    ) -> None:
+        self.name = identity.name
+        self.url = identity.url
+        self.outbox = outbox
+        self._origin = identity.origin
+        self._clock = clock
+        self._present = False
+        self._when_present: list[Deferred[None]] = []
+        self._retry: IDelayedCall | None = None
+        #: Why it could not do what it was asked last.
+        self._because = ""
+        self._writing = connect("writing", self._introduce, self._lost)
+        self._reading = connect("reading", self._returned, self._lost)
+        self._listening = connect("listening", self._returned, self._lost, self._published)
+        self._links = (self._writing, self._reading, self._listening)
+        prefix = f"logplex:live:{identity.db}:"
+        self._feeds = ShardFeeds(
+            self._origin, prefix, outbox, self._subscribe, self._history, self._stumbled
+        )
+        self.writer = ShardWriter(
+            outbox,
+            self._origin,
+            prefix,
+            times,
+            clock,
+            run=lambda *script: self._run(self._writing, *script),
+            followed=self._feeds,
+            failed=self._stumbled,
+        )
+
+    @property
+    def present(self) -> bool:
+        """Whether it takes batches, answers, and publishes to us."""
+        return self._present
+
+    @property
+    def feeds(self) -> ShardFeeds:
+        """What this node listens to here."""
+        return self._feeds
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong now, for health and operators."""
+        if self._present:
+            return None
+        reason = next((link.trouble for link in self._links if link.trouble), None)
+        return reason or f"shard {self.name} is away: {self._because or 'not introduced yet'}"
+
+    def start(self) -> None:
+        """Connect."""
+        for link in self._links:
+            link.start()
+
+    def when_present(self) -> Deferred[None]:
+        """Fires as soon as it is present."""
+        if self._present:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._when_present.remove)
+        self._when_present.append(waiter)
+        return waiter
+
+    async def close(self, flush_s: float) -> None:
+        """Write what waits, within this time, and give the links up."""
+        await self._within(flush_s, self.writer.everything_written())
+        await gatherResults([link.stop() for link in self._links], consumeErrors=True)
+        self.writer.stop()
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+
+    def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
+        """See :meth:`logplex.interfaces.ISpool.append`."""
+        self._feeds.received(channel_id, messages)
+        self.writer.append(channel_id, messages, keep)
+
+    async def history(self, channel_id: str) -> History:
+        """Everything that the shard has of a channel, and what this node has for it."""
+        await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
+        return await self._history(channel_id, self.outbox.bounds.kept)
+
+    async def follow(self, channel_id: str, reader: Reader) -> None:
+        """See :meth:`ShardFeeds.follow`."""
+        await self._feeds.follow(channel_id, reader)
+
+    async def everything_heard(self) -> None:
+        """Done when all that the shard has published until now was heard, or it is away."""
+        with suppress(StoreAway):
+            await self._subscribe("PING")
+
+    def unfollow(self, channel_id: str, reader: Reader) -> None:
+        """See :meth:`ShardFeeds.unfollow`."""
+        self._feeds.unfollow(channel_id, reader)
+
+    # How it comes and goes.
+
+    def _introduce(self) -> None:
+        """The link for writing is connected."""
+        Deferred.fromCoroutine(self._introduction()).addErrback(
+            lambda failure: _log.failure("bug: shard {name}", failure, name=self.name)
+        )
+
+    async def _introduction(self) -> None:
+        try:
+            found = _RUN_ID.search(await self._info())
+            await self._run(self._writing, OPEN, found[1] if found else b"unknown")
+        except (StoreAway, txredisapi.ResponseError) as error:
+            self._stumbled(str(error))
+        else:
+            self.writer.open()
+            self._returned()
+
+    async def _info(self) -> bytes:
+        """What the server tells of itself; nothing where it does not tell us."""
+        try:
+            info: bytes = await self._writing.ask("INFO", "server")
+        except txredisapi.ResponseError:
+            return b""
+        return info
+
+    def _returned(self) -> None:
+        """Something works again; perhaps everything does."""
+        if self._present or not self.writer.is_open:
+            return
+        if self._reading.connected and self._listening.connected:
+            self._present = True
+            self._because = ""
+            self._feeds.came()
+            waiters, self._when_present = self._when_present, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    def _lost(self) -> None:
+        """A link is down."""
+        if not self._writing.connected:
+            self.writer.shut()
+        if self._present:
+            self._present = False
+            self._feeds.went()
+
+    def _stumbled(self, because: str) -> None:
+        """It could not do what was asked; where no link is down by now, try again soon."""
+        if because != self._because:
+            self._because = because
+            _log.warn("shard {name}: {because}", name=self.name, because=because)
+        self._lost()
+        if self._retry is None or not self._retry.active():
+            self._retry = self._clock.callLater(_RETRY_DELAY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._writing.connected and not self.writer.is_open:
+            self._introduce()
+        else:
+            self._returned()
+
+    # What is said.
+
+    def _published(self, name: bytes, data: bytes) -> None:
+        self._feeds.published(name, data)
+
+    def _subscribe(self, *command: Argument) -> Deferred[Any]:
+        return self._listening.ask(*command).addErrback(_refused)
+
+    async def _history(self, channel_id: str, count: int) -> History:
+        node, start = self._origin.node, self._origin.start
+        running = self._run(self._reading, RECENT, channel_id, count, node, start)
+        history = parse_history(await running.addErrback(_refused))
+        self.outbox.taken = max(self.outbox.taken, history.own_batch)
+        return history
+
+    def _run(self, link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
+        """Run a script; the shard is told its text where it does not know it (any more)."""
+
+        def told(failure: Failure) -> Any:
+            failure.trap(txredisapi.ResponseError)
+            if failure.getErrorMessage().startswith("NOSCRIPT"):
+                return link.ask("EVAL", script.source, 0, *arguments)
+            return failure
+
+        running = link.ask("EVALSHA", script.sha, 0, *arguments)
+        return running.addErrback(told).addErrback(_cannot)
+
+    async def _within(self, seconds: float, wanted: Deferred[None]) -> None:
+        """Wait for it, but no longer."""
+        with suppress(TimeoutError):
+            await wanted.addTimeout(seconds, self._clock)
+
+
+def _refused(failure: Failure) -> Any:
+    """A shard that does not let itself be read is as good as away."""
+    failure.trap(txredisapi.ResponseError, StoreAway)
+    return fail(StoreAway(failure.getErrorMessage()))
+
+
+def _cannot(failure: Failure) -> Any:
+    """A shard that may not write now is as good as away."""
+    if failure.check(txredisapi.ResponseError) and _CANNOT_WRITE.search(failure.getErrorMessage()):
+        return fail(StoreAway(failure.getErrorMessage()))
+    return failure

@@ -1,0 +1,159 @@
+"""
+The spool of a cluster: every channel's newest messages on one of several Redis shards.
+
+Nodes share nothing but the shards; each knows by the ring which of them keeps a channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from logplex.interfaces import IFollower, ISpool, StoreAway
+from logplex.metrics import Sample
+from logplex.model import Recent
+from logplex.store.shards.history import interleave, passages
+from logplex.store.shards.reader import Reader
+from logplex.store.shards.replacement import FLUSH_S, Replacement
+from logplex.store.shards.scripts import History
+from logplex.store.shards.shard import Shard
+from logplex.store.shards.shard_map import ShardMap
+
+
+@implementer(ISpool)
+class RedisSpool:
+    """
+    See :class:`ISpool`. Connects as soon as the reactor runs.
+
+    :param kept: how many messages of a channel are kept.
+    :ivar replacement: the steps by which operators replace the shards.
+    """
+
+    def __init__(self, shards: ShardMap, clock: IReactorTime, kept: int) -> None:
+        self._shards = shards
+        self._kept = kept
+        #: Who follows which channel, by the follower's identity.
+        self._readers: dict[str, dict[int, Reader]] = {}
+        self._starting = clock.callLater(0, self._start)
+        self.replacement = Replacement(shards, self._readers, clock)
+
+    def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:
+        """See :class:`ISpool`."""
+        if messages:
+            self._shards.home(channel_id).append(channel_id, messages, keep)
+
+    def recent(self, channel_id: str) -> Deferred[Recent]:
+        """See :class:`ISpool`. A channel that moved is looked for on the other shards too."""
+        return Deferred.fromCoroutine(self._recent(channel_id))
+
+    def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
+        """See :class:`ISpool`."""
+        homes = self._shards.homes(channel_id)
+        readers = self._readers.setdefault(channel_id, {})
+        if id(follower) in readers:
+            away = any(shard.feeds.away_from(channel_id) for shard in homes)
+            return fail(StoreAway("the channel's shard is away")) if away else succeed(None)
+        reader = readers[id(follower)] = Reader(follower)
+        return _together(shard.follow(channel_id, reader) for shard in homes)
+
+    def unfollow(self, channel_id: str, follower: IFollower) -> None:
+        """See :class:`ISpool`."""
+        readers = self._readers.get(channel_id, {})
+        reader = readers.pop(id(follower), None)
+        if reader is None:
+            return
+        if not readers:
+            del self._readers[channel_id]
+        reader.leave()
+        for shard in self._shards.homes(channel_id):
+            shard.unfollow(channel_id, reader)
+
+    def forget(self, channel_id: str) -> None:
+        """See :class:`ISpool`."""
+        for shard in self._shards.all():
+            shard.writer.forget(channel_id)
+
+    def close(self) -> Deferred[None]:
+        """See :class:`ISpool`."""
+        if self._starting.active():
+            self._starting.cancel()
+        return _together(shard.close(FLUSH_S) for shard in self._shards.all())
+
+    def when_present(self) -> Deferred[None]:
+        """Fires as soon as every shard has been reached."""
+        reached = gatherResults([shard.when_present() for shard in self._shards.all()])
+        return reached.addCallback(lambda _: None)
+
+    def troubles(self) -> list[str]:
+        """What does not work now, one line each."""
+        return [shard.trouble for shard in self._shards.all() if shard.trouble]
+
+    def samples(self) -> Iterable[Sample]:
+        """How each shard stands now."""
+        for shard in self._shards.all():
+            yield from _samples(shard)
+
+    def _start(self) -> None:
+        for shard in self._shards.all():
+            shard.start()
+
+    async def _recent(self, channel_id: str) -> Recent:
+        home = self._shards.current.of(channel_id)
+        histories = [await home.history(channel_id)]
+        if len(histories[0].messages) < self._kept:
+            others = [each for each in self._shards.all() if each is not home and each.present]
+            histories += await _what_others_have(channel_id, others)
+        found = interleave([passages(history) for history in histories])
+        entries = [entry for passage in found for entry in passage.entries()]
+        return Recent(max(history.last for history in histories), entries[-self._kept :])
+
+
+async def _what_others_have(channel_id: str, shards: list[Shard]) -> list[History]:
+    """Nothing, of those that go away meanwhile."""
+    found = []
+    for reading in [Deferred.fromCoroutine(each.history(channel_id)) for each in shards]:
+        with suppress(StoreAway):
+            found.append(await reading)
+    return found
+
+
+def _samples(shard: Shard) -> Iterator[Sample]:
+    labels, outbox = {"shard": shard.name}, shard.outbox
+    for name, help, value in (
+        ("logplex_shard_present", "Whether the shard is there: 1, else 0", int(shard.present)),
+        (
+            "logplex_shard_waiting_messages",
+            "Messages that wait to be written",
+            outbox.waiting_messages,
+        ),
+        (
+            "logplex_shard_waiting_batches",
+            "Batches that wait to be written",
+            outbox.waiting_batches,
+        ),
+        (
+            "logplex_shard_followed_channels",
+            "Channels that this node listens to",
+            len(shard.feeds),
+        ),
+    ):
+        yield Sample(name, help, value, labels)
+
+
+def _together(conversations: Iterable[Coroutine[Deferred[Any], Any, None]]) -> Deferred[None]:
+    """Fires when all are done; fails as the first of them that does."""
+    running = [Deferred.fromCoroutine(each) for each in conversations]
+    done: Deferred[Any] = gatherResults(running, consumeErrors=True)
+    return done.addErrback(_first).addCallback(lambda _: None)
+
+
+def _first(failure: Failure) -> Failure:
+    """The reason inside the ``FirstError`` of ``gatherResults``."""
+    error = failure.value
+    return error.subFailure if isinstance(error, FirstError) else failure

@@ -1,0 +1,252 @@
+"""
+Who follows a channel live, and what each has been told.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from logplex.interfaces import IFollower
+from logplex.store.shards.feed import Feed
+from logplex.store.shards.history import Passage
+from logplex.store.shards.reader import Reader
+from logplex.store.shards.scripts import Origin, Published
+
+OWN, OTHER = Origin(b"own", b"1"), Origin(b"other", b"1")
+
+
+@implementer(IFollower)
+class Diary:
+    """A follower that writes everything down."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.interruptions = 0
+
+    def received(self, first: int | None, messages: list[bytes]) -> None:
+        self.told += list(enumerate(messages, first)) if first else [*messages]
+
+    def interrupted(self) -> None:
+        self.interruptions += 1
+        self.told.append("interrupted")
+
+    def resumed(self, complete: bool) -> None:
+        self.told.append("complete" if complete else "incomplete")
+
+    def since(self) -> list[object]:
+        """What was told since the last time."""
+        told, self.told = self.told, []
+        return told
+
+
+def publication(first: int, *messages: bytes, batch: int = 1, by: Origin = OTHER) -> Published:
+    return Published(first, batch, by, list(messages))
+
+
+class FeedTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.feed = Feed("c", OWN, away=False)
+        self.diary, self.reader = self.join(10)
+
+    def join(self, last: int, own_batch: int = 0) -> tuple[Diary, Reader]:
+        diary = Diary()
+        reader = Reader(diary)
+        self.feed.add(reader)
+        self.feed.joined(reader, last, own_batch)
+        return diary, reader
+
+    def come_back(self, last: int, *history: Passage, told: int = 0, own_batch: int = 0) -> None:
+        self.feed.subscribed()
+        self.feed.caught_up(last, own_batch, history, told)
+
+    def test_publications_are_passed_on(self) -> None:
+        self.feed.published(publication(11, b"a", b"b"))
+        self.assertEqual(self.diary.since(), [(11, b"a"), (12, b"b")])
+
+    def test_what_comes_while_joining_waits_for_the_reading(self) -> None:
+        diary = Diary()
+        reader = Reader(diary)
+        self.feed.add(reader)
+        self.feed.published(publication(11, b"in the history", batch=1))
+        self.feed.published(publication(12, b"behind it", batch=2))
+        self.assertEqual(diary.since(), [])
+        self.feed.joined(reader, 11, 0)
+        self.assertEqual(diary.since(), [(12, b"behind it")])
+
+    def test_who_was_removed_is_told_nothing(self) -> None:
+        self.feed.remove(self.reader)
+        self.feed.published(publication(11, b"a"))
+        self.assertEqual((self.diary.since(), self.feed.empty), ([], True))
+
+    def test_a_batch_that_was_repeated_after_a_restart_is_not_told_twice(self) -> None:
+        self.feed.published(publication(11, b"a", batch=4))
+        self.feed.published(publication(99, b"a", batch=4))
+        self.feed.published(publication(100, b"b", batch=5))
+        self.assertEqual(self.diary.since(), [(11, b"a"), (100, b"b")])
+
+    def test_a_follower_that_fails_costs_only_itself(self) -> None:
+        self.diary.told = None  # type: ignore[assignment]
+        other, _ = self.join(10)
+        self.feed.published(publication(11, b"a"))
+        self.assertEqual(other.since(), [(11, b"a")])
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    # The shard goes away.
+
+    def test_an_interruption_is_told_once(self) -> None:
+        self.feed.lost([], 4)
+        self.feed.lost([], 4)
+        self.assertEqual(self.diary.since(), ["interrupted"])
+
+    def test_own_messages_are_told_without_number_while_the_shard_is_away(self) -> None:
+        self.feed.published(publication(11, b"heard", batch=3, by=OWN))
+        self.feed.lost([(3, [b"heard"]), (4, [b"waited"])], 3)
+        self.feed.received([b"new"])
+        self.assertEqual(self.diary.since(), [(11, b"heard"), "interrupted", b"waited", b"new"])
+
+    def test_they_are_not_told_again_when_they_come_through_the_shard(self) -> None:
+        self.feed.lost([(4, [b"waited"])], 4)
+        self.feed.received([b"new"])
+        self.come_back(10, told=5)
+        self.diary.since()
+        self.feed.published(publication(11, b"waited", batch=4, by=OWN))
+        self.feed.published(publication(12, b"new", batch=5, by=OWN))
+        self.feed.published(publication(13, b"next", batch=6, by=OWN))
+        self.assertEqual(self.diary.since(), [(13, b"next")])
+
+    def test_who_joined_afterwards_is_told_of_them(self) -> None:
+        self.feed.lost([(4, [b"waited"])], 4)
+        self.come_back(10, told=4)
+        diary, _ = self.join(10, own_batch=3)
+        self.feed.published(publication(11, b"waited", batch=4, by=OWN))
+        self.assertEqual(diary.since(), [(11, b"waited")])
+
+    def test_who_joins_while_the_shard_is_away_is_told_at_once(self) -> None:
+        self.feed.lost([], 4)
+        diary = Diary()
+        self.feed.add(Reader(diary), [(4, [b"waits"])], 4)
+        self.feed.received([b"new"])
+        self.assertEqual(diary.since(), ["interrupted", b"waits", b"new"])
+        self.come_back(10, told=5)
+        self.assertEqual(diary.since(), ["incomplete"])
+        self.feed.published(publication(11, b"next"))
+        self.assertEqual(diary.since(), [(11, b"next")])
+
+    # And comes back.
+
+    def test_nothing_was_missed(self) -> None:
+        self.feed.lost([], 4)
+        self.come_back(10)
+        self.assertEqual(self.diary.since(), ["interrupted", "complete"])
+        self.assertFalse(self.feed.away)
+
+    def test_what_was_missed_is_told_from_the_history(self) -> None:
+        self.feed.lost([], 4)
+        history = [
+            Passage(10, [b"known"], 1, OTHER),
+            Passage(None, [b"pushed by somebody else"]),
+            Passage(11, [b"a", b"b"], 2, OTHER),
+        ]
+        self.come_back(12, *history)
+        self.assertEqual(self.diary.since(), ["interrupted", "complete", (11, b"a"), (12, b"b")])
+
+    def test_own_messages_in_the_history_were_told_before(self) -> None:
+        self.feed.lost([(4, [b"own"])], 4)
+        history = [Passage(11, [b"own"], 4, OWN), Passage(12, [b"theirs"], 2, OTHER)]
+        self.come_back(12, *history, told=4)
+        self.assertEqual(self.diary.since(), ["interrupted", b"own", "complete", (12, b"theirs")])
+
+    def test_what_was_written_but_not_heard_is_told_from_the_history(self) -> None:
+        self.feed.lost([(5, [b"waits"])], 5)
+        history = [Passage(11, [b"unheard"], 4, OWN), Passage(12, [b"waits"], 5, OWN)]
+        self.come_back(12, *history, told=5, own_batch=5)
+        self.assertEqual(
+            self.diary.since(), ["interrupted", b"waits", "complete", (11, b"unheard")]
+        )
+
+    def test_what_was_told_is_remembered_over_several_interruptions(self) -> None:
+        self.feed.lost([(4, [b"a"])], 4)
+        self.feed.received([b"b"])
+        self.come_back(10, told=5, own_batch=3)
+        self.feed.lost([(5, [b"b"]), (7, [b"c"])], 5)
+        self.come_back(10, told=8, own_batch=3)
+        self.feed.lost([(9, [b"d"])], 9)
+        history = [
+            Passage(11, [b"a"], 4, OWN),
+            Passage(12, [b"b"], 5, OWN),
+            Passage(13, [b"c"], 7, OWN),
+        ]
+        self.come_back(13, *history, told=9, own_batch=7)
+        self.feed.published(publication(14, b"d", batch=9, by=OWN))
+        self.feed.published(publication(15, b"e", batch=10, by=OWN))
+        told = [each for each in self.diary.since() if not isinstance(each, str)]
+        self.assertEqual(told, [b"a", b"b", b"c", b"d", (15, b"e")])
+
+    def test_a_hole_in_the_history_is_said(self) -> None:
+        for last, history in (
+            (13, [Passage(12, [b"a"], 2, OTHER), Passage(13, [b"b"], 3, OTHER)]),
+            (13, [Passage(11, [b"a"], 2, OTHER), Passage(13, [b"b"], 3, OTHER)]),
+            (13, [Passage(11, [b"a"], 2, OTHER)]),
+            (13, []),
+            (0, []),
+        ):
+            self.setUp()
+            self.feed.lost([], 4)
+            self.come_back(last, *history)
+            self.assertEqual(self.diary.since()[:2], ["interrupted", "incomplete"], history)
+
+    def test_what_is_published_during_the_reading_is_told_once_and_after_it(self) -> None:
+        self.feed.lost([], 4)
+        self.feed.subscribed()
+        self.feed.published(publication(11, b"a", batch=2))
+        self.feed.published(publication(12, b"b", batch=3))
+        self.assertEqual(self.diary.since(), ["interrupted"])
+        self.feed.caught_up(11, 0, [Passage(11, [b"a"], 2, OTHER)], 0)
+        self.assertEqual(self.diary.since(), ["complete", (11, b"a"), (12, b"b")])
+
+    def test_more_than_can_be_held_is_said(self) -> None:
+        self.feed.lost([], 4)
+        self.feed.subscribed()
+        for number in range(1_200):
+            self.feed.published(publication(11 + number, b"x", batch=2 + number))
+        self.feed.caught_up(10, 0, [], 0)
+        told = self.diary.since()
+        self.assertEqual((told[1], len(told)), ("incomplete", 1_002))
+
+    def test_only_who_is_behind_needs_the_history(self) -> None:
+        self.assertFalse(self.feed.behind(10))
+        self.assertTrue(self.feed.behind(11))
+        self.feed.add(Reader(Diary()))
+        self.assertFalse(self.feed.behind(10))
+
+
+class TwoShardsTests(SynchronousTestCase):
+    """While shards are replaced, a channel's messages may come from two."""
+
+    def setUp(self) -> None:
+        self.diary = Diary()
+        self.reader = reader = Reader(self.diary)
+        self.old, self.new = (Feed("c", OWN, away=False) for _ in range(2))
+        for feed in (self.old, self.new):
+            feed.add(reader)
+            feed.joined(reader, 0, 0)
+
+    def test_a_number_never_goes_back(self) -> None:
+        self.new.published(publication(100, b"a", batch=1))
+        self.old.published(publication(11, b"b", batch=2))
+        self.new.published(publication(101, b"c", batch=3))
+        self.assertEqual(self.diary.since(), [(100, b"a"), b"b", (101, b"c")])
+
+    def test_both_away_is_one_interruption(self) -> None:
+        self.old.lost([], 4)
+        self.new.lost([], 4)
+        for feed, last in ((self.old, 5), (self.new, 0)):
+            feed.subscribed()
+            feed.caught_up(last, 0, [], 0)
+        self.assertEqual(self.diary.since(), ["interrupted", "incomplete"])
+
+    def test_a_shard_that_is_given_up_while_away_ends_the_interruption(self) -> None:
+        self.old.lost([], 4)
+        self.old.remove(self.reader)
+        self.assertEqual(self.diary.since(), ["interrupted", "incomplete"])
