@@ -47,6 +47,7 @@ class Feed:
 
         :param waiting: see :meth:`lost`; this and the next matter where the shard is away.
         """
+        assert reader not in self._places
         place = self._places[reader] = Place(reader, self.own)
         if self.away:
             self._interrupt(place, waiting, begin)

@@ -27,17 +27,19 @@ class Reader:
 
     While shards are replaced a channel can live on two. Then the follower is away when one of
     them is, and numbers that would not grow are left out.
+
+    :ivar gone: it does not follow any more, and is told nothing.
     """
 
     follower: IFollower
     _last: int = 0
     _away: int = 0
     _complete: bool = True
-    _gone: bool = False
+    gone: bool = False
 
     def leave(self) -> None:
         """Tell it nothing more."""
-        self._gone = True
+        self.gone = True
 
     def begin_at(self, last: int) -> None:
         """Its history will be read, up to this number at least."""
@@ -70,7 +72,7 @@ class Reader:
             self._tell(self.follower.resumed, self._complete)
 
     def _tell(self, what: Callable[..., None], *about: object) -> None:
-        if self._gone:
+        if self.gone:
             return
         try:
             what(*about)

@@ -69,7 +69,6 @@ class Replacement:
             for shard in new:
                 shard.start()
             await self._reach(new)
-            self._shards.both = True
             await self._listen()
         except BaseException:
             await self._give_up_other()
@@ -121,12 +120,18 @@ class Replacement:
             raise StoreAway(f"not there in time: {', '.join(missing)}")
 
     async def _listen(self) -> None:
-        """Listen at the second homes of all followed channels."""
-        for channel_id, readers in list(self._readers.items()):
-            for shard in self._shards.homes(channel_id)[1:]:
-                for key, reader in list(readers.items()):
-                    if readers.get(key) is reader:
-                        await shard.follow(channel_id, reader)
+        """Listen at the second homes of all followed channels, too."""
+        # Exactly these follow one home only: who comes later finds both.
+        followed = [
+            (channel_id, reader)
+            for channel_id, readers in self._readers.items()
+            for reader in readers.values()
+        ]
+        self._shards.both = True
+        for channel_id, reader in followed:
+            if not reader.gone:
+                for shard in self._shards.homes(channel_id)[1:]:
+                    await shard.follow(channel_id, reader)
 
     async def _switch(self) -> None:
         """

@@ -158,6 +158,10 @@ class ModelLink:
         self.sent.append((command, answer))
         return answer
 
+    def asked(self, name: str) -> bool:
+        """Whether a command of this name is on its way to the server."""
+        return any(command[0] == name for command, _ in self.sent)
+
     # What may happen.
 
     def connect(self) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.interfaces import Step, WrongStep
+from logplex.interfaces import Step, StoreAway, WrongStep
 from logplex.metrics import Counters
 from logplex.store.shards.outbox import Outbox, OutboxBounds
 from logplex.store.shards.ring import consistent
@@ -30,6 +30,8 @@ from tests.store.shards.test_feed import Diary
 
 CHANNELS = ("a", "b", "c")
 URLS = ("redis://s1", "redis://s2", "redis://s3")
+#: A channel that the ring of the last two puts on the last; it puts the others on the first.
+MOVES_TO_S3 = "d"
 
 
 @define(eq=False)
@@ -90,6 +92,13 @@ class ReplacementTestCase(SynchronousTestCase):
     def links(self) -> list[ModelLink]:
         return [link for node in self.nodes for link in node.links if not link.stopped]
 
+    def travel(self, until: Callable[[], bool]) -> None:
+        """Let what was sent be executed, and answers arrive; what is cut stays so."""
+        while not until():
+            for link in self.links():
+                link.execute()
+                link.arrive()
+
     def heal(self) -> None:
         """Let everything work until nothing more happens."""
         for _ in range(4):
@@ -144,6 +153,24 @@ class StepsTests(ReplacementTestCase):
         before = len(self.nodes[0].links)
         self.take(self.replacement.prepare(URLS[:2]))
         self.assertEqual(len(self.nodes[0].links) - before, 3)
+
+    def test_who_follows_while_the_channels_are_listened_to_is_told_of_one_interruption(
+        self,
+    ) -> None:
+        spool, early, late = self.nodes[0].spool, Diary(), Diary()
+        spool.follow(MOVES_TO_S3, early)
+        self.heal()
+        preparing = Deferred.fromCoroutine(self.replacement.prepare(URLS[1:]))
+        for link in self.links():
+            link.connect()
+        self.travel(lambda: any(each.asked("SUBSCRIBE") for each in self.shards[URLS[1]].links))
+        self.shards[URLS[2]].restart()
+        self.failureResultOf(spool.follow(MOVES_TO_S3, late), StoreAway)
+        spool.unfollow(MOVES_TO_S3, early)
+        self.travel(lambda: preparing.called)
+        self.successResultOf(preparing)
+        self.heal()
+        self.assertEqual(late.told, ["interrupted", "incomplete"])
 
 
 class HistoriesTests(ReplacementTestCase):
