@@ -162,7 +162,11 @@ class WrongStep(Exception):
 
 
 class IReplacement(Interface):
-    """Replaces the shards of a running node, step by step (PROTOCOL §11)."""
+    """
+    Replaces the shards of a running node, step by step (PROTOCOL §11).
+
+    A step that was begun must not be cancelled: half of one is none of the places where it stands.
+    """
 
     step: Step = Attribute("Where it stands.")
 

@@ -162,15 +162,22 @@ class SharedPanel:
 @implementer(IReplacement)
 @define(eq=False)
 class FakeReplacement:
-    """Takes the steps, and replaces nothing."""
+    """
+    Takes the steps, and replaces nothing.
+
+    :ivar held: what the first step waits for.
+    """
 
     step: Step = Step.SETTLED
     urls: list[str] = field(factory=list)
     away: bool = False
+    held: Deferred[None] | None = None
 
     async def prepare(self, urls: Sequence[str]) -> None:
         if any(not url.startswith("redis:") for url in urls):
             raise ValueError("no ring")
+        if self.held is not None:
+            await self.held
         self._go(Step.SETTLED, Step.PREPARED)
         self.urls = list(urls)
 

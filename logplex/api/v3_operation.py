@@ -26,7 +26,7 @@ from logplex.api.gate import PUT_RODS, SHOW_RODS
 from logplex.api.health import Health
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
-from logplex.api.waiting import in_time
+from logplex.api.waiting import in_time, unbroken
 from logplex.interfaces import IReplacement, IShareRods, WrongStep
 from logplex.rods import BadPosition, Panel, Position, check_position
 
@@ -100,7 +100,7 @@ class OperationRoutes:
         if self._replacement is None:
             return _no_shards()
         try:
-            await Deferred.fromCoroutine(_STEPS[step](self._replacement, urls))
+            await unbroken(Deferred.fromCoroutine(_STEPS[step](self._replacement, urls)))
         except WrongStep as wrong:
             return error_answer(409, str(wrong))
         except ValueError as bad:

@@ -43,7 +43,8 @@ def in_time(asked: Deferred[_Result], clock: IReactorTime) -> Deferred[_Result]:
 
 async def unbroken(asked: Deferred[_Result]) -> _Result:
     """
-    The answer to what must not be broken off: a change that is on its way into the store.
+    The answer to what must not be broken off: a change that is on its way into the store, a step
+    in the replacement of shards.
 
     Where a client leaves meanwhile, or has waited too long, the coroutine that awaits this is
     cancelled, but not before the answer is there: so it does not give up its lock while the

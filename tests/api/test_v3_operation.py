@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
 from logplex import __version__
-from logplex.interfaces import Step
+from logplex.interfaces import Step, StoreAway
 from tests.api.cases import V3Case
 
 
@@ -107,6 +111,24 @@ class ShardTests(V3Case):
     def test_abort(self) -> None:
         self.step("prepare", urls=["redis://a"])
         self.assertEqual({"step": "settled"}, self.step("abort"))
+
+    def leave(self) -> Deferred[None]:
+        """A client leaves while new shards are waited for; the waiting."""
+        assert self.replacement is not None
+        waiting = self.replacement.held = Deferred()
+        body = {"step": "prepare", "urls": ["redis://a"]}
+        self.send("POST", "/v3/shards", body).lose(Failure(ConnectionLost()))
+        return waiting
+
+    def test_client_left(self) -> None:
+        """A step that was begun goes on to its end."""
+        self.leave().callback(None)
+        self.assertAnswer(200, {"step": "prepared"}, self.ask("GET", "/v3/shards"))
+
+    def test_client_left_and_failed(self) -> None:
+        """That is no bug, and nobody is told of one."""
+        self.leave().errback(StoreAway("not there in time: a"))
+        self.assertAnswer(200, {"step": "settled"}, self.ask("GET", "/v3/shards"))
 
     def test_wrong_step(self) -> None:
         """The answer says where it stands."""

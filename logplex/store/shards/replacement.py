@@ -70,7 +70,8 @@ class Replacement:
                 shard.start()
             await self._reach(new)
             await self._listen()
-        except BaseException:
+        except BaseException as error:
+            _log.warn("the shards are not replaced: {reason}", reason=str(error))
             await self._give_up_other()
             raise
         self.step = Step.PREPARED

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import Step, StoreAway, WrongStep
@@ -153,6 +154,15 @@ class StepsTests(ReplacementTestCase):
         before = len(self.nodes[0].links)
         self.take(self.replacement.prepare(URLS[:2]))
         self.assertEqual(len(self.nodes[0].links) - before, 3)
+
+    def test_why_they_were_not_replaced_is_one_line_in_the_log(self) -> None:
+        with capturedLogs() as events:
+            preparing = Deferred.fromCoroutine(self.replacement.prepare(URLS[:2]))
+            self.clock.advance(10.0)
+            self.heal()
+        self.failureResultOf(preparing, StoreAway)
+        said = [formatEvent(each) for each in events if each["log_level"] >= LogLevel.warn]
+        self.assertEqual(said, [f"the shards are not replaced: not there in time: {URLS[1]}"])
 
     def test_who_follows_while_the_channels_are_listened_to_is_told_of_one_interruption(
         self,
