@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from logplex import __version__
@@ -27,6 +27,7 @@ from logplex.first_credential import make_first_credential
 from logplex.inputs.tls import TlsError
 from logplex.interfaces import StoreUnusable
 from logplex.listeners import CannotListen, close_ports, open_ports
+from logplex.log_filter import LogFilter
 from logplex.metrics import Counters
 from logplex.store.factory import make_stores
 from logplex.syslog import inner
@@ -37,7 +38,7 @@ _log = Logger()
 SITES_CLOSE_TIMEOUT_S = 2.0
 
 #: What SIGHUP can change; every other section needs a restart.
-_LIVE_SECTIONS = ("limits", "rods", "tls")
+_LIVE_SECTIONS = ("limits", "log", "rods", "tls")
 
 
 def make_service(
@@ -54,7 +55,8 @@ def make_service(
     try:
         stores = make_stores(settings, reactor, counters)
         parts = assemble(settings, stores, counters, reactor)
-        return Node(parts, settings, reactor, load, origin)
+        log_filter = LogFilter(globalLogPublisher, settings.log.level)
+        return Node(parts, settings, reactor, load, origin, log_filter)
     except StoreUnusable as error:
         raise SystemExit(f"{origin}: [store] url: {error}") from None
     except (TlsError, CannotTrust) as error:
@@ -76,12 +78,14 @@ class Node(Service):
         reactor: Any,
         load: Callable[[], Settings],
         origin: str,
+        log_filter: LogFilter,
     ) -> None:
         self._parts = parts
         self._settings = settings
         self._reactor = reactor
         self._load = load
         self._origin = origin
+        self._log_filter = log_filter
         parts.panel.observe(self._obey_rods)
         parts.syslog.pause()
 
@@ -89,6 +93,7 @@ class Node(Service):
 
     def privilegedStartService(self) -> None:
         """Bind all ports, low ones too. ``twistd`` has not shed its privileges yet."""
+        self._log_filter.begin()
         listeners = self._parts.listeners(self._settings, self._reactor)
         try:
             self._parts.ports.extend(open_ports(self._reactor, listeners))
@@ -204,6 +209,7 @@ class Node(Service):
         except ConfigError as error:
             _log.error("SIGHUP: nothing changed: {error}", error=error)
             return
+        self._log_filter.set_level(new.log.level)
         for changed in changed_options(self._settings, new):
             if changed.section in _LIVE_SECTIONS:
                 _log.info("SIGHUP: {option} has a new value", option=str(changed))

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import ILogObserver, LogEvent, formatEvent
 from zope.interface import implementer
 
 from logplex.interfaces import (
@@ -25,6 +26,17 @@ from logplex.interfaces import (
 )
 from logplex.model import Change, Drain, DrainStatus, DrainTest, Put, Recent
 from logplex.rods import Panel, Position
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class LogLines:
+    """Keeps the text of every event that it observes."""
+
+    lines: list[str] = field(factory=list)
+
+    def __call__(self, event: LogEvent) -> None:
+        self.lines.append(formatEvent(event))
 
 
 @implementer(IOutlet)

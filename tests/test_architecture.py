@@ -25,7 +25,7 @@ ROOT = Path(logplex.__file__).parent
 LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
     # parts                                                      may import each other
     (frozenset({"tap", "cli"}), False),
-    (frozenset({"service", "assembly", "listeners", "first_credential"}), True),
+    (frozenset({"service", "assembly", "listeners", "log_filter", "first_credential"}), True),
     (frozenset({"inputs", "drains", "tails", "store", "api"}), False),
     (
         frozenset(

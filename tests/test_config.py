@@ -223,6 +223,9 @@ class MistakeTests(ConfigTestCase):
             '[rods]\napi_status = "off"': (
                 '[rods] api_status: must be one of normal, read_only, disabled, not "off"'
             ),
+            '[log]\nlevel = "loud"': (
+                '[log] level: must be one of debug, info, warn, error, critical, not "loud"'
+            ),
             '[node]\nname = "a b"': (
                 "[node] name: must be printable ASCII characters without space"
             ),

@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import Logger, LogPublisher, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -21,6 +21,7 @@ from logplex.config import (
     FileCredential,
     Limits,
     Listen,
+    Log,
     Rods,
     Settings,
 )
@@ -28,11 +29,12 @@ from logplex.config import (
     Node as NodeSettings,
 )
 from logplex.interfaces import IConfigListener, IConfigStore, StoreUnusable
+from logplex.log_filter import LogFilter
 from logplex.metrics import Counters
 from logplex.model import Change, Channel, Credential, Value
 from logplex.service import Node
 from logplex.store.factory import Stores
-from tests.fakes import RecordingSpool
+from tests.fakes import LogLines, RecordingSpool
 
 
 @implementer(IConfigStore)
@@ -95,6 +97,8 @@ class NodeTests(SynchronousTestCase):
         self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         self.reactor = Reactor()
         self.directory = Path(self.mktemp())
+        self.told = LogLines()
+        self.log = LogPublisher(self.told)
         self.diary: list[str] = []
         self.store = SlowStore(self.diary)
         self.settings = Settings(
@@ -109,7 +113,10 @@ class NodeTests(SynchronousTestCase):
         counters = Counters()
         stores = Stores(self.store, spool, "a test's", self.directory, samples=list)
         self.parts = assemble(self.settings, stores, counters, self.reactor)
-        return Node(self.parts, self.settings, self.reactor, lambda: self.settings, "logplex: F")
+        log_filter = LogFilter(self.log, self.settings.log.level)
+        return Node(
+            self.parts, self.settings, self.reactor, lambda: self.settings, "logplex: F", log_filter
+        )
 
     def start(self) -> Node:
         node = self.node()
@@ -215,6 +222,16 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(self.parts.limits.drains_per_channel, 9)
         self.assertTrue(self.parts.rods.deny_logs_ingress)
         self.assertTrue(self.parts.syslog.paused)
+
+    def test_the_level_of_the_log_is_kept_from_the_start_and_changed_by_sighup(self) -> None:
+        self.settings = evolve(self.settings, log=Log("error"))
+        self.start()
+        log = Logger(observer=self.log)
+        log.warn("one")
+        self.settings = evolve(self.settings, log=Log("warn"))
+        self.assertEqual(self.sighup(), ["SIGHUP: [log] level has a new value"])
+        log.warn("two")
+        self.assertEqual(self.told.lines, ["two"])
 
     def test_what_needs_a_restart_is_named_until_there_is_one(self) -> None:
         self.start()

@@ -201,6 +201,13 @@ class Metrics:
 
 
 @frozen
+class Log:
+    """``[log]``"""
+
+    level: str = one_of(("debug", "info", "warn", "error", "critical"), "info")
+
+
+@frozen
 class Rods:
     """``[rods]``: the operator's switches, as they stand when the node starts."""
 
@@ -229,6 +236,7 @@ class Settings:
     spool: Spool = Factory(Spool)
     firehose: Firehose = Factory(Firehose)
     metrics: Metrics = Factory(Metrics)
+    log: Log = Factory(Log)
     rods: Rods = Factory(Rods)
 
     def __attrs_post_init__(self) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import CREDENTIAL, Node, twistd
-from tests.integration.process import Child, reactor, within
+from tests.integration.process import Child, reactor, until, within
 from tests.integration.receivers import Answer, HttpReceiver, refusal
 from tests.integration.senders import (
     gzipped,
@@ -312,6 +312,25 @@ class LifecycleTests(IntegrationTestCase):
         await within(node.child.seen(r"SIGHUP: .*syslog_connections"), "it tells what changed")
         await send(node.ports["syslog"], octet_counted(numbered(token, range(10, 20))))
         self.assertEqual(numbers_in(await receiver.received(20)), list(range(20)))
+
+    async def test_level_of_the_log(self) -> None:
+        """SIGHUP makes a node quieter, and talkative again."""
+        node = await self.node()
+        node.configure({"log": {"level": "error"}, "rods": {"deny_tail_sessions": True}})
+        node.child.signal(signal.SIGHUP)
+
+        async def is_obeyed() -> bool:
+            rods = (await node.request("GET", "/v3/rods")).json()["rods"]
+            return bool(rods["deny_tail_sessions"])
+
+        await until(is_obeyed, "the configuration was read again")
+        await node.channel("in-silence")
+        node.configure({"log": {"level": "info"}})
+        node.child.signal(signal.SIGHUP)
+        await within(node.child.seen(r"SIGHUP: \[log\] level"), "it tells what changed")
+        await node.channel("aloud")
+        await within(node.child.seen("audit: .*aloud"), "it tells of changes")
+        self.assertEqual([line for line in node.child.lines if "in-silence" in line], [])
 
 
 class RefusalTests(IntegrationTestCase):
