@@ -24,6 +24,8 @@ from logplex.web import Request
 
 #: The route that is open to everybody, always.
 HEALTH_CHECK = "health_check"
+#: The route that tells a starting node's operators what it waits for.
+HEALTH = "health"
 #: Routes for a credential of one channel too.
 LOGS = "logs"
 OPEN_SESSION = "open_session"
@@ -81,7 +83,8 @@ class V3Gate:
             raise
         if route.name == HEALTH_CHECK:
             return Admission(route)
-        self._check_ready()
+        if route.name != HEALTH:
+            self._check_ready()
         if route.name not in _NEVER_DISABLED:
             check_status(self.rods.api_status, method)
         if route.name == OPEN_SESSION and self.rods.deny_tail_sessions:
@@ -95,12 +98,17 @@ class V3Gate:
             check_channel_id(route.arguments["channel_id"])
         return Admission(route, caller)
 
-    def _check_ready(self) -> None:
+    def _check_ready(self, delay_s: float = 0.0) -> None:
         if not self.registry.ready:
-            raise Unavailable("the node is starting")
+            raise Unavailable("the node is starting", delay_s)
 
     def _caller(self, request: Request, route: Match) -> Credential:
-        caller = authenticated(request, self.authenticator)
+        try:
+            caller = authenticated(request, self.authenticator)
+        except NotAuthenticated as nobody:
+            # Who asks may be in the store, and that is not loaded.
+            self._check_ready(nobody.delay_s)
+            raise
         if not (caller.full_api or _is_for_its_channel(caller, route)):
             raise NotAuthenticated
         return caller

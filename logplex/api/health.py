@@ -40,6 +40,8 @@ class Health:
     def report(self) -> dict[str, Any]:
         """What the route answers."""
         troubles = self.troubles()
+        if not self.registry.ready:
+            troubles = ["the configuration has not been loaded yet", *troubles]
         return {
             "status": TROUBLED if troubles else OK,
             "troubles": troubles,

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 
 
 class Refused(Exception):
-    """This will not be done; the request is at fault, not the node."""
+    """
+    This will not be done; the request is at fault, not the node.
+
+    :ivar delay_s: after how many seconds to say so.
+    """
+
+    delay_s: float = 0.0
 
 
 class BadChannelId(Refused):
@@ -64,11 +70,7 @@ class MissingName(BadBody):
 
 
 class NotAuthenticated(Refused):
-    """
-    Nobody known asks, or somebody who may not use this API.
-
-    :ivar delay_s: after how many seconds to say so.
-    """
+    """Nobody known asks, or somebody who may not use this API."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
         super().__init__(delay_s)
@@ -81,6 +83,10 @@ class NotPermitted(Refused):
 
 class Unavailable(Refused):
     """Not now; the text says why, for the client."""
+
+    def __init__(self, why: str, delay_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.delay_s = delay_s
 
 
 class BadHead(Refused):

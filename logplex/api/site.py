@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from logplex.api.admission import Admission, AdmittedResource, remember
 from logplex.api.answers import request_id
 from logplex.api.journal import Journal
-from logplex.api.refusals import NotAuthenticated, Refused
+from logplex.api.refusals import Refused
 from logplex.config import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
 
@@ -60,8 +60,7 @@ def api_site(
             admission = gate.admit(request)
         except Refused as refused:
             journal.asked(request, None, refused)
-            delay_s = refused.delay_s if isinstance(refused, NotAuthenticated) else 0.0
-            return as_refusal(say_no(refused, request), delay_s)
+            return as_refusal(say_no(refused, request), refused.delay_s)
         remember(request, admission)
         journal.asked(request, admission, None)
         return None

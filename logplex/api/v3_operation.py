@@ -22,7 +22,7 @@ from logplex.api.answers import (
     optional_strings,
     read_object,
 )
-from logplex.api.gate import PUT_RODS, SHOW_RODS
+from logplex.api.gate import HEALTH, PUT_RODS, SHOW_RODS
 from logplex.api.health import Health
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
@@ -53,7 +53,7 @@ class OperationRoutes:
 
     app = V3App()
 
-    @app.on("GET", "/v3/health")
+    @app.on("GET", "/v3/health", HEALTH)
     def health(self, request: Request) -> Response:
         return json_answer(200, self._health.report())
 

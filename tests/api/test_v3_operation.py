@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from logplex import __version__
 from logplex.interfaces import Step, StoreAway
-from tests.api.cases import V3Case
+from tests.api.cases import AUTH_KEY, V3Case, basic
 
 
 class HealthTests(V3Case):
@@ -34,6 +34,45 @@ class HealthTests(V3Case):
         self.troubles.append("shard 1 is away")
         health = self.ask("GET", "/v3/health").json
         self.assertEqual(("troubled", ["shard 1 is away"]), (health["status"], health["troubles"]))
+
+
+class StartingTests(V3Case):
+    """``GET /v3/health`` while the configuration is not loaded."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.registry.ready = False
+        self.troubles.append("Redis is away")
+
+    def test_troubles(self) -> None:
+        """Who is known by the configuration file is told what the node waits for."""
+        for auth in (basic("full"), f"Basic {AUTH_KEY}"):
+            answer = self.ask("GET", "/v3/health", auth=auth)
+            self.assertEqual(
+                (200, "troubled", ["the configuration has not been loaded yet", "Redis is away"]),
+                (answer.code, answer.json["status"], answer.json["troubles"]),
+            )
+
+    def test_not_known(self) -> None:
+        """Anybody else may be in what has not been loaded."""
+        for auth in (basic("other"), basic("full", "x"), None):
+            self.assertAnswer(
+                503, {"error": "the node is starting"}, self.ask("GET", "/v3/health", auth=auth)
+            )
+        self.assertError(401, self.ask("GET", "/v3/health", auth=basic("one")))
+
+    def test_guessing(self) -> None:
+        """It is no faster than at other times."""
+        for _ in range(10):
+            self.ask("GET", "/v3/health", auth=basic("full", "x"))
+        eleventh = self.send("GET", "/v3/health", auth=basic("full", "x"))
+        self.assertFalse(eleventh.is_answered)
+        self.clock.advance(1)
+        self.assertError(503, eleventh.answer())
+
+    def test_disabled(self) -> None:
+        self.rods.api_status = "disabled"
+        self.assertError(503, self.ask("GET", "/v3/health"))
 
 
 class RodTests(V3Case):

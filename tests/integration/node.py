@@ -92,9 +92,13 @@ class Node:
         """Start it, and wait until it is healthy."""
         self.child = Child.spawn(twistd("--config", self.config_file), self.directory, environ)
         await within(self.child.seen(_READY), "the node says that it is ready")
+        self.find_ports()
+        await until(self._healthy, "the node is healthy")
+
+    def find_ports(self) -> None:
+        """Where it listens, which it tells before it loads what it keeps."""
         listening = filter(None, map(_LISTENING.search, self.child.lines))
         self.ports = {found[1]: int(found[2]) for found in listening}
-        await until(self._healthy, "the node is healthy")
 
     async def _healthy(self) -> bool:
         try:
