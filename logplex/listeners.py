@@ -12,7 +12,6 @@ from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -48,12 +47,12 @@ def open_ports(reactor: Any, listeners: Iterable[Listener]) -> list[IListeningPo
     for listener in listeners:
         try:
             port = _listen(reactor, listener)
-        # OverflowError: a port above 65535, a backlog above what the system counts.
-        except (CannotListenError, OSError, ValueError, OverflowError) as error:
+        # Endpoints raise what they like (OverflowError: a port above 65535), plugins too.
+        except Exception as error:
             close_ports(ports)
-            reason = getattr(error, "socketError", None) or error
+            text = " ".join(str(getattr(error, "socketError", None) or error).split())
             raise CannotListen(
-                f"[listen] {listener.name} = {listener.endpoint!r}: {reason}"
+                f"[listen] {listener.name} = {listener.endpoint!r}: {text or type(error).__name__}"
             ) from None
         ports.append(port)
         _log.info(
@@ -88,4 +87,6 @@ def _listen(reactor: Any, listener: Listener) -> IListeningPort:
         raise ValueError("an endpoint that opens later cannot be used here")
     if isinstance(opened[0], Failure):
         opened[0].raiseException()
+    if not IListeningPort.providedBy(opened[0]):
+        raise ValueError("is no port that others could connect to")
     return opened[0]

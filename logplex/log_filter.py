@@ -22,6 +22,8 @@ class LogFilter:
     def __init__(self, log: LogPublisher, level: str) -> None:
         self._log = log
         self._predicate = LogLevelFilterPredicate()
+        # twistd puts standard error into the log: the line that a failed start ends with.
+        self._predicate.setLogLevelForNamespace("stderr", LogLevel.debug)
         self.set_level(level)
 
     def set_level(self, level: str) -> None:

@@ -242,6 +242,13 @@ class MistakeTests(ConfigTestCase):
                 rf'^logplex: \S+: \[listen\] syslog: "{text}" is no endpoint string, such as .*$',
             )
 
+    def test_endpoint_with_a_bad_key(self) -> None:
+        """OpenSSL's mistakes are none of Python's usual ones."""
+        key = Path(self.mktemp()).absolute()
+        key.write_text("no key")
+        with self.assertRaisesRegex(ConfigError, rf'\[listen\] syslog: "ssl:1:.*{key.name}" is no'):
+            self.load(f'[listen]\nsyslog = "ssl:1:privateKey={key}"')
+
     def test_systemd_socket_missing(self) -> None:
         text = "systemd:domain=INET:name=syslog"
         self.assert_mistakes(

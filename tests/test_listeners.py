@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -71,6 +74,34 @@ class OpenPortsTests(SynchronousTestCase):
             CannotListen, open_ports, BusyReactor(), [Listener("api", "tcp:99999", Factory())]
         )
         self.assertEqual(str(error), "[listen] api = 'tcp:99999': bind(): port must be 0-65535.")
+
+    def refused(self, listen: Callable[[], object]) -> str:
+        """What is said where an endpoint behaves so."""
+
+        class Reactor(MemoryReactor):
+            def listenTCP(self, *_: object, **__: object) -> Any:
+                return listen()
+
+        listeners = [Listener("api", "tcp:1", Factory())]
+        error = self.assertRaises(CannotListen, open_ports, Reactor(), listeners)
+        return str(error)
+
+    def test_what_is_no_port_is_named(self) -> None:
+        """An endpoint such as ``stdio:`` opens something else."""
+        self.assertEqual(
+            self.refused(object), "[listen] api = 'tcp:1': is no port that others could connect to"
+        )
+
+    def test_whatever_an_endpoint_raises_is_one_line(self) -> None:
+        for raised, shown in (
+            (AssertionError(), "AssertionError"),
+            (RuntimeError("one\n  two"), "one two"),
+        ):
+
+            def listen(raised: Exception = raised) -> None:
+                raise raised
+
+            self.assertEqual(self.refused(listen), f"[listen] api = 'tcp:1': {shown}")
 
     def test_closing_fires_when_all_are_closed(self) -> None:
         ports = open_ports(MemoryReactor(), [Listener("api", "tcp:1", Factory())])

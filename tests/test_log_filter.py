@@ -42,6 +42,12 @@ class LogFilterTests(SynchronousTestCase):
         log_filter.set_level("critical")
         self.assertEqual(self.told(), ["critical"])
 
+    def test_standard_error(self) -> None:
+        """What a node that cannot start says last is always told."""
+        LogFilter(self.publisher, "critical").begin()
+        Logger("stderr", observer=self.publisher).error("port in use")
+        self.assertEqual(self.observer.lines, ["port in use"])
+
     def test_not_begun(self) -> None:
         LogFilter(self.publisher, "critical")
         self.assertEqual(self.told(), LEVELS)

@@ -163,7 +163,8 @@ def _check_listener(text: str) -> None:
         serverFromString(cast(Any, None), text)
     except (KeyError, IndexError):
         raise ValueError(f'"{text}" names a socket that systemd did not pass') from None
-    except (ValueError, TypeError, OSError) as error:
+    except Exception as error:
+        # Whatever the parser of this kind of endpoint raises; OpenSSL has errors of its own.
         why = str(error).replace("\n", " ")
         raise ValueError(f'"{text}" is no endpoint string, such as "tcp:6001" ({why})') from None
 

@@ -356,6 +356,14 @@ class RefusalTests(IntegrationTestCase):
         line = await self.refused(node.config_file)
         self.assertIn(str(port), line)
 
+    async def test_no_port(self) -> None:
+        """Whatever the log tells of what happens otherwise."""
+        node = Node(
+            self.directory(), {"listen": {"syslog": "stdio:"}, "log": {"level": "critical"}}
+        )
+        line = await self.refused(node.config_file)
+        self.assertIn("[listen] syslog = 'stdio:': is no port", line)
+
     async def test_unknown_option(self) -> None:
         node = Node(self.directory(), {"limits": {"syslog_conections": 1}})
         line = await self.refused(node.config_file)
