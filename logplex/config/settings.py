@@ -143,6 +143,7 @@ class Drains:
     max_age_s: float = positive(18_000.0)
     flush_s: float = not_negative(5.0)
     linger_s: float = not_negative(0.05)
+    linger_max_s: float = not_negative(0.2)
     http_batch_bytes: int = positive(102_400)
     http_batch_messages: int = positive(400)
     http_answer_timeout_s: float = positive(5.0)

@@ -80,13 +80,14 @@ class Buffer:
             queue = self.messages = deque()
         queue.extend(messages)
         self.received += len(messages)
-        if len(queue) > self.limit:
-            self._drop_oldest()
         if len(queue) >= self.wake_at:
+            # Before anything is dropped: a drain that lingers takes a batch, and makes room.
             try:
                 self.wake()
             except Exception:
                 _log.failure("bug: a drain failed when it was given messages")
+        if len(queue) > self.limit:
+            self._drop_oldest()
 
     def resize(self, limit: int) -> None:
         """Hold so many messages from now on."""

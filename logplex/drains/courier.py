@@ -14,6 +14,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from logplex.drains.linger import Linger
+
 
 class Reports(Protocol):
     """What a courier and its connections tell the drain's life."""
@@ -71,7 +73,7 @@ class Pace:
     """
     The times of a kind of drain, in seconds.
 
-    :ivar linger_s: between one batch and the next, for company, while the drain is busy.
+    :ivar linger: between one batch and the next, for company, while the drain is busy.
     :ivar linger_messages: so many need no more company.
     :ivar idle_s: a connection that was not used for so long, and up to ``idle_jitter_s`` more,
         is closed.
@@ -79,7 +81,7 @@ class Pace:
     """
 
     connect_timeout_s: float
-    linger_s: float
+    linger: Linger
     linger_messages: int
     idle_s: float
     idle_jitter_s: float

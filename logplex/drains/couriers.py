@@ -24,6 +24,7 @@ from logplex.drains.courier import Courier, Pace
 from logplex.drains.guard import Guard
 from logplex.drains.http import HttpCourier, http_pace
 from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.linger import Linger
 from logplex.drains.names import Names
 from logplex.drains.record import Record
 from logplex.drains.running import RunningDrain
@@ -54,9 +55,10 @@ class Couriers:
     _udp_pace: Pace = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._http_pace = http_pace(self.settings)
-        self._syslog_pace = syslog_pace(self.settings)
-        self._udp_pace = udp_pace(self.settings)
+        linger = Linger(self.settings.linger_s, self.settings.linger_max_s)
+        self._http_pace = http_pace(self.settings, linger)
+        self._syslog_pace = syslog_pace(self.settings, linger)
+        self._udp_pace = udp_pace(self.settings, linger)
 
     def make_life(self, running: RunningDrain) -> Lifecycle:
         """A life for this drain, not started."""

@@ -19,6 +19,7 @@ from logplex.destination import HttpDestination
 from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Connection, Pace, Reports
 from logplex.drains.http_connection import Answer, HttpConnection, Limits, retry_after_s
+from logplex.drains.linger import Linger
 from logplex.drains.reasons import explain
 from logplex.drains.record import Record
 from logplex.drains.stream import open_connection
@@ -34,11 +35,11 @@ _BACKOFF_MAX_EXPONENT = 10
 _JITTER = 0.25
 
 
-def http_pace(settings: Settings) -> Pace:
+def http_pace(settings: Settings, linger: Linger) -> Pace:
     """The times of HTTP drains."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
-        linger_s=settings.linger_s,
+        linger=linger,
         linger_messages=settings.http_batch_messages,
         idle_s=settings.http_idle_timeout_s,
         idle_jitter_s=settings.idle_jitter_s,

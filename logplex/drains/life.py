@@ -96,7 +96,9 @@ class Life:
     def send(self) -> None:
         """Have the connection send. A bug there costs the connection."""
         self.enter(Phase.SENDING)
-        self.sent_at = self.clock.seconds()
+        now = self.clock.seconds()
+        self.pace.linger.sends(now, self.sent_at)
+        self.sent_at = now
         assert self.connection is not None
         try:
             self.connection.send()
@@ -144,8 +146,8 @@ class Life:
         self.close()
         self.connect_at = self.clock.seconds() + delay_s
         if not (self.courier.under_way or self.stopping):
-            # Busy drains send every linger_s, also to a receiver that ends every connection.
-            self.connect_at = max(self.connect_at, self.sent_at + self.pace.linger_s)
+            # Busy drains linger, also with a receiver that ends every connection.
+            self.connect_at = max(self.connect_at, self.sent_at + self.pace.linger.seconds)
         if self.courier.under_way or self.buffer.messages:
             self.inputs.broken()
         else:

@@ -62,9 +62,10 @@ def _be_quiet(inputs: Inputs, life: Life) -> IDelayedCall:
 
 
 def _linger(inputs: Inputs, life: Life) -> IDelayedCall:
-    enough = life.pace.linger_messages
+    # A small buffer must not overflow because its drain waits for the company that fills a batch.
+    enough = min(life.pace.linger_messages, max(1, life.buffer.limit // 2))
     life.enter(Phase.LINGERING, wake_at=enough)
-    wait_s = life.sent_at + life.pace.linger_s - life.clock.seconds()
+    wait_s = life.sent_at + life.pace.linger.seconds - life.clock.seconds()
     if life.stopping or len(life.buffer.messages) >= enough:
         wait_s = 0.0
     return life.clock.callLater(max(0.0, wait_s), inputs.due)

@@ -19,6 +19,7 @@ from logplex.destination import SyslogDestination
 from logplex.drains.backoff import Backoff
 from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Connection, Pace, Reports
+from logplex.drains.linger import Linger
 from logplex.drains.reasons import explain
 from logplex.drains.stream import open_connection
 from logplex.drains.syslog_connection import SyslogConnection
@@ -37,11 +38,11 @@ MOST_GROWTH = 16
 AT_ONCE_S = 0.05
 
 
-def syslog_pace(settings: Settings) -> Pace:
+def syslog_pace(settings: Settings, linger: Linger) -> Pace:
     """The times of syslog drains over TCP and TLS."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
-        linger_s=settings.linger_s,
+        linger=linger,
         linger_messages=ENOUGH_MESSAGES,
         idle_s=settings.syslog_idle_timeout_s,
         idle_jitter_s=settings.idle_jitter_s,

@@ -25,6 +25,7 @@ from logplex.drains.backoff import Backoff
 from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Connection, Pace, Reports
 from logplex.drains.guard import DestinationDenied, Guard
+from logplex.drains.linger import Linger
 from logplex.drains.names import Address, Names
 from logplex.drains.reasons import explain
 from logplex.drains.syslog import syslog_pace
@@ -37,10 +38,10 @@ MAX_DATAGRAMS = 128
 MAX_AGE_S = 300.0
 
 
-def udp_pace(settings: Settings) -> Pace:
+def udp_pace(settings: Settings, linger: Linger) -> Pace:
     """The times of syslog drains over UDP."""
     return evolve(
-        syslog_pace(settings),
+        syslog_pace(settings, linger),
         linger_messages=MAX_DATAGRAMS,
         max_age_s=min(settings.max_age_s, MAX_AGE_S),
     )

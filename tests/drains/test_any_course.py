@@ -22,6 +22,7 @@ from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Courier, Pace, Phase
 from logplex.drains.http import HttpCourier, http_pace
 from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.linger import Linger
 from logplex.drains.record import Record
 from logplex.drains.syslog import SyslogCourier, syslog_pace
 from logplex.metrics import Counters
@@ -152,7 +153,7 @@ class AnyHttpCourse(AnyCourse):
             self.clock,
             MiddleRandom(1),
         )
-        return courier, http_pace(OPTIONS)
+        return courier, http_pace(OPTIONS, Linger(OPTIONS.linger_s, OPTIONS.linger_max_s))
 
     @precondition(lambda self: self.open_links)
     @rule(
@@ -194,7 +195,7 @@ class AnySyslogCourse(AnyCourse):
             self.endpoint,
             self.clock,
         )
-        return courier, syslog_pace(OPTIONS)
+        return courier, syslog_pace(OPTIONS, Linger(OPTIONS.linger_s, OPTIONS.linger_max_s))
 
     @precondition(lambda self: self.open_links)
     @rule()

@@ -101,6 +101,15 @@ class BufferTests(SynchronousTestCase):
         self.buffer.push([b"3"])
         self.assertEqual(woken, [3])
 
+    def test_wakes_before_it_drops(self) -> None:
+        """Whoever sends takes what would have been dropped."""
+        taken: list[bytes] = []
+        self.buffer.wake = lambda: taken.append(self.buffer.messages.popleft())
+        self.buffer.wake_at = 1
+        self.buffer.push(numbered(0, 5))
+        self.assertEqual(taken, [b"0"])
+        self.assertEqual((len(self.buffer.messages), self.buffer.dropped), (4, 0))
+
     def test_wake_fails(self) -> None:
         """A bug in whoever sends does not reach whoever pushes."""
         self.buffer.wake = lambda: 1 / 0  # type: ignore[assignment]

@@ -20,6 +20,7 @@ from logplex.drains.courier import Courier, Phase
 from logplex.drains.http import HttpCourier, http_pace
 from logplex.drains.http_connection import retry_after_s
 from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.linger import Linger
 from logplex.drains.record import Record
 from logplex.drains.tls import CertificateRejected
 from logplex.metrics import Counters
@@ -102,7 +103,11 @@ class HttpCase(SynchronousTestCase):
         )
         courier: Courier = self.courier
         self.life = Lifecycle(
-            courier, self.buffer, http_pace(self.options), self.clock, self.random
+            courier,
+            self.buffer,
+            http_pace(self.options, Linger(0.05, 0.05)),
+            self.clock,
+            self.random,
         )
         self.life.start()
         self.pushed = 0

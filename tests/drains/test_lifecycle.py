@@ -11,12 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Connection, Courier, Pace, Phase, Reports
 from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.linger import Linger
 from logplex.metrics import Counters
 from tests.drains.doubles import MiddleRandom, StubConnection, StubCourier
 
 PACE = Pace(
     connect_timeout_s=3.0,
-    linger_s=0.05,
+    linger=Linger(0.05, 0.05),
     linger_messages=4,
     idle_s=100.0,
     idle_jitter_s=10.0,
@@ -209,6 +210,15 @@ class Sending(LifecycleCase):
         self.push(3)
         self.reports.finished()
         self.turn()
+        self.assertEqual(connection.asked, ["send", "send"])
+
+    def test_half_full(self) -> None:
+        """What fills half of a small buffer does not wait either: more might not find room."""
+        self.buffer.resize(6)
+        connection = self.lingering()
+        self.push()
+        self.assert_phase(Phase.LINGERING)
+        self.push()
         self.assertEqual(connection.asked, ["send", "send"])
 
     def test_at_once(self) -> None:

@@ -17,6 +17,7 @@ from logplex.drains.backoff import Backoff
 from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Courier, Phase
 from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.linger import Linger
 from logplex.drains.record import Record
 from logplex.drains.syslog import SyslogCourier, syslog_pace
 from logplex.drains.syslog_connection import SyslogConnection
@@ -69,7 +70,11 @@ class SyslogCase(SynchronousTestCase):
         )
         courier: Courier = self.courier
         self.life = Lifecycle(
-            courier, self.buffer, syslog_pace(self.options), self.clock, self.random
+            courier,
+            self.buffer,
+            syslog_pace(self.options, Linger(0.05, 0.05)),
+            self.clock,
+            self.random,
         )
         self.life.start()
         self.pushed = 0

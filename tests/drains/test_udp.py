@@ -17,6 +17,7 @@ from logplex.drains.buffer import Buffer
 from logplex.drains.courier import Courier, Phase
 from logplex.drains.guard import DestinationDenied, Guard
 from logplex.drains.lifecycle import Lifecycle
+from logplex.drains.linger import Linger
 from logplex.drains.record import Record
 from logplex.drains.udp import UdpCourier, udp_pace
 from logplex.metrics import Counters
@@ -97,7 +98,7 @@ class UdpCase(SynchronousTestCase):
         self.life = Lifecycle(
             courier,
             self.buffer,
-            udp_pace(Drains()),
+            udp_pace(Drains(), Linger(0.05, 0.05)),
             self.reactor,
             MiddleRandom(),
             lambda why: self.refusals.append(why.value),
