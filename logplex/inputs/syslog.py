@@ -9,10 +9,16 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IReactorTime,
+    ISSLTransport,
+)
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from logplex.config import Limits
 from logplex.metrics import Counters, Sample, connection_samples
@@ -31,16 +37,19 @@ LAST_WORDS_S = 1.0
 Route = Callable[[list[bytes]], None]
 
 
+@implementer(IHandshakeListener)
 class SyslogProtocol(Protocol):
     """
     One sender's connection.
 
-    :ivar active_at: when something came last, on the factory's clock.
+    :ivar active_at: when something came last, on the factory's clock; before the end of the TLS
+        handshake: since when the sender can make it.
     """
 
     factory: SyslogFactory
     transport: Any  # ITCPTransport and IPushProducer, whatever is wrapped around it.
     active_at = 0.0
+    _is_shaking_hands = False
     _timer: IDelayedCall | None = None
     _malformed = 0
     _truncated = 0
@@ -55,7 +64,12 @@ class SyslogProtocol(Protocol):
         if set_keep_alive is not None:
             set_keep_alive(True)
         self.active_at = self.factory.clock.seconds()
-        self._call_later(self.factory.limits.syslog_idle_timeout_s, self._check_idle)
+        self._is_shaking_hands = ISSLTransport.providedBy(self.transport)
+        self._call_later(self._patience_s, self._check_idle)
+
+    def handshakeCompleted(self) -> None:
+        self._is_shaking_hands = False
+        self.active_at = self.factory.clock.seconds()
 
     def dataReceived(self, data: bytes) -> None:
         self.active_at = self.factory.clock.seconds()
@@ -99,14 +113,23 @@ class SyslogProtocol(Protocol):
 
     def _check_idle(self) -> None:
         """One timer a connection, set again when it fires, costs nothing per chunk."""
-        timeout = self.factory.limits.syslog_idle_timeout_s
-        rest = self.active_at + timeout - self.factory.clock.seconds()
+        rest = self.active_at + self._patience_s - self.factory.clock.seconds()
         if rest > 0:
             self._call_later(rest, self._check_idle)
         elif self.factory.paused:
-            self._call_later(timeout, self._check_idle)
+            self._call_later(self._patience_s, self._check_idle)
         else:
+            if self._is_shaking_hands:
+                self.factory.complain(self, "its TLS handshake does not end")
             self.close()
+
+    @property
+    def _patience_s(self) -> float:
+        """How long the sender may be silent, now."""
+        limits = self.factory.limits
+        if self._is_shaking_hands:
+            return limits.syslog_handshake_timeout_s
+        return limits.syslog_idle_timeout_s
 
     def _call_later(self, delay_s: float, function: Callable[[], Any]) -> None:
         self._timer = self.factory.clock.callLater(delay_s, function)

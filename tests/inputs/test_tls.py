@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -29,6 +31,7 @@ LEAF = CA.issue_cert("logs.example.com", common_name="first")
 OTHER_LEAF = CA.issue_cert("logs.example.com", common_name="second")
 CLIENTS_CA = trustme.CA()
 CLIENT = CLIENTS_CA.issue_cert("sender.example.com")
+LIMITS = Limits(syslog_handshake_timeout_s=10, syslog_idle_timeout_s=100)
 
 
 class TlsSender:
@@ -70,6 +73,7 @@ class TlsSender:
 
 class TlsTests(SynchronousTestCase):
     def setUp(self) -> None:
+        self.clock = Clock()
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
         self.routed: list[bytes] = []
@@ -88,9 +92,8 @@ class TlsTests(SynchronousTestCase):
         )
 
     def factory(self, server_tls: ServerTls) -> TLSMemoryBIOFactory:
-        clock = Clock()
-        syslog = SyslogFactory(self.routed.extend, Counters(), Limits(), clock)
-        return TLSMemoryBIOFactory(server_tls, False, syslog, clock)
+        syslog = SyslogFactory(self.routed.extend, Counters(), LIMITS, self.clock)
+        return TLSMemoryBIOFactory(server_tls, False, syslog, self.clock)
 
     def context(self, client: trustme.LeafCert | None = None) -> SSL.Context:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -131,6 +134,67 @@ class ConnectionTests(TlsTests):
         self.assertEqual(sender.transport.producerState, "paused")
         syslog.resume()
         self.assertEqual(sender.transport.producerState, "producing")
+
+
+class HandshakeTests(TlsTests):
+    """A handshake has a bound of its own: before it nobody has shown anything."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tls_factory = self.factory(ServerTls(self.own()))
+        self.sender = TlsSender(self.tls_factory, self.context())
+
+    def test_never_begun(self) -> None:
+        """It is cut off, and the log says so."""
+        self.clock.advance(9)
+        self.assertFalse(self.sender.transport.disconnected)
+        with capturedLogs() as captured:
+            self.clock.advance(1)
+        self.assertTrue(self.sender.transport.disconnected)
+        self.assertIn("its TLS handshake does not end", formatEvent(captured[0]) or "")
+
+    def test_byte_by_byte(self) -> None:
+        """Who sends a little again and again gets no more time."""
+        with contextlib.suppress(SSL.WantReadError):
+            self.sender.connection.do_handshake()
+        hello = self.sender.connection.bio_read(65_536)
+        for place in range(10):
+            self.assertFalse(self.sender.transport.disconnected)
+            self.sender.protocol.dataReceived(hello[place : place + 1])
+            self.clock.advance(1)
+        self.assertTrue(self.sender.transport.disconnected)
+
+    def test_finished(self) -> None:
+        """From then on it is the silence that counts."""
+        self.clock.advance(9)
+        self.sender.handshake()
+        self.clock.advance(99)
+        self.sender.write(b"3 one")
+        self.clock.advance(99)
+        self.sender.write(b"3 two")
+        self.assertEqual(self.routed, [b"one", b"two"])
+        self.clock.advance(100)
+        self.assertTrue(self.sender.protocol.disconnecting)
+
+    def test_paused(self) -> None:
+        """A node that does not read yet blames nobody."""
+        syslog: Any = self.tls_factory.wrappedFactory
+        syslog.pause()
+        self.clock.advance(60)
+        syslog.resume()
+        self.clock.advance(9)
+        self.assertFalse(self.sender.transport.disconnected)
+        self.clock.advance(11)
+        self.assertTrue(self.sender.transport.disconnected)
+
+    def test_without_tls(self) -> None:
+        """Plain connections have none."""
+        sender = self.tls_factory.wrappedFactory.buildProtocol(IPv4Address("TCP", "h", 1))
+        assert sender is not None
+        transport = StringTransport()
+        sender.makeConnection(transport)
+        self.clock.advance(99)
+        self.assertFalse(transport.disconnecting)
 
 
 class ClientCertificateTests(TlsTests):
