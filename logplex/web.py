@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IReactorTime,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource
+from zope.interface import implementer
 
 from logplex.config import Limits
 from logplex.metrics import Sample, connection_samples
@@ -28,6 +34,10 @@ _log = Logger()
 #: So much of a refused request's body is read and thrown away, for the sake of clients that look
 #: for the answer only when they have sent everything; then the connection is closed.
 MAX_DISCARDED_BYTES = 65_536
+
+#: A client that closes its side may be gone, or may only have said that it has nothing more to ask
+#: (``nc -N``). It gets an answer within so many seconds after its request, or none.
+HALF_CLOSED_S = 15.0
 
 
 @frozen
@@ -171,11 +181,16 @@ class Request(server.Request):
         return reason
 
 
+@implementer(IHalfCloseableProtocol)
 class _Channel(http.HTTPChannel):
     """One connection. The names in camel case, and those that begin with ``_``, are Twisted's."""
 
     site: Site
     discard_bytes: int | None = None
+    #: When the request that is being answered had come whole.
+    received_at = 0.0
+    #: Of a client that sends no more: cuts it off.
+    cutting_off: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -185,6 +200,31 @@ class _Channel(http.HTTPChannel):
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         super().connectionLost(reason)
         self.site.disconnected(self)
+        if self.cutting_off is not None and self.cutting_off.active():
+            self.cutting_off.cancel()
+
+    def readConnectionLost(self) -> None:
+        """
+        The client sends no more. Whether it still reads, nobody knows: what it has asked for is
+        answered, but only for so long.
+        """
+        if not self._handlingRequest:
+            self.close()
+        elif self.cutting_off is None:
+            rest = self.received_at + HALF_CLOSED_S - self.site.reactor.seconds()
+            self.cutting_off = self.callLater(max(0.0, rest), self.abort)
+
+    def writeConnectionLost(self) -> None:
+        """We never close only our side."""
+
+    def allContentReceived(self) -> None:
+        self.received_at = self.site.reactor.seconds()
+        super().allContentReceived()
+
+    def requestDone(self, request: http.Request) -> None:
+        super().requestDone(request)
+        if self.cutting_off is not None and not self._handlingRequest:
+            self.close()
 
     def headerReceived(self, line: bytes) -> bool:
         try:
@@ -229,6 +269,10 @@ class _Channel(http.HTTPChannel):
         else:
             # The request has its answer already.
             self.close()
+
+    def abort(self) -> None:
+        """Close at once, whatever was written and not sent."""
+        cast(Any, self.transport).abortConnection()
 
     def close(self) -> None:
         """Close, and within a bound also where the client does not take what was written."""

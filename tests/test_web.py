@@ -10,7 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from logplex.web import MAX_DISCARDED_BYTES, Bounds, Refusal, Request, Site, plain_refusal
+from logplex.web import (
+    HALF_CLOSED_S,
+    MAX_DISCARDED_BYTES,
+    Bounds,
+    Refusal,
+    Request,
+    Site,
+    plain_refusal,
+)
 from tests.wire import Wire, body_of, chunks, request, status
 
 FORBIDDEN = plain_refusal(403, "no", (b"X-Why", b"because"))
@@ -310,6 +318,66 @@ class ConnectionTests(WebTests):
         self.site.doStart()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.site.doStop()
+
+
+class HalfCloseTests(WebTests):
+    """Clients that close their side as soon as they have asked (``nc -N``)."""
+
+    def test_answer_that_comes_later(self) -> None:
+        self.wire.send(request("GET", "/stream"))
+        self.wire.close_side()
+        self.clock.advance(HALF_CLOSED_S - 1)
+        self.assertFalse(self.wire.closed)
+        self.resource.requests[0].write(b"last")
+        self.resource.requests[0].finish()
+        self.assertIn(b"last", self.wire.received())
+        self.assertTrue(self.wire.closed)
+        self.assertFalse(self.wire.aborted)
+
+    def test_several_requests(self) -> None:
+        """Also those that wait for the answer to the first."""
+        stream = request("GET", "/stream")
+        answer = self.wire.send(stream + stream + request("GET", "/"))
+        self.wire.close_side()
+        for place in range(2):
+            self.assertFalse(self.wire.closed)
+            self.resource.requests[place].finish()
+        answer += self.wire.received()
+        self.assertEqual(answer.count(b"HTTP/1.1 200"), 3)
+        self.assertTrue(self.wire.closed)
+
+    def test_answer_that_takes_too_long(self) -> None:
+        """The client may be gone: a stream would be kept open for nobody."""
+        self.wire.send(request("GET", "/stream"))
+        self.wire.close_side()
+        self.clock.advance(HALF_CLOSED_S - 1)
+        self.assertFalse(self.wire.aborted)
+        self.clock.advance(1)
+        self.assertTrue(self.wire.aborted)
+
+    def test_reader_who_leaves(self) -> None:
+        """Who closes after some time of streaming is gone, and costs nothing from then on."""
+        self.wire.send(request("GET", "/stream"))
+        self.clock.advance(HALF_CLOSED_S)
+        self.wire.close_side()
+        self.clock.advance(0)
+        self.assertTrue(self.wire.aborted)
+
+    def test_rest_that_never_comes(self) -> None:
+        for begun in (b"", b"GET / HT", request("POST", "/", Content_Length="5") + b"hell"):
+            wire = Wire(self.site)
+            wire.send(begun)
+            wire.close_side()
+            self.assertTrue(wire.closed)
+            self.assertEqual(wire.received(), b"")
+            wire.close()
+        self.assertEqual(self.resource.requests, [])
+
+    def test_nothing_is_left(self) -> None:
+        self.wire.send(request("GET", "/stream"))
+        self.wire.close_side()
+        self.wire.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class CloseTests(WebTests):

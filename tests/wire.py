@@ -47,6 +47,10 @@ class Wire:
         """Whether it has done so without waiting for what was written."""
         return self.transport.disconnected
 
+    def close_side(self) -> None:
+        """The client sends no more, but may still read."""
+        self.channel.readConnectionLost()  # type: ignore[attr-defined]
+
     def close(self) -> None:
         """The connection is gone."""
         self.channel.connectionLost(Failure(ConnectionDone()))

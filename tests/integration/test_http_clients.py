@@ -1,0 +1,76 @@
+"""
+HTTP clients that are unusual and right: each listener serves them.
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from twisted.internet.threads import deferToThread
+
+from tests.integration.cases import IntegrationTestCase
+from tests.integration.node import CREDENTIAL, Node
+from tests.integration.process import PATIENCE_S, within
+from tests.integration.senders import numbered, numbers_in, octet_counted, send
+from tests.wire import body_of, request, status
+
+AUTHORIZATION = "Basic " + base64.b64encode(":".join(CREDENTIAL).encode()).decode()
+
+#: A page of each HTTP listener.
+PAGES = {
+    "logs": "/healthcheck",
+    "api": "/healthcheck",
+    "api_v3": "/v3/healthcheck",
+    "metrics": "/metrics",
+}
+
+
+def _ask(port: int, data: bytes) -> bytes:
+    """Write this, close our side as ``nc -N`` does, and read until the node closes its."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(_pieces(connection))
+
+
+def _pieces(connection: socket.socket) -> Iterator[bytes]:
+    while piece := connection.recv(65_536):
+        yield piece
+
+
+class HalfCloseTests(IntegrationTestCase):
+    """Clients that have nothing more to say, and listen."""
+
+    async def ask(self, node: Node, listener: str, data: bytes) -> bytes:
+        asking = deferToThread(_ask, node.ports[listener], data)
+        return await within(asking, "the node answers and closes")
+
+    async def test_every_listener(self) -> None:
+        """Whether it answers at once or has to wait for the store."""
+        node = await self.node()
+        for listener, path in PAGES.items():
+            asked = request("GET", path, Authorization=AUTHORIZATION)
+            answer = await self.ask(node, listener, asked)
+            self.assertEqual(status(answer), 200, listener)
+            self.assertTrue(body_of(answer), listener)
+
+    async def test_history(self) -> None:
+        """Chunk by chunk, to its end."""
+        node = await self.node()
+        token = await node.channel("app-1")
+        await send(node.ports["syslog"], octet_counted(numbered(token, range(100))))
+        await self.counted(node, "logplex_messages_processed_total", 100)
+        made = await node.request("POST", "/v3/sessions", {"channel_id": "app-1", "num": 100})
+        path = urlsplit(made.json()["url"]).path
+        answer = await self.ask(node, "api", request("GET", path))
+        self.assertEqual(numbers_in(answer.split(b"\n")), list(range(100)))
+        self.assertTrue(answer.endswith(b"0\r\n\r\n"))
+
+    async def test_several_requests(self) -> None:
+        node = await self.node()
+        asked = request("GET", "/v3/healthcheck") * 5
+        answer = await self.ask(node, "api_v3", asked)
+        self.assertEqual(answer.count(b"HTTP/1.1 200 OK\r\n"), 5)
