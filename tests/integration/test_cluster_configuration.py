@@ -4,11 +4,12 @@ Several real nodes that share their configuration through one Redis.
 
 from __future__ import annotations
 
+from functools import partial
 from shutil import which
 from typing import Any
 from uuid import uuid4
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import Answer, Node
@@ -17,6 +18,7 @@ from tests.integration.receivers import HttpReceiver
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.senders import numbered, numbers_in, octet_counted, send
 
+_FULL_API = {"permissions": ["full_api"]}
 #: How soon every node must know what one of them was told.
 _EVERYWHERE_S = 1.0
 #: How soon an API must say that it cannot write.
@@ -59,6 +61,16 @@ class _ClusterTests(IntegrationTestCase):
 
         await until(look, f"{path} is {status}", seconds)
 
+    async def knows(self, node: Node, channels: list[str], tokens: list[str]) -> None:
+        """Wait until a node has exactly these channels, and tokens of these names."""
+
+        async def look() -> bool:
+            known = (await node.request("GET", "/v3/configuration")).json()
+            ids = sorted(each["id"] for each in known["channels"])
+            return ids == channels and sorted(each["name"] for each in known["tokens"]) == tokens
+
+        await until(look, f"the channels are {channels}, the tokens' names {tokens}")
+
     async def shows(self, node: Node, name: str, value: float) -> None:
         """Wait until a metric of a node has this value."""
 
@@ -66,6 +78,14 @@ class _ClusterTests(IntegrationTestCase):
             return (await node.metrics()).get(name) == value
 
         await until(look, f"{name} is {value}")
+
+    async def asked(
+        self, status: int, node: Node, method: str, path: str, body: Any = None
+    ) -> Answer:
+        """Ask a node, and see that it answers so."""
+        answer = await node.request(method, path, body)
+        self.assertEqual(answer.status, status, f"{method} {path}: {answer}")
+        return answer
 
     async def refused(self, node: Node, path: str, body: Any) -> None:
         """See that a write is refused, soon, with a JSON error."""
@@ -204,6 +224,67 @@ class _ClusterTests(IntegrationTestCase):
 
         await until(writes, "the API writes again")
         await self.answers(two, "/v3/channels/app-3", 200, _EVERYWHERE_S)
+
+    async def test_what_was_refused_may_take_effect_later_and_can_be_repeated(self) -> None:
+        server, one, two = await self.cluster()
+        for channel_id in ("old", "kept", "moved"):
+            await one.channel(channel_id)
+        url = {"url": "http://127.0.0.1:9/moved"}
+        reserved = (await one.request("POST", "/v3/channels/moved/drains", {})).json()["id"]
+        # The method, the path, the body, and what is answered to the second attempt. Each is for
+        # something else, so that none waits for another and all are on their way to Redis.
+        writes: list[tuple[str, str, Any, int]] = [
+            ("PUT", "/v3/channels/new", {"tokens": ["web"]}, 200),
+            ("DELETE", "/v3/channels/old", None, 404),
+            ("POST", "/v3/channels/kept/tokens", {"name": "web"}, 200),
+            ("PUT", f"/v3/channels/moved/drains/{reserved}", url, 200),
+            ("POST", "/v3/credentials", {"id": "new", **_FULL_API}, 409),
+            ("PUT", "/v3/rods", {"scope": "cluster", "rods": {"disable_firehose": True}}, 200),
+        ]
+        server.pause()
+        await gatherResults(
+            [Deferred.fromCoroutine(self.asked(503, one, *write[:3])) for write in writes]
+        )
+        server.resume()
+        for node in (one, two):
+            await self.knows(node, ["kept", "moved", "new"], ["app", "app", "web", "web"])
+            await self.answers(node, "/v3/credentials/new", 200, 10.0)
+        before = (await two.request("GET", "/v3/channels/new")).json()
+        for method, path, body, status in writes:
+            await self.asked(status, one, method, path, body)
+        self.assertEqual((await one.request("GET", "/v3/channels/new")).json(), before)
+        # One of the tokens is nobody's, and goes with its channel.
+        for node in (one, two):
+            await self.knows(node, ["kept", "moved", "new"], ["app", "app", "web", "web", "web"])
+        await self.asked(204, one, "DELETE", "/v3/channels/kept")
+        for node in (one, two):
+            await self.knows(node, ["moved", "new"], ["app", "web"])
+
+    async def test_a_password_that_was_refused_may_have_ended_the_old_one(self) -> None:
+        server, one, two = await self.cluster()
+        made = await self.asked(201, one, "POST", "/v3/credentials", {"id": "ops", **_FULL_API})
+        rotation: tuple[str, str, Any] = ("POST", "/v3/credentials/ops/password", {})
+
+        async def is_known(answer: Answer) -> bool:
+            auth = ("ops", answer.json()["password"])
+            health = [await node.request("GET", "/v3/health", auth=auth) for node in (one, two)]
+            return [each.status for each in health] == [200, 200]
+
+        async def is_over() -> bool:
+            return not await is_known(made)
+
+        await until(partial(is_known, made), "the password is known")
+        server.pause()
+        await self.asked(503, one, *rotation)
+        server.resume()
+        await until(is_over, "the old password has ended")
+
+        async def repeated() -> Answer | None:
+            answer = await one.request(*rotation)
+            return answer if answer.status == 200 else None
+
+        again = await until(repeated, "there is a new password")
+        await until(partial(is_known, again), "the new password is known")
 
     async def test_a_node_waits_for_redis_and_ends_without_it(self) -> None:
         server = await self.server()
