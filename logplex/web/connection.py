@@ -1,33 +1,23 @@
 """
-What all our HTTP servers share: bounds, refusals before the body is read, and no idle talk.
-
-A :class:`Site` is ``twisted.web``'s, without an access log (paths are secrets: they name sessions),
-without HTTP/2, tracebacks, form parsing, temporary files or a ``Server`` header.
+One client's connection to a site, and the requests that come over it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IAddress,
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
-from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from logplex.config import Limits
-from logplex.metrics import Sample, connection_samples
+from logplex.web.refusals import SERVER_ERROR, Refusal
+
+if TYPE_CHECKING:
+    from logplex.web.site import Site
 
 _log = Logger()
 
@@ -40,62 +30,11 @@ MAX_DISCARDED_BYTES = 65_536
 HALF_CLOSED_S = 15.0
 
 
-@frozen
-class Refusal:
-    """
-    An answer that is given as soon as a request's head has been read.
-
-    :ivar headers: beside those that were already set on the request; the length is ours.
-    :ivar delay_s: after how many seconds it is given; meanwhile nothing but a little is read.
-    """
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    body: bytes = b""
-    delay_s: float = 0.0
-
-
-def plain_refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Refusal:
-    """A refusal that says why in one line of plain text."""
-    content_type = (b"Content-Type", b"text/plain; charset=utf-8")
-    return Refusal(status, (content_type, *headers), text.encode())
-
-
-TOO_LARGE = plain_refusal(413, "Request body too large")
-SERVER_ERROR = plain_refusal(500, "Internal Server Error")
-
-
-@frozen
-class Bounds:
-    """
-    How much a site takes.
-
-    :ivar body_bytes: larger bodies are refused, by their ``Content-Length`` or when more has come.
-    :ivar connections: of all listeners of the site together; one more is closed at once.
-    :ivar idle_timeout_s: connections are closed on which a request, or the rest of one, does not
-        come; an answer may take, or stream, as long as it likes.
-    """
-
-    body_bytes: int
-    connections: int
-    idle_timeout_s: float
-
-
-def api_bounds(limits: Limits) -> Callable[[], Bounds]:
-    """The bounds of the APIs' sites, as the limits are when they are asked for."""
-    return lambda: Bounds(limits.api_body_bytes, limits.api_connections, limits.api_idle_timeout_s)
-
-
-#: Looks at the request's method, path and headers. Response headers that it sets on the request
-#: are on every answer to it, and components that it sets are there for the resource.
-Admit = Callable[["Request"], Refusal | None]
-
-
 class Request(server.Request):
     """A request; its body is kept in memory, up to the site's bound."""
 
     defaultContentType = b"text/plain; charset=utf-8"
-    channel: _Channel
+    channel: Connection
     content: BytesIO
     _refused = False
     # Of a refused request: whether it has come whole, and whether its answer is written.
@@ -182,7 +121,7 @@ class Request(server.Request):
 
 
 @implementer(IHalfCloseableProtocol)
-class _Channel(http.HTTPChannel):
+class Connection(http.HTTPChannel):
     """One connection. The names in camel case, and those that begin with ``_``, are Twisted's."""
 
     site: Site
@@ -280,113 +219,3 @@ class _Channel(http.HTTPChannel):
             self.setTimeout(None)
             self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
             self.loseConnection()
-
-
-class Site(server.Site):
-    """
-    Serves a resource within bounds.
-
-    :ivar bounds: gives the bounds as they are now.
-    :ivar refused_connections: how many were one too many, since the start.
-    """
-
-    displayTracebacks = False
-    noisy = False
-    protocol = _Channel  # type: ignore[assignment]
-
-    def __init__(
-        self,
-        resource: IResource,
-        *,
-        admit: Admit,
-        bounds: Callable[[], Bounds],
-        clock: IReactorTime,
-        too_large: Refusal = TOO_LARGE,
-    ) -> None:
-        """
-        :param admit: is asked about every request as soon as its head has been read; what it
-            refuses never reaches the resource, and its body is not read (and not asked for: no
-            ``100 Continue``).
-        :param too_large: the refusal of a larger body.
-        """
-        super().__init__(
-            resource, requestFactory=Request, reactor=clock, parsePOSTFormSubmission=False
-        )
-        self._admit = admit
-        self.bounds = bounds
-        self.too_large = too_large
-        self.refused_connections = 0
-        self._channels: set[_Channel] = set()
-        self._closed: Deferred[None] | None = None
-
-    def close(self) -> Deferred[None]:
-        """
-        Close every connection as soon as it has no request. New ones must not come any more.
-        Fires when none is left; bound the wait where answers stream.
-        """
-        if not self._channels:
-            return succeed(None)
-        self._closed = self._closed or Deferred()
-        for channel in list(self._channels):
-            channel.persistent = False
-            if not channel.requests:
-                channel.close()
-        return self._closed
-
-    def samples(self, listener: str) -> Iterator[Sample]:
-        """
-        How many connections there are, for the metrics.
-
-        :param listener: the option in ``[listen]``.
-        """
-        return connection_samples(listener, len(self._channels), self.refused_connections)
-
-    # What the connections tell, and ask.
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        self.timeOut = self.bounds().idle_timeout_s
-        return super().buildProtocol(addr)
-
-    def connected(self, channel: _Channel) -> bool:
-        """A new connection: whether there is room for it."""
-        if len(self._channels) >= self.bounds().connections:
-            self.refused_connections += 1
-            return False
-        self._channels.add(channel)
-        return True
-
-    def disconnected(self, channel: _Channel) -> None:
-        """A connection has ended."""
-        self._channels.discard(channel)
-        if self._closed is not None and not self._channels:
-            closed, self._closed = self._closed, None
-            closed.callback(None)
-
-    def judge(self, request: Request, length: int | None) -> Refusal | None:
-        """
-        Whether the request is refused on its head.
-
-        :param length: of the body, where the head says it.
-        """
-        try:
-            refusal = self._admit(request)
-        except Exception:
-            _log.failure("bug: a request's head cannot be judged")
-            return SERVER_ERROR
-        if refusal is None and length is not None and length > self.bounds().body_bytes:
-            return self.too_large
-        return refusal
-
-    def acceptableProtocols(self) -> list[bytes]:
-        return [b"http/1.1"]
-
-    # No access log, and no clock that ticks for it every second.
-
-    def startFactory(self) -> None:
-        pass
-
-    def stopFactory(self) -> None:
-        pass
-
-    def log(self, request: http.Request) -> None:
-        pass

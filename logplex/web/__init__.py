@@ -1,0 +1,26 @@
+"""
+What all our HTTP servers share: bounds, refusals before the body is read, and no idle talk.
+
+A :class:`Site` is ``twisted.web``'s, without an access log (paths are secrets: they name sessions),
+without HTTP/2, tracebacks, form parsing, temporary files or a ``Server`` header.
+"""
+
+from __future__ import annotations
+
+from logplex.web.connection import HALF_CLOSED_S, MAX_DISCARDED_BYTES, Request
+from logplex.web.refusals import SERVER_ERROR, TOO_LARGE, Refusal, plain_refusal
+from logplex.web.site import Admit, Bounds, Site, api_bounds
+
+__all__ = [
+    "HALF_CLOSED_S",
+    "MAX_DISCARDED_BYTES",
+    "SERVER_ERROR",
+    "TOO_LARGE",
+    "Admit",
+    "Bounds",
+    "Refusal",
+    "Request",
+    "Site",
+    "api_bounds",
+    "plain_refusal",
+]

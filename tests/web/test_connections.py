@@ -1,0 +1,149 @@
+"""How many connections there are, how long, and how they end."""
+
+from __future__ import annotations
+
+from logplex.web import HALF_CLOSED_S, Bounds
+from tests.web.cases import WebTests
+from tests.wire import Wire, body_of, request, status
+
+
+class ConnectionTests(WebTests):
+    """How many connections there are, and how long."""
+
+    def test_too_many(self) -> None:
+        Wire(self.site)
+        third = Wire(self.site)
+        self.assertTrue(third.closed)
+        third.close()
+        self.assertEqual([each.value for each in self.site.samples("api")], [2, 1])
+
+    def test_room_again(self) -> None:
+        self.wire.close()
+        wires = [Wire(self.site), Wire(self.site)]
+        self.assertEqual([wire.closed for wire in wires], [False, False])
+
+    def test_new_bounds(self) -> None:
+        """They hold for what comes from then on."""
+        self.bounds = Bounds(body_bytes=3, connections=1, idle_timeout_s=10)
+        self.assertTrue(Wire(self.site).closed)
+        self.assertEqual(status(self.wire.send(request("POST", "/", b"hello"))), 413)
+        self.wire.close()
+        late = Wire(self.site)
+        self.clock.advance(10)
+        self.assertTrue(late.closed)
+
+    def test_idle(self) -> None:
+        self.clock.advance(59)
+        self.assertFalse(self.wire.closed)
+        self.clock.advance(1)
+        self.assertTrue(self.wire.closed)
+
+    def test_body_does_not_come(self) -> None:
+        self.wire.send(request("POST", "/", Content_Length="5") + b"hell")
+        self.clock.advance(60)
+        self.assertTrue(self.wire.closed)
+
+    def test_streaming_is_not_idle(self) -> None:
+        self.wire.send(request("GET", "/stream"))
+        self.clock.advance(100_000)
+        self.assertFalse(self.wire.closed)
+        self.resource.requests[0].finish()
+        self.clock.advance(60)
+        self.assertTrue(self.wire.closed)
+
+    def test_no_clock_ticks(self) -> None:
+        """Nothing runs for a site that nobody is connected to."""
+        self.wire.close()
+        self.site.doStart()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.site.doStop()
+
+
+class HalfCloseTests(WebTests):
+    """Clients that close their side as soon as they have asked (``nc -N``)."""
+
+    def test_answer_that_comes_later(self) -> None:
+        self.wire.send(request("GET", "/stream"))
+        self.wire.close_side()
+        self.clock.advance(HALF_CLOSED_S - 1)
+        self.assertFalse(self.wire.closed)
+        self.resource.requests[0].write(b"last")
+        self.resource.requests[0].finish()
+        self.assertIn(b"last", self.wire.received())
+        self.assertTrue(self.wire.closed)
+        self.assertFalse(self.wire.aborted)
+
+    def test_several_requests(self) -> None:
+        """Also those that wait for the answer to the first."""
+        stream = request("GET", "/stream")
+        answer = self.wire.send(stream + stream + request("GET", "/"))
+        self.wire.close_side()
+        for place in range(2):
+            self.assertFalse(self.wire.closed)
+            self.resource.requests[place].finish()
+        answer += self.wire.received()
+        self.assertEqual(answer.count(b"HTTP/1.1 200"), 3)
+        self.assertTrue(self.wire.closed)
+
+    def test_answer_that_takes_too_long(self) -> None:
+        """The client may be gone: a stream would be kept open for nobody."""
+        self.wire.send(request("GET", "/stream"))
+        self.wire.close_side()
+        self.clock.advance(HALF_CLOSED_S - 1)
+        self.assertFalse(self.wire.aborted)
+        self.clock.advance(1)
+        self.assertTrue(self.wire.aborted)
+
+    def test_reader_who_leaves(self) -> None:
+        """Who closes after some time of streaming is gone, and costs nothing from then on."""
+        self.wire.send(request("GET", "/stream"))
+        self.clock.advance(HALF_CLOSED_S)
+        self.wire.close_side()
+        self.clock.advance(0)
+        self.assertTrue(self.wire.aborted)
+
+    def test_rest_that_never_comes(self) -> None:
+        for begun in (b"", b"GET / HT", request("POST", "/", Content_Length="5") + b"hell"):
+            wire = Wire(self.site)
+            wire.send(begun)
+            wire.close_side()
+            self.assertTrue(wire.closed)
+            self.assertEqual(wire.received(), b"")
+            wire.close()
+        self.assertEqual(self.resource.requests, [])
+
+    def test_nothing_is_left(self) -> None:
+        self.wire.send(request("GET", "/stream"))
+        self.wire.close_side()
+        self.wire.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class CloseTests(WebTests):
+    """Shutdown."""
+
+    def test_nobody_connected(self) -> None:
+        self.wire.close()
+        self.successResultOf(self.site.close())
+
+    def test_idle(self) -> None:
+        done = self.site.close()
+        self.assertTrue(self.wire.closed)
+        self.assertNoResult(done)
+        self.wire.close()
+        self.successResultOf(done)
+
+    def test_answer_first(self) -> None:
+        """A request that has begun is read and answered."""
+        self.wire.send(request("POST", "/", Content_Length="5"))
+        self.site.close()
+        self.assertFalse(self.wire.closed)
+        self.assertEqual(body_of(self.wire.send(b"hello")), b"hello")
+        self.assertTrue(self.wire.closed)
+
+    def test_answer_that_streams(self) -> None:
+        self.wire.send(request("GET", "/stream"))
+        self.site.close()
+        self.assertFalse(self.wire.closed)
+        self.resource.requests[0].finish()
+        self.assertTrue(self.wire.closed)
