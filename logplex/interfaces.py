@@ -99,8 +99,11 @@ class IFollower(Interface):
     def interrupted() -> None:
         """The spool of this channel is away; what other nodes receive does not come now."""
 
-    def resumed(complete: bool) -> None:
-        """It is back. ``complete`` is false where messages may be missing."""
+    def resumed() -> None:
+        """It is back, and what came meanwhile follows."""
+
+    def missed() -> None:
+        """Some messages may be missing between what was told before and what follows."""
 
 
 class ISpool(Interface):
@@ -124,7 +127,8 @@ class ISpool(Interface):
         What is kept, in one atomic step with the sequence: every message with a number up to
         :attr:`Recent.last` is in it or too old, every later one reaches the followers.
 
-        Fails with :class:`StoreAway`.
+        Where the channel's spool is away, and its followers are told so, it is what can be had at
+        the moment of the call; see :attr:`Recent.complete`. Never fails.
         """
 
     def follow(channel_id: str, follower: IFollower) -> Deferred[None]:
@@ -132,9 +136,8 @@ class ISpool(Interface):
         Tell the follower of every message numbered from now on. Fires as soon as nothing can be
         missed any more; only then should ``recent`` be read.
 
-        Fails with :class:`StoreAway` where the channel's spool is away. The follower has then been
-        told ``interrupted``, and is told of what this node receives, until ``resumed`` or until it
-        unfollows.
+        Where the channel's spool is away it fires too: the follower has then been told
+        ``interrupted``, and is told of what this node receives until ``resumed``. Never fails.
         """
 
     def unfollow(channel_id: str, follower: IFollower) -> None:

@@ -98,10 +98,16 @@ class Recent:
         the channel has none.
     :ivar entries: ``(number, cooked message)``, oldest first; the number is ``None`` for a
         message that somebody pushed without one.
+    :ivar complete: false where what keeps the channel is away; the entries are then what can be
+        had all the same.
+    :ivar moving: whether the channel is numbered in two places now, so that a message may still
+        come with a number below :attr:`last`.
     """
 
     last: int
     entries: list[tuple[int | None, bytes]]
+    complete: bool = True
+    moving: bool = False
 
 
 @frozen

@@ -34,8 +34,11 @@ class Witness:
     def interrupted(self) -> None:
         raise AssertionError("interrupted")
 
-    def resumed(self, complete: bool) -> None:
+    def resumed(self) -> None:
         raise AssertionError("resumed")
+
+    def missed(self) -> None:
+        raise AssertionError("missed")
 
     @property
     def entries(self) -> list[tuple[int, bytes]]:

@@ -37,7 +37,7 @@ from logplex.api.v3_answers import V3App
 from logplex.api.waiting import in_time
 from logplex.authentication import may_read
 from logplex.config import Urls
-from logplex.interfaces import IDrains, ISpool
+from logplex.interfaces import IDrains, ISpool, StoreAway
 from logplex.model import CHANNEL_FLAGS, Drain
 from logplex.registry import Registry
 from logplex.session import parse_session
@@ -140,6 +140,8 @@ class ChannelRoutes:
         if self._registry.channel(channel_id) is None:
             raise UnknownChannel
         recent = await in_time(self._spool.recent(channel_id), self._clock)
+        if not recent.complete:
+            raise StoreAway("the channel's spool is away")
         frames, _ = log_frames([message for _, message in recent.entries])
         wanted = _wanted_logs(request)
         frames = frames[-wanted:] if wanted else []

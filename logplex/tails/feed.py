@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.config import Limits
-from logplex.interfaces import IFollower, ISpool, StoreAway
+from logplex.interfaces import IFollower, ISpool
 from logplex.metrics import Counters
 from logplex.model import Recent
 from logplex.syslog.notices import gap_line, l15_line
@@ -29,6 +29,9 @@ LINGER_S = 0.01
 #: And so much longer for every reader: writing to one costs some 15 µs, however much it is, and
 #: thousands of them must not keep the node from everything else.
 LINGER_PER_READER_S = 0.000_05
+#: A history is read so often for one stream, while the spool comes and goes.
+_MOST_READINGS = 3
+_NO_HISTORY = Recent(0, [], complete=False)
 
 
 @implementer(IFollower)
@@ -38,6 +41,7 @@ class Feed:
     Follows the channel as long as somebody reads it here.
 
     :param unused: told when nobody does any more.
+    :ivar is_away: the spool is, and so only this node's messages come.
     """
 
     channel_id: str
@@ -46,6 +50,7 @@ class Feed:
     limits: Limits
     counters: Counters
     unused: Callable[[Feed], None]
+    is_away: bool = False
     _groups: dict[View, Group] = field(factory=dict)
     _follows: bool = False
     #: Who waits for the spool to say that it follows; ``None`` where it has not been asked.
@@ -55,12 +60,8 @@ class Feed:
     _timer: IDelayedCall | None = None
     #: The newest number that the groups have been told of.
     _last: int = 0
-    #: The number that comes next, where it is known.
-    _expected: int | None = None
-    #: How many messages went by without numbers that they may have got since.
-    _unnumbered: int = 0
-    _is_away: bool = False
-    _interruptions: int = 0
+    #: How often the spool went away or came back.
+    _turns: int = 0
 
     # What a reader asks.
 
@@ -68,29 +69,29 @@ class Feed:
         """
         Let a stream take its place among the live messages, then read the history.
 
+        What comes while the spool is away has no numbers, so nothing tells whether it is in a
+        history that was read before or after. So the reading counts only where the spool did not
+        come or go meanwhile.
+
         :return: ``None`` where the stream is over by now.
-        :raise StoreAway: the stream has left again.
         """
         group = self._group(stream.view)
         group.enter(stream)
         stream.group = group
         try:
             await self._following()
-            if stream.is_over:
-                return None
-            self._publish()
-            group.move_up(stream)
-            interruptions = self._interruptions
-            recent = await self.spool.recent(self.channel_id)
-            # What came without numbers meanwhile may be in this history, or not.
-            if self._is_away or self._interruptions != interruptions:
-                raise StoreAway("the channel's spool went away")
+            for _ in range(_MOST_READINGS):
+                if stream.is_over:
+                    return None
+                turns = self._move_up(stream, group)
+                recent = await self.spool.recent(self.channel_id)
+                if turns == self._turns:
+                    return recent
+            self._move_up(stream, group)
+            return _NO_HISTORY
         except BaseException:
             group.leave(stream)
             raise
-        if recent.last:
-            self._expected = max(self._expected or 0, recent.last + 1)
-        return None if stream.is_over else recent
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
@@ -113,11 +114,6 @@ class Feed:
 
     def received(self, first: int | None, messages: list[bytes]) -> None:
         """See :class:`IFollower`."""
-        if first is None:
-            self._unnumbered += len(messages)
-        else:
-            self._look_for_gap(first)
-            self._expected = first + len(messages)
         self._keep(first, messages)
         if self._timer is None:
             self._publish()
@@ -125,19 +121,26 @@ class Feed:
 
     def interrupted(self) -> None:
         """See :class:`IFollower`."""
-        self._interruptions += 1
-        if not self._is_away:
-            self._is_away = True
-            self._tell(l15_line(self.clock.seconds()))
+        self._turns += 1
+        self.is_away = True
+        self._tell(l15_line(self.clock.seconds()))
 
-    def resumed(self, complete: bool) -> None:
+    def resumed(self) -> None:
         """See :class:`IFollower`."""
-        self._is_away = False
-        if not complete:
-            self._expected = None
-            self._tell(gap_line(self.clock.seconds()))
+        self._turns += 1
+        self.is_away = False
+
+    def missed(self) -> None:
+        """See :class:`IFollower`."""
+        self._tell(gap_line(self.clock.seconds()))
 
     # How it is done.
+
+    def _move_up(self, stream: Stream, group: Group) -> int:
+        """From here on nothing passes this stream; gives the turn in which that is."""
+        self._publish()
+        group.move_up(stream)
+        return self._turns
 
     def _following(self) -> Deferred[None]:
         """Fires as soon as the spool follows the channel for us."""
@@ -192,17 +195,6 @@ class Feed:
                 kept += messages
                 return
         self._pending.append((first, messages.copy()))
-
-    def _look_for_gap(self, first: int) -> None:
-        if self._expected is None or first <= self._expected:
-            return
-        gap = first - self._expected
-        if gap <= self._unnumbered:
-            # These were shown when they had no numbers yet.
-            self._unnumbered -= gap
-        else:
-            self._unnumbered = 0
-            self._tell(gap_line(self.clock.seconds()))
 
     def _tell(self, line: bytes) -> None:
         self._publish()

@@ -29,6 +29,7 @@ _JUMP = 10_000_000
 _OLDEST_NUMBER = 1_500_000_000_000_000
 
 _NO_NUMBER = -1
+_MAY_BE_MISSING = b"some messages may be missing"
 
 
 @define(eq=False, repr=False)
@@ -116,15 +117,18 @@ def history(recent: Recent, view: View, num: int, after: int | None) -> History:
     kept = recent.entries
     comment = b""
     resumes = False
+    if after is not None and not recent.complete:
+        # What of it he has seen already nobody knows.
+        return History([], _MAY_BE_MISSING, 0)
     if after is not None and after <= recent.last:
         place, gone = _resume(recent, after)
         if gone < _JUMP or after >= _OLDEST_NUMBER:
             resumes = True
             kept = kept[place:]
         if resumes and gone:
-            comment = (
-                b"%d messages are gone" % gone if gone < _JUMP else b"some messages may be missing"
-            )
+            comment = b"%d messages are gone" % gone if gone < _JUMP else _MAY_BE_MISSING
+        elif resumes and recent.moving:
+            comment = _MAY_BE_MISSING
     matches, unparsable = tail_matches([message for _, message in kept], view.source, view.ps)
     shown = [
         Entry.of(number, message)

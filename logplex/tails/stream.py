@@ -62,11 +62,14 @@ class Stream:
     _history: list[Entry] | None = None
     _history_bytes: int = 0
 
-    def begin(self, history: History, last: int, finale: bytes = b"") -> None:
+    def begin(
+        self, history: History, last: int, overture: bytes = b"", finale: bytes = b""
+    ) -> None:
         """
         Start to write.
 
         :param last: the number up to which the history goes.
+        :param overture: a line that the reader is told before the history.
         :param finale: what the reader is told after the history, if there is no group.
         """
         self._history = history.entries[::-1]
@@ -75,8 +78,11 @@ class Stream:
         self._finale = finale
         self.place.answered(last)
         self.answer.start(self)
-        if history.comment:
-            self.write(self.view.comment(history.comment))
+        opening = self.view.comment(history.comment) if history.comment else b""
+        if overture:
+            opening += self.view.notice(overture)
+        if opening:
+            self.write(opening)
         self.pump()
 
     def write(self, text: bytes) -> None:

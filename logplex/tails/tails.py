@@ -16,7 +16,7 @@ from logplex.interfaces import IRegistryObserver, ISpool, StoreAway
 from logplex.metrics import Counters, Sample
 from logplex.model import NO_TAIL, Channel, Drain, Recent
 from logplex.session import Session
-from logplex.syslog.notices import l20_line
+from logplex.syslog.notices import l15_line, l20_line
 from logplex.tails.feed import Feed
 from logplex.tails.join import history
 from logplex.tails.keepalive import Keepalive
@@ -62,21 +62,19 @@ class Tails:
         Read the history and begin to write, unless the stream is over by then.
 
         :param after: the number of the last message that the reader has seen already.
-        :raise StoreAway: the store, or the room for one more history.
+        :raise StoreAway: the node stops, or there is no room for one more history.
         """
         if self._is_stopped:
             raise StoreAway("the node stops")
-        finale = b""
+        overture = finale = b""
         recent: Recent | None
         if session.tail and NO_TAIL not in channel.flags:
-            recent = await self._feed(channel.id).join(stream)
+            feed = self._feed(channel.id)
+            recent = await feed.join(stream)
+            if feed.is_away:
+                overture = l15_line(self.clock.seconds())
         else:
-            try:
-                recent = await self.spool.recent(channel.id)
-            except StoreAway:
-                # Nothing follows that it would have to join, so that is an answer too.
-                stream.answer.history_is_away()
-                recent = Recent(0, [])
+            recent = await self.spool.recent(channel.id)
             if session.tail:
                 finale = l20_line(self.clock.seconds())
         if recent is None or stream.is_over:
@@ -86,7 +84,9 @@ class Tails:
             raise StoreAway("too many histories wait for their readers")
         past = history(recent, stream.view, session.num, after)
         self.counters.tail_unparsable += past.unparsable
-        stream.begin(past, recent.last, finale)
+        if not recent.complete:
+            stream.answer.history_is_away()
+        stream.begin(past, recent.last, overture, finale)
         if stream.view.events and not stream.is_over:
             self._keepalive.watch(stream)
 

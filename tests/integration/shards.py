@@ -43,8 +43,11 @@ class Diary:
     def interrupted(self) -> None:
         self.events.append("interrupted")
 
-    def resumed(self, complete: bool) -> None:
-        self.events.append("complete" if complete else "incomplete")
+    def resumed(self) -> None:
+        self.events.append("resumed")
+
+    def missed(self) -> None:
+        self.events.append("missed")
 
     @property
     def messages(self) -> list[bytes]:

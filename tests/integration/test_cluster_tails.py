@@ -6,6 +6,7 @@ and whatever becomes of a shard.
 from __future__ import annotations
 
 import random
+import re
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -262,8 +263,50 @@ class ClusterTailTests(IntegrationTestCase):
         for channel, reader in enumerate(readers):
             wanted = list(range(channel, STEPS * 18, len(CHANNELS)))
             self.assertEqual(sorted(await self.numbers(reader, len(wanted))), wanted)
-            self.assertNotIn(b"Error L15", bytes(reader.connection.body))
+            self.assertNotIn(b"logplex[1]", bytes(reader.connection.body))
             reader.close()
+
+    async def test_who_comes_while_a_shard_is_away(self) -> None:
+        await self.cluster()
+        channel_id, token = CHANNELS[0], self.tokens[0]
+        sending: list[Any] = []
+        for node in self.nodes[:2]:
+            endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", node.ports["syslog"])
+            sending.append(await connectProtocol(endpoint, Protocol()))
+
+        def send(place: int, *numbers: int) -> None:
+            sending[place].transport.write(octet_counted(numbered(token, list(numbers))))
+
+        await self.homes[channel_id].kill()
+        readers = [await self.reader(self.nodes[0], channel_id, num=100)]
+        send(0, 0, 1, 2)
+        send(1, 3, 4, 5)
+        await self.ended_on(readers[0], 2)
+        readers.append(await self.reader(self.nodes[0], channel_id, num=2))
+        readers.append(await self.reader(self.nodes[0], channel_id, num=100, events=True))
+        send(0, 6)
+        for reader, wanted in zip(readers, ([0, 1, 2, 6], [1, 2, 6], [0, 1, 2, 6]), strict=True):
+            await self.ended_on(reader, 6)
+            self.assertEqual(reader.numbers(), wanted)
+            head = reader.connection.head
+            self.assertTrue(head.startswith(b"HTTP/1.1 200 "), head)
+            self.assertIn(b"Warning: log history temporarily unavailable.", head)
+        await self.homes[channel_id].start()
+        await self.accounted_for(7)
+        send(1, 7)
+        send(0, 8)
+        for reader in readers:
+            for number in (7, 8):
+                await self.ended_on(reader, number)
+            numbers = reader.numbers()
+            self.assertEqual(len(numbers), len(set(numbers)), "shown twice")
+            shown = bytes(reader.connection.body)
+            self.assertEqual(
+                re.findall(rb"Error L15|may be missing", shown), [b"Error L15", b"may be missing"]
+            )
+            reader.close()
+        for each in sending:
+            each.transport.loseConnection()
 
     async def test_a_shard_that_stands_still_costs_no_reader_a_message(self) -> None:
         readers = await self.troubled([(20, "pause"), (70, "resume")])

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower, ISpool, StoreAway
+from logplex.interfaces import IFollower, ISpool
 from logplex.model import Recent
 
 
@@ -25,10 +25,12 @@ class Read:
     A history that was asked for.
 
     :ivar events: how many events the follower had been told of when it was asked for.
+    :ivar turn: how often it had been told that the spool went or came.
     """
 
     answer: Deferred[Recent]
     events: int
+    turn: int
     snapshot: Recent | None = None
 
 
@@ -41,6 +43,9 @@ class HeldSpool:
     :ivar kept: numbered messages, all that ever were.
     :ivar undelivered: batches that have a number and have not reached the follower.
     :ivar told: everything the follower was told: number or ``None``, message.
+    :ivar waiting: messages that came while it was away, and have no numbers yet.
+    :ivar asked: all histories that were ever asked for.
+    :ivar turns: how often the follower was told that the spool went or came.
     """
 
     limit: int = 1_500
@@ -51,6 +56,9 @@ class HeldSpool:
     reads: list[Read] = field(factory=list)
     undelivered: list[tuple[int, list[bytes]]] = field(factory=list)
     told: list[tuple[int | None, bytes]] = field(factory=list)
+    waiting: list[bytes] = field(factory=list)
+    asked: list[Read] = field(factory=list)
+    turns: int = 0
     holds_follows: bool = False
     holds_reads: bool = False
     is_away: bool = False
@@ -71,9 +79,12 @@ class HeldSpool:
             self.undelivered.clear()
 
     def recent(self, channel_id: str) -> Deferred[Recent]:
-        read = Read(Deferred(), len(self.told))
+        read = Read(Deferred(), len(self.told), self.turns)
+        self.asked.append(read)
         self.reads.append(read)
         if self.is_away:
+            own: list[tuple[int | None, bytes]] = [(None, message) for message in self.waiting]
+            read.snapshot = Recent(0, own[-self.limit :], complete=False)
             self.answer(read)
         elif not self.holds_reads:
             self.take(read)
@@ -96,11 +107,29 @@ class HeldSpool:
     def answer_follows(self) -> None:
         follows, self.follows = self.follows, []
         for follower, answer in follows:
+            self.followers.append(follower)
             if self.is_away:
-                answer.errback(StoreAway("away"))
-            else:
-                self.followers.append(follower)
-                answer.callback(None)
+                self.turns += 1
+                follower.interrupted()
+            answer.callback(None)
+
+    def interrupt(self) -> None:
+        """Tell the followers; what is asked for from now on is answered accordingly."""
+        self.is_away = True
+        self.turns += 1
+        for follower in list(self.followers):
+            follower.interrupted()
+
+    def come_back(self, complete: bool = True) -> None:
+        """Tell the followers, and number what waits without telling them again."""
+        self.is_away = False
+        self.turns += 1
+        for follower in list(self.followers):
+            follower.resumed()
+            if not complete:
+                follower.missed()
+        waiting, self.waiting = self.waiting, []
+        self.commit(waiting, silent=True)
 
     def commit(self, messages: list[bytes], keep: bool = True, silent: bool = False) -> None:
         """
@@ -127,6 +156,8 @@ class HeldSpool:
             self.deliver()
 
     def tell_unnumbered(self, messages: list[bytes]) -> None:
+        """They came while the spool was away."""
+        self.waiting += messages
         self.told += [(None, message) for message in messages]
         for follower in list(self.followers):
             follower.received(None, messages)
@@ -135,12 +166,15 @@ class HeldSpool:
         """The moment of which the answer will tell."""
         read.snapshot = Recent(self.last, self.kept[-self.limit :])
 
+    def lose(self, read: Read) -> None:
+        """The spool goes away before it answers."""
+        read.snapshot = Recent(0, [], complete=False)
+        self.answer(read)
+
     def answer(self, read: Read) -> None:
+        assert read.snapshot is not None
         self.reads.remove(read)
-        if self.is_away or read.snapshot is None:
-            read.answer.errback(StoreAway("away"))
-        else:
-            read.answer.callback(read.snapshot)
+        read.answer.callback(read.snapshot)
 
 
 _L11 = re.compile(rb"\S+ logplex\[1\]: Error L11 .* dropped (\d+) messages since \S+\.")
@@ -162,12 +196,13 @@ class ListAnswer:
     is_paused: bool = False
     is_closed: bool = False
     has_started: bool = False
+    has_no_history: bool = False
     is_finished: bool = False
     written: list[bytes] = field(factory=list)
     producer: IPushProducer | None = None
 
     def history_is_away(self) -> None:
-        raise NotImplementedError
+        self.has_no_history = True
 
     def start(self, producer: IPushProducer) -> None:
         self.has_started = True

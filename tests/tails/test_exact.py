@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.config import Limits
@@ -46,7 +47,10 @@ class Client:
     """
     Somebody who reads, and what he must have been shown so far.
 
-    :ivar history: what the model says he is shown first.
+    :ivar read: the history that was asked for last for him.
+    :ivar reads: how often one was.
+    :ivar snapshot: the history with which he began.
+    :ivar overture: what he was told before it.
     :ivar marks: notices, and how many events the follower had been told of before each.
     """
 
@@ -56,7 +60,9 @@ class Client:
     answer: ListAnswer
     stream: Stream
     read: Read | None = None
+    reads: int = 0
     snapshot: Recent | None = None
+    overture: list[Shown] = field(factory=list)
     marks: list[tuple[int, str]] = field(factory=list)
     was_slow: bool = False
 
@@ -71,10 +77,23 @@ class Client:
         line = b"%b %b[web.1]: %b" % (time, source, text)
         return (number if self.events else None), line
 
+    def asks(self, read: Read) -> None:
+        """A history was asked for, for him; notices until then have passed him."""
+        self.read = read
+        self.reads += 1
+        self.marks.clear()
+
+    def begins(self, snapshot: Recent, is_away: bool) -> None:
+        """He is shown this history, and goes on from where it was asked for."""
+        self.snapshot = snapshot
+        self.overture = ["away"] if is_away else []
+
     def history(self) -> list[Shown]:
         assert self.snapshot is not None
         kept = self.snapshot.entries
-        if self.after is None:
+        if self.after is not None and not self.snapshot.complete:
+            entries = []
+        elif self.after is None:
             entries = [entry for entry in kept if self.wants(entry[1])]
             entries = entries[max(0, len(entries) - self.session.num) :]
         else:
@@ -99,12 +118,15 @@ class Client:
                     expected.append(self.item(number, message))
         return expected
 
-    def gone(self) -> int:
-        """How many messages his last id cannot bring back."""
+    def comments(self) -> list[bytes]:
+        """What is said of messages that his last id cannot bring back."""
         if self.after is None or self.snapshot is None:
-            return 0
+            return []
+        if not self.snapshot.complete:
+            return [b"some messages may be missing"]
         kept = sum((number or 0) > self.after for number, _ in self.snapshot.entries)
-        return self.snapshot.last - self.after - kept
+        gone = self.snapshot.last - self.after - kept
+        return [b"%d messages are gone" % gone] if gone else []
 
     def last_id(self) -> int | None:
         ids = [each[0] for each in self.shown() if isinstance(each, tuple) and each[0]]
@@ -124,8 +146,8 @@ class Tailing(RuleBasedStateMachine):
         self.tails = Tails(self.spool, self.clock, limits, self.counters)
         self.clients: list[Client] = []
         self.serial = 0
-        self.unnumbered: list[bytes] = []
         self.has_lost = False
+        self.failures: list[Failure] = []
 
     def messages(self, sources: list[bytes]) -> list[bytes]:
         made = []
@@ -142,7 +164,6 @@ class Tailing(RuleBasedStateMachine):
     def append(self, sources: list[bytes], keep: bool, at_once: bool) -> None:
         messages = self.messages(sources)
         if self.spool.is_away:
-            self.unnumbered += messages
             self.spool.tell_unnumbered(messages)
             return
         self.spool.commit(messages, keep)
@@ -175,7 +196,7 @@ class Tailing(RuleBasedStateMachine):
         if at_once:
             self.answer_everything()
 
-    @precondition(lambda self: self.clients and not self.spool.is_away)
+    @precondition(lambda self: self.clients)
     @rule(data=st.data(), is_tight=st.booleans(), at_once=st.booleans())
     def cut(self, data: st.DataObject, is_tight: bool, at_once: bool) -> None:
         """A reader's connection breaks, and he comes back for what he has not seen."""
@@ -191,24 +212,30 @@ class Tailing(RuleBasedStateMachine):
         stream = self.tails.stream(session, events, answer)
         client = Client(session, events, after, answer, stream, was_slow=is_tight)
         self.clients.append(client)
-        reads = list(self.spool.reads)
+        asked = len(self.spool.asked)
         begun = Deferred.fromCoroutine(self.tails.begin(stream, CHANNEL, session, after))
-        begun.addErrback(lambda _: self.clients.remove(client) if client in self.clients else None)
-        self.note_reads(reads)
+        begun.addErrback(self.failures.append)
+        self.note_first_reads(asked)
 
-    def note_reads(self, before: list[Read]) -> None:
-        """Whose reads are these? Clients wait for theirs in the order in which they came."""
-        new = [read for read in self.spool.reads if read not in before]
-        for read in new:
+    def note_first_reads(self, asked: int) -> None:
+        """Clients wait for theirs in the order in which they came."""
+        for read in self.spool.asked[asked:]:
             client = next(c for c in self.clients if c.read is None and c.stream.group is not None)
-            client.read = read
+            self.note_read(client, read)
+
+    def note_read(self, client: Client, read: Read) -> None:
+        client.asks(read)
+        if read not in self.spool.reads:
+            # It was answered at once.
+            assert read.snapshot is not None
+            client.begins(read.snapshot, self.spool.is_away)
 
     @precondition(lambda self: self.spool.follows)
     @rule()
     def answer_follows(self) -> None:
-        reads = list(self.spool.reads)
+        asked = len(self.spool.asked)
         self.spool.answer_follows()
-        self.note_reads(reads)
+        self.note_first_reads(asked)
 
     @precondition(lambda self: self.spool.reads)
     @rule(data=st.data())
@@ -226,16 +253,30 @@ class Tailing(RuleBasedStateMachine):
     def answer_everything(self) -> None:
         if self.spool.follows:
             self.answer_follows()
-        for read in list(self.spool.reads):
+        while self.spool.reads:
+            read = self.spool.reads[0]
             if read.snapshot is None:
                 self.spool.take(read)
             self.answer(read)
 
     def answer(self, read: Read) -> None:
+        asked = len(self.spool.asked)
+        self.spool.answer(read)
         for client in self.clients:
             if client.read is read:
-                client.snapshot = read.snapshot
-        self.spool.answer(read)
+                self.note_answer(client, read, self.spool.asked[asked:])
+
+    def note_answer(self, client: Client, read: Read, new: list[Read]) -> None:
+        """A history counts only where the spool did not come or go since it was asked for."""
+        assert read.snapshot is not None
+        if read.turn == self.spool.turns:
+            client.begins(read.snapshot, self.spool.is_away)
+        elif client.reads < 3:
+            (again,) = new
+            self.note_read(client, again)
+        else:
+            client.asks(Read(Deferred(), len(self.spool.told), self.spool.turns))
+            client.begins(Recent(0, [], complete=False), self.spool.is_away)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), is_tight=st.booleans())
@@ -264,33 +305,33 @@ class Tailing(RuleBasedStateMachine):
     # The spool goes away and comes back.
 
     @precondition(lambda self: self.spool.followers and not self.spool.is_away)
-    @rule(loses=st.booleans())
-    def interrupt(self, loses: bool) -> None:
+    @rule(loses=st.booleans(), tells_first=st.booleans(), fails=st.booleans())
+    def interrupt(self, loses: bool, tells_first: bool, fails: bool) -> None:
+        """Histories that were asked for are lost before or after that is told, or still come."""
         if loses:
             self.has_lost = bool(self.spool.undelivered)
             self.spool.undelivered.clear()
         else:
             self.spool.deliver_all()
-        self.spool.is_away = True
-        for read in list(self.spool.reads):
+        asked = list(self.spool.reads) if fails else []
+        if tells_first:
+            self.mark("away")
+            self.spool.interrupt()
+        for read in asked:
+            read.snapshot = Recent(0, [], complete=False)
             self.answer(read)
-        self.mark("away")
-        for follower in list(self.spool.followers):
-            follower.interrupted()
+        if not tells_first:
+            self.mark("away")
+            self.spool.interrupt()
 
     @precondition(lambda self: self.spool.is_away)
     @rule()
     def come_to(self) -> None:
-        self.spool.is_away = False
         complete = not self.has_lost
         self.has_lost = False
         if not complete:
             self.mark("gap")
-        for follower in list(self.spool.followers):
-            follower.resumed(complete)
-        if self.unnumbered:
-            self.spool.commit(self.unnumbered, silent=True)
-            self.unnumbered = []
+        self.spool.come_back(complete)
 
     def mark(self, notice: str) -> None:
         for client in self.clients:
@@ -311,6 +352,7 @@ class Tailing(RuleBasedStateMachine):
         for client in self.clients:
             self.check(client, whole=True)
             client.stream.lost()
+        assert not self.failures
         assert not self.spool.followers
         assert not self.clock.getDelayedCalls() or self.counts_only_keepalive()
 
@@ -323,7 +365,7 @@ class Tailing(RuleBasedStateMachine):
 
         :param whole: whether he has been shown everything by now.
         """
-        expected = client.history() + client.live(self.spool.told)
+        expected = client.overture + client.history() + client.live(self.spool.told)
         shown = client.shown()
         place = 0
         for each in shown:
@@ -342,9 +384,10 @@ class Tailing(RuleBasedStateMachine):
             rest = [each for each in expected[place:] if not isinstance(each, str)]
             assert not rest, (rest, expected, shown)
         if client.events:
-            gone = client.gone()
             comments = [comment for comment in client.answer.comments() if comment]
-            assert comments == ([b"%d messages are gone" % gone] if gone else []), comments
+            assert comments == client.comments(), comments
+        assert client.snapshot is not None
+        assert client.answer.has_no_history is not client.snapshot.complete
 
 
 class ExactTests(SynchronousTestCase):

@@ -11,10 +11,14 @@ from logplex.interfaces import StoreAway
 from logplex.model import NO_REDIS, NO_TAIL
 from logplex.syslog.inner import tail_lines
 from logplex.tails import join, view
+from logplex.tails.events import event
 from tests.fakes import DictConfigStore
 from tests.tails.fakes import HeldSpool, cooked
 from tests.tails.node import NOW, NOW_TEXT, SESSION, Connection, SessionNode, SlowConnection, line
 
+HISTORY_IS_AWAY = b"Warning: log history temporarily unavailable."
+L15 = NOW_TEXT + b" logplex[1]: Error L15 (Tail buffer temporarily unavailable)\n"
+GAP = NOW_TEXT + b" logplex[1]: Some messages may be missing here.\n"
 L20 = NOW_TEXT + (
     b" Logplex: Error L20 (Tail sessions forbidden) "
     b"Tail sessions for this app are forbidden due to log volume.\n"
@@ -205,18 +209,17 @@ class RefusalTests(SynchronousTestCase):
         self.node.store.away = True
         self.refused(503, b"Logs are temporarily unavailable")
 
-    def test_the_spool_is_away(self) -> None:
-        self.node = SessionNode(HeldSpool(is_away=True))
-        self.node.put_session(tail=True)
-        self.refused(503, b"Logs are temporarily unavailable")
-        self.assertEqual([], list(self.node.clock.getDelayedCalls())[1:])
-
     def test_the_spool_is_away_and_no_tail_was_asked_for(self) -> None:
         self.node = SessionNode(HeldSpool(is_away=True))
         self.node.put_session()
         answer = self.node.get().answer()
         self.assertEqual((200, b""), (answer.status, answer.body))
-        self.assertIn(b"temporarily unavailable", answer.headers[b"x-heroku-warning"])
+        self.assertEqual(HISTORY_IS_AWAY, answer.headers[b"x-heroku-warning"])
+
+    def test_what_can_be_had_while_the_spool_is_away(self) -> None:
+        self.node = SessionNode(HeldSpool(is_away=True, waiting=[cooked(b"one"), cooked(b"two")]))
+        self.node.put_session(num=1)
+        self.refused(200, line(b"two"))
 
     def test_the_node_starts(self) -> None:
         self.node.put_session()
@@ -660,53 +663,97 @@ class AwayTests(SynchronousTestCase):
         (self.feed,) = self.spool.followers
 
     def test_readers_are_told_and_messages_go_on(self) -> None:
-        self.feed.interrupted()
-        self.feed.received(None, [cooked(b"one")])
-        l15 = NOW_TEXT + b" logplex[1]: Error L15 (Tail buffer temporarily unavailable)\n"
-        self.assertEqual(l15 + line(b"one"), self.connection.body)
-
-    def test_they_are_told_once(self) -> None:
-        self.feed.interrupted()
-        self.feed.interrupted()
-        self.assertEqual(1, self.connection.body.count(b"L15"))
+        self.spool.interrupt()
+        self.spool.tell_unnumbered([cooked(b"one")])
+        self.assertEqual(L15 + line(b"one"), self.connection.body)
 
     def test_coming_back_whole_is_not_told(self) -> None:
-        self.feed.interrupted()
-        said = self.connection.body
-        self.feed.resumed(True)
-        self.assertEqual(said, self.connection.body)
+        self.spool.interrupt()
+        self.spool.come_back()
+        self.assertEqual(L15, self.connection.body)
 
-    def test_that_messages_may_be_missing_is_told(self) -> None:
-        self.feed.interrupted()
-        self.feed.resumed(False)
-        self.assertIn(b"Some messages may be missing here.\n", self.connection.body)
-
-    def test_a_jump_of_the_numbers_is_told_in_its_place(self) -> None:
-        self.feed.received(1, [cooked(b"one")])
-        self.feed.received(1_000_000, [cooked(b"two")])
+    def test_that_messages_may_be_missing_is_told_in_its_place(self) -> None:
+        self.spool.append("app-1", [cooked(b"one")])
+        self.feed.missed()
+        self.spool.append("app-1", [cooked(b"two")])
         self.node.clock.advance(1)
-        gap = NOW_TEXT + b" logplex[1]: Some messages may be missing here.\n"
-        self.assertEqual(line(b"one") + gap + line(b"two"), self.connection.body)
+        self.assertEqual(line(b"one") + GAP + line(b"two"), self.connection.body)
 
-    def test_numbers_that_were_shown_without_one_are_no_jump(self) -> None:
-        self.feed.received(1, [cooked(b"one")])
-        self.feed.interrupted()
-        self.feed.received(None, [cooked(b"two"), cooked(b"three")])
-        self.feed.resumed(True)
-        self.feed.received(4, [cooked(b"four")])
+    def test_a_jump_of_the_numbers_alone_is_not_told(self) -> None:
+        self.spool.append("app-1", [cooked(b"one")])
+        self.spool.last = 1_000_000
+        self.spool.append("app-1", [cooked(b"two")])
         self.node.clock.advance(1)
-        self.assertNotIn(b"missing", self.connection.body)
+        self.assertEqual(line(b"one") + line(b"two"), self.connection.body)
 
-    def test_no_new_tail_whose_history_was_read_meanwhile(self) -> None:
-        """Messages without numbers may be in it, or not."""
+    def test_a_new_tail_gets_what_can_be_had_and_goes_on(self) -> None:
+        self.spool.append("app-1", [cooked(b"before")])
+        self.spool.interrupt()
+        self.spool.tell_unnumbered([cooked(b"one")])
+        answer = self.node.get()
+        self.spool.tell_unnumbered([cooked(b"two")])
+        self.node.clock.advance(1)
+        self.assertEqual(200, answer.answer().status)
+        self.assertEqual(HISTORY_IS_AWAY, answer.answer().headers[b"x-heroku-warning"])
+        self.spool.come_back()
+        self.spool.append("app-1", [cooked(b"three")])
+        self.node.clock.advance(1)
+        texts = [line(text) for text in (b"one", b"two", b"three")]
+        self.assertEqual(L15 + b"".join(texts), answer.body)
+
+    def test_the_first_tail_of_a_channel_too(self) -> None:
+        self.node = SessionNode(HeldSpool(is_away=True, waiting=[cooked(b"one")]))
+        connection = self.node.open(tail=True)
+        self.assertEqual(L15 + line(b"one"), connection.body)
+        self.assertFalse(connection.answer().is_whole)
+
+    def test_who_resumes_is_told_that_messages_may_be_missing(self) -> None:
+        """Some of what can be had has been shown to him, perhaps, when it had no number yet."""
+        self.spool.interrupt()
+        self.spool.tell_unnumbered([cooked(b"one")])
+        connection = self.node.events(b"Last-Event-ID: 1")
+        self.spool.tell_unnumbered([cooked(b"two")])
+        self.node.clock.advance(1)
+        body = b": some messages may be missing\n\n" + event(None, L15) + event(None, line(b"two"))
+        self.assertEqual(body, connection.body)
+
+    def test_a_history_is_read_again_where_the_spool_went_and_came_meanwhile(self) -> None:
+        """What came without numbers may be in it, or not."""
+        self.spool.holds_reads = True
+        self.spool.append("app-1", [cooked(b"one")])
+        connection = self.node.get()
+        self.spool.take(self.spool.reads[0])
+        self.spool.interrupt()
+        self.spool.tell_unnumbered([cooked(b"two")])
+        self.spool.come_back()
+        self.spool.answer(self.spool.reads[0])
+        self.spool.take(self.spool.reads[0])
+        self.spool.answer(self.spool.reads[0])
+        self.assertEqual(line(b"one") + line(b"two"), connection.body)
+
+    def test_but_not_for_ever(self) -> None:
         self.spool.holds_reads = True
         connection = self.node.get()
-        (read,) = self.spool.reads
-        self.feed.interrupted()
-        self.feed.resumed(True)
-        self.spool.take(read)
-        self.spool.answer(read)
-        self.assertEqual(503, connection.answer().status)
+        for text in (b"one", b"two", b"three"):
+            self.spool.take(self.spool.reads[0])
+            self.spool.interrupt()
+            self.spool.tell_unnumbered([cooked(text)])
+            self.spool.come_back()
+            self.spool.answer(self.spool.reads[0])
+        self.assertEqual([], self.spool.reads)
+        self.assertEqual(HISTORY_IS_AWAY, connection.answer().headers[b"x-heroku-warning"])
+        self.spool.append("app-1", [cooked(b"four")])
+        self.node.clock.advance(1)
+        self.assertEqual(line(b"four"), connection.body)
+
+    def test_a_history_that_cannot_be_read_although_messages_come(self) -> None:
+        self.spool.holds_reads = True
+        connection = self.node.get()
+        self.spool.append("app-1", [cooked(b"one")])
+        self.spool.lose(self.spool.reads[0])
+        self.node.clock.advance(1)
+        self.assertEqual(HISTORY_IS_AWAY, connection.answer().headers[b"x-heroku-warning"])
+        self.assertEqual(line(b"one"), connection.body)
 
     def test_a_store_that_does_not_answer_while_very_much_comes(self) -> None:
         self.patch(join, "MAX_OVERTAKEN", 2_000)
@@ -725,9 +772,3 @@ class AwayTests(SynchronousTestCase):
 
     def open_tails(self) -> float:
         return next(iter(self.node.tails.samples())).value
-
-    def test_no_new_tail_while_it_is_away(self) -> None:
-        self.feed.interrupted()
-        self.assertEqual(503, self.node.get().answer().status)
-        self.feed.resumed(True)
-        self.assertEqual(200, self.node.get().answer().status)

@@ -59,15 +59,18 @@ redis.call('EXPIRE', batches, lifetime)
 -- Below this a sequence is missing (0), or from before the shard's last restart.
 local floor = math.max(1, tonumber(redis.call('HGET', 'logplex:shard', 'floor') or 0))
 
--- Gives the number of the last of `count` messages.
+-- Gives the number of the last of `count` messages, and what it was before them (0: none).
 local function advance(key, count, least)
-    local last = redis.pcall('INCRBY', key, count)
-    if type(last) == 'number' and last - count >= least then
-        return last
+    local last, before = redis.pcall('INCRBY', key, count), 0
+    if type(last) == 'number' then
+        before = last - count
+        if before >= least then
+            return last, before
+        end
     end
     last = math.max(microseconds(), least) + count
     redis.call('SET', key, decimal(last), 'EX', lifetime)
-    return last
+    return last, before
 end
 
 -- LPUSH the newest `limit` values at most; gives the list's length, or an error's table.
@@ -91,12 +94,13 @@ for at = 8, #ARGV do
     local sequence, list, ranges = 'seq:' .. channel, 'ch:' .. channel .. ':spool', 'num:' .. channel
 
     if bit.band(flags, FORGET) ~= 0 then
-        redis.call('DEL', sequence, list, ranges)
+        -- The sequence stays, so that numbers go on where the channel is made again.
+        redis.call('DEL', list, ranges)
     end
     local count = #values
     if count > 0 then
         local least = bit.band(flags, RAISE) ~= 0 and math.max(floor, raised) or floor
-        local last = advance(sequence, count, least)
+        local last, before = advance(sequence, count, least)
 
         if bit.band(flags, KEEP) ~= 0 then
             local length = push(list, values)
@@ -134,7 +138,7 @@ for at = 8, #ARGV do
             redis.call('EXPIRE', sequence, lifetime)
         end
         local receivers = redis.call('PUBLISH', prefix .. channel,
-            decimal(last - count + 1) .. ' ' .. origin .. '\n' .. ARGV[at])
+            decimal(last - count + 1) .. ' ' .. decimal(before) .. ' ' .. origin .. '\n' .. ARGV[at])
         if receivers > 0 then
             listened[#listened + 1] = at - 7
         end

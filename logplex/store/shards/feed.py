@@ -67,10 +67,9 @@ class Feed:
         """
         place = self._places.get(reader)
         if place is not None and place.position is None and not place.away:
-            place.position = last
             reader.begin_at(last)
             place.mark(self.own, own_batch)
-            place.release()
+            place.read_to(last)
 
     def published(self, published: Published) -> None:
         """The shard has numbered messages."""
@@ -131,7 +130,7 @@ class Feed:
             complete = False
         else:
             missed = [each for each in history if (each.first or 0) > place.position]
-            complete = _joins(missed, place.position, last) and not place.overflowed
+            complete = _joins(missed, place.position, last)
         if place.away:
             place.tell_until(told)
             place.away = False
@@ -140,8 +139,7 @@ class Feed:
             if each.first is not None and each.origin is not None:
                 place.take(each.first, each.messages, each.batch, each.origin)
         place.mark(self.own, own_batch)
-        place.position = max(last, place.position or 0)
-        place.release()
+        place.read_to(last)
 
 
 def _joins(passages: Sequence[Passage], position: int, last: int) -> bool:

@@ -99,8 +99,8 @@ class ShardFeeds:
 
     async def follow(self, channel_id: str, reader: Reader) -> None:
         """
-        Tell this reader of the channel. Done when nothing can be missed any more; fails with
-        :class:`StoreAway` where the reader was told of an interruption instead.
+        Tell this reader of the channel. Done when nothing can be missed any more, or the reader
+        was told of an interruption.
         """
         feed = self._feeds.get(channel_id)
         if feed is None:
@@ -117,8 +117,6 @@ class ShardFeeds:
                 self._failed(str(away))
             else:
                 feed.joined(reader, history.last, history.own_batch)
-        if feed.away:
-            raise StoreAway("the channel's shard is away")
 
     def unfollow(self, channel_id: str, reader: Reader) -> None:
         """Tell it no more."""

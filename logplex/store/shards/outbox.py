@@ -192,6 +192,25 @@ class Outbox:
                         messages.append((batch.number, piece.messages()))
         return found
 
+    def to_be_kept(self, channel_id: str) -> list[bytes]:
+        """What waits of this channel, was perhaps not taken, and will be kept; oldest first."""
+        found: list[bytes] = []
+        for batch in self._sealed:
+            if batch.number > self.taken:
+                for piece in batch.pieces:
+                    if piece.channel_id == channel_id:
+                        if piece.flags & FORGET:
+                            found.clear()
+                        if piece.flags & KEEP:
+                            found += piece.messages()
+        collected = self._collected.get(channel_id)
+        if collected is not None:
+            if collected.forget:
+                found.clear()
+            if collected.keep:
+                found += collected.messages
+        return found
+
     def _seal_some(self, names: list[str], at: int) -> int:
         """Seal one batch, from this place of the names on; gives the place where it ends."""
         bounds = self.bounds

@@ -69,7 +69,13 @@ class Reader:
         self._away -= 1
         self._complete = self._complete and complete
         if self._away == 0:
-            self._tell(self.follower.resumed, self._complete)
+            self._tell(self.follower.resumed)
+            if not self._complete:
+                self.missed()
+
+    def missed(self) -> None:
+        """What comes next does not follow on what came before."""
+        self._tell(self.follower.missed)
 
     def _tell(self, what: Callable[..., None], *about: object) -> None:
         if self.gone:
@@ -87,20 +93,24 @@ class Place:
 
     :ivar position: it knows, or need not know, everything up to this number; ``None`` before the
         first reading.
+    :ivar last: the channel's newest number, as it was read or heard last. Below the position
+        where the shard has lost some of its numbers.
     :ivar seen: the last batch of every origin that it knows.
     :ivar told: batches of this node, from and up to, whose messages it was told without numbers;
         the end is ``None`` while the shard is away.
     :ivar held: publications that wait for the reading; ``None`` where none is awaited.
+    :ivar overflowed: the last number of those that found no room to wait.
     :ivar away: whether it was told of an interruption that is not over.
     """
 
     reader: Reader
     own: Origin
     position: int | None = None
+    last: int = 0
     seen: dict[Origin, int] = field(factory=dict)
     told: list[tuple[int, int | None]] = field(factory=list)
     held: list[Published] | None = field(factory=list)
-    overflowed: bool = False
+    overflowed: int = 0
     away: bool = False
 
     def hear(self, published: Published) -> None:
@@ -110,17 +120,22 @@ class Place:
         elif len(self.held) < _HELD_PUBLICATIONS:
             self.held.append(published)
         else:
-            self.overflowed = True
+            self.overflowed = published.last
 
     def await_reading(self) -> None:
         """The history will be read: what is published from now on waits for it."""
-        self.held, self.overflowed = [], False
+        self.held, self.overflowed = [], 0
 
-    def release(self) -> None:
-        """The history was read: pass on what was held."""
+    def read_to(self, last: int) -> None:
+        """The history was read, up to this number: pass on what was held."""
+        self.position = max(last, self.position or 0)
+        self.last = last
         held, self.held = self.held or [], None
         for published in held:
             self._pass_on(published)
+        if self.overflowed > self.position:
+            self.position = self.last = self.overflowed
+            self.reader.missed()
 
     def mark(self, origin: Origin, batch: int) -> None:
         """Everything of this origin up to this batch is known."""
@@ -155,8 +170,10 @@ class Place:
         return any(begin <= batch and (end is None or batch <= end) for begin, end in self.told)
 
     def _pass_on(self, published: Published) -> None:
-        last = published.first + len(published.messages) - 1
-        if self.position is not None and last <= self.position:
-            return
-        self.position = last
+        if self.position is not None:
+            if published.last <= self.position:
+                return
+            if published.before != self.last:
+                self.reader.missed()
+        self.position = self.last = published.last
         self.take(published.first, published.messages, published.batch, published.origin)

@@ -88,6 +88,7 @@ class Piece:
     """
 
     channel_id: str
+    flags: int
     count: int
     payload: bytes = field(repr=False)
 
@@ -108,7 +109,7 @@ class Piece:
             else:
                 mark = fingerprint(messages, size_bytes)
         payload = msgpack.packb((channel_id, flags, mark, messages), use_bin_type=False)
-        return cls(channel_id, len(messages), payload)
+        return cls(channel_id, flags, len(messages), payload)
 
     def messages(self) -> list[bytes]:
         """What was packed."""
@@ -133,12 +134,22 @@ class Batch:
 
 @frozen
 class Published:
-    """What a shard tells those who listen to a channel."""
+    """
+    What a shard tells those who listen to a channel.
+
+    :ivar before: the channel's last number before the first of these; 0 where it had none. Numbers
+        may jump, so this is what shows whether something is missing.
+    """
 
     first: int
+    before: int
     batch: int
     origin: Origin
     messages: list[bytes]
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.messages) - 1
 
 
 @frozen
@@ -196,11 +207,11 @@ def parse_published(data: bytes) -> Published:
     :raises ValueError: it is something else.
     """
     head, _, payload = data.partition(b"\n")
-    first, batch, start, node = head.split(b" ", 3)
+    first, before, batch, start, node = head.split(b" ", 4)
     messages = _unpack(payload)
     if not messages:
         raise ValueError("a publication without messages")
-    return Published(int(first), int(batch), Origin(node, start), messages)
+    return Published(int(first), int(before), int(batch), Origin(node, start), messages)
 
 
 def parse_history(answer: bytes) -> History:

@@ -171,10 +171,26 @@ class Shard:
         self._feeds.received(channel_id, messages)
         self.writer.append(channel_id, messages, keep)
 
-    async def history(self, channel_id: str) -> History:
-        """Everything that the shard has of a channel, and what this node has for it."""
+    async def history(self, channel_id: str) -> History | None:
+        """
+        Everything that the shard has of a channel, and what this node has for it; ``None`` where
+        the shard is away, for the channel's followers at least.
+        """
+        if self._feeds.away_from(channel_id):
+            return None
         await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
-        return await self._history(channel_id, self.outbox.bounds.kept)
+        try:
+            return await self._history(channel_id, self.outbox.bounds.kept)
+        except StoreAway:
+            return None
+
+    def own_messages(self, channel_id: str) -> list[bytes]:
+        """
+        What this node has of a channel for a shard that is away, oldest first. The channel's
+        followers have been told of it.
+        """
+        away = self._feeds.away_from(channel_id)
+        return self.outbox.to_be_kept(channel_id) if away else []
 
     async def follow(self, channel_id: str, reader: Reader) -> None:
         """See :meth:`ShardFeeds.follow`."""

@@ -7,15 +7,14 @@ Nodes share nothing but the shards; each knows by the ring which of them keeps a
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower, ISpool, StoreAway
+from logplex.interfaces import IFollower, ISpool
 from logplex.metrics import Sample
 from logplex.model import Recent
 from logplex.store.shards.history import interleave, passages
@@ -54,13 +53,13 @@ class RedisSpool:
 
     def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
         """See :class:`ISpool`."""
-        homes = self._shards.homes(channel_id)
         readers = self._readers.setdefault(channel_id, {})
         if id(follower) in readers:
-            away = any(shard.feeds.away_from(channel_id) for shard in homes)
-            return fail(StoreAway("the channel's shard is away")) if away else succeed(None)
+            return succeed(None)
         reader = readers[id(follower)] = Reader(follower)
-        return _together(shard.follow(channel_id, reader) for shard in homes)
+        return _together(
+            shard.follow(channel_id, reader) for shard in self._shards.homes(channel_id)
+        )
 
     def unfollow(self, channel_id: str, follower: IFollower) -> None:
         """See :class:`ISpool`."""
@@ -104,23 +103,26 @@ class RedisSpool:
             shard.start()
 
     async def _recent(self, channel_id: str) -> Recent:
-        home = self._shards.current.of(channel_id)
-        histories = [await home.history(channel_id)]
-        if len(histories[0].messages) < self._kept:
-            others = [each for each in self._shards.all() if each is not home and each.present]
-            histories += await _what_others_have(channel_id, others)
-        found = interleave([passages(history) for history in histories])
-        entries = [entry for passage in found for entry in passage.entries()]
-        return Recent(max(history.last for history in histories), entries[-self._kept :])
+        homes = self._shards.homes(channel_id)
+        # Now, before anything is waited for: followers will be told of what comes from now on.
+        own = [message for shard in homes for message in shard.own_messages(channel_id)]
+        found = await _histories(channel_id, homes)
+        complete = len(found) == len(homes)
+        if sum(len(history.messages) for history in found) < self._kept:
+            others = [each for each in self._shards.all() if each not in homes]
+            found += await _histories(channel_id, others)
+        ordered = interleave([passages(history) for history in found])
+        entries = [entry for passage in ordered for entry in passage.entries()]
+        entries += [(None, message) for message in own]
+        last = max((history.last for history in found), default=0)
+        return Recent(last, entries[-self._kept :], complete, moving=len(homes) > 1)
 
 
-async def _what_others_have(channel_id: str, shards: list[Shard]) -> list[History]:
-    """Nothing, of those that go away meanwhile."""
-    found = []
-    for reading in [Deferred.fromCoroutine(each.history(channel_id)) for each in shards]:
-        with suppress(StoreAway):
-            found.append(await reading)
-    return found
+async def _histories(channel_id: str, shards: list[Shard]) -> list[History]:
+    """What those of the shards have that are there."""
+    readings = [Deferred.fromCoroutine(each.history(channel_id)) for each in shards]
+    histories = [await reading for reading in readings]
+    return [history for history in histories if history is not None]
 
 
 def _samples(shard: Shard) -> Iterator[Sample]:

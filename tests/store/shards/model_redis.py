@@ -90,7 +90,8 @@ class ModelRedis:
         for payload in payloads:
             channel, flags, mark, messages = msgpack.unpackb(payload, raw=True)
             least = max(self.floor, raised if flags & RAISE else 0)
-            first = self.sequences.get(channel, 0) + 1
+            before = self.sequences.get(channel, 0)
+            first = before + 1
             if first <= least:
                 first = max(self.now_us, least) + 1
             last = self.sequences[channel] = first + len(messages) - 1
@@ -100,7 +101,7 @@ class ModelRedis:
             for link in self.links:
                 name = prefix.encode() + channel
                 if name in link.subscribed:
-                    link.arriving.append((name, b"%d %b\n" % (first, origin) + payload))
+                    link.arriving.append((name, b"%d %d %b\n" % (first, before, origin) + payload))
         empty: bytes = msgpack.packb([[], []])
         return empty
 

@@ -22,17 +22,21 @@ class Diary:
 
     def __init__(self) -> None:
         self.told: list[object] = []
-        self.interruptions = 0
+        self.turns = 0
 
     def received(self, first: int | None, messages: list[bytes]) -> None:
         self.told += list(enumerate(messages, first)) if first else [*messages]
 
     def interrupted(self) -> None:
-        self.interruptions += 1
+        self.turns += 1
         self.told.append("interrupted")
 
-    def resumed(self, complete: bool) -> None:
-        self.told.append("complete" if complete else "incomplete")
+    def resumed(self) -> None:
+        self.turns += 1
+        self.told.append("resumed")
+
+    def missed(self) -> None:
+        self.told.append("missed")
 
     def since(self) -> list[object]:
         """What was told since the last time."""
@@ -40,8 +44,15 @@ class Diary:
         return told
 
 
-def publication(first: int, *messages: bytes, batch: int = 1, by: Origin = OTHER) -> Published:
-    return Published(first, batch, by, list(messages))
+def publication(
+    first: int,
+    *messages: bytes,
+    batch: int = 1,
+    by: Origin = OTHER,
+    before: int | None = None,
+) -> Published:
+    before = first - 1 if before is None else before
+    return Published(first, before, batch, by, list(messages))
 
 
 class FeedTests(SynchronousTestCase):
@@ -81,7 +92,7 @@ class FeedTests(SynchronousTestCase):
 
     def test_a_batch_that_was_repeated_after_a_restart_is_not_told_twice(self) -> None:
         self.feed.published(publication(11, b"a", batch=4))
-        self.feed.published(publication(99, b"a", batch=4))
+        self.feed.published(publication(99, b"a", batch=4, before=11))
         self.feed.published(publication(100, b"b", batch=5))
         self.assertEqual(self.diary.since(), [(11, b"a"), (100, b"b")])
 
@@ -129,7 +140,7 @@ class FeedTests(SynchronousTestCase):
         self.feed.received([b"new"])
         self.assertEqual(diary.since(), ["interrupted", b"waits", b"new"])
         self.come_back(10, told=5)
-        self.assertEqual(diary.since(), ["incomplete"])
+        self.assertEqual(diary.since(), ["resumed", "missed"])
         self.feed.published(publication(11, b"next"))
         self.assertEqual(diary.since(), [(11, b"next")])
 
@@ -138,7 +149,7 @@ class FeedTests(SynchronousTestCase):
     def test_nothing_was_missed(self) -> None:
         self.feed.lost([], 4)
         self.come_back(10)
-        self.assertEqual(self.diary.since(), ["interrupted", "complete"])
+        self.assertEqual(self.diary.since(), ["interrupted", "resumed"])
         self.assertFalse(self.feed.away)
 
     def test_what_was_missed_is_told_from_the_history(self) -> None:
@@ -149,21 +160,19 @@ class FeedTests(SynchronousTestCase):
             Passage(11, [b"a", b"b"], 2, OTHER),
         ]
         self.come_back(12, *history)
-        self.assertEqual(self.diary.since(), ["interrupted", "complete", (11, b"a"), (12, b"b")])
+        self.assertEqual(self.diary.since(), ["interrupted", "resumed", (11, b"a"), (12, b"b")])
 
     def test_own_messages_in_the_history_were_told_before(self) -> None:
         self.feed.lost([(4, [b"own"])], 4)
         history = [Passage(11, [b"own"], 4, OWN), Passage(12, [b"theirs"], 2, OTHER)]
         self.come_back(12, *history, told=4)
-        self.assertEqual(self.diary.since(), ["interrupted", b"own", "complete", (12, b"theirs")])
+        self.assertEqual(self.diary.since(), ["interrupted", b"own", "resumed", (12, b"theirs")])
 
     def test_what_was_written_but_not_heard_is_told_from_the_history(self) -> None:
         self.feed.lost([(5, [b"waits"])], 5)
         history = [Passage(11, [b"unheard"], 4, OWN), Passage(12, [b"waits"], 5, OWN)]
         self.come_back(12, *history, told=5, own_batch=5)
-        self.assertEqual(
-            self.diary.since(), ["interrupted", b"waits", "complete", (11, b"unheard")]
-        )
+        self.assertEqual(self.diary.since(), ["interrupted", b"waits", "resumed", (11, b"unheard")])
 
     def test_what_was_told_is_remembered_over_several_interruptions(self) -> None:
         self.feed.lost([(4, [b"a"])], 4)
@@ -194,7 +203,7 @@ class FeedTests(SynchronousTestCase):
             self.setUp()
             self.feed.lost([], 4)
             self.come_back(last, *history)
-            self.assertEqual(self.diary.since()[:2], ["interrupted", "incomplete"], history)
+            self.assertEqual(self.diary.since()[:3], ["interrupted", "resumed", "missed"], history)
 
     def test_what_is_published_during_the_reading_is_told_once_and_after_it(self) -> None:
         self.feed.lost([], 4)
@@ -203,7 +212,7 @@ class FeedTests(SynchronousTestCase):
         self.feed.published(publication(12, b"b", batch=3))
         self.assertEqual(self.diary.since(), ["interrupted"])
         self.feed.caught_up(11, 0, [Passage(11, [b"a"], 2, OTHER)], 0)
-        self.assertEqual(self.diary.since(), ["complete", (11, b"a"), (12, b"b")])
+        self.assertEqual(self.diary.since(), ["resumed", (11, b"a"), (12, b"b")])
 
     def test_more_than_can_be_held_is_said(self) -> None:
         self.feed.lost([], 4)
@@ -212,7 +221,36 @@ class FeedTests(SynchronousTestCase):
             self.feed.published(publication(11 + number, b"x", batch=2 + number))
         self.feed.caught_up(10, 0, [], 0)
         told = self.diary.since()
-        self.assertEqual((told[1], len(told)), ("incomplete", 1_002))
+        self.assertEqual((told[1], told[-1], len(told)), ("resumed", "missed", 1_003))
+        self.feed.published(publication(1_211, b"next", batch=1_300))
+        self.assertEqual(self.diary.since(), [(1_211, b"next")])
+
+    def test_what_was_held_in_vain_because_it_was_in_the_history_is_not_said(self) -> None:
+        self.feed.lost([], 4)
+        self.feed.subscribed()
+        for number in range(1_200):
+            self.feed.published(publication(11 + number, b"x", batch=2 + number))
+        self.feed.caught_up(1_210, 0, [Passage(11, [b"x"] * 1_200, 2_000, OTHER)], 0)
+        self.assertNotIn("missed", self.diary.since())
+
+    def test_a_publication_that_was_not_heard_is_said(self) -> None:
+        self.feed.published(publication(11, b"a", batch=1))
+        self.feed.published(publication(14, b"d", batch=4))
+        self.assertEqual(self.diary.since(), [(11, b"a"), "missed", (14, b"d")])
+
+    def test_a_jump_of_the_numbers_alone_is_not(self) -> None:
+        self.feed.published(publication(1_000, b"a", batch=1, before=10))
+        self.assertEqual(self.diary.since(), [(1_000, b"a")])
+
+    def test_a_shard_that_lost_its_numbers_is_said_once(self) -> None:
+        self.feed.lost([], 4)
+        self.come_back(7)
+        self.feed.published(publication(1_000, b"a", batch=1, before=7))
+        self.assertEqual(self.diary.since(), ["interrupted", "resumed", "missed", (1_000, b"a")])
+
+    def test_an_emptied_shard_is_said_with_the_next_message(self) -> None:
+        self.feed.published(publication(1_000, b"a", batch=1, before=0))
+        self.assertEqual(self.diary.since(), ["missed", (1_000, b"a")])
 
     def test_only_who_is_behind_needs_the_history(self) -> None:
         self.assertFalse(self.feed.behind(10))
@@ -233,8 +271,8 @@ class TwoShardsTests(SynchronousTestCase):
             feed.joined(reader, 0, 0)
 
     def test_a_number_never_goes_back(self) -> None:
-        self.new.published(publication(100, b"a", batch=1))
-        self.old.published(publication(11, b"b", batch=2))
+        self.new.published(publication(100, b"a", batch=1, before=0))
+        self.old.published(publication(11, b"b", batch=2, before=0))
         self.new.published(publication(101, b"c", batch=3))
         self.assertEqual(self.diary.since(), [(100, b"a"), b"b", (101, b"c")])
 
@@ -244,9 +282,9 @@ class TwoShardsTests(SynchronousTestCase):
         for feed, last in ((self.old, 5), (self.new, 0)):
             feed.subscribed()
             feed.caught_up(last, 0, [], 0)
-        self.assertEqual(self.diary.since(), ["interrupted", "incomplete"])
+        self.assertEqual(self.diary.since(), ["interrupted", "resumed", "missed"])
 
     def test_a_shard_that_is_given_up_while_away_ends_the_interruption(self) -> None:
         self.old.lost([], 4)
         self.old.remove(self.reader)
-        self.assertEqual(self.diary.since(), ["interrupted", "incomplete"])
+        self.assertEqual(self.diary.since(), ["interrupted", "resumed", "missed"])

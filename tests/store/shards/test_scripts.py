@@ -64,18 +64,19 @@ class AnswerTests(SynchronousTestCase):
     @given(messages)
     def test_a_publication(self, texts: list[bytes]) -> None:
         published = parse_published(
-            b"123 7 0001 node 1\n" + Piece.pack("c", 0, texts, 0, 9).payload
+            b"123 100 7 0001 node 1\n" + Piece.pack("c", 0, texts, 0, 9).payload
         )
         self.assertEqual(published.messages, texts)
-        self.assertEqual((published.first, published.batch), (123, 7))
+        self.assertEqual((published.first, published.before, published.batch), (123, 100, 7))
+        self.assertEqual(published.last, 122 + len(texts))
         self.assertEqual(published.origin, ORIGIN)
 
     def test_another_publication_is_an_error(self) -> None:
         good = Piece.pack("c", 0, [b"a"], 1, 9).payload
         none = Piece.pack("c", 0, [], 0, 9).payload
         for payload in (b"", b"hello", b"\x90", b"\x94\x01\x02\x03\x04", none, good[:-1]):
-            self.assertRaises(ValueError, parse_published, b"1 2 3 4\n" + payload)
-        for head in (b"", b"x 2 3 4\n", b"1 2 3\n"):
+            self.assertRaises(ValueError, parse_published, b"1 2 3 4 5\n" + payload)
+        for head in (b"", b"x 2 3 4 5\n", b"1 2 3 4\n"):
             self.assertRaises(ValueError, parse_published, head + good)
 
     def test_a_history(self) -> None:

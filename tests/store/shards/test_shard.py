@@ -135,7 +135,9 @@ class ShardTestCase(SynchronousTestCase):
     def publish(self, first: int, batch: int, *messages: bytes, by: bytes = b"other") -> None:
         payload = Piece.pack("c", 0, messages, 0, 1_500).payload
         assert self.listening.received is not None
-        self.listening.received(LIVE.encode(), b"%d %d 1 %b\n" % (first, batch, by) + payload)
+        self.listening.received(
+            LIVE.encode(), b"%d %d %d 1 %b\n" % (first, first - 1, batch, by) + payload
+        )
 
 
 class PresenceTests(ShardTestCase):
@@ -249,7 +251,7 @@ class FollowingTests(ShardTestCase):
         self.assertEqual(self.listening.next(), ("SUBSCRIBE", LIVE))
         self.listening.answer([])
         self.reading.answer(history(10))
-        self.assertEqual(diary.since(), ["complete"])
+        self.assertEqual(diary.since(), ["resumed"])
         self.assertEqual(self.reading.asked, [])
 
     def test_own_messages_are_told_at_once_while_it_is_away_and_not_again(self) -> None:
@@ -268,7 +270,7 @@ class FollowingTests(ShardTestCase):
             self.writing.answer(msgpack.packb([[1], []]))
             (message,) = msgpack.unpackb(payload, raw=True)[3]
             self.publish(11 + number, batch, message, by=b"node")
-        self.assertEqual(diary.since(), ["complete", (13, b"next")])
+        self.assertEqual(diary.since(), ["resumed", (13, b"next")])
 
     def test_a_reading_that_fails_is_tried_again(self) -> None:
         diary = self.follow()
@@ -280,14 +282,14 @@ class FollowingTests(ShardTestCase):
         self.clock.advance(1.0)
         self.listening.answer([])
         self.reading.answer(history(10))
-        self.assertEqual(diary.since(), ["interrupted", "complete"])
+        self.assertEqual(diary.since(), ["interrupted", "resumed"])
 
     def test_following_a_shard_that_goes_away_meanwhile(self) -> None:
         diary = Diary()
         following = Deferred.fromCoroutine(self.shard.follow("c", Reader(diary)))
         self.listening.answer([])
         self.reading.go()
-        self.failureResultOf(following, StoreAway)
+        self.successResultOf(following)
         self.assertEqual(diary.since(), ["interrupted"])
 
     def test_a_shard_that_goes_during_the_catching_up_begins_again(self) -> None:
@@ -302,7 +304,7 @@ class FollowingTests(ShardTestCase):
         self.introduce()
         self.listening.answer([])
         self.reading.answer(history(10))
-        self.assertEqual(diary.since(), ["interrupted", "complete"])
+        self.assertEqual(diary.since(), ["interrupted", "resumed"])
 
     def test_reading_waits_for_ones_own_writes_but_not_long(self) -> None:
         self.shard.append("c", [b"1"], True)
@@ -310,4 +312,14 @@ class FollowingTests(ShardTestCase):
         self.assertEqual(self.reading.asked, [])
         self.clock.advance(1.0)
         self.reading.answer(history(10))
-        self.assertEqual(self.successResultOf(reading).last, 10)
+        found = self.successResultOf(reading)
+        self.assertEqual(found and found.last, 10)
+
+    def test_while_it_is_away_there_is_what_waits_for_it(self) -> None:
+        self.shard.append("c", [b"1"], True)
+        self.assertEqual(self.shard.own_messages("c"), [])
+        self.writing.go()
+        self.shard.append("c", [b"2", b"3"], True)
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.shard.history("c"))))
+        self.assertEqual(self.shard.own_messages("c"), [b"1", b"2", b"3"])
+        self.assertEqual(self.shard.own_messages("other"), [])
