@@ -4,6 +4,7 @@ One client's connection to a site, and the requests that come over it.
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)((?:[/?].*)?)", re.IGNORECASE | re.DOTALL)
+
 #: So much of a refused request's body is read and thrown away, for the sake of clients that look
 #: for the answer only when they have sent everything; then the connection is closed.
 MAX_DISCARDED_BYTES = 65_536
@@ -28,6 +31,18 @@ MAX_DISCARDED_BYTES = 65_536
 #: A client that closes its side may be gone, or may only have said that it has nothing more to ask
 #: (``nc -N``). It gets an answer within so many seconds after its request, or none.
 HALF_CLOSED_S = 15.0
+
+
+def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
+    """
+    A request's target as a path and query, and the host that it names where it was a whole URL
+    (RFC 9112 §3.2.2: what is sent to proxies, and must be understood by servers).
+    """
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return target, None
+    host, rest = absolute.groups()
+    return rest if rest.startswith(b"/") else b"/" + rest, host
 
 
 class Request(server.Request):
@@ -176,6 +191,10 @@ class Connection(http.HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
+        self._path, host = origin_form(self._path)
+        if host is not None:
+            # It counts, not what the header says.
+            request.requestHeaders.setRawHeaders(b"Host", [host])
         request.begin(self._command, self._path, self._version)
         refusal = self.site.judge(request, self.length)
         if refusal is None:

@@ -41,19 +41,33 @@ def _pieces(connection: socket.socket) -> Iterator[bytes]:
         yield piece
 
 
+async def ask(node: Node, listener: str, data: bytes) -> bytes:
+    """What the node answers until it closes the connection."""
+    asking = deferToThread(_ask, node.ports[listener], data)
+    return await within(asking, "the node answers and closes")
+
+
+class TargetTests(IntegrationTestCase):
+    """Clients that ask as one asks a proxy (RFC 9112 §3.2.2)."""
+
+    async def test_every_listener(self) -> None:
+        node = await self.node()
+        for listener, path in PAGES.items():
+            for host in (f"127.0.0.1:{node.ports[listener]}", "logs.example.com", "u:p@[:x"):
+                url = f"http://{host}{path}"
+                asked = request("GET", url, Authorization=AUTHORIZATION)
+                self.assertEqual(status(await ask(node, listener, asked)), 200, url)
+
+
 class HalfCloseTests(IntegrationTestCase):
     """Clients that have nothing more to say, and listen."""
-
-    async def ask(self, node: Node, listener: str, data: bytes) -> bytes:
-        asking = deferToThread(_ask, node.ports[listener], data)
-        return await within(asking, "the node answers and closes")
 
     async def test_every_listener(self) -> None:
         """Whether it answers at once or has to wait for the store."""
         node = await self.node()
         for listener, path in PAGES.items():
             asked = request("GET", path, Authorization=AUTHORIZATION)
-            answer = await self.ask(node, listener, asked)
+            answer = await ask(node, listener, asked)
             self.assertEqual(status(answer), 200, listener)
             self.assertTrue(body_of(answer), listener)
 
@@ -65,12 +79,12 @@ class HalfCloseTests(IntegrationTestCase):
         await self.counted(node, "logplex_messages_processed_total", 100)
         made = await node.request("POST", "/v3/sessions", {"channel_id": "app-1", "num": 100})
         path = urlsplit(made.json()["url"]).path
-        answer = await self.ask(node, "api", request("GET", path))
+        answer = await ask(node, "api", request("GET", path))
         self.assertEqual(numbers_in(answer.split(b"\n")), list(range(100)))
         self.assertTrue(answer.endswith(b"0\r\n\r\n"))
 
     async def test_several_requests(self) -> None:
         node = await self.node()
         asked = request("GET", "/v3/healthcheck") * 5
-        answer = await self.ask(node, "api_v3", asked)
+        answer = await ask(node, "api_v3", asked)
         self.assertEqual(answer.count(b"HTTP/1.1 200 OK\r\n"), 5)

@@ -59,6 +59,39 @@ class AnswerTests(WebTests):
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
 
 
+class TargetTests(WebTests):
+    """What a request asks for, as a path or as a whole URL."""
+
+    def asked(self, target: str) -> tuple[bytes, bytes, str | None]:
+        """Path, target and host as the resource sees them."""
+        self.assertEqual(status(self.wire.send(request("GET", target))), 200)
+        seen = self.resource.requests[-1]
+        return seen.path, seen.uri, seen.getHeader("Host")
+
+    def test_path(self) -> None:
+        self.assertEqual(self.asked("/a?b=//c"), (b"/a", b"/a?b=//c", "localhost"))
+
+    def test_url(self) -> None:
+        """The host that it names takes the place of the header's (RFC 9112 §3.2.2)."""
+        for url, path, target, host in (
+            ("http://h/a", b"/a", b"/a", "h"),
+            ("HTTPS://h:8002/a/b?c=d", b"/a/b", b"/a/b?c=d", "h:8002"),
+            ("http://[::1]:1//a", b"//a", b"//a", "[::1]:1"),
+            ("http://h", b"/", b"/", "h"),
+            ("http://h?a", b"/", b"/?a", "h"),
+            ("http://h/http://x/a", b"/http://x/a", b"/http://x/a", "h"),
+        ):
+            self.assertEqual(self.asked(url), (path, target, host))
+
+    def test_no_url(self) -> None:
+        """What is none is no path either: it is left to the resource not to know it."""
+        for target in ("ftp://h/a", "http:/h/a", "http:///a", "h:1"):
+            self.assertEqual(self.asked(target), (target.encode(),) * 2 + ("localhost",))
+
+    def test_judged_by_its_path(self) -> None:
+        self.assertEqual(status(self.wire.send(request("GET", "http://h/forbidden"))), 403)
+
+
 class BugTests(WebTests):
     """A bug in a resource is logged, and the client is told nothing of it."""
 
