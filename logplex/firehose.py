@@ -34,6 +34,11 @@ class Firehose:
     def __attrs_post_init__(self) -> None:
         self._names = frozenset(self.settings.filter_tokens)
 
+    @property
+    def runs(self) -> bool:
+        """Whether there is anything to choose; most nodes have no firehose."""
+        return bool(self.settings.channel_ids) and not self.rods.disable_firehose
+
     def copies(
         self, stream: Stream, messages: Sequence[bytes], name: bytes | None
     ) -> list[tuple[Stream, list[bytes]]]:
@@ -44,7 +49,7 @@ class Firehose:
         :param messages: cooked.
         :param name: of the token that wrote them all; ``None``: each says it in its fourth field.
         """
-        if not self._may_want(stream):
+        if not (self.runs and self._may_want(stream)):
             return []
         targets = [
             target
@@ -71,12 +76,8 @@ class Firehose:
             )
 
     def _may_want(self, stream: Stream) -> bool:
-        """Asked for every channel of every chunk; most nodes have no firehose."""
-        return (
-            bool(self.settings.channel_ids)
-            and not self.rods.disable_firehose
-            and any(token.name in self._names for token in stream.tokens)
-        )
+        """Asked for every channel of every chunk, so before its messages are looked at."""
+        return any(token.name in self._names for token in stream.tokens)
 
     def _wanted(self, messages: Sequence[bytes], name: bytes | None) -> Iterator[bytes]:
         names = {each.encode() for each in self._names}

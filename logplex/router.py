@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from logplex.config import Limits
 from logplex.firehose import Firehose
-from logplex.interfaces import IOutlet, ISpool
+from logplex.interfaces import ISpool
 from logplex.metrics import Counters
 from logplex.registry import Registry, Stream
 from logplex.rods import Rods
@@ -47,14 +47,22 @@ class Router:
 
     def route(self, frames: Sequence[bytes]) -> None:
         """Route frames whose fourth field says the token."""
-        self.counters.received += len(frames)
+        counters = self.counters
+        counters.received += len(frames)
         touched: list[Stream] = []
         strangers = sort_frames(frames, self.registry.routes, touched)
+        counters.processed += len(frames) - len(strangers)
+        copying = self.firehose.runs
+        # Once for every channel that a chunk touches, which may be hundreds: each call in here and
+        # below costs the widest scenario of the benchmark 1 %.
         for stream in touched:
             # A copy, not the list itself: the routes of all the channel's tokens hold the list.
             messages = stream.pending.copy()
             stream.pending.clear()
-            self._deliver(stream, messages, None)
+            stream.received += len(messages)
+            self._spread(stream, messages)
+            if copying:
+                self._copy(stream, messages, None)
         if strangers:
             self._count_strangers(strangers)
 
@@ -66,7 +74,12 @@ class Router:
             self._count_stranger(token_id, len(frames))
         elif frames:
             name, _, stream = route
-            self._deliver(stream, cook_frames(frames, token_id, name), name)
+            messages = cook_frames(frames, token_id, name)
+            self.counters.processed += len(messages)
+            stream.received += len(messages)
+            self._spread(stream, messages)
+            if self.firehose.runs:
+                self._copy(stream, messages, name)
 
     def tell(self, channel_id: str, message: bytes, except_for: object | None = None) -> None:
         """See :data:`logplex.interfaces.Tell`. Unknown channels are told nothing."""
@@ -74,19 +87,28 @@ class Router:
         if stream:
             self._spread(stream, [message], except_for)
 
-    def _deliver(self, stream: Stream, messages: list[bytes], name: bytes | None) -> None:
-        self.counters.processed += len(messages)
-        stream.received += len(messages)
-        self._spread(stream, messages, None)
-        for target, copied in self.firehose.copies(stream, messages, name):
-            self._spread(target, copied, None)
-
-    def _spread(self, stream: Stream, messages: list[bytes], except_for: object | None) -> None:
-        if not self.rods.deny_drain_forwarding:
+    def _spread(
+        self, stream: Stream, messages: list[bytes], except_for: object | None = None
+    ) -> None:
+        """A bug in an outlet or the spool costs it these messages, and nobody else anything."""
+        rods = self.rods
+        if not rods.deny_drain_forwarding:
             for outlet in stream.outlets:
                 if outlet is not except_for:
-                    _push(outlet, messages)
-        self.spool.append(stream.id, messages, stream.keep and not self.rods.deny_redis_buffers)
+                    try:
+                        outlet.push(messages)
+                    except Exception:
+                        _log.failure(
+                            "bug: an outlet failed and lost {count} messages", count=len(messages)
+                        )
+        try:
+            self.spool.append(stream.id, messages, stream.keep and not rods.deny_redis_buffers)
+        except Exception:
+            _log.failure("bug: the spool failed and lost {count} messages", count=len(messages))
+
+    def _copy(self, stream: Stream, messages: list[bytes], name: bytes | None) -> None:
+        for target, copied in self.firehose.copies(stream, messages, name):
+            self._spread(target, copied)
 
     def _count_strangers(self, frames: Sequence[bytes]) -> None:
         for frame in frames:
@@ -109,11 +131,3 @@ class Router:
             )
             self._strangers_logged_at = now
             self._strangers_unlogged = 0
-
-
-def _push(outlet: IOutlet, messages: list[bytes]) -> None:
-    """A bug in one outlet costs that outlet its messages, and nobody else anything."""
-    try:
-        outlet.push(messages)
-    except Exception:
-        _log.failure("bug: an outlet failed and lost {count} messages", count=len(messages))

@@ -158,6 +158,25 @@ class RouterTests(SynchronousTestCase):
         self.assertEqual(self.drain.messages, [frame("app", "x")])
         self.assertEqual(len(self.spool.appended), 1)
 
+    def test_a_bug_in_the_spool_costs_only_what_it_was_given(self) -> None:
+        """The chunk's other channels get their messages, and the next chunk begins empty."""
+
+        class Broken(RecordingSpool):
+            def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:
+                if channel_id == "two":
+                    raise ZeroDivisionError
+                super().append(channel_id, messages, keep)
+
+        self.router.spool = spool = Broken()
+        self.router.route([frame(TWO, "1"), frame(ONE, "2")])
+        self.router.route([frame(ONE, "3")])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(
+            [messages for _, messages, _ in spool.appended],
+            [[frame("app", "2")], [frame("app", "3")]],
+        )
+        self.assertEqual(self.drain.messages, [frame("app", "2"), frame("app", "3")])
+
     def test_a_deleted_token_is_a_stranger(self) -> None:
         self.registry.changed([Delete(Token, ONE)])
         self.router.route([frame(ONE, "x")])

@@ -154,6 +154,10 @@ class _Connection:
         self.transport.write(b"".join([_packed(tuple(command)) for command in commands]))
         return self.replyQueue.get_many(len(commands)).addCallback(_none_away)
 
+    def _build_command(self, *command: Argument) -> bytes:
+        """In C, as all parsing is: txredisapi needs 2 µs for every argument."""
+        return _packed(command)
+
     def tryConvertData(self, data: Any) -> Any:
         """Answers are taken as they come; txredisapi would look at each element."""
         return data

@@ -4,7 +4,7 @@ What this node listens to on one shard: a feed per channel, subscribed as long a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, KeysView
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -53,11 +53,10 @@ class ShardFeeds:
         #: Counts the times the shard came.
         self._presence = 0
 
-    def __contains__(self, channel_id: object) -> bool:
-        return channel_id in self._feeds
-
-    def __len__(self) -> int:
-        return len(self._feeds)
+    @property
+    def channels(self) -> KeysView[str]:
+        """What is listened to, now and whenever it is looked at."""
+        return self._feeds.keys()
 
     def came(self) -> None:
         """The shard is present: let all feeds catch up."""

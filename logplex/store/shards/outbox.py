@@ -97,25 +97,28 @@ class Outbox:
     def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
         """Collect them, or drop and count them where there is no room."""
         bounds = self.bounds
-        size_bytes = sum(map(len, messages))
-        weight = size_bytes + _MESSAGE_OVERHEAD_BYTES * len(messages)
-        if self.waiting_bytes + weight > bounds.waiting_bytes or (
+        count = len(messages)
+        # A chunk that touches hundreds of channels has one message for each: ask no iterator then.
+        size_bytes = len(messages[0]) if count == 1 else sum(map(len, messages))
+        waiting_bytes = self.waiting_bytes + size_bytes + _MESSAGE_OVERHEAD_BYTES * count
+        if waiting_bytes > bounds.waiting_bytes or (
             self._collected_bytes >= bounds.batch_bytes and not self.seal()
         ):
-            self.counters.spool_dropped += len(messages)
+            self.counters.spool_dropped += count
             return
         collected = self._collected.get(channel_id)
         if collected is None:
             collected = self._collected[channel_id] = _Collected(keep)
-        elif collected.keep is not keep and collected.messages:
-            self.seal(force=True)
-            collected = self._collected[channel_id] = _Collected(keep)
-        collected.keep = keep
+        elif collected.keep is not keep:
+            if collected.messages:
+                self.seal(force=True)
+                collected = self._collected[channel_id] = _Collected(keep)
+            collected.keep = keep
         collected.messages += messages
         collected.size_bytes += size_bytes
         self._collected_bytes += size_bytes
-        self.waiting_bytes += weight
-        self.waiting_messages += len(messages)
+        self.waiting_bytes = waiting_bytes
+        self.waiting_messages += count
 
     def forget(self, channel_id: str) -> None:
         """Let the shard forget the channel, after what is sealed; what is not is dropped."""
@@ -216,29 +219,29 @@ class Outbox:
         bounds = self.bounds
         pieces: list[Piece] = []
         messages = size_bytes = 0
-        while at < len(names) and len(pieces) < bounds.batch_channels:
-            if size_bytes >= bounds.batch_bytes:
-                break
-            collected = self._take(names[at])
-            pieces.append(self._piece(names[at], collected))
+        for channel_id in names[at : at + bounds.batch_channels]:
+            collected = self._collected.pop(channel_id)
+            is_too_long = len(collected.messages) > _PIECE_MESSAGES
+            if is_too_long:
+                collected = self._cut(channel_id, collected)
+            pieces.append(self._piece(channel_id, collected))
             messages += len(collected.messages)
             size_bytes += collected.size_bytes
-            if names[at] in self._collected:
+            if is_too_long:
                 break
             at += 1
+            if size_bytes >= bounds.batch_bytes:
+                break
         self._collected_bytes -= size_bytes
         self.number = next(self.numbers)
         self._sealed.append(Batch(self.number, pieces, messages, size_bytes, self.raised_above))
         return at
 
-    def _take(self, channel_id: str) -> _Collected:
+    def _cut(self, channel_id: str, whole: _Collected) -> _Collected:
         """
-        What is collected of a channel, up to a bound; the rest stays. A channel has one piece in
+        The first part of what is collected of a channel; the rest stays. A channel has one piece in
         a batch at most, because the number of the batch is what followers know it by.
         """
-        whole = self._collected.pop(channel_id)
-        if len(whole.messages) <= _PIECE_MESSAGES:
-            return whole
         first = whole.messages[:_PIECE_MESSAGES]
         size_bytes = sum(map(len, first))
         self._collected[channel_id] = _Collected(

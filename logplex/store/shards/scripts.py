@@ -13,6 +13,10 @@ from zlib import crc32
 import msgpack
 from attrs import field, frozen
 
+# It keeps nothing between two calls but its buffer. ``msgpack.packb`` makes both anew, which takes
+# longer than to pack a few messages: 0.65 µs instead of 0.29.
+_pack = msgpack.Packer(use_bin_type=False).pack
+
 #: Flags of a channel in a call of :data:`APPEND`.
 KEEP, FORGET, RAISE = 1, 2, 4
 
@@ -108,7 +112,7 @@ class Piece:
                 mark = fingerprint(messages_kept, sum(map(len, messages_kept)))
             else:
                 mark = fingerprint(messages, size_bytes)
-        payload = msgpack.packb((channel_id, flags, mark, messages), use_bin_type=False)
+        payload = _pack((channel_id, flags, mark, messages))
         return cls(channel_id, flags, len(messages), payload)
 
     def messages(self) -> list[bytes]:

@@ -116,6 +116,8 @@ class Shard:
         self._feeds = ShardFeeds(
             self._origin, prefix, outbox, self._subscribe, self._history, self._stumbled
         )
+        #: Looked up for every channel of every chunk.
+        self._followed = self._feeds.channels
         self.writer = ShardWriter(
             outbox,
             self._origin,
@@ -123,7 +125,7 @@ class Shard:
             times,
             clock,
             run=lambda *script: self._run(self._writing, *script),
-            followed=self._feeds,
+            followed=self._followed,
             failed=self._stumbled,
         )
 
@@ -168,7 +170,8 @@ class Shard:
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
         """See :meth:`logplex.interfaces.ISpool.append`."""
-        self._feeds.received(channel_id, messages)
+        if channel_id in self._followed:
+            self._feeds.received(channel_id, messages)
         self.writer.append(channel_id, messages, keep)
 
     async def history(self, channel_id: str) -> History | None:

@@ -142,7 +142,7 @@ def _samples(shard: Shard) -> Iterator[Sample]:
         (
             "logplex_shard_followed_channels",
             "Channels that this node listens to",
-            len(shard.feeds),
+            len(shard.feeds.channels),
         ),
     ):
         yield Sample(name, help, value, labels)
