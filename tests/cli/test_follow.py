@@ -140,6 +140,19 @@ class FilteredTests(FollowCase):
         self.live()
         self.assertEqual("4", self.node.asked[-1][1])
 
+    def test_comments_are_shown(self) -> None:
+        """Also where nothing follows them that the filters let through."""
+        for shown in (Filter(excluded=["cron"]), Filter(sources=["app"], processes=["web"])):
+            self.filter = shown
+            self.setUp()
+            hidden = b"id: 9\ndata: T app[cron]: 9\n\n"
+            self.node.streams = [
+                Stream(messages(1), CUT),
+                Stream(b": 7 are gone\n\n" + hidden, OPEN),
+            ]
+            self.live()
+            self.assertEqual((["1"], ["7 are gone"]), (self.shown(), self.remarks))
+
     def test_notices_are_shown(self) -> None:
         self.filter = Filter(sources=["app"])
         self.node.streams = [Stream(b"data: T logplex[1]: Error L11 (x)\n\n", OPEN)]

@@ -24,6 +24,7 @@ class TailTests(IntegrationTestCase):
 
     timeout = 120
     store: dict[str, str] = {}
+    spool: dict[str, int] = {}
 
     async def prepare(self) -> None:
         """Start everything but the tail."""
@@ -32,8 +33,9 @@ class TailTests(IntegrationTestCase):
         self.sessions = Crossing()
         self.addCleanup(self.sessions.close)
         url = f"http://127.0.0.1:{self.sessions.port_number}"
-        sections = {"urls": {"api": url}, **({"store": self.store} if self.store else {})}
-        self.node_ = await self.node(sections)
+        self.node_ = await self.node(
+            {"urls": {"api": url}, "store": self.store, "spool": self.spool}
+        )
         self.lead()
         self.token = await self.node_.channel("shop")
 
@@ -178,6 +180,22 @@ class CutTests(TailTests):
         await self.shown(child, 5_999)
         self.assertEqual(self.numbers(child), list(range(6_000)))
         self.assertGreater(cuts, 3)
+
+    async def test_cut_for_too_long(self) -> None:
+        """What has left the spool meanwhile is told, whatever the filters are."""
+        self.spool = {"messages": 10}
+        await self.prepare()
+        await self.send(range(10))
+        child = self.tail("--source", "app", "--ps", "web")
+        await self.shown(child, 9)
+        await self.listening(self.node_)
+        self.sessions.lead_to(1)
+        self.assertEqual(self.sessions.cut(), 1)
+        await self.send(range(10, 40))
+        self.lead()
+        await self.shown(child, 39)
+        self.assertEqual(self.numbers(child), [*range(10), *range(30, 40)])
+        self.assertIn("logplex: 20 messages are gone", child.lines)
 
     async def test_cut_before_anything_came(self) -> None:
         """With --num 0 and an empty channel, there is no number to resume from."""
