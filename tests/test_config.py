@@ -330,9 +330,29 @@ class MistakeTests(ConfigTestCase):
     def test_all_at_once(self) -> None:
         """Several mistakes are several lines: nobody fixes one to be told of the next."""
         self.assert_mistakes(
-            "[node]\nname = 1\n[spool]\nmessages = 1.5",
+            """
+            [node]
+            name = 1
+            [drains]
+            linger_s = -1
+            flush_s = -2
+            linger = 1
+            http_tries = 1.5
+            [[credentials]]
+            id = "a"
+            password = ""
+            [[credentials]]
+            id = ":"
+            """,
             "FILE: [node] name: must be a string, not an integer",
-            "FILE: [spool] messages: must be an integer, not a number",
+            "FILE: [[credentials]] number 1 password: "
+            "must be printable ASCII characters without space",
+            "FILE: [[credentials]] number 2 id: must have no colon",
+            "FILE: [[credentials]] number 2 password: is missing",
+            "FILE: [drains] flush_s: must be at least 0, not -2.0",
+            "FILE: [drains] linger_s: must be at least 0, not -1.0",
+            "FILE: [drains] http_tries: must be an integer, not a number",
+            'FILE: [drains] linger: unknown option; did you mean "linger_s"?',
         )
 
     def test_no_secret_shown(self) -> None:
@@ -379,6 +399,22 @@ class EnvironmentTests(ConfigTestCase):
             ("HTTP_LOG_INPUT_MAX_CONNECTIONS", "many", 'must be a whole number, not "many"'),
         ):
             self.assert_mistakes("", f"{name}: {why}", environ={name: value})
+
+    def test_all_at_once(self) -> None:
+        """Every variable that is wrong, in whatever way, and the file's mistakes too."""
+        self.assert_mistakes(
+            "[spool]\nmessages = 0\n[node]\nname = 1",
+            'DENY_LOGS_INGRESS: must be true or false, not "maybe"',
+            'LOGPLEX_TLS_MODE: must be secure or insecure, not "off"',
+            "FILE: [node] name: must be a string, not an integer",
+            "FILE: [spool] messages: must be above 0, not 0",
+            'API_STATUS: must be one of normal, read_only, disabled, not "off"',
+            environ={
+                "DENY_LOGS_INGRESS": "maybe",
+                "LOGPLEX_TLS_MODE": "off",
+                "API_STATUS": "off",
+            },
+        )
 
     def test_out_of_bounds(self) -> None:
         """The line names the variable, not the file that it overrides."""

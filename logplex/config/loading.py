@@ -7,6 +7,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard, get_args, get_origin
 
@@ -18,7 +19,7 @@ from cattrs.errors import (
     ForbiddenExtraKeysError,
     IterableValidationNote,
 )
-from cattrs.gen import make_dict_structure_fn
+from cattrs.gen import make_dict_structure_fn, override
 
 from logplex.config.bounds import OptionError
 from logplex.config.environment import VARIABLES
@@ -58,12 +59,14 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
     :raise ConfigError: where anything is wrong with either.
     """
     tables = {} if path is None else _read(path)
-    origins = _override(tables, environ)
+    origins, lines = _override(tables, environ)
     try:
-        return _converter.structure(tables, Settings)
+        settings = _converter.structure(tables, Settings)
     except BaseValidationError as error:
-        lines = [_line(mistake, path, origins) for mistake in _mistakes(error, ())]
-        raise ConfigError("\n".join(lines)) from None
+        lines += [_line(mistake, path, origins) for mistake in _mistakes(error, ())]
+    if lines:
+        raise ConfigError("\n".join(lines))
+    return settings
 
 
 def _read(path: str) -> Tables:
@@ -80,13 +83,14 @@ def _read(path: str) -> Tables:
         raise ConfigError(f"logplex: {path}: is nested too deeply") from None
 
 
-def _override(tables: Tables, environ: Mapping[str, str]) -> dict[Place, str]:
+def _override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
     """
     Put the environment's values over those of the file.
 
-    :return: which variable set the option at a path.
+    :return: which variable set the option at a path; and a line for each that cannot be read.
     """
     origins: dict[Place, str] = {}
+    lines: list[str] = []
     for variable in VARIABLES:
         value = environ.get(variable.name)
         if not value:
@@ -94,12 +98,13 @@ def _override(tables: Tables, environ: Mapping[str, str]) -> dict[Place, str]:
         try:
             parsed = variable.parse(value)
         except ValueError as error:
-            raise ConfigError(f"logplex: {variable.name}: {error}") from None
+            lines.append(f"logplex: {variable.name}: {error}")
+            continue
         section = tables.setdefault(variable.section, {})
         if isinstance(section, dict):
             section[variable.option] = parsed
             origins[variable.section, variable.option] = variable.name
-    return origins
+    return origins, lines
 
 
 # What a value of the file becomes.
@@ -142,7 +147,12 @@ def _is_settings(wanted: Any) -> TypeGuard[type[attrs.AttrsInstance]]:
 
 def _make_section(wanted: Any) -> Any:
     """How a table becomes an object of this class."""
-    structure = make_dict_structure_fn(wanted, _converter, _cattrs_forbid_extra_keys=True)
+    rules: dict[str, Any] = {
+        field.name: override(struct_hook=partial(_keeping_rule, field))
+        for field in attrs.fields(wanted)
+        if field.validator
+    }
+    structure = make_dict_structure_fn(wanted, _converter, _cattrs_forbid_extra_keys=True, **rules)
 
     def section(value: object, _: object) -> Any:
         if not isinstance(value, dict):
@@ -150,6 +160,19 @@ def _make_section(wanted: Any) -> Any:
         return structure(value, wanted)
 
     return section
+
+
+def _keeping_rule(field: Any, value: object, wanted: Any) -> Any:
+    """
+    A field's value, which keeps the field's rule. (The class asks again, but gives up at the first
+    field that does not, and only where there is no other mistake.)
+    """
+    made = _converter.structure(value, wanted)
+    try:
+        field.validator(None, field, made)
+    except OptionError as error:
+        raise ValueError(str(error)) from None
+    return made
 
 
 _converter = Converter(detailed_validation=True)
