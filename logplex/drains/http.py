@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 from logplex import __version__
 from logplex.config import Drains as Settings
 from logplex.destination import HttpDestination
+from logplex.drains.answers import Answer, retry_after_s
 from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Connection, Pace, Reports
-from logplex.drains.http_connection import Answer, HttpConnection, Limits, retry_after_s
+from logplex.drains.http_connection import HttpConnection, Limits
 from logplex.drains.linger import Linger
 from logplex.drains.reasons import explain
 from logplex.drains.record import Record

@@ -1,42 +1,21 @@
 """
 One connection to an HTTP receiver: a request at a time, and what was answered.
 
-Requests are bytes that the courier has made; answers are parsed by h11.
+Requests are bytes that the courier has made; answers are read by
+:mod:`logplex.drains.answers`.
 """
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
 from typing import Protocol as Contract
 
-import h11
-from attrs import define, frozen
+from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from logplex.drains.answers import Answer, AnswerReader, Unreadable
 from logplex.drains.reasons import explain
 from logplex.drains.stream import StreamConnection
-
-#: So much of an answer's body is kept, for people.
-EXCERPT_BYTES = 200
-
-# What h11 needs to know of a request so that it can parse the answer.
-_A_POST = h11.Request(method="POST", target="/", headers=[("Host", ""), ("Content-Length", "0")])
-_ITS_END = h11.EndOfMessage()
-
-
-@frozen
-class Answer:
-    """
-    The final answer to a request.
-
-    :ivar retry_after: the header's value, as it came.
-    :ivar excerpt: the beginning of the body.
-    """
-
-    status: int
-    retry_after: bytes | None = None
-    excerpt: bytes = b""
 
 
 class Exchanges(Contract):
@@ -77,12 +56,9 @@ class HttpConnection(StreamConnection):
         super().__init__(clock, tls)
         self._exchanges = exchanges
         self._limits = limits
-        self._parser: h11.Connection | None = None
-        self._response: h11.Response | None = None
-        self._excerpt = b""
-        self._body_bytes = 0
+        #: There as long as an answer is awaited.
+        self._reader: AnswerReader | None = None
         self._served = False
-        self._heard = False
 
     # What the drain's life asks.
 
@@ -92,19 +68,13 @@ class HttpConnection(StreamConnection):
 
     def end(self) -> None:
         super().end()
-        self._parser = None
+        self._reader = None
 
     # What the courier asks.
 
     def request(self, octets: bytes) -> None:
         """Send one whole request; :class:`Exchanges` is told once what became of it."""
-        self._parser = h11.Connection(h11.CLIENT)
-        self._parser.send(_A_POST)
-        self._parser.send(_ITS_END)
-        self._response = None
-        self._excerpt = b""
-        self._body_bytes = 0
-        self._heard = False
+        self._reader = AnswerReader(self._limits.answer_bytes)
         self.timer = self.clock.callLater(self._limits.answer_timeout_s, self._timed_out)
         assert self.transport is not None
         self.transport.write(octets)
@@ -114,89 +84,52 @@ class HttpConnection(StreamConnection):
     def dataReceived(self, data: bytes) -> None:
         if self.ended:
             return
-        if self._parser is None:
+        if self._reader is None:
             # Nobody asked; what would come next could be taken for an answer.
             self.abort()
             self._exchanges.left()
             return
-        self._heard = True
-        self._read(data, "the answer is not HTTP/1.1")
+        self._read(self._reader, data, "the answer is not HTTP/1.1")
 
     def lost(self, reason: Failure) -> None:
-        if self._parser is None:
+        if self._reader is None:
             self.end()
             self._exchanges.left()
         else:
             # The end of the connection may be the end of an answer without length.
-            self._read(b"", f"the connection was lost: {explain(reason)}")
+            self._read(self._reader, b"", f"the connection was lost: {explain(reason)}")
 
     # How it is done.
 
-    def _read(self, data: bytes, otherwise: str) -> None:
+    def _read(self, reader: AnswerReader, data: bytes, otherwise: str) -> None:
         """:param otherwise: what is wrong where this is not (the next part of) an answer."""
-        parser = self._parser
-        assert parser is not None
         try:
-            parser.receive_data(data)
-            while self._parser is not None:
-                event = parser.next_event()
-                if event is h11.NEED_DATA:
-                    return
-                if isinstance(event, h11.Response):
-                    self._response = event
-                elif isinstance(event, h11.Data):
-                    self._take_body(bytes(event.data))
-                elif isinstance(event, h11.EndOfMessage):
-                    states = (parser.our_state, parser.their_state)
-                    reusable = states == (h11.DONE, h11.DONE) and not parser.trailing_data[0]
-                    self._settle(reusable and self.transport is not None)
-                elif not isinstance(event, h11.InformationalResponse):
-                    self._break(otherwise)
-        except h11.RemoteProtocolError:
-            self._break(otherwise)
-
-    def _take_body(self, data: bytes) -> None:
-        self._excerpt += data[: EXCERPT_BYTES - len(self._excerpt)]
-        self._body_bytes += len(data)
-        if self._body_bytes > self._limits.answer_bytes:
-            self.abort()
-            self._settle(reusable=False)
+            answer = reader.read(data)
+        except Unreadable:
+            self._break(reader, otherwise)
+        else:
+            if answer is not None:
+                self._settle(answer, reader.reusable and self.transport is not None)
 
     def _timed_out(self) -> None:
         self.timer = None
-        self._heard = True  # It is there: it has been silent, and nothing excuses that.
-        self._break(f"no whole answer within {self._limits.answer_timeout_s:g} s")
+        assert self._reader is not None
+        self._reader.heard = True  # It is there: it has been silent, and nothing excuses that.
+        self._break(self._reader, f"no whole answer within {self._limits.answer_timeout_s:g} s")
 
-    def _break(self, why: str) -> None:
+    def _break(self, reader: AnswerReader, why: str) -> None:
         """The exchange ends early. The status decides, where it has come."""
         self.abort()
-        if self._response is not None:
-            self._settle(reusable=False)
+        answer = reader.so_far()
+        if answer is not None:
+            self._settle(answer, reusable=False)
         else:
-            self._exchanges.unanswered(why, excusable=self._served and not self._heard)
+            self._exchanges.unanswered(why, excusable=self._served and not reader.heard)
 
-    def _settle(self, reusable: bool) -> None:
-        response = self._response
-        assert response is not None
+    def _settle(self, answer: Answer, reusable: bool) -> None:
         self.stop_timer()
-        self._parser = None
+        self._reader = None
         self._served = True
         if not reusable:
             self.close()
-        retry_after = next((v for name, v in response.headers if name == b"retry-after"), None)
-        self._exchanges.answered(Answer(response.status_code, retry_after, self._excerpt), reusable)
-
-
-def retry_after_s(value: bytes | None, now: float) -> float:
-    """
-    How long the receiver asks to be left alone (RFC 9110 §10.2.3): seconds, or an HTTP date.
-
-    :return: 0 where it does not ask, or cannot be understood.
-    """
-    text = (value or b"").decode("ascii", "replace").strip()
-    if text.isdecimal() and text.isascii():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
+        self._exchanges.answered(answer, reusable)

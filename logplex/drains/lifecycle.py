@@ -8,6 +8,7 @@ between attempts. What differs between the kinds is their :class:`~logplex.drain
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from random import Random
 
 from automat import TypeMachineBuilder
@@ -192,7 +193,12 @@ def _build() -> Callable[[Life], Inputs]:
     stopped.upon(Inputs.retire).loop().returns(None)
     stopped.upon(Inputs.abandon).loop().returns(None)
 
-    return machine.build()
+    built = machine.build()
+    # For every input automat searches all transitions, in the order of a set: 3 to 9 µs with this
+    # machine's 42, and a batch takes three inputs. What it finds never changes, so it is kept.
+    automaton = built.__automat_automaton__
+    automaton.outputForInput = cache(automaton.outputForInput)  # type: ignore[method-assign]
+    return built
 
 
 _machine = _build()

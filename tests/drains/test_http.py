@@ -15,10 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.config import Drains
 from logplex.destination import HttpDestination, parse_destination
+from logplex.drains.answers import retry_after_s
 from logplex.drains.buffer import Buffer, Loss
 from logplex.drains.courier import Courier, Phase
 from logplex.drains.http import HttpCourier, http_pace
-from logplex.drains.http_connection import retry_after_s
 from logplex.drains.lifecycle import Lifecycle
 from logplex.drains.linger import Linger
 from logplex.drains.record import Record
