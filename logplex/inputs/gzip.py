@@ -5,12 +5,15 @@ Bodies that come compressed (RFC 1952), made large again within bounds.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 #: A body may consist of several members, one after another, but not of nothing but members.
 MAX_MEMBERS = 10_000
+#: What is given at a time, at most.
+PIECE_BYTES = 65_536
 
 # zlib is given pieces: what follows a member in the same piece is copied.
-_PIECE_BYTES = 16_384
+_TAKEN_BYTES = 16_384
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -22,32 +25,36 @@ class TooLarge(ValueError):
     """Decompressed, it is larger than it may be."""
 
 
-def decompress(body: bytes, max_bytes: int) -> bytes:
+def inflate(body: bytes, max_bytes: int) -> Iterator[bytes]:
     """
-    Decompress all members of a body. Zeros after the last one are padding.
+    Decompress all members of a body, piece by piece. Zeros after the last one are padding.
 
-    :param max_bytes: of the result; nothing beyond is kept, and little beyond is decompressed.
+    :param max_bytes: of the result; little beyond is decompressed.
     :raises BadGzip: also for more than :data:`MAX_MEMBERS`.
     :raises TooLarge: the result would be larger.
     """
-    result: list[bytes] = []
     room = max_bytes
     position = 0
     for _ in range(MAX_MEMBERS):
         member = zlib.decompressobj(_GZIP)
+        taken = piece = b""
         while not member.eof:
-            if position == len(body):
-                raise BadGzip("cut off")
-            piece = body[position : position + _PIECE_BYTES]
+            # A piece that is full may not be all that can be made of what was taken.
+            if not taken and len(piece) < PIECE_BYTES:
+                if position == len(body):
+                    raise BadGzip("cut off")
+                taken = body[position : position + _TAKEN_BYTES]
+                position += len(taken)
             try:
-                data = member.decompress(piece, room + 1)
+                piece = member.decompress(taken, PIECE_BYTES)
             except zlib.error as error:
                 raise BadGzip(str(error)) from None
-            room -= len(data)
+            taken = member.unconsumed_tail
+            room -= len(piece)
             if room < 0:
                 raise TooLarge
-            result.append(data)
-            position += len(piece) - len(member.unused_data)
+            yield piece
+        position -= len(member.unused_data)
         if position == len(body) or (body[position] == 0 and not body[position:].strip(b"\0")):
-            return b"".join(result)
+            return
     raise BadGzip("too many members")

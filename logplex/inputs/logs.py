@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from logplex.authentication import Authenticator
 from logplex.config import Limits
+from logplex.inputs.decompressor import Decompressor
 from logplex.inputs.frame_ids import FrameIds
-from logplex.inputs.gzip import BadGzip, TooLarge, decompress
+from logplex.inputs.gzip import BadGzip, TooLarge
 from logplex.inputs.senders import GZIP, Gate, Sender, content_encoding
 from logplex.metrics import Counters
 from logplex.registry import Registry
@@ -37,7 +40,10 @@ def logs_site(
     """The listener for logs over HTTP, and its health check."""
     gate = Gate(registry, rods, authenticator)
     root = Resource()
-    root.putChild(b"logs", _Logs(router, registry, counters, limits, FrameIds(limits, clock)))
+    frame_ids = FrameIds(limits, clock)
+    root.putChild(
+        b"logs", _Logs(router, registry, counters, limits, frame_ids, Decompressor(clock))
+    )
     root.putChild(b"healthcheck", _HealthCheck(registry))
     return Site(
         root,
@@ -81,6 +87,7 @@ class _Logs(Resource):
         counters: Counters,
         limits: Limits,
         frame_ids: FrameIds,
+        decompressor: Decompressor,
     ) -> None:
         super().__init__()
         self._router = router
@@ -88,20 +95,41 @@ class _Logs(Resource):
         self._counters = counters
         self._limits = limits
         self._frame_ids = frame_ids
+        self._decompressor = decompressor
 
     def render_POST(self, request: Request) -> int:
+        taking = Deferred.fromCoroutine(self._take(request))
+        if not taking.called:
+            # Who leaves before the answer has sent nothing, as far as he knows.
+            request.notifyFinish().addErrback(lambda _: taking.cancel())
+        taking.addErrback(_fail, request)
+        return NOT_DONE_YET
+
+    async def _take(self, request: Request) -> int:
+        try:
+            body = await self._body(request)
+        except BadGzip:
+            return _answer(request, 400, b"Bad request")
+        except TooLarge:
+            return _answer(request, 413, b"Request body too large")
+        return self._take_body(request, body)
+
+    async def _body(self, request: Request) -> bytes:
+        body = request.content.getvalue()
+        if body and content_encoding(request) in GZIP:
+            max_bytes = self._limits.logs_decompressed_bytes
+            return await self._decompressor.decompress(body, max_bytes)
+        return body
+
+    def _take_body(self, request: Request, body: bytes) -> int:
         sender: Sender = request.getComponent(Sender)
         frame_id = request.getHeader(b"Logplex-Frame-Id")
         if frame_id is not None and self._frame_ids.has(sender.name, frame_id):
             self._counters.repeated_requests += 1
             return _accept(request)
         try:
-            frames, truncated = decode_body(self._body(request), self._limits.logs_body_messages)
+            frames, truncated = decode_body(body, self._limits.logs_body_messages)
             _check_count(request, len(frames))
-        except BadGzip:
-            return _answer(request, 400, b"Bad request")
-        except TooLarge:
-            return _answer(request, 413, b"Request body too large")
         except TooManyMessages:
             return _answer(request, 413, b"Too many log messages")
         except FramingError:
@@ -114,12 +142,6 @@ class _Logs(Resource):
         if frame_id is not None:
             self._frame_ids.add(sender.name, frame_id)
         return _accept(request)
-
-    def _body(self, request: Request) -> bytes:
-        body = request.content.getvalue()
-        if body and content_encoding(request) in GZIP:
-            return decompress(body, self._limits.logs_decompressed_bytes)
-        return body
 
     def _route(self, sender: Sender, frames: list[bytes]) -> None:
         if sender.token is not None:
@@ -159,3 +181,8 @@ def _accept(request: Request) -> int:
 def _answer(request: Request, status: int, text: bytes) -> int:
     request.setResponseCode(status)
     return request.answer(text)
+
+
+def _fail(failure: Failure, request: Request) -> None:
+    if not failure.check(CancelledError):
+        request.processingFailed(failure)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+from random import randbytes
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.inputs.gzip import MAX_MEMBERS, BadGzip, TooLarge, decompress
+from logplex.inputs.gzip import MAX_MEMBERS, PIECE_BYTES, BadGzip, TooLarge, inflate
+
+
+def decompress(body: bytes, max_bytes: int) -> bytes:
+    return b"".join(inflate(body, max_bytes))
 
 
 class GzipTests(SynchronousTestCase):
@@ -35,6 +40,16 @@ class GzipTests(SynchronousTestCase):
         for body in (b"", b"hello", good + b"hello", good + b"\0hello", good[:20] + b"x" * 10):
             with self.assertRaises(BadGzip):
                 decompress(body, 1_000)
+
+    @settings(deadline=None)
+    @given(st.integers(0, 4), st.integers(-3, 3), st.booleans(), st.binary(max_size=20))
+    def test_pieces(self, count: int, more: int, is_random: bool, end: bytes) -> None:
+        """They are small, however much is made of how little, and wherever they end."""
+        size = max(0, count * PIECE_BYTES + more)
+        text = (randbytes(size) if is_random else b"x" * size) + end
+        pieces = list(inflate(gzip.compress(text) + gzip.compress(end), len(text + end)))
+        self.assertEqual(b"".join(pieces), text + end)
+        self.assertLessEqual(max(map(len, pieces)), PIECE_BYTES)
 
     def test_larger(self) -> None:
         body = gzip.compress(b"x" * 500) + gzip.compress(b"y" * 501)

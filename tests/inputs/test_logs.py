@@ -14,6 +14,7 @@ from logplex.authentication import Authenticator
 from logplex.config import Firehose as FirehoseSettings
 from logplex.config import Limits
 from logplex.firehose import Firehose
+from logplex.inputs import logs
 from logplex.inputs.logs import logs_site
 from logplex.metrics import Counters
 from logplex.model import ANY_CHANNEL, Channel, Credential, Delete, Token
@@ -233,6 +234,64 @@ class BodyTests(LogsTests):
     def test_too_large(self) -> None:
         self.assertEqual(self.post(b"\n" * 100_000)[0], 204)
         self.assertEqual(self.post(b"\n" * 100_001)[0], 413)
+
+
+class LargeTests(LogsTests):
+    """Bodies that take more than one turn of the reactor."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.limits.logs_decompressed_bytes = 2_000_000
+        self.text = frames(*[message(ONE, "x" * 10_000)] * 100)
+        self.large = gzip.compress(self.text)
+
+    def begin(self, body: bytes, **more: str) -> Wire:
+        """Send it, and give the connection on which it is answered later."""
+        wire = Wire(self.site)
+        headers = {"Authorization": AS_ONE, "Content_Type": LOGPLEX_1, "Content_Encoding": "gzip"}
+        answer = wire.send(request("POST", "/logs", body, **headers, **more))
+        self.assertEqual(answer, b"")
+        return wire
+
+    def finish(self, *wires: Wire) -> list[int]:
+        """The statuses, once there are some."""
+        self.clock.pump([0] * 10)
+        return [status(wire.received()) for wire in wires]
+
+    def test_taken(self) -> None:
+        self.assertEqual(self.finish(self.begin(self.large)), [204])
+        self.assertEqual(len(self.one.messages), 100)
+
+    def test_others_meanwhile(self) -> None:
+        """What needs no decompressing does not wait."""
+        large = self.begin(self.large)
+        self.assertEqual(self.post(frames(message(ONE, "1"))), (204, b""))
+        self.assertEqual(self.finish(large), [204])
+        self.assertEqual(self.one.messages[0], message("app", "1"))
+
+    def test_bad(self) -> None:
+        wires = [self.begin(self.large[:-1]), self.begin(gzip.compress(self.text * 3))]
+        self.assertEqual(self.finish(*wires), [400, 413])
+        self.assertEqual(self.one.calls, [])
+
+    def test_repeated_meanwhile(self) -> None:
+        """Of two that are under way at once, one is routed."""
+        wires = [self.begin(self.large, Logplex_Frame_Id="A") for _ in range(2)]
+        self.assertEqual(self.finish(*wires), [204, 204])
+        self.assertEqual(len(self.one.messages), 100)
+
+    def test_sender_leaves(self) -> None:
+        """Then nothing is taken: the sender does not know better."""
+        self.begin(self.large).close()
+        self.assertEqual(self.finish(self.begin(self.large)), [204])
+        self.assertEqual(len(self.one.messages), 100)
+
+    def test_bug(self) -> None:
+        """It is logged once, and answered."""
+        wire = self.begin(self.large)
+        self.patch(logs, "decode_body", lambda *_: 1 // 0)
+        self.assertEqual(self.finish(wire), [500])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class RepetitionTests(LogsTests):
