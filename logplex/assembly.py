@@ -89,7 +89,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
         settings name cannot be used.
     """
     limits = attrs.evolve(settings.limits)
-    rods = Rods(**attrs.asdict(settings.rods))
+    rods = attrs.evolve(settings.rods)
     registry = Registry()
     firehose = Firehose(settings.firehose, registry, rods, SystemRandom())
     router = Router(registry, stores.spool, rods, counters, reactor, limits, firehose)

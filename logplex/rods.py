@@ -18,17 +18,25 @@ STATUSES = (NORMAL, READ_ONLY, DISABLED)
 Position = bool | str
 
 
+def _check_status(_: object, __: object, value: str) -> None:
+    if value not in STATUSES:
+        raise ValueError(f'must be one of {", ".join(STATUSES)}, not "{value}"')
+
+
 @define
 class Rods:
-    """How the switches stand now. Whoever is governed by one reads it each time."""
+    """
+    How the switches stand: ``[rods]`` of the configuration, and on a running node now. Whoever is
+    governed by one reads it each time.
+    """
 
     deny_redis_buffers: bool = False
     deny_tail_sessions: bool = False
     deny_drain_forwarding: bool = False
     deny_logs_ingress: bool = False
     disable_firehose: bool = False
-    api_status: str = NORMAL
-    legacy_api_status: str = NORMAL
+    api_status: str = field(default=NORMAL, validator=_check_status)
+    legacy_api_status: str = field(default=NORMAL, validator=_check_status)
 
     def positions(self) -> dict[str, Position]:
         """Every rod's name, and how it stands."""

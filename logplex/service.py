@@ -216,7 +216,7 @@ class Node(Service):
             else:
                 _log.warn("SIGHUP: {option} needs a restart", option=str(changed))
         _copy(new.limits, self._parts.limits)
-        self._parts.panel.configure(attrs.asdict(new.rods))
+        self._parts.panel.configure(new.rods.positions())
         live = {section: getattr(new, section) for section in _LIVE_SECTIONS}
         self._settings = attrs.evolve(self._settings, **live)
         self._reload_tls()

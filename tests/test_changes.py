@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import FileCredential, Limits, Node, Rods, Settings, changed_options
+from logplex.config import FileCredential, Limits, Node, Settings, changed_options
+from logplex.rods import Rods
 
 
 class ChangedOptionsTests(SynchronousTestCase):

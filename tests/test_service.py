@@ -22,7 +22,6 @@ from logplex.config import (
     Limits,
     Listen,
     Log,
-    Rods,
     Settings,
 )
 from logplex.config import (
@@ -32,6 +31,7 @@ from logplex.interfaces import IConfigListener, IConfigStore, StoreUnusable
 from logplex.log_filter import LogFilter
 from logplex.metrics import Counters
 from logplex.model import Change, Channel, Credential, Value
+from logplex.rods import Rods
 from logplex.service import Node
 from logplex.store.factory import Stores
 from tests.fakes import LogLines, RecordingSpool

@@ -170,7 +170,8 @@ def _keeping_rule(field: Any, value: object, wanted: Any) -> Any:
     made = _converter.structure(value, wanted)
     try:
         field.validator(None, field, made)
-    except OptionError as error:
+    except ValueError as error:
+        # The place is known: the path of an OptionError would name it twice.
         raise ValueError(str(error)) from None
     return made
 

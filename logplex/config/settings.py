@@ -30,7 +30,7 @@ from logplex.config.bounds import (
     store_url,
     word,
 )
-from logplex.rods import NORMAL, STATUSES
+from logplex.rods import Rods
 
 
 @frozen
@@ -207,19 +207,6 @@ class Log:
     """``[log]``"""
 
     level: str = one_of(("debug", "info", "warn", "error", "critical"), "info")
-
-
-@frozen
-class Rods:
-    """``[rods]``: the operator's switches, as they stand when the node starts."""
-
-    deny_redis_buffers: bool = False
-    deny_tail_sessions: bool = False
-    deny_drain_forwarding: bool = False
-    deny_logs_ingress: bool = False
-    disable_firehose: bool = False
-    api_status: str = one_of(STATUSES, NORMAL)
-    legacy_api_status: str = one_of(STATUSES, NORMAL)
 
 
 @frozen
