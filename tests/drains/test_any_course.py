@@ -27,7 +27,7 @@ from logplex.drains.record import Record
 from logplex.drains.syslog import SyslogCourier, syslog_pace
 from logplex.metrics import Counters
 from tests.drains.doubles import Link, MiddleRandom, ScriptedEndpoint
-from tests.drains.test_http import NO_CONTENT, OK, answer
+from tests.drains.http import NO_CONTENT, OK, answer
 
 OPTIONS = Drains(buffer_messages=20, http_batch_messages=5, shrunk_buffer_messages=2)
 

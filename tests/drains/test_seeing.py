@@ -14,7 +14,7 @@ from logplex.drains.guard import DestinationDenied
 from logplex.drains.reasons import explain, printable
 from logplex.interfaces import IDrains
 from logplex.model import DrainStatus, DrainTest
-from tests.drains.test_http import NOW, OK, Request, answer
+from tests.drains.http import NOW, OK, Request, answer
 from tests.drains.test_service import DRAIN, ServiceCase
 
 

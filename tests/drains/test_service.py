@@ -26,7 +26,7 @@ from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.router import Router
 from tests.drains.doubles import MiddleRandom, ScriptedEndpoint
-from tests.drains.test_http import NOW, OK, Request, answer
+from tests.drains.http import NOW, OK, Request, answer
 from tests.drains.test_names import HeldPool
 from tests.fakes import RecordingSpool
 
