@@ -15,7 +15,7 @@ from twisted.internet.task import react
 
 from bench.load import MESSAGE_BYTES
 from bench.scenarios import Scenario, idle_rss_mb, middle, own_cost, run, soak
-from bench.tails import delivered, idle_kb_per_tail
+from bench.tails import TailResult, delivered, delivered_by_two, idle_kb_per_tail
 
 #: Messages a second of the paced lines: below what one core can do, so that nothing is dropped
 #: while the receivers keep up.
@@ -36,10 +36,20 @@ _COLUMNS = (
     "peak MB",
 )
 
-#: The name of the part about tails, for ``--only``.
+#: The names of the parts about tails, for ``--only``.
 TAILS = "tails of one channel"
+TWO_NODES = "100 tails over two nodes"
 _TAIL_RATE = 5_000.0
 _TAIL_SECONDS = 10.0
+_TAIL_COLUMNS = (
+    "CPU µs/line",
+    "of a core",
+    "Redis µs/line",
+    "p50 ms",
+    "p99 ms",
+    "lost",
+    "doubled",
+)
 
 SCENARIOS = [
     Scenario("TCP in, no drain", "syslog", 1, None, None, 1_000_000),
@@ -86,6 +96,8 @@ async def main(arguments: argparse.Namespace) -> None:
         print(f"\nidle: {empty:.0f} MB without channels, {full:.0f} MB with 1,000 connected drains")
     if arguments.only in TAILS:
         await _tails()
+    if arguments.only in TWO_NODES:
+        await _tails_over_two_nodes()
 
 
 async def _own_costs() -> None:
@@ -116,17 +128,35 @@ async def _table(runs: int, only: str) -> None:
 
 
 async def _tails() -> None:
-    print(f"\n{TAILS}, {_TAIL_RATE:,.0f} messages/s")
-    head = ("CPU µs/line", "of a core", "p50 ms", "p99 ms", "lost lines")
-    print(f"{'':38}" + "".join(f"{title:>13}" for title in head))
+    _tail_head(f"{TAILS}, {_TAIL_RATE:,.0f} messages/s")
     for tails in (1, 100):
-        result = await delivered(tails, _TAIL_RATE, _TAIL_SECONDS)
-        print(
-            f"{tails:<38}{result.cpu_us_per_line:13.2f}{result.cpu_share:13.0%}"
-            f"{result.p50_ms:13.1f}{result.p99_ms:13.1f}{result.lost:13,.0f}",
-            flush=True,
-        )
+        _tail_line(str(tails), await delivered(tails, _TAIL_RATE, _TAIL_SECONDS))
     print(f"\nidle: {await idle_kb_per_tail(5_000):.1f} kB for each of 5,000 tails")
+
+
+async def _tails_over_two_nodes() -> None:
+    _tail_head(TWO_NODES)
+    for rate in (1_000.0, _TAIL_RATE):
+        for inputs, where in ((1, "one"), (2, "both")):
+            result = await delivered_by_two(100, rate, _TAIL_SECONDS, inputs)
+            _tail_line(f"{rate:,.0f} messages/s, input on {where}", result)
+
+
+def _tail_head(title: str) -> None:
+    print(f"\n{title:38}" + "".join(f"{column:>14}" for column in _TAIL_COLUMNS))
+
+
+def _tail_line(name: str, result: TailResult) -> None:
+    columns = (
+        f"{result.cpu_us_per_line:.2f}",
+        f"{result.cpu_share:.0%}",
+        f"{result.redis_cpu_us_per_line:.2f}",
+        f"{result.p50_ms:.1f}",
+        f"{result.p99_ms:.1f}",
+        f"{result.lost:,.0f}",
+        f"{result.doubled:,.0f}",
+    )
+    print(f"{name:38}" + "".join(f"{text:>14}" for text in columns), flush=True)
 
 
 async def _soak(messages: int) -> None:

@@ -1,6 +1,6 @@
 """
-Readers of one session who count lines, far cheaper than the node that writes them; the first also
-measures how old they are. A process of its own::
+Readers of one session who count lines, and those that came twice, cheaper than the node that writes
+them; the first also measures how old they are. A process of its own::
 
     python -m bench.readers --port 8001 --readers 100 /sessions/…
 
@@ -47,26 +47,58 @@ class Counted:
 
     def __init__(self) -> None:
         self.lines = 0
-        self.losses = 0
+        self.doubled = 0
         self.ages_ms: list[float] = []
-
-    def read(self, data: memoryview, is_first: bool) -> None:
-        whole = bytes(data)
-        self.lines += whole.count(b" at=")
-        self.losses += whole.count(b"Error L11")
-        if is_first:
-            now = time.monotonic_ns()
-            self.ages_ms += [(now - int(sent)) / 1e6 for sent in _SENT_AT.findall(whole)]
 
     def line(self) -> str:
         ages = sorted(self.ages_ms) or [0.0]
         said = {
             "lines": self.lines,
-            "losses": self.losses,
+            "doubled": self.doubled,
             "p50_ms": ages[len(ages) // 2],
             "p99_ms": ages[len(ages) * 99 // 100],
         }
         return json.dumps(said)
+
+
+class Reader:
+    """One tail: an event stream, whose events carry consecutive numbers."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._rest = b""
+        self._last: int | None = None
+
+    def read(self, buffer: bytearray, counted: Counted) -> bytes:
+        """Take what there is; gives the whole lines of it."""
+        size = self.connection.recv_into(buffer)
+        if not size:
+            raise SystemExit("the node has closed a tail")
+        data = self._rest + memoryview(buffer)[:size]
+        end = data.rfind(b"\n") + 1
+        data, self._rest = data[:end], data[end:]
+        counted.lines += data.count(b" at=")
+        self._compare(data, counted)
+        return data
+
+    def _compare(self, data: bytes, counted: Counted) -> None:
+        """
+        Hold the first and the last number against how many there are, and against the last before:
+        to look at each would take as much time as the node needs for a line.
+        """
+        numbers = data.count(b"id: ")
+        if numbers:
+            first, last = _number(data, data.find(b"id: ")), _number(data, data.rfind(b"id: "))
+            excess = numbers - (last - first + 1)
+            if self._last is not None:
+                excess += self._last + 1 - first
+            counted.doubled += max(0, excess)
+            self._last = last
+
+
+def _number(data: bytes, at: int) -> int:
+    """The number of the event whose ``id`` line begins here."""
+    return int(data[at + len(b"id: ") : data.index(b"\n", at)])
 
 
 def main() -> None:
@@ -76,11 +108,11 @@ def main() -> None:
     parser.add_argument("path")
     given = parser.parse_args()
     connections = opened(given.port, given.path, given.readers)
-    by_fileno = {connection.fileno(): connection for connection in connections}
-    first = connections[0].fileno()
+    readers = {connection.fileno(): Reader(connection) for connection in connections}
+    measured = connections[0].fileno()
     poll = select.epoll()
     poll.register(sys.stdin.fileno(), select.EPOLLIN)
-    for fileno in by_fileno:
+    for fileno in readers:
         poll.register(fileno, select.EPOLLIN)
     print("open", flush=True)
     counted = Counted()
@@ -93,10 +125,10 @@ def main() -> None:
                 print(counted.line(), flush=True)
                 counted = Counted()
                 continue
-            size = by_fileno[fileno].recv_into(buffer)
-            if not size:
-                raise SystemExit("the node has closed a tail")
-            counted.read(memoryview(buffer)[:size], fileno == first)
+            came = readers[fileno].read(buffer, counted)
+            if fileno == measured:
+                now = time.monotonic_ns()
+                counted.ages_ms += [(now - int(sent)) / 1e6 for sent in _SENT_AT.findall(came)]
 
 
 if __name__ == "__main__":

@@ -8,16 +8,16 @@ import json
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from attrs import frozen
 from twisted.internet.task import deferLater
 
 from bench.measure import cpu_s, rss_mb
-from bench.parts import running_node
+from bench.parts import running_node, running_redis
 from tests.integration.node import Node
-from tests.integration.process import Child, Ended, reactor, within
+from tests.integration.process import Child, Ended, reactor, until, within
 from tests.integration.readers import session
 
 _WARM_UP_S = 2.0
@@ -27,16 +27,20 @@ _PATIENCE_S = 120.0
 @frozen
 class TailResult:
     """
-    What so many tails of one channel cost.
+    What so many tails of one channel cost: all nodes together, but for Redis.
 
+    :ivar p50_ms: from a message's sender to a tail of the last node; so is ``p99_ms``.
     :ivar lost: lines that did not reach their reader.
+    :ivar doubled: lines that reached their reader once more.
     """
 
     cpu_us_per_line: float
     cpu_share: float
+    redis_cpu_us_per_line: float
     p50_ms: float
     p99_ms: float
     lost: float
+    doubled: float
 
 
 class Readers:
@@ -66,12 +70,15 @@ async def running_readers(node: Node, path: str, readers: int) -> AsyncIterator[
         await child.end()
 
 
-async def _send(node: Node, token: str, rate: float, messages: int) -> None:
-    command = [sys.executable, "-m", "bench.stamped", "--port", str(node.ports["syslog"])]
-    child = Child.spawn([*command, "--messages", str(messages), "--rate", str(rate), token])
-    ended: Ended = await within(child.ended(), "everything is sent", _PATIENCE_S)
-    if ended.status:
-        raise ended
+async def _send(nodes: Sequence[Node], token: str, rate: float, messages: int) -> None:
+    """Send to all these nodes at the same time, an equal part to each."""
+    command = [sys.executable, "-m", "bench.stamped", "--rate", str(rate / len(nodes))]
+    command += ["--messages", str(messages // len(nodes)), token]
+    children = [Child.spawn([*command, "--port", str(node.ports["syslog"])]) for node in nodes]
+    for child in children:
+        ended: Ended = await within(child.ended(), "everything is sent", _PATIENCE_S)
+        if ended.status:
+            raise ended
 
 
 async def delivered(tails: int, rate: float, seconds: float) -> TailResult:
@@ -80,26 +87,74 @@ async def delivered(tails: int, rate: float, seconds: float) -> TailResult:
 
     :param rate: messages a second.
     """
-    messages = int(rate * seconds)
     async with running_node({}) as node:
         token = await node.channel("app-1")
-        path = await session(node, "app-1", tail=True, num=0)
-        async with running_readers(node, path, tails) as readers:
-            await _send(node, token, rate, int(rate * _WARM_UP_S))
-            await deferLater(reactor, 1.0)
-            await readers.counted()
-            used, started = cpu_s(node.child.pid), time.monotonic()
-            await _send(node, token, rate, messages)
-            took = time.monotonic() - started
-            await deferLater(reactor, 1.0)
-            used = cpu_s(node.child.pid) - used
-            counted = await readers.counted()
+        return await _measure([node], [node], token, tails, rate, seconds)
+
+
+async def delivered_by_two(tails: int, rate: float, seconds: float, inputs: int) -> TailResult:
+    """
+    The same over two nodes that share a Redis, half of the tails at each.
+
+    :param inputs: how many of the nodes get messages; together they get this rate.
+    """
+    async with AsyncExitStack() as running:
+        redis = await running.enter_async_context(running_redis())
+        nodes = [
+            await running.enter_async_context(
+                running_node({"node": {"name": name}, "store": {"url": redis.url}})
+            )
+            for name in ("node-1", "node-2")
+        ]
+        token = await nodes[0].channel("app-1")
+        await until(lambda: _knows_the_channel(nodes[1]), "the other node knows the channel")
+        return await _measure(nodes, nodes[:inputs], token, tails, rate, seconds, redis.pid)
+
+
+async def _knows_the_channel(node: Node) -> bool:
+    answer = await node.request("GET", "/v3/channels/app-1")
+    return answer.status == 200 and "tokens" in answer.json()
+
+
+async def _measure(
+    nodes: Sequence[Node],
+    inputs: Sequence[Node],
+    token: str,
+    tails: int,
+    rate: float,
+    seconds: float,
+    redis_pid: int | None = None,
+) -> TailResult:
+    pids = [node.child.pid for node in nodes]
+    messages = int(rate * seconds)
+    async with AsyncExitStack() as running:
+        path = await session(nodes[0], "app-1", tail=True, num=0)
+        readers = [
+            await running.enter_async_context(running_readers(node, path, tails // len(nodes)))
+            for node in nodes
+        ]
+        await _send(inputs, token, rate, int(rate * _WARM_UP_S))
+        await deferLater(reactor, 1.0)
+        for each in readers:
+            await each.counted()
+        used, started = sum(map(cpu_s, pids)), time.monotonic()
+        redis_used = cpu_s(redis_pid) if redis_pid else 0.0
+        await _send(inputs, token, rate, messages)
+        took = time.monotonic() - started
+        await deferLater(reactor, 1.0)
+        used = sum(map(cpu_s, pids)) - used
+        redis_used = cpu_s(redis_pid) - redis_used if redis_pid else 0.0
+        counted = [await each.counted() for each in readers]
+    lines = messages * tails
+    doubled = sum(each["doubled"] for each in counted)
     return TailResult(
-        cpu_us_per_line=used / (messages * tails) * 1e6,
+        cpu_us_per_line=used / lines * 1e6,
         cpu_share=used / took,
-        p50_ms=counted["p50_ms"],
-        p99_ms=counted["p99_ms"],
-        lost=messages * tails - counted["lines"],
+        redis_cpu_us_per_line=redis_used / lines * 1e6,
+        p50_ms=counted[-1]["p50_ms"],
+        p99_ms=counted[-1]["p99_ms"],
+        lost=lines + doubled - sum(each["lines"] for each in counted),
+        doubled=doubled,
     )
 
 
