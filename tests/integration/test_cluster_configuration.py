@@ -13,16 +13,16 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import Answer, Node
-from tests.integration.process import Child, reactor, until, within
+from tests.integration.process import BUSY_S, Child, reactor, until, within
 from tests.integration.receivers import HttpReceiver
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.senders import numbered, numbers_in, octet_counted, send
 
 _FULL_API = {"permissions": ["full_api"]}
-#: How soon every node must know what one of them was told.
-_EVERYWHERE_S = 1.0
+#: How soon every node must know what one of them was told: before it looks for changes by itself.
+_EVERYWHERE_S = 1.0 + BUSY_S
 #: How soon an API must say that it cannot write.
-_REFUSED_S = 2.0
+_REFUSED_S = 2.0 + BUSY_S
 
 
 class _ClusterTests(IntegrationTestCase):

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import random
 import re
-import statistics
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +15,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
-from logplex.store.shards.ring import consistent, shard_name
+from logplex.store.shards.ring import consistent
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import CREDENTIAL, Node
 from tests.integration.process import reactor, until
@@ -28,6 +26,12 @@ from tests.integration.senders import numbered, octet_counted, post
 CHANNELS = [f"app-{number}" for number in range(6)]
 MESSAGES = 30_000
 STEPS = 125
+
+#: However late this process reads, it is no reason for a node to drop what a reader has missed.
+_ROOM: dict[str, dict[str, Any]] = {
+    "limits": {"tail_buffer_messages": MESSAGES, "tail_buffer_bytes": 1_000 * MESSAGES},
+    "spool": {"messages": MESSAGES},
+}
 
 
 class ClusterTailTests(IntegrationTestCase):
@@ -42,19 +46,24 @@ class ClusterTailTests(IntegrationTestCase):
         return server
 
     async def cluster(self) -> None:
-        """Three nodes that know some channels, on a config Redis and three shards."""
+        """
+        Three nodes that know some channels, on a config Redis and three shards, all of which keep
+        some.
+        """
         self.config = await self.server()
         self.shards = [await self.server() for _ in range(3)]
-        urls = [server.url for server in self.shards]
-        store = {"url": self.config.url, "shards": urls}
+        # With names of their own the shards have the same channels at every run.
+        self.urls = [f"{each.url}#{name}" for each, name in zip(self.shards, "abc", strict=True)]
+        self.placement = consistent(self.urls)
+        homes = {each: "abc".index(self.placement.shard_of(each)) for each in CHANNELS}
+        self.assertEqual(set(homes.values()), {0, 1, 2})
+        self.homes = {channel_id: self.shards[place] for channel_id, place in homes.items()}
+        store = {"url": self.config.url, "shards": self.urls}
         self.nodes = [
-            await self.node({"store": store, "node": {"name": f"node-{number}"}})
+            await self.node({"store": store, "node": {"name": f"node-{number}"}, **_ROOM})
             for number in range(3)
         ]
         self.tokens = [await self.nodes[0].channel(channel_id) for channel_id in CHANNELS]
-        ring = consistent(urls)
-        names = [shard_name(url) for url in urls]
-        self.homes = {each: self.shards[names.index(ring.shard_of(each))] for each in CHANNELS}
         for node in self.nodes:
             await until(partial(self.knows, node), "every node knows the channels")
 
@@ -164,29 +173,11 @@ class ClusterTailTests(IntegrationTestCase):
             shown = reader.numbers()
             self.assertEqual(orders[channel][-len(shown) :], shown)
             self.assertGreaterEqual(len(shown), (MESSAGES - sent) // len(CHANNELS))
+            # There is room enough for all (L11). And a node that is busy itself is patient with its
+            # shards (L15): it counts how often it has looked for an answer, not seconds.
             self.assertNotIn(b"Error L1", bytes(reader.shown) + bytes(reader.connection.body))
         for reader in [*whole, *(each for _, each, _ in readers)]:
             reader.close()
-
-    async def test_latency_from_one_node_to_another(self) -> None:
-        await self.cluster()
-        reader = await self.reader(self.nodes[1], CHANNELS[0], num=0)
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.nodes[0].ports["syslog"])
-        sending: Any = await connectProtocol(endpoint, Protocol())
-        latencies = []
-        for number in range(100):
-            sent = time.monotonic()
-            # Ten a hundredth of a second: 1,000 messages a second.
-            for part in range(10):
-                text = numbered(self.tokens[0], [number * 10 + part])
-                sending.transport.write(octet_counted(text))
-            wanted = b"number=%d " % (number * 10 + 9)
-            while wanted not in reader.connection.body:
-                await deferLater(reactor, 0.001)
-            latencies.append(time.monotonic() - sent)
-        self.assertLess(statistics.median(latencies), 0.06)
-        sending.transport.loseConnection()
-        reader.close()
 
     async def troubled(self, events: Sequence[tuple[int, str]]) -> dict[str, list[Reader]]:
         """
@@ -203,17 +194,38 @@ class ClusterTailTests(IntegrationTestCase):
         async for _ in self.flood(messages=STEPS * 18, pause_s=0.05):
             for at, what in events:
                 if at == step:
+                    if what in ("start", "resume"):
+                        await self.all_told(readers)
                     await self.happen(what)
             step += 1
         await self.accounted_for(STEPS * 18)
         self.assertEqual(self.account[2], 0)
+        await self.see_out(readers, STEPS * 18)
         for channel_id, several in readers.items():
-            own = self.homes[channel_id] is self.shards[0]
-            for reader in several:
-                shown = bytes(reader.connection.body)
-                self.assertEqual(b"Error L15" in shown, own, channel_id)
-                self.assertLessEqual(shown.count(b"Error L15"), 1)
+            for node, reader in zip(self.nodes, several, strict=True):
+                told = reader.connection.body.count(b"Error L15")
+                # Once each time that the channel's own shard went away, and never for another.
+                self.assertLessEqual(told, await self.absences(node, channel_id))
         return readers
+
+    async def all_told(self, readers: Mapping[str, Sequence[Reader]]) -> None:
+        """Wait until all readers of the first shard's channels are told that it is away."""
+        concerned = [
+            reader.connection
+            for channel_id, several in readers.items()
+            for reader in several
+            if self.homes[channel_id] is self.shards[0]
+        ]
+
+        async def look() -> bool:
+            return all(b"Error L15" in connection.body for connection in concerned)
+
+        await until(look, "all readers are told")
+
+    async def absences(self, node: Node, channel_id: str) -> float:
+        """How often a node has missed a channel's shard."""
+        name = self.placement.shard_of(channel_id)
+        return (await node.metrics())[f'logplex_shard_absences_total{{shard="{name}"}}']
 
     async def happen(self, what: str) -> None:
         server = self.shards[0]
@@ -227,23 +239,37 @@ class ClusterTailTests(IntegrationTestCase):
         else:
             server.resume()
 
-    async def numbers(self, reader: Reader, wanted: int) -> list[int]:
-        """What a reader was shown in the end, which is so many messages or what came in 5 s."""
-        end = time.monotonic() + 5.0
-        while reader.connection.body.count(b"number=") < wanted and time.monotonic() < end:
-            await deferLater(reactor, 0.05)
-        numbers = reader.numbers()
+    async def see_out(self, readers: Mapping[str, Sequence[Reader]], sent: int) -> None:
+        """
+        Wait until readers have been shown all that they will be, of so many messages.
+
+        Everything is written by now. So who has been shown one more message from each node waits
+        for nothing older.
+        """
+        for place, node in enumerate(self.nodes):
+            first = sent + place * len(CHANNELS)
+            pieces = [numbered(token, [first + n])[0] for n, token in enumerate(self.tokens)]
+            body = [octet_counted(pieces)]
+            self.assertEqual(204, await post(node.ports["logs"], body, CREDENTIAL, {}))
+        for channel, channel_id in enumerate(CHANNELS):
+            for reader in readers[channel_id]:
+                for place in range(len(self.nodes)):
+                    await self.ended_on(reader, sent + place * len(CHANNELS) + channel)
+
+    def shown(self, reader: Reader, sent: int) -> list[int]:
+        """Which of so many messages a reader was shown, none of them twice."""
+        numbers = sorted(number for number in reader.numbers() if number < sent)
         self.assertEqual(len(numbers), len(set(numbers)), "shown twice")
         return numbers
 
     async def test_shards_are_replaced_under_load(self) -> None:
         await self.cluster()
         new = await self.server()
-        urls = [new.url, *(server.url for server in self.shards[1:])]
-        readers = [
-            await self.reader(self.nodes[place % 3], channel_id, num=0)
+        urls = [f"{new.url}#d", *self.urls[1:]]
+        readers = {
+            channel_id: [await self.reader(self.nodes[place % 3], channel_id, num=0)]
             for place, channel_id in enumerate(CHANNELS)
-        ]
+        }
         steps: list[dict[str, object]] = [
             {"step": "prepare", "urls": urls},
             {"step": "commit"},
@@ -260,11 +286,13 @@ class ClusterTailTests(IntegrationTestCase):
         await self.shards[0].kill()
         await self.accounted_for(STEPS * 18)
         self.assertEqual(self.account[2], 0)
-        for channel, reader in enumerate(readers):
+        await self.see_out(readers, STEPS * 18)
+        for channel, channel_id in enumerate(CHANNELS):
             wanted = list(range(channel, STEPS * 18, len(CHANNELS)))
-            self.assertEqual(sorted(await self.numbers(reader, len(wanted))), wanted)
-            self.assertNotIn(b"logplex[1]", bytes(reader.connection.body))
-            reader.close()
+            for reader in readers[channel_id]:
+                self.assertEqual(self.shown(reader, STEPS * 18), wanted)
+                self.assertNotIn(b"logplex[1]", bytes(reader.connection.body))
+                reader.close()
 
     async def test_who_comes_while_a_shard_is_away(self) -> None:
         await self.cluster()
@@ -313,7 +341,7 @@ class ClusterTailTests(IntegrationTestCase):
         for channel, channel_id in enumerate(CHANNELS):
             wanted = list(range(channel, STEPS * 18, len(CHANNELS)))
             for reader in readers[channel_id]:
-                self.assertEqual(sorted(await self.numbers(reader, len(wanted))), wanted)
+                self.assertEqual(self.shown(reader, STEPS * 18), wanted)
                 reader.close()
 
     async def test_a_shard_that_is_killed_costs_only_what_was_on_it(self) -> None:
@@ -321,8 +349,7 @@ class ClusterTailTests(IntegrationTestCase):
         for channel, channel_id in enumerate(CHANNELS):
             wanted = set(range(channel, STEPS * 18, len(CHANNELS)))
             for node, reader in enumerate(readers[channel_id]):
-                shown = set(await self.numbers(reader, len(wanted)))
-                missing = wanted - shown
+                missing = wanted - set(self.shown(reader, STEPS * 18))
                 if self.homes[channel_id] is self.shards[0]:
                     # A step is three shares of six messages; each node's own is never missing.
                     self.assertEqual([n for n in missing if n // 6 % 3 == node], [])

@@ -14,7 +14,7 @@ from logplex.interfaces import StoreAway
 from logplex.store.redis.address import RedisAddress
 from logplex.store.redis.link import RedisLink
 from tests.integration.cases import IntegrationTestCase
-from tests.integration.process import reactor, until, within
+from tests.integration.process import BUSY_S, reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer, free_port
 
 
@@ -102,14 +102,14 @@ class _LinkTests(IntegrationTestCase):
             await events.next("up")
         self.assertEqual(await link.ask("PING"), b"PONG")
 
-    async def test_a_server_that_stands_still_is_away_within_two_seconds(self) -> None:
+    async def test_a_server_that_stands_still_is_away_soon(self) -> None:
         server = await self.server()
         link, events = self.link(server.url)
         await events.next("up")
         server.pause()
         asked_s = reactor.seconds()
         await self.assertFailure(link.ask("PING"), StoreAway)
-        self.assertLess(reactor.seconds() - asked_s, 2.0)
+        self.assertLess(reactor.seconds() - asked_s, 2.0 + BUSY_S)
         server.resume()
         await events.next("up")
         self.assertEqual(await link.ask("PING"), b"PONG")

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from logplex.model import Recent
-from logplex.store.shards.ring import erlang, shard_name
+from logplex.store.shards.ring import consistent, erlang, shard_name
 from tests.integration.process import reactor, until, within
 from tests.integration.redis_server import BUNDLED
 from tests.integration.shards import Diary, ForgetfulProxy, ShardsTestCase
@@ -209,12 +209,15 @@ class TroubleTests(ShardsTestCase):
         self.addCleanup(proxy.stop)
         node = await self.spool_node(proxy.url)
         diary = await self.follow(node, "c")
-        for _ in range(5):
+        for round in range(5):
             proxy.lose_answers = 1
             node.append("c", 10)
-            await deferLater(reactor, 0.3)
-        await self.settled([node])
-        self.assertEqual(proxy.lost, 5)
+
+            async def lost(count: int = round + 1) -> bool:
+                return proxy.lost == count
+
+            await until(lost, "an answer is lost")
+            await self.settled([node])
         await self.told(diary, node.sent["c"])
         self.assertEqual(
             [text for _, text in (await node.spool.recent("c")).entries], node.sent["c"]
@@ -238,9 +241,18 @@ class TroubleTests(ShardsTestCase):
         nodes = await self.spool_nodes(2, server.url)
         diaries = [await self.follow(node, "c") for node in nodes]
         running = Deferred.fromCoroutine(self.traffic(nodes, ["c"]))
-        for _ in range(3):
-            await deferLater(reactor, 0.1)
+
+        async def told() -> bool:
+            return all(diary.entries for diary in diaries)
+
+        await until(told, "messages flow")
+        for round in range(3):
             await server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+
+            async def healed(count: int = 2 * round + 2) -> bool:
+                return all(len(diary.events) == count for diary in diaries)
+
+            await until(healed, "all have heard of it, and it is over")
         await running
         await self.settled(nodes)
         for diary in diaries:
@@ -271,7 +283,8 @@ class TroubleTests(ShardsTestCase):
 
     async def test_a_paused_shard_costs_nothing(self) -> None:
         servers = [await self.server() for _ in range(3)]
-        nodes = await self.spool_nodes(2, *(server.url for server in servers))
+        urls = [f"{server.url}#{name}" for server, name in zip(servers, "abc", strict=True)]
+        nodes = await self.spool_nodes(2, *urls)
         diaries = {
             (channel_id, node.name): await self.follow(node, channel_id)
             for node in nodes
@@ -281,7 +294,13 @@ class TroubleTests(ShardsTestCase):
         await deferLater(reactor, 0.2)
         servers[1].pause()
         self.addCleanup(servers[1].resume)
-        await deferLater(reactor, 3.0)
+        there = {each for each in CHANNELS if consistent(urls).shard_of(each) == "b"}
+        concerned = [diary for (channel_id, _), diary in diaries.items() if channel_id in there]
+
+        async def noticed() -> bool:
+            return all(diary.events for diary in concerned)
+
+        await until(noticed, "who follows a channel there hears that it is away")
         servers[1].resume()
         await running
         await self.settled(nodes)
@@ -291,7 +310,7 @@ class TroubleTests(ShardsTestCase):
             if diary.events:
                 self.assertEqual(diary.events, ["interrupted", "resumed"])
                 away.add(channel_id)
-        self.assertTrue(0 < len(away) < len(CHANNELS), away)
+        self.assertEqual(away, there)
         for node in nodes:
             self.assertEqual(node.counters.spool_dropped, 0)
 

@@ -88,6 +88,8 @@ class Shard:
 
     Present means that it takes batches, answers, and publishes to us. While it is away batches
     wait, followers are told of this node's own messages, and nothing can be read.
+
+    :ivar absences: how often it went away.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Shard:
         self.outbox = outbox
         self._origin = identity.origin
         self._clock = clock
+        self.absences = 0
         self._present = False
         self._when_present: list[Deferred[None]] = []
         self._retry: IDelayedCall | None = None
@@ -252,6 +255,7 @@ class Shard:
             self.writer.shut()
         if self._present:
             self._present = False
+            self.absences += 1
             self._feeds.went()
 
     def _stumbled(self, because: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
+from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -146,6 +147,13 @@ def _samples(shard: Shard) -> Iterator[Sample]:
         ),
     ):
         yield Sample(name, help, value, labels)
+    yield Sample(
+        "logplex_shard_absences",
+        "How often the shard went away",
+        shard.absences,
+        labels,
+        CounterMetricFamily,
+    )
 
 
 def _together(conversations: Iterable[Coroutine[Deferred[Any], Any, None]]) -> Deferred[None]:

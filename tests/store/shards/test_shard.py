@@ -153,6 +153,15 @@ class PresenceTests(ShardTestCase):
         self.assertIsNone(self.shard.trouble)
         self.successResultOf(present)
 
+    def test_its_absences_are_counted_and_not_the_links_that_are_lost(self) -> None:
+        self.come()
+        for link in self.links.values():
+            link.go()
+        self.assertEqual(self.shard.absences, 1)
+        self.come()
+        self.reading.go()
+        self.assertEqual(self.shard.absences, 2)
+
     def test_the_introduction_tells_which_process_it_is(self) -> None:
         self.writing.come()
         self.assertEqual(self.writing.next(), ("INFO", "server"))
