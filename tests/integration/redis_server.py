@@ -133,3 +133,8 @@ class RedisServer:
         """Give it a command, over a connection of the test's own."""
         assert self._link is not None
         return await within(self._link.ask(*command), f"an answer to {command[0]!r}")
+
+    async def ask_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Give it commands in one go."""
+        assert self._link is not None
+        return await within(self._link.ask_all(commands), f"{len(commands)} answers")
