@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+from bench.cluster import change_ms, first_load
 from bench.load import MESSAGE_BYTES
 from bench.scenarios import Scenario, idle_rss_mb, middle, own_cost, run, soak
 from bench.tails import TailResult, delivered, delivered_by_two, idle_kb_per_tail
@@ -39,6 +40,9 @@ _COLUMNS = (
 #: The names of the parts about tails, for ``--only``.
 TAILS = "tails of one channel"
 TWO_NODES = "100 tails over two nodes"
+#: And of that about the configuration in Redis.
+CONFIGURATION = "configuration in Redis"
+_LOADED_CHANNELS = 100_000
 _TAIL_RATE = 5_000.0
 _TAIL_SECONDS = 10.0
 _TAIL_COLUMNS = (
@@ -98,6 +102,8 @@ async def main(arguments: argparse.Namespace) -> None:
         await _tails()
     if arguments.only in TWO_NODES:
         await _tails_over_two_nodes()
+    if arguments.only in CONFIGURATION:
+        await _configuration()
 
 
 async def _own_costs() -> None:
@@ -140,6 +146,17 @@ async def _tails_over_two_nodes() -> None:
         for inputs, where in ((1, "one"), (2, "both")):
             result = await delivered_by_two(100, rate, _TAIL_SECONDS, inputs)
             _tail_line(f"{rate:,.0f} messages/s, input on {where}", result)
+
+
+async def _configuration() -> None:
+    print(f"\n{CONFIGURATION}")
+    typical, longest = await change_ms()
+    print(f"  the other node knows of a change after {typical:.0f} ms, {longest:.0f} at most")
+    load = await first_load(_LOADED_CHANNELS)
+    print(
+        f"  first load of {_LOADED_CHANNELS:,} channels with a token and a drain each:"
+        f" {load.seconds:.1f} s, {load.cpu_s:.1f} s of CPU, {load.peak_rss_mb:.0f} MB at most"
+    )
 
 
 def _tail_head(title: str) -> None:
