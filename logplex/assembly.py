@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 from attrs import frozen
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from logplex import __version__
 from logplex.api.health import Health
@@ -73,7 +72,7 @@ class Parts:
         """The ports to open: a factory for each transport."""
         factories: dict[str, IProtocolFactory] = {"syslog": self.syslog, **self.sites}
         if self.tls is not None:
-            factories["syslog_tls"] = TLSMemoryBIOFactory(self.tls, False, self.syslog, reactor)
+            factories["syslog_tls"] = self.tls.factory(self.syslog, reactor)
         for name, factory in factories.items():
             for endpoint in getattr(settings.listen, name):
                 yield Listener(name, endpoint, factory)

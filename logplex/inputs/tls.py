@@ -5,22 +5,34 @@ The certificate that TLS listeners show (RFC 5425), and whose certificates sende
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import (
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
     TLSVersion,
     trustRootFromCertificates,
 )
-from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from logplex.config import Tls
+
+#: Two tickets have 160 bytes. A client may ask for new keys (RFC 8446 §4.6.3) as often as it likes.
+MAX_HELD_BYTES = 4_096
+
+#: How OpenSSL says that the handshake is over.
+_FINISHED = b"SSL negotiation finished successfully"
 
 
 class TlsError(Exception):
@@ -31,8 +43,6 @@ class TlsError(Exception):
 class ServerTls:
     """
     TLS for new connections, version 1.2 or later, as the files say that were loaded last.
-
-    Wrap a factory so: ``TLSMemoryBIOFactory(server_tls, False, factory)``.
     """
 
     def __init__(self, tls: Tls) -> None:
@@ -47,8 +57,49 @@ class ServerTls:
         """
         self._options = _load(tls)
 
+    def factory(self, wrapped: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
+        """Accepts connections with TLS for a factory whose protocols never write."""
+        return _SilentFactory(TLSMemoryBIOFactory(self, False, wrapped, clock))
+
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         return self._options.serverConnectionForTLS(protocol)
+
+
+class _Silent(ProtocolWrapper):
+    """
+    What is under TLS. Holds back what only a client who reads would need.
+
+    In TLS 1.3 a server sends session tickets (RFC 8446 §4.6.1) after the handshake. Senders of
+    syslog never read, and when one closes with the tickets unread, its kernel resets the
+    connection: messages are lost that we have not read yet. pyOpenSSL cannot turn tickets off, and
+    to throw them away would break what comes after them, the notice that we close.
+    """
+
+    _held = b""
+
+    def write(self, data: bytes) -> None:
+        data = self._held + data
+        if self._is_for_readers and len(data) <= MAX_HELD_BYTES:
+            self._held = data
+        else:
+            self._held = b""
+            super().write(data)
+
+    @property
+    def _is_for_readers(self) -> bool:
+        """Whether what TLS says now is neither of the handshake nor of the end."""
+        tls: Any = self.wrappedProtocol
+        connection: SSL.Connection = tls.getHandle()
+        return (
+            connection.get_protocol_version() >= SSL.TLS1_3_VERSION
+            and connection.get_state_string() == _FINISHED
+            and not connection.get_shutdown() & SSL.SENT_SHUTDOWN
+        )
+
+
+class _SilentFactory(WrappingFactory[_Silent]):
+    protocol = _Silent
+    noisy = False
 
 
 def _load(tls: Tls) -> CertificateOptions:

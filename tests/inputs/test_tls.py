@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.config import Limits, Tls
+from logplex.inputs import tls
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls, TlsError
 from logplex.metrics import Counters
@@ -51,13 +52,15 @@ class TlsSender:
                 self.connection.do_handshake()
             self.exchange()
 
-    def exchange(self) -> None:
+    def exchange(self) -> bytes:
+        """Bring what each has to say to the other; what the server has said."""
         with contextlib.suppress(SSL.WantReadError):
             self.protocol.dataReceived(self.connection.bio_read(65_536))
-        answer = self.transport.value()
+        answer: bytes = self.transport.value()
         self.transport.clear()
         if answer:
             self.connection.bio_write(answer)
+        return answer
 
     def write(self, data: bytes) -> None:
         self.connection.send(data)
@@ -74,9 +77,10 @@ class TlsSender:
 class TlsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
+        self.routed: list[bytes] = []
+        self.syslog = SyslogFactory(self.routed.extend, Counters(), LIMITS, self.clock)
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
-        self.routed: list[bytes] = []
 
     def file(self, name: str, content: bytes) -> str:
         path = self.directory / name
@@ -91,9 +95,8 @@ class TlsTests(SynchronousTestCase):
             **others,
         )
 
-    def factory(self, server_tls: ServerTls) -> TLSMemoryBIOFactory:
-        syslog = SyslogFactory(self.routed.extend, Counters(), LIMITS, self.clock)
-        return TLSMemoryBIOFactory(server_tls, False, syslog, self.clock)
+    def factory(self, server_tls: ServerTls) -> IProtocolFactory:
+        return server_tls.factory(self.syslog, self.clock)
 
     def context(self, client: trustme.LeafCert | None = None) -> SSL.Context:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -128,11 +131,10 @@ class ConnectionTests(TlsTests):
     def test_paused(self) -> None:
         """The pause of the factory reaches through TLS."""
         tls_factory = self.factory(ServerTls(self.own()))
-        syslog: Any = tls_factory.wrappedFactory
         sender = TlsSender(tls_factory, self.context())
-        syslog.pause()
+        self.syslog.pause()
         self.assertEqual(sender.transport.producerState, "paused")
-        syslog.resume()
+        self.syslog.resume()
         self.assertEqual(sender.transport.producerState, "producing")
 
 
@@ -174,14 +176,13 @@ class HandshakeTests(TlsTests):
         self.sender.write(b"3 two")
         self.assertEqual(self.routed, [b"one", b"two"])
         self.clock.advance(100)
-        self.assertTrue(self.sender.protocol.disconnecting)
+        self.assertTrue(self.sender.protocol.wrappedProtocol.disconnecting)
 
     def test_paused(self) -> None:
         """A node that does not read yet blames nobody."""
-        syslog: Any = self.tls_factory.wrappedFactory
-        syslog.pause()
+        self.syslog.pause()
         self.clock.advance(60)
-        syslog.resume()
+        self.syslog.resume()
         self.clock.advance(9)
         self.assertFalse(self.sender.transport.disconnected)
         self.clock.advance(11)
@@ -189,12 +190,57 @@ class HandshakeTests(TlsTests):
 
     def test_without_tls(self) -> None:
         """Plain connections have none."""
-        sender = self.tls_factory.wrappedFactory.buildProtocol(IPv4Address("TCP", "h", 1))
+        sender = self.syslog.buildProtocol(IPv4Address("TCP", "h", 1))
         assert sender is not None
         transport = StringTransport()
         sender.makeConnection(transport)
         self.clock.advance(99)
         self.assertFalse(transport.disconnecting)
+
+
+class SilenceTests(TlsTests):
+    """Nothing is said after the handshake that a sender who never reads would leave unread."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tls_factory = self.factory(ServerTls(self.own()))
+
+    def sender(self, version: int) -> TlsSender:
+        context = self.context()
+        context.set_max_proto_version(version)
+        return TlsSender(self.tls_factory, context)
+
+    def shake_hands(self) -> tuple[TlsSender, bytes]:
+        """A sender with TLS 1.3, and what he is told when he has said the last word."""
+        sender = self.sender(SSL.TLS1_3_VERSION)
+        with self.assertRaises(SSL.WantReadError):
+            sender.connection.do_handshake()
+        self.assertNotEqual(sender.exchange(), b"")
+        sender.connection.do_handshake()
+        return sender, sender.exchange()
+
+    def test_no_tickets(self) -> None:
+        """Not at the end of the handshake, and not later."""
+        sender, said = self.shake_hands()
+        self.assertEqual(said, b"")
+        sender.connection.send(b"3 one")
+        self.assertEqual((sender.exchange(), self.routed), (b"", [b"one"]))
+
+    def test_bound(self) -> None:
+        """What would be too much to hold back is said after all."""
+        self.patch(tls, "MAX_HELD_BYTES", 100)
+        _, said = self.shake_hands()
+        self.assertGreater(len(said), 100)
+
+    def test_closed(self) -> None:
+        """The notice that we close comes through, in both versions."""
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            sender = self.sender(version)
+            sender.handshake()
+            sender.protocol.wrappedProtocol.loseConnection()
+            sender.exchange()
+            with self.assertRaises(SSL.ZeroReturnError):
+                sender.connection.recv(1)
 
 
 class ClientCertificateTests(TlsTests):
