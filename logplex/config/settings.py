@@ -182,6 +182,7 @@ class Spool:
     retention_s: float = positive(604_800.0)
     max_bytes: int = positive(268_435_456)
     tick_s: float = positive(0.05)
+    tick_max_s: float = positive(0.2)
     followed_tick_s: float = positive(0.01)
     waiting_batches: int = positive(2_000)
     waiting_bytes: int = positive(67_108_864)

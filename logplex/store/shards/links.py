@@ -46,6 +46,7 @@ def make_redis_spool(
         tick_s=spool.tick_s,
         followed_tick_s=spool.followed_tick_s,
         retention_s=spool.retention_s,
+        tick_max_s=spool.tick_max_s,
     )
     now_us = int(reactor.seconds() * 1_000_000)
     # A life of its own for every start, even where two nodes have been given one name.

@@ -76,6 +76,35 @@ class ShardWriterTests(SynchronousTestCase):
         self.clock.advance(TICK_S * 0.2)
         self.assertEqual(self.written(), [{"a": [b"1", b"3"], "b": [b"2"]}])
 
+    def test_many_channels_wait_longer(self) -> None:
+        """So that each has more messages when it is written: 1,000 wait 100 ms."""
+        for number in range(1_000):
+            self.append(f"app-{number}", b"1")
+        self.clock.advance(TICK_S)
+        for number in range(10):
+            self.calls[number].taken()
+        self.append("a", b"2")
+        self.clock.advance(0.099)
+        self.assertEqual(len(self.calls), 10)
+        self.clock.advance(0.0011)
+        self.assertEqual(self.written()[10:], [{"a": [b"2"]}])
+        self.calls[10].taken()
+        self.append("a", b"3")
+        self.clock.advance(TICK_S)
+        self.assertEqual(self.written()[11:], [{"a": [b"3"]}])
+
+    def test_none_waits_longer_than_the_most(self) -> None:
+        for number in range(5_000):
+            self.append(f"app-{number}", b"1")
+        self.clock.advance(TICK_S)
+        for number in range(50):
+            self.calls[number].taken()
+        self.append("a", b"2")
+        self.clock.advance(0.1999)
+        self.assertEqual(len(self.calls), 50)
+        self.clock.advance(0.0002)
+        self.assertEqual(len(self.calls), 51)
+
     def test_what_this_node_follows_is_written_sooner_and_alone(self) -> None:
         self.followed.add("b")
         self.append("a", b"1")
