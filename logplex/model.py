@@ -100,8 +100,9 @@ class Recent:
         message that somebody pushed without one.
     :ivar complete: false where what keeps the channel is away; the entries are then what can be
         had all the same.
-    :ivar moving: whether the channel is numbered in two places now, so that a message may still
-        come with a number below :attr:`last`.
+    :ivar moving: whether the channel is numbered in two places, or was while this was read. Then
+        numbers do not say where the entries end: they are everything up to the moment of the
+        answer, and whatever followers are told after it is new.
     """
 
     last: int

@@ -85,6 +85,9 @@ class Feed:
                     return None
                 turns = self._move_up(stream, group)
                 recent = await self.spool.recent(self.channel_id)
+                if recent.moving:
+                    # It holds what came while it was read, too.
+                    self._move_up(stream, group)
                 if turns == self._turns:
                     return recent
             self._move_up(stream, group)

@@ -68,7 +68,7 @@ class Stream:
         """
         Start to write.
 
-        :param last: the number up to which the history goes.
+        :param last: the number up to which the history goes; 0 where the reader has moved up since.
         :param overture: a line that the reader is told before the history.
         :param finale: what the reader is told after the history, if there is no group.
         """

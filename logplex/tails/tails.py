@@ -86,7 +86,7 @@ class Tails:
         self.counters.tail_unparsable += past.unparsable
         if not recent.complete:
             stream.answer.history_is_away()
-        stream.begin(past, recent.last, overture, finale)
+        stream.begin(past, 0 if recent.moving else recent.last, overture, finale)
         if stream.view.events and not stream.is_over:
             self._keepalive.watch(stream)
 

@@ -166,6 +166,12 @@ class HeldSpool:
         """The moment of which the answer will tell."""
         read.snapshot = Recent(self.last, self.kept[-self.limit :])
 
+    def answer_of_now(self, read: Read) -> None:
+        """Answer as a spool does that numbers the channel in two places."""
+        self.deliver_all()
+        read.snapshot = Recent(self.last, self.kept[-self.limit :], moving=True)
+        self.answer(read)
+
     def lose(self, read: Read) -> None:
         """The spool goes away before it answers."""
         read.snapshot = Recent(0, [], complete=False)

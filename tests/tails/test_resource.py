@@ -746,6 +746,20 @@ class AwayTests(SynchronousTestCase):
         self.node.clock.advance(1)
         self.assertEqual(line(b"four"), connection.body)
 
+    def test_a_history_that_holds_what_came_while_it_was_read(self) -> None:
+        """The channel is numbered in two places."""
+        self.spool.holds_reads = True
+        self.spool.append("app-1", [cooked(b"one")])
+        connection = self.node.events(b"Last-Event-ID: 0")
+        self.spool.append("app-1", [cooked(b"two")])
+        self.spool.answer_of_now(self.spool.reads[0])
+        self.feed.received(None, [cooked(b"three, with a lower number")])
+        self.node.clock.advance(1)
+        texts = [b"one", b"two", b"three, with a lower number"]
+        shown = [event(n, line(text)) for n, text in zip((1, 2, None), texts, strict=True)]
+        comment = b": some messages may be missing\n\n"
+        self.assertEqual(comment + b"".join(shown), connection.body)
+
     def test_a_history_that_cannot_be_read_although_messages_come(self) -> None:
         self.spool.holds_reads = True
         connection = self.node.get()

@@ -67,7 +67,6 @@ class Feed:
         """
         place = self._places.get(reader)
         if place is not None and place.position is None and not place.away:
-            reader.begin_at(last)
             place.mark(self.own, own_batch)
             place.read_to(last)
 

@@ -41,10 +41,6 @@ class Reader:
         """Tell it nothing more."""
         self.gone = True
 
-    def begin_at(self, last: int) -> None:
-        """Its history will be read, up to this number at least."""
-        self._last = max(self._last, last)
-
     def numbered(self, first: int, messages: Sequence[bytes]) -> None:
         """Tell it of messages that a shard has numbered."""
         if first > self._last:

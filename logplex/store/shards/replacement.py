@@ -133,6 +133,8 @@ class Replacement:
             if not reader.gone:
                 for shard in self._shards.homes(channel_id)[1:]:
                     await shard.follow(channel_id, reader)
+        # What was read at one home only must be heard before anybody writes to the other.
+        await _all(shard.everything_heard() for shard in self._shards.current.shards.values())
 
     async def _switch(self) -> None:
         """
@@ -158,11 +160,10 @@ class Replacement:
             await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
 
     async def _give_up_other(self) -> None:
-        """Hear the other set out, forget it, and close what is only in it."""
+        """Hear both sets out, forget the other, and close what is only in it."""
         assert self._shards.other is not None
         self.step = Step.SWITCHING
-        others = self._shards.other.shards.values()
-        await _all(shard.everything_heard() for shard in others)
+        await _all(shard.everything_heard() for shard in self._shards.all())
         for channel_id, readers in self._readers.items():
             for shard in self._shards.homes(channel_id)[1:]:
                 for reader in readers.values():

@@ -18,10 +18,9 @@ from zope.interface import implementer
 from logplex.interfaces import IFollower, ISpool
 from logplex.metrics import Sample
 from logplex.model import Recent
-from logplex.store.shards.history import interleave, passages
 from logplex.store.shards.reader import Reader
+from logplex.store.shards.recent import read_recent
 from logplex.store.shards.replacement import FLUSH_S, Replacement
-from logplex.store.shards.scripts import History
 from logplex.store.shards.shard import Shard
 from logplex.store.shards.shard_map import ShardMap
 
@@ -49,8 +48,8 @@ class RedisSpool:
             self._shards.home(channel_id).append(channel_id, messages, keep)
 
     def recent(self, channel_id: str) -> Deferred[Recent]:
-        """See :class:`ISpool`. A channel that moved is looked for on the other shards too."""
-        return Deferred.fromCoroutine(self._recent(channel_id))
+        """See :class:`ISpool`."""
+        return Deferred.fromCoroutine(read_recent(self._shards, channel_id, self._kept))
 
     def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
         """See :class:`ISpool`."""
@@ -102,28 +101,6 @@ class RedisSpool:
     def _start(self) -> None:
         for shard in self._shards.all():
             shard.start()
-
-    async def _recent(self, channel_id: str) -> Recent:
-        homes = self._shards.homes(channel_id)
-        # Now, before anything is waited for: followers will be told of what comes from now on.
-        own = [message for shard in homes for message in shard.own_messages(channel_id)]
-        found = await _histories(channel_id, homes)
-        complete = len(found) == len(homes)
-        if sum(len(history.messages) for history in found) < self._kept:
-            others = [each for each in self._shards.all() if each not in homes]
-            found += await _histories(channel_id, others)
-        ordered = interleave([passages(history) for history in found])
-        entries = [entry for passage in ordered for entry in passage.entries()]
-        entries += [(None, message) for message in own]
-        last = max((history.last for history in found), default=0)
-        return Recent(last, entries[-self._kept :], complete, moving=len(homes) > 1)
-
-
-async def _histories(channel_id: str, shards: list[Shard]) -> list[History]:
-    """What those of the shards have that are there."""
-    readings = [Deferred.fromCoroutine(each.history(channel_id)) for each in shards]
-    histories = [await reading for reading in readings]
-    return [history for history in histories if history is not None]
 
 
 def _samples(shard: Shard) -> Iterator[Sample]:

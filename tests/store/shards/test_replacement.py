@@ -14,8 +14,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from logplex.interfaces import Step, StoreAway, WrongStep
+from logplex.model import Recent
 from tests.store.shards.model_nodes import CHANNELS, MOVES_TO_S3, URLS, SpoolNode, SpoolsTestCase
 from tests.store.shards.test_feed import Diary
+
+#: Who read their history at a time: answers come one by one.
+MOST_JOINING = 3
 
 
 class StepsTests(SpoolsTestCase):
@@ -103,14 +107,38 @@ class HistoriesTests(SpoolsTestCase):
                 link.execute()
             elif what < 0.85:
                 link.arrive()
+            elif what < 0.86 and self.joining < MOST_JOINING:
+                joining = self.join(random.choice(self.nodes), random.choice(CHANNELS))
+                Deferred.fromCoroutine(joining)
             elif what < 0.95:
                 self.clock.advance(random.choice((0.005, 0.02, 0.06)))
             else:
                 link.connect()
 
+    def sent(self, channel_id: str) -> dict[str, int]:
+        """How many messages each node has sent to a channel."""
+        return {each.name: len(each.sent[channel_id]) for each in self.nodes}
+
+    async def join(self, node: SpoolNode, channel_id: str) -> None:
+        """Begin to read as a tail does: follow, then read the history."""
+        diary = Diary()
+        self.joining += 1
+        await node.spool.follow(channel_id, diary)
+        place = len(diary.told)
+        sent, steps = self.sent(channel_id), self.steps
+        recent = await node.spool.recent(channel_id)
+        if recent.moving:
+            place = len(diary.told)
+        if steps != self.steps:
+            # What was on a shard that has been given up by now cannot be found.
+            sent = self.sent(channel_id)
+        self.joining -= 1
+        self.joined.append((channel_id, recent, diary, place, sent))
+
     def take(self, random: Random, step: Callable[[SpoolNode], Any]) -> None:
         """Take both nodes through a step, in any order."""
         for node in random.sample(self.nodes, 2):
+            self.steps += 1
             taking = Deferred.fromCoroutine(step(node))
             self.happen(random, lambda taking=taking: taking.called, random.randrange(40))  # type: ignore[misc]
             self.successResultOf(taking)
@@ -125,6 +153,8 @@ class HistoriesTests(SpoolsTestCase):
         self, seed: int, rings: list[list[str]], way: str
     ) -> None:
         random = Random(seed)
+        self.joining = self.steps = 0
+        self.joined: list[tuple[str, Recent, Diary, int, dict[str, int]]] = []
         self.begin(*rings[0])
         for urls in rings[1:]:
             self.take(random, lambda node, urls=urls: node.spool.replacement.prepare(urls))  # type: ignore[misc]
@@ -145,5 +175,19 @@ class HistoriesTests(SpoolsTestCase):
                 self.assertEqual(sorted(texts), sorted(wanted))
                 numbers = [each[0] for each in told if isinstance(each, tuple)]
                 self.assertEqual(numbers, sorted(set(numbers)))
+        for channel_id, recent, diary, place, sent in self.joined:
+            texts = [text for _, text in recent.entries]
+            floor = 0 if recent.moving else recent.last
+            for each in diary.told[place:]:
+                if isinstance(each, bytes):
+                    texts.append(each)
+                elif isinstance(each, tuple) and each[0] > floor:
+                    texts.append(each[1])
+            late = {
+                text for node in self.nodes for text in node.sent[channel_id][sent[node.name] :]
+            }
+            if recent.complete:
+                self.assertEqual(late.difference(texts), set())
+            self.assertEqual(len(texts), len(set(texts)), "shown twice")
         for node in self.nodes:
             self.assertEqual(sum(map(len, node.sent.values())), node.counters.spool_written)

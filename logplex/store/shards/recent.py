@@ -1,0 +1,167 @@
+"""
+A channel's recent messages: from its home, from where it was before, from what waits here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, gatherResults
+from zope.interface import implementer
+
+from logplex.interfaces import IFollower
+from logplex.model import Recent
+from logplex.store.shards.history import Passage, interleave, passages
+from logplex.store.shards.reader import Reader
+from logplex.store.shards.shard import Shard
+from logplex.store.shards.shard_map import ShardMap
+
+T = TypeVar("T")
+
+
+@frozen
+class _Found:
+    """What one shard has of the channel, oldest first, and the channel's newest number there."""
+
+    last: int
+    passages: list[Passage]
+
+    def __len__(self) -> int:
+        return sum(len(passage.messages) for passage in self.passages)
+
+
+async def read_recent(shards: ShardMap, channel_id: str, kept: int) -> Recent:
+    """
+    See :meth:`logplex.interfaces.ISpool.recent`. A channel that moved, and has not had many
+    messages since, is looked for on the other shards too.
+
+    :param kept: how many messages of a channel are kept.
+    """
+    homes: list[Shard] = []
+    recent: Recent | None = None
+    while recent is None or set(homes) != set(shards.homes(channel_id)):
+        homes = shards.homes(channel_id)
+        others = [each for each in shards.all() if each not in homes]
+        # Once more where a step of a replacement was taken meanwhile.
+        read = _read_settled if len(homes) == 1 and recent is None else _read_moving
+        recent = await read(channel_id, homes, others, kept)
+    return recent
+
+
+async def _read_settled(
+    channel_id: str, homes: Sequence[Shard], others: Sequence[Shard], kept: int
+) -> Recent:
+    # Now, before anything is waited for: followers will be told of what comes from now on.
+    own = homes[0].own_messages(channel_id)
+    found = await _find(channel_id, homes)
+    older = await _find(channel_id, others) if sum(map(len, found)) < kept else []
+    return _recent(found + older, own, kept, complete=bool(found), moving=False)
+
+
+async def _read_moving(
+    channel_id: str, homes: Sequence[Shard], others: Sequence[Shard], kept: int
+) -> Recent:
+    """
+    The numbers of two homes grow side by side, so no number says where the history ends for a
+    follower. Time does: this listens to both homes while it reads, until the followers have heard
+    all that it has read. What it has read and heard by then is the history.
+    """
+    ears = [_Ear(shard, channel_id, kept) for shard in homes]
+    try:
+        await _all(ear.listen() for ear in ears)
+        found = await _all(_look(shard, channel_id) for shard in homes)
+        older = await _find(channel_id, others)
+        await _all(shard.everything_heard() for shard in homes)
+        # Nothing is waited for from here to the answer.
+        known = [
+            ear.add_to(each)
+            for ear, each in zip(ears, found, strict=True)
+            if each is not None and ear.heard_everything
+        ]
+        own = [message for shard in homes for message in shard.own_messages(channel_id)]
+    finally:
+        for ear in ears:
+            ear.leave()
+    return _recent(known + older, own, kept, complete=len(known) == len(homes), moving=True)
+
+
+def _recent(
+    found: Sequence[_Found], own: Iterable[bytes], kept: int, complete: bool, moving: bool
+) -> Recent:
+    ordered = interleave([each.passages for each in found])
+    entries = [entry for passage in ordered for entry in passage.entries()]
+    entries += [(None, message) for message in own]
+    last = max((each.last for each in found), default=0)
+    return Recent(last, entries[-kept:], complete, moving)
+
+
+async def _find(channel_id: str, shards: Iterable[Shard]) -> list[_Found]:
+    """What those of the shards have that are there."""
+    found = await _all(_look(shard, channel_id) for shard in shards)
+    return [each for each in found if each is not None]
+
+
+async def _look(shard: Shard, channel_id: str) -> _Found | None:
+    history = await shard.history(channel_id)
+    return None if history is None else _Found(history.last, passages(history))
+
+
+async def _all(conversations: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
+    """Let them go on side by side, until the last is done."""
+    running = [Deferred.fromCoroutine(each) for each in conversations]
+    return await gatherResults(running, consumeErrors=True)
+
+
+@implementer(IFollower)
+@define(eq=False, repr=False)
+class _Ear:
+    """
+    Hears what one shard publishes of a channel.
+
+    :ivar heard_everything: false where the shard was away, be it for a moment.
+    """
+
+    shard: Shard
+    channel_id: str
+    kept: int
+    heard_everything: bool = True
+    _heard: deque[Passage] = field(init=False)
+    _reader: Reader = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._heard = deque(maxlen=self.kept)
+        self._reader = Reader(self)
+
+    async def listen(self) -> None:
+        """Begin; done when nothing can be missed any more."""
+        await self.shard.follow(self.channel_id, self._reader)
+
+    def leave(self) -> None:
+        """Hear no more."""
+        self._reader.leave()
+        self.shard.unfollow(self.channel_id, self._reader)
+
+    def add_to(self, found: _Found) -> _Found:
+        """What was found, and what was heard since."""
+        new = [each for each in self._heard if (each.first or 0) > found.last]
+        last = found.last if not new else (new[-1].first or 0) + len(new[-1].messages) - 1
+        return _Found(last, found.passages + new)
+
+    def received(self, first: int | None, messages: list[bytes]) -> None:
+        """See :class:`IFollower`."""
+        if first is not None:
+            self._heard.append(Passage(first, messages))
+
+    def interrupted(self) -> None:
+        """See :class:`IFollower`."""
+        self.heard_everything = False
+
+    def resumed(self) -> None:
+        """See :class:`IFollower`."""
+
+    def missed(self) -> None:
+        """See :class:`IFollower`."""
+        self.heard_everything = False
