@@ -45,9 +45,12 @@ class OnRedis(IntegrationTestCase):
         return server
 
     def store(
-        self, server: RedisServer, rescan_interval_s: float = RESCAN_INTERVAL_S
+        self,
+        server: RedisServer,
+        rescan_interval_s: float = RESCAN_INTERVAL_S,
+        url: str | None = None,
     ) -> RedisConfigStore:
-        address = RedisAddress.parse(server.url)
+        address = RedisAddress.parse(url or server.url)
         endpoint = address.endpoint(reactor, 3.0)
         make_link = partial(RedisLink, address, endpoint, reactor, random)
         store = RedisConfigStore(make_link, reactor, rescan_interval_s)

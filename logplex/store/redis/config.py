@@ -231,7 +231,7 @@ class RedisConfigStore:
                 pause_s = self._rescan_interval_s
             except (StoreAway, txredisapi.ResponseError) as error:
                 complete = False
-                self._refusal = f"the configuration cannot be read: {shown(error)}"
+                self._cannot_read(shown(error))
                 pause_s = _RETRY_DELAY_S
             if turn == self._turn:
                 await deferLater(self._clock, pause_s)
@@ -253,6 +253,12 @@ class RedisConfigStore:
             if not self._opened.called:
                 self._opened.callback(None)
         return notifications.working is True
+
+    def _cannot_read(self, because: str) -> None:
+        refusal = f"the configuration cannot be read: {because}"
+        if refusal != self._refusal:
+            self._refusal = refusal
+            _log.warn("{refusal}", refusal=refusal)
 
     def _follow_ended(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):

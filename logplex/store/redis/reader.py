@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
+import txredisapi
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -70,7 +71,10 @@ class Reader:
         self._followed.append(followed)
 
     async def load(self) -> None:
-        """Read everything. Fails with :class:`StoreAway`."""
+        """
+        Read everything. Fails with :class:`StoreAway`, or ``txredisapi.ResponseError`` where it
+        may not be read.
+        """
         emptied = await self._mark.gone()
         self._contents.begin_load()
         try:
@@ -119,8 +123,7 @@ class Reader:
             )
             keys = [key for key in keys if _is_ours(key)]
             if keys:
-                answers = await self._link.ask_all([("HGETALL", key) for key in keys])
-                self._contents.enter(list(zip(keys, answers, strict=True)))
+                await self._enter(keys)
             if cursor == b"0":
                 return
 
@@ -131,7 +134,7 @@ class Reader:
                 for key in keys:
                     del self._changed[key]
                 await self._read(keys)
-        except StoreAway:
+        except (StoreAway, txredisapi.ResponseError):
             self._changed.clear()
             if self._link.connected:
                 self._missed()
@@ -142,13 +145,26 @@ class Reader:
         for followed in self._followed:
             if not followed.keys.isdisjoint(keys):
                 followed.tell(await self._link.ask_all(followed.commands))
-        values = [key for key in keys if _is_ours(key)]
-        answers = await self._link.ask_all([("HGETALL", key) for key in values])
-        self._contents.enter(list(zip(values, answers, strict=True)))
+        await self._enter([key for key in keys if _is_ours(key)])
+
+    async def _enter(self, keys: Sequence[bytes]) -> None:
+        """
+        Enter what these keys hold, which may be no hash. Fails with ``txredisapi.ResponseError``
+        where they may not be read: then nobody knows what they hold, and nothing was deleted.
+        """
+        answers = await self._link.ask_all([("HGETALL", key) for key in keys])
+        for answer in answers:
+            if isinstance(answer, txredisapi.ResponseError) and not _is_other_kind(answer):
+                raise answer
+        self._contents.enter(list(zip(keys, answers, strict=True)))
 
     def _failed(self, failure: Any) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("bug: changed keys could not be read", failure)
+
+
+def _is_other_kind(refusal: txredisapi.ResponseError) -> bool:
+    return str(refusal).startswith("WRONGTYPE")
 
 
 def _is_ours(key: bytes) -> bool:

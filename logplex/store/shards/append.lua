@@ -46,7 +46,9 @@ local last_number = redis.call('HGET', batches, start)
 if last_number and tonumber(number) <= tonumber(last_number) then
     return nil
 end
--- The first write: where the shard may not write now, it fails here and nothing has happened.
+-- Nobody listens to this; where we may not publish it fails here and nothing has happened.
+redis.call('PUBLISH', prefix, '')
+-- The first write: where the shard may not write now, it is the same.
 if redis.call('HSET', batches, start, number) == 1 then
     local starts = redis.call('HKEYS', batches)
     table.sort(starts)

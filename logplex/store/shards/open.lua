@@ -1,9 +1,11 @@
--- Introduce a connection to its shard. ARGV: the run id of the Redis process.
+-- Introduce a connection to its shard. ARGV: the run id of the Redis process, prefix of the live
+-- channels.
 --
 -- A Redis that was restarted may have lost its last writes, and with them the last numbers it
--- gave: from now on it gives none below the clock. Writes in any case, so it also shows that the
--- shard may write.
+-- gave: from now on it gives none below the clock. Publishes and writes in any case, so it also
+-- shows that the shard may write, and we may both.
 
+redis.call('PUBLISH', ARGV[2], '')
 if redis.call('HGET', 'logplex:shard', 'run') ~= ARGV[1] then
     local time = redis.call('TIME')
     local now = tonumber(time[1]) * 1000000 + tonumber(time[2])

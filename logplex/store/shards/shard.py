@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import txredisapi
 from attrs import frozen
-from twisted.internet.defer import Deferred, TimeoutError, fail, gatherResults, succeed
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,13 +24,12 @@ from logplex.store.redis.connection import Argument
 from logplex.store.shards.feeds import ShardFeeds
 from logplex.store.shards.outbox import Outbox
 from logplex.store.shards.reader import Reader
+from logplex.store.shards.refusals import reading_refused, writing_refused
 from logplex.store.shards.scripts import OPEN, RECENT, History, Origin, Script, parse_history
 from logplex.store.shards.writer import ShardWriter, WritingTimes
 
 _log = Logger()
 
-#: What a script raises in Redis 6 where the shard may not write now; 7 puts it in front.
-_CANNOT_WRITE = re.compile(r"-(?:OOM|READONLY|MISCONF|NOREPLICAS)\b")
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 #: After a shard that is connected could not take something.
 _RETRY_DELAY_S = 1.0
@@ -115,16 +114,16 @@ class Shard:
         self._reading = connect("reading", self._returned, self._lost)
         self._listening = connect("listening", self._returned, self._lost, self._published)
         self._links = (self._writing, self._reading, self._listening)
-        prefix = f"logplex:live:{identity.db}:"
+        self._prefix = f"logplex:live:{identity.db}:"
         self._feeds = ShardFeeds(
-            self._origin, prefix, outbox, self._subscribe, self._history, self._stumbled
+            self._origin, self._prefix, outbox, self._subscribe, self._history, self._stumbled
         )
         #: Looked up for every channel of every chunk.
         self._followed = self._feeds.channels
         self.writer = ShardWriter(
             outbox,
             self._origin,
-            prefix,
+            self._prefix,
             times,
             clock,
             run=lambda *script: self._run(self._writing, *script),
@@ -222,7 +221,8 @@ class Shard:
     async def _introduction(self) -> None:
         try:
             found = _RUN_ID.search(await self._info())
-            await self._run(self._writing, OPEN, found[1] if found else b"unknown")
+            run_id = found[1] if found else b"unknown"
+            await self._run(self._writing, OPEN, run_id, self._prefix)
         except (StoreAway, txredisapi.ResponseError) as error:
             self._stumbled(str(error))
         else:
@@ -279,12 +279,12 @@ class Shard:
         self._feeds.published(name, data)
 
     def _subscribe(self, *command: Argument) -> Deferred[Any]:
-        return self._listening.ask(*command).addErrback(_refused)
+        return self._listening.ask(*command).addErrback(reading_refused)
 
     async def _history(self, channel_id: str, count: int) -> History:
         node, start = self._origin.node, self._origin.start
         running = self._run(self._reading, RECENT, channel_id, count, node, start)
-        history = parse_history(await running.addErrback(_refused))
+        history = parse_history(await running.addErrback(reading_refused))
         self.outbox.taken = max(self.outbox.taken, history.own_batch)
         return history
 
@@ -298,22 +298,9 @@ class Shard:
             return failure
 
         running = link.ask("EVALSHA", script.sha, 0, *arguments)
-        return running.addErrback(told).addErrback(_cannot)
+        return running.addErrback(told).addErrback(writing_refused)
 
     async def _within(self, seconds: float, wanted: Deferred[None]) -> None:
         """Wait for it, but no longer."""
         with suppress(TimeoutError):
             await wanted.addTimeout(seconds, self._clock)
-
-
-def _refused(failure: Failure) -> Any:
-    """A shard that does not let itself be read is as good as away."""
-    failure.trap(txredisapi.ResponseError, StoreAway)
-    return fail(StoreAway(failure.getErrorMessage()))
-
-
-def _cannot(failure: Failure) -> Any:
-    """A shard that may not write now is as good as away."""
-    if failure.check(txredisapi.ResponseError) and _CANNOT_WRITE.search(failure.getErrorMessage()):
-        return fail(StoreAway(failure.getErrorMessage()))
-    return failure

@@ -66,7 +66,7 @@ class ModelRedis:
             return self._recent(*arguments)
         return self._append(*arguments)
 
-    def _open(self, run: bytes) -> int:
+    def _open(self, run: bytes, prefix: str) -> int:
         if run != self.seen_run:
             self.floor = max(self.floor, self.now_us)
         self.seen_run = run

@@ -166,18 +166,18 @@ class PresenceTests(ShardTestCase):
         self.writing.come()
         self.assertEqual(self.writing.next(), ("INFO", "server"))
         self.writing.answer(b"# Server\r\nredis_version:7\r\nrun_id:abc\r\n")
-        self.assertEqual(self.writing.next(), (OPEN, b"abc"))
+        self.assertEqual(self.writing.next(), (OPEN, b"abc", "logplex:live:3:"))
 
     def test_a_server_that_does_not_tell_is_used_all_the_same(self) -> None:
         self.writing.come()
         self.writing.answer(txredisapi.ResponseError("NOPERM"))
-        self.assertEqual(self.writing.next(), (OPEN, b"unknown"))
+        self.assertEqual(self.writing.next(), (OPEN, b"unknown", "logplex:live:3:"))
 
     def test_a_script_that_is_not_known_is_told(self) -> None:
         self.writing.come()
         self.writing.answer(b"run_id:abc")
         self.writing.answer(txredisapi.ResponseError("NOSCRIPT No matching script"))
-        self.assertEqual(self.writing.next(), ("EVAL", OPEN.source, 0, b"abc"))
+        self.assertEqual(self.writing.next(), ("EVAL", OPEN.source, 0, b"abc", "logplex:live:3:"))
 
     def test_who_may_not_write_is_asked_again_later(self) -> None:
         for link in self.links.values():
