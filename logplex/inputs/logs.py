@@ -98,30 +98,27 @@ class _Logs(Resource):
         self._decompressor = decompressor
 
     def render_POST(self, request: Request) -> int:
-        taking = Deferred.fromCoroutine(self._take(request))
+        body = request.content.getvalue()
+        if not body or content_encoding(request) not in GZIP:
+            return self._take(request, body)
+        taking = Deferred.fromCoroutine(self._take_compressed(request, body))
         if not taking.called:
             # Who leaves before the answer has sent nothing, as far as he knows.
             request.notifyFinish().addErrback(lambda _: taking.cancel())
         taking.addErrback(_fail, request)
         return NOT_DONE_YET
 
-    async def _take(self, request: Request) -> int:
+    async def _take_compressed(self, request: Request, compressed: bytes) -> int:
+        max_bytes = self._limits.logs_decompressed_bytes
         try:
-            body = await self._body(request)
+            body = await self._decompressor.decompress(compressed, max_bytes)
         except BadGzip:
             return _answer(request, 400, b"Bad request")
         except TooLarge:
             return _answer(request, 413, b"Request body too large")
-        return self._take_body(request, body)
+        return self._take(request, body)
 
-    async def _body(self, request: Request) -> bytes:
-        body = request.content.getvalue()
-        if body and content_encoding(request) in GZIP:
-            max_bytes = self._limits.logs_decompressed_bytes
-            return await self._decompressor.decompress(body, max_bytes)
-        return body
-
-    def _take_body(self, request: Request, body: bytes) -> int:
+    def _take(self, request: Request, body: bytes) -> int:
         sender: Sender = request.getComponent(Sender)
         frame_id = request.getHeader(b"Logplex-Frame-Id")
         if frame_id is not None and self._frame_ids.has(sender.name, frame_id):
