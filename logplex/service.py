@@ -63,6 +63,15 @@ def make_service(
         raise SystemExit(f"{origin}: {error}") from None
 
 
+class CannotStart(SystemExit, Exception):
+    """
+    The node ends before it has begun; the text is one line that says why.
+
+    As an exit, it makes Python show this line and nothing else. As an exception, it is told by
+    ``twistd`` to the process that waits at the terminal for its daemon, and would wait for ever.
+    """
+
+
 class Node(Service):
     """
     One Logplex.
@@ -92,13 +101,17 @@ class Node(Service):
     # Start.
 
     def privilegedStartService(self) -> None:
-        """Bind all ports, low ones too. ``twistd`` has not shed its privileges yet."""
+        """
+        Bind all ports, low ones too. ``twistd`` has not shed its privileges yet.
+
+        :raise CannotStart: one of them cannot be bound.
+        """
         self._log_filter.begin()
         listeners = self._parts.listeners(self._settings, self._reactor)
         try:
             self._parts.ports.extend(open_ports(self._reactor, listeners))
         except CannotListen as error:
-            raise SystemExit(f"{self._origin}: {error}") from None
+            raise CannotStart(f"{self._origin}: {error}") from None
 
     def startService(self) -> None:
         """Load the store; then read syslog and say ``OK`` when asked for health."""

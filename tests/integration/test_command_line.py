@@ -82,6 +82,22 @@ class CommandLineTests(IntegrationTestCase):
         self.assertNotIn("Traceback", end.output)
         self.assertEqual(end.status, 1)
 
+    async def test_port_in_use_by_a_daemon(self) -> None:
+        """The terminal is told that it failed, the log why; and no process is left."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+            options: list[str | Path] = ["logplex", "--config", self.configured(api_v3=taken)]
+            log, pid = self.home / "log", self.home / "pid"
+            child = self.start(twistd()[0], f"--pidfile={pid}", f"--logfile={log}", *options)
+            end = await within(child.ended(), "it ends")
+        self.assertEqual(end.status, 1)
+        self.assertRegex(end.output, "^An error has occurred: .*logplex: /.+")
+        self.assertRegex(
+            log.read_text(), r"logplex: /.+: \[listen\] api_v3 .*Address already in use"
+        )
+        self.assertNotIn("Traceback", log.read_text())
+        self.assertFalse(pid.exists())
+
     async def test_socket_of_systemd(self) -> None:
         """A listener can be a socket that was opened before the node started."""
         file = self.configured(api_v3="systemd:domain=INET:name=api")
