@@ -52,3 +52,11 @@ class IntegrationTestCase(TestCase):
 
         await until(look, f"{name} is {value}")
         self.assertEqual(seen, value, name)
+
+    async def shows(self, node: Node, name: str, value: float) -> None:
+        """Wait until a metric of a node has this value."""
+
+        async def look() -> bool:
+            return (await node.metrics()).get(name) == value
+
+        await until(look, f"{name} is {value}")

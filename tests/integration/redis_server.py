@@ -12,6 +12,8 @@ from pathlib import Path
 from random import random
 from typing import Any
 
+import trustme
+from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from logplex.store.redis.address import RedisAddress
@@ -38,6 +40,33 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@frozen
+class TlsPort:
+    """
+    A port on which a server speaks TLS, as ``localhost``.
+
+    :ivar options: of the server's command line.
+    :ivar ca_file: who vouches for it.
+    """
+
+    number: int
+    options: tuple[str, ...]
+    ca_file: Path
+
+
+def tls_port(directory: Path) -> TlsPort:
+    """A port, and its certificate with its files."""
+    authority, number = trustme.CA(), free_port()
+    certificate = authority.issue_cert("localhost")
+    key, chain, ca_file = (directory / name for name in ("key.pem", "chain.pem", "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(key))
+    certificate.cert_chain_pems[0].write_to_path(str(chain))
+    authority.cert_pem.write_to_path(str(ca_file))
+    files = ("--tls-cert-file", str(chain), "--tls-key-file", str(key))
+    options = ("--tls-port", str(number), *files, "--tls-auth-clients", "no")
+    return TlsPort(number, options, ca_file)
 
 
 class RedisServer:

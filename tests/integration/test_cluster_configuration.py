@@ -71,14 +71,6 @@ class _ClusterTests(IntegrationTestCase):
 
         await until(look, f"the channels are {channels}, the tokens' names {tokens}")
 
-    async def shows(self, node: Node, name: str, value: float) -> None:
-        """Wait until a metric of a node has this value."""
-
-        async def look() -> bool:
-            return (await node.metrics()).get(name) == value
-
-        await until(look, f"{name} is {value}")
-
     async def asked(
         self, status: int, node: Node, method: str, path: str, body: Any = None
     ) -> Answer:
@@ -157,6 +149,8 @@ class _ClusterTests(IntegrationTestCase):
             return numbers_in(answer.body.splitlines()) == [7]
 
         await until(look, "the other node shows the message")
+        answer = await two.request("GET", "/v3/channels/app-1/logs?num=5")
+        self.assertEqual(numbers_in(answer.body.splitlines()), [7])
 
     async def test_a_rod_thrown_for_the_cluster_is_thrown_everywhere(self) -> None:
         server, one, two = await self.cluster()

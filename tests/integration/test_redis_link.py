@@ -7,7 +7,6 @@ from __future__ import annotations
 from random import random
 from typing import Any
 
-import trustme
 from twisted.internet.defer import Deferred
 
 from logplex.interfaces import StoreAway
@@ -15,7 +14,7 @@ from logplex.store.redis.address import RedisAddress
 from logplex.store.redis.link import RedisLink
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import BUSY_S, reactor, until, within
-from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer, free_port
+from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer, tls_port
 
 
 class Events:
@@ -133,18 +132,9 @@ class InstalledRedisTests(_LinkTests):
     skip = None if INSTALLED else "there is no redis-server on the PATH"
 
     async def tls_server(self) -> tuple[str, str]:
-        authority = trustme.CA()
-        certificate = authority.issue_cert("localhost")
-        directory = self.directory()
-        key, chain = directory / "key.pem", directory / "chain.pem"
-        ca_file = directory / "ca.pem"
-        certificate.private_key_pem.write_to_path(str(key))
-        certificate.cert_chain_pems[0].write_to_path(str(chain))
-        authority.cert_pem.write_to_path(str(ca_file))
-        port = str(free_port())
-        files = ["--tls-cert-file", str(chain), "--tls-key-file", str(key)]
-        await self.server("--tls-port", port, *files, "--tls-auth-clients", "no")
-        return f"rediss://localhost:{port}", str(ca_file)
+        port = tls_port(self.directory())
+        await self.server(*port.options)
+        return f"rediss://localhost:{port.number}", str(port.ca_file)
 
     async def test_a_verified_server_over_tls(self) -> None:
         url, ca_file = await self.tls_server()

@@ -236,6 +236,20 @@ class TroubleTests(ShardsTestCase):
         await self.told(diary, node.sent["c"])
         self.assertEqual(diary.events, [])
 
+    async def test_scripts_that_are_forgotten_while_messages_come(self) -> None:
+        server = await self.server()
+        nodes = await self.spool_nodes(2, server.url)
+        diaries = [await self.follow(node, "c") for node in nodes]
+        running = Deferred.fromCoroutine(self.traffic(nodes, ["c", "d"]))
+        while not running.called:
+            await server.ask("SCRIPT", "FLUSH")
+            await deferLater(reactor, 0.003)
+        await self.settled(nodes)
+        for diary in diaries:
+            await self.told(diary, [text for node in nodes for text in node.sent["c"]])
+            self.assertEqual(diary.events, [])
+            self.assertEqual(diary.numbers, list(range(diary.numbers[0], diary.numbers[-1] + 1)))
+
     async def test_a_cut_subscription_is_healed_from_the_history(self) -> None:
         server = await self.server()
         nodes = await self.spool_nodes(2, server.url)
