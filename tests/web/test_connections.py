@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from logplex.web import HALF_CLOSED_S, Bounds
 from tests.web.cases import WebTests
-from tests.wire import Wire, body_of, request, status
+from tests.wire import Wire, body_of, chunks, request, status
+
+GET = request("GET", "/")
+POST = request("POST", "/", b"hello")
+CHUNKED = request("POST", "/", Transfer_Encoding="chunked") + chunks(b"hel", b"lo")
 
 
 class ConnectionTests(WebTests):
@@ -111,6 +120,22 @@ class HalfCloseTests(WebTests):
             self.assertEqual(wire.received(), b"")
             wire.close()
         self.assertEqual(self.resource.requests, [])
+
+    @settings(deadline=None)
+    @given(st.lists(st.sampled_from([GET, POST, CHUNKED]), max_size=4), st.data())
+    def test_at_any_moment(self, requests: list[bytes], data: st.DataObject) -> None:
+        """What had come whole is answered, in whatever pieces it came, and the connection ends."""
+        sent = b"".join(requests)
+        end = data.draw(st.integers(0, len(sent)))
+        cuts = sorted(data.draw(st.sets(st.integers(1, end), max_size=5))) if end else []
+        wire = Wire(self.site)
+        pieces = [sent[start:stop] for start, stop in pairwise([0, *cuts, end])]
+        answer = wire.send(*filter(None, pieces))
+        wire.close_side()
+        self.assertTrue(wire.closed)
+        whole = [each for each in accumulate(map(len, requests)) if each <= end]
+        self.assertEqual((answer + wire.received()).count(b"HTTP/1.1 200 OK"), len(whole))
+        wire.close()
 
     def test_nothing_is_left(self) -> None:
         self.wire.send(request("GET", "/stream"))
