@@ -5,7 +5,7 @@ What a node makes of what it reads in the configuration Redis.
 from __future__ import annotations
 
 import txredisapi
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.model import Change, Channel, Delete, Drain, Put, Token
@@ -77,6 +77,22 @@ class ContentsTests(SynchronousTestCase):
         self.load()
         self.assertEqual(self.contents.emptied, 2)
         self.assertEqual(self.replica.known(), {Channel("a", "one"), Channel("b", "two")})
+
+    def test_the_log_says_once_that_redis_was_emptied_and_when_it_is_filled(self) -> None:
+        with capturedLogs() as events:
+            self.load(A, B)
+            for _ in range(3):
+                self.load()
+            self.load(A)
+            self.load(A, B)
+        self.assertEqual(
+            list(map(formatEvent, events)),
+            [
+                "Redis was emptied; 2 values that this node knows and that are not in it stay in"
+                " force",
+                "Redis holds the configuration again",
+            ],
+        )
 
     def test_what_others_write_into_an_emptied_redis_deletes_nothing(self) -> None:
         self.load(A)
