@@ -35,10 +35,17 @@ class Comment:
     text: bytes
 
 
+@frozen
+class Position:
+    """How far the stream has come, where no event says it."""
+
+    id: bytes
+
+
 @define(eq=False, repr=False)
 class EventDecoder:
     """
-    Bytes in, events and comments out. Names of events and ``retry`` are read over.
+    Bytes in; events, comments and positions out. Names of events and ``retry`` are read over.
 
     :param max_bytes: see :data:`MAX_BYTES`.
     """
@@ -52,7 +59,7 @@ class EventDecoder:
     _data_bytes: int = 0
     _id: bytes | None = None
 
-    def decode(self, chunk: bytes) -> list[Event | Comment]:
+    def decode(self, chunk: bytes) -> list[Event | Comment | Position]:
         """
         What ends in this chunk.
 
@@ -76,7 +83,7 @@ class EventDecoder:
                 told.append(found)
         return told
 
-    def _line(self, line: bytes) -> Event | Comment | None:
+    def _line(self, line: bytes) -> Event | Comment | Position | None:
         if not line:
             return self._dispatch()
         if line.startswith(b":"):
@@ -92,7 +99,9 @@ class EventDecoder:
             self._id = value
         return None
 
-    def _dispatch(self) -> Event | None:
+    def _dispatch(self) -> Event | Position | None:
         data, self._data, self._data_bytes = self._data, [], 0
         id, self._id = self._id, None
-        return Event(b"\n".join(data), id) if data else None
+        if data:
+            return Event(b"\n".join(data), id)
+        return None if id is None else Position(id)

@@ -17,7 +17,7 @@ from twisted.web.iweb import IResponse
 
 from logplex.cli.answers import read_body
 from logplex.cli.api import Api, failure_of
-from logplex.cli.events import Comment, Event, EventDecoder, TooLong
+from logplex.cli.events import Event, EventDecoder, Position, TooLong
 from logplex.cli.failures import NotFound, Refused, Unreachable
 from logplex.cli.lines import Filter, parse_line
 
@@ -171,10 +171,15 @@ class Follower:
                 raise Refused("the stream holds an event that is too long") from None
             if found:
                 self._failures = 0
+            shown = []
             for each in found:
-                if isinstance(each, Comment) and each.text:
+                if isinstance(each, Event):
+                    if self._shows(each):
+                        shown.append(each)
+                elif isinstance(each, Position):
+                    self.place = each.id
+                elif each.text:
                     self.remark(each.text.decode("utf-8", "replace"))
-            shown = [each for each in found if isinstance(each, Event) and self._shows(each)]
             if shown:
                 self._take(shown)
 

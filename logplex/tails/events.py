@@ -50,6 +50,14 @@ def comment(text: bytes) -> bytes:
     return b": %b\n\n" % text if text else b":\n\n"
 
 
+def position(number: int | None) -> bytes:
+    """
+    What readers ignore, and what their clients take for the last event's id: there is nothing new
+    up to this number. ``None``: only what readers ignore.
+    """
+    return comment(b"") if number is None else b"id: %d\n:\n\n" % number
+
+
 def event_id(text: bytes | None) -> int | None:
     """What a ``Last-Event-ID`` says; ``None`` where it is missing or no id of ours."""
     # Numbers are kept in 64 bits.

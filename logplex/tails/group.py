@@ -100,6 +100,11 @@ class Group:
         """Everybody here."""
         return [*self._live, *self._behind]
 
+    def position(self, reader: Reader) -> int | None:
+        """The number up to which a reader has been shown all that he wants, where it is known."""
+        floor = reader.place.floor
+        return max(floor, self.last) if floor and reader in self._live else None
+
     # What a reader tells.
 
     def enter(self, reader: Reader) -> None:

@@ -17,7 +17,7 @@ from logplex.tails.stream import Stream
 @define(eq=False, repr=False)
 class Keepalive:
     """
-    Writes an empty comment to every reader of events after so many seconds of silence.
+    Writes something to every reader of events after so many seconds of silence.
 
     Streams that are over are forgotten when their time comes.
     """
@@ -58,8 +58,7 @@ class Keepalive:
             if stream.written_s + self.limits.tail_keepalive_s > now:
                 self._push(stream, stream.written_s + self.limits.tail_keepalive_s)
                 continue
-            if not stream.is_paused:
-                stream.write(stream.view.comment(b""))
+            stream.keep_alive()
             self._push(stream, now + self.limits.tail_keepalive_s)
         if self._due:
             self._set_timer()

@@ -81,6 +81,8 @@ class Stream:
         opening = self.view.comment(history.comment) if history.comment else b""
         if overture:
             opening += self.view.notice(overture)
+        if last and self.group is not None and not history.entries:
+            opening += self.view.position(last)
         if opening:
             self.write(opening)
         self.pump()
@@ -97,6 +99,15 @@ class Stream:
             if not text:
                 return
             self.write(text)
+
+    def keep_alive(self) -> None:
+        """
+        Show a client who has heard nothing that he would, and how far he has come: if he is cut he
+        goes on from there, though nothing that he wants to see has had a number.
+        """
+        if not self.is_paused:
+            number = None if self.group is None else self.group.position(self)
+            self.write(self.view.position(number))
 
     def end(self, notice: bytes = b"") -> None:
         """

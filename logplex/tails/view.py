@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field, frozen
 
 from logplex.syslog.inner import tail_lines, tail_matches
-from logplex.tails.events import comment, event, events
+from logplex.tails.events import comment, event, events, position
 from logplex.tails.window import Entry
 
 
@@ -38,6 +38,10 @@ class View:
     def comment(self, text: bytes) -> bytes:
         """Something that only readers of events can be told."""
         return comment(text) if self.events else b""
+
+    def position(self, number: int | None) -> bytes:
+        """How far the stream has come, where nobody is told anything else."""
+        return position(number) if self.events else b""
 
     def texts(self, entries: Sequence[Entry]) -> list[bytes]:
         """Entries as the reader gets them. What had to be formatted stays in the entry."""

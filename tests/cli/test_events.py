@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.cli.events import Comment, Event, EventDecoder, TooLong
+from logplex.cli.events import Comment, Event, EventDecoder, Position, TooLong
 
 
-def decode(*chunks: bytes) -> list[Event | Comment]:
+def decode(*chunks: bytes) -> list[Event | Comment | Position]:
     """Everything that these chunks tell."""
     decoder = EventDecoder()
     return [each for chunk in chunks for each in decoder.decode(chunk)]
@@ -36,9 +36,15 @@ class DecoderTests(SynchronousTestCase):
     def test_comment(self) -> None:
         self.assertEqual([Comment(b""), Comment(b"gone")], decode(b":\n\n: gone\n\n"))
 
+    def test_a_position(self) -> None:
+        self.assertEqual(
+            [Event(b"a", b"7"), Comment(b""), Position(b"9")],
+            decode(b"id: 7\ndata: a\n\nid: 9\n:\n\n"),
+        )
+
     def test_nothing_to_tell(self) -> None:
         """Without data there is no event, and other fields are read over."""
-        self.assertEqual([], decode(b"\n\nid: 7\n\nevent: x\nretry: 3\nother\n\n"))
+        self.assertEqual([], decode(b"\n\nevent: x\nretry: 3\nother\n\n"))
 
     def test_ends_of_lines(self) -> None:
         for end in (b"\n", b"\r\n", b"\r"):

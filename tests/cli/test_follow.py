@@ -178,6 +178,18 @@ class LiveTests(FollowCase):
         self.assertEqual(2, len(self.node.made))
         self.assertEqual([], self.remarks)
 
+    def test_cut_after_what_nobody_is_shown(self) -> None:
+        """The node says how far a stream has come that shows nothing."""
+        self.node.streams = [
+            Stream(messages(1)),
+            Stream(messages(2) + b"id: 9\n:\n\n", CUT),
+            Stream(messages(10), OPEN),
+        ]
+        self.successResultOf(self.history())
+        self.live()
+        self.assertEqual(["1", "2", "10"], self.shown())
+        self.assertEqual(["1", "9"], [place for _, place in self.node.asked[1:]])
+
     def test_cut_within_an_event(self) -> None:
         """What is not whole did not come."""
         self.node.streams = [
