@@ -176,8 +176,8 @@ class IReplacement(Interface):
     async def prepare(urls: Sequence[str]) -> None:
         """
         Reach all new shards. Raises :class:`ValueError` where the URLs make no ring,
-        :class:`StoreAway` where a new shard was not there in time, and, as the other steps do,
-        :class:`WrongStep`.
+        :class:`StoreAway` where a new shard was not there in time, with the reason for people,
+        and, as the other steps do, :class:`WrongStep`.
         """
 
     async def commit() -> None:

@@ -204,7 +204,7 @@ class FakeReplacement:
 
     def _go(self, here: Step, there: Step) -> None:
         if self.away:
-            raise StoreAway("away")
+            raise StoreAway("not there in time: a")
         if self.step is not here:
             raise WrongStep(f"it is at the step {self.step.value!r}")
         self.step = there

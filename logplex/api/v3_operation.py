@@ -27,7 +27,7 @@ from logplex.api.health import Health
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
 from logplex.api.waiting import in_time, unbroken
-from logplex.interfaces import IReplacement, IShareRods, WrongStep
+from logplex.interfaces import IReplacement, IShareRods, StoreAway, WrongStep
 from logplex.rods import BadPosition, Panel, Position, check_position
 
 NODE = "node"
@@ -103,6 +103,8 @@ class OperationRoutes:
             await unbroken(Deferred.fromCoroutine(_STEPS[step](self._replacement, urls)))
         except WrongStep as wrong:
             return error_answer(409, str(wrong))
+        except StoreAway as away:
+            return error_answer(503, str(away))
         except ValueError as bad:
             raise BadBody(str(bad)) from None
         return json_answer(200, {"step": self._replacement.step.value})

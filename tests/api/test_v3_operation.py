@@ -174,6 +174,13 @@ class ShardTests(V3Case):
         answer = self.ask("POST", "/v3/shards", {"step": "commit"})
         self.assertAnswer(409, {"error": "it is at the step 'settled'"}, answer)
 
+    def test_shard_away(self) -> None:
+        """So does one about a shard that is not there."""
+        assert self.replacement is not None
+        self.replacement.away = True
+        answer = self.ask("POST", "/v3/shards", {"step": "prepare", "urls": ["redis://a"]})
+        self.assertAnswer(503, {"error": "not there in time: a"}, answer)
+
     def test_bad_ring(self) -> None:
         answer = self.ask("POST", "/v3/shards", {"step": "prepare", "urls": ["x"]})
         self.assertAnswer(400, {"error": "no ring"}, answer)

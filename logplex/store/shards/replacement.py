@@ -116,9 +116,9 @@ class Replacement:
 
     async def _reach(self, shards: list[Shard]) -> None:
         await self._within(_PREPARE_TIMEOUT_S, [each.when_present() for each in shards])
-        missing = [each.name for each in shards if not each.present]
-        if missing:
-            raise StoreAway(f"not there in time: {', '.join(missing)}")
+        troubles = [each.trouble for each in shards if each.trouble]
+        if troubles:
+            raise StoreAway(f"not there in time: {'; '.join(troubles)}")
 
     async def _listen(self) -> None:
         """Listen at the second homes of all followed channels, too."""

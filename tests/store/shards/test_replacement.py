@@ -72,7 +72,7 @@ class StepsTests(SpoolsTestCase):
             self.heal()
         self.failureResultOf(preparing, StoreAway)
         said = [formatEvent(each) for each in events if each["log_level"] >= LogLevel.warn]
-        self.assertEqual(said, [f"the shards are not replaced: not there in time: {URLS[1]}"])
+        self.assertEqual(said, ["the shards are not replaced: not there in time: away"])
 
     def test_who_follows_while_the_channels_are_listened_to_is_told_of_one_interruption(
         self,
