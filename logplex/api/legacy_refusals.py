@@ -50,7 +50,7 @@ _ANSWERS: dict[type[Any], tuple[int, str]] = {
     DrainExists: (409, "Already exists"),
     BadDestination: (422, "Invalid drain destination: {}"),
     TooManyDrains: (422, "You have already added the maximum number of drains allowed"),
-    StoreAway: (503, "the store is away"),
+    StoreAway: (503, "the store is away; a change may still take effect"),
     Unavailable: (503, "{}"),
 }
 

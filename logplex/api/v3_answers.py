@@ -71,7 +71,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     KeptInFile: (409, "this credential is kept in the configuration file"),
     WrongType: (415, f"the content type must be {JSON_TYPE}"),
     TooManyDrains: (422, "maximum number of drains reached"),
-    StoreAway: (503, "the store is away"),
+    StoreAway: (503, "the store is away; a change may still take effect"),
     Unavailable: (503, None),
 }
 
