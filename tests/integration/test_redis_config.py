@@ -288,6 +288,27 @@ class _ClusterTests(OnRedis):
         await self.knows(replica, {CHANNEL, moved, Channel("new")})
         await self.well(store)
 
+    async def test_nothing_is_written_before_what_has_changed_meanwhile_is_known(self) -> None:
+        server = await self.server()
+        channels = [("HSET", f"ch:{number}:data", "name", "") for number in range(5_000)]
+        await server.ask_all(channels)
+        store, replica = await self.opened_store(server)
+        await store.commit([Put(CHANNEL)])
+        commands = [("MULTI",), ("CLIENT", "KILL", "TYPE", "pubsub")]
+        commands += [("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")]
+        await server.ask_all([*commands, ("DEL", "ch:app-1:data"), ("EXEC",)])
+
+        async def written() -> bool:
+            try:
+                await store.commit([Put(TOKEN)])
+            except StoreAway:
+                return False
+            return True
+
+        await until(written, "it can be written to again")
+        self.assertFalse(CHANNEL in replica.known())
+        await self.well(store)
+
     async def test_a_redis_that_comes_back_empty_does_not_empty_the_node(self) -> None:
         server = await self.server()
         store, replica = await self.opened_store(server, rescan_interval_s=0.2)

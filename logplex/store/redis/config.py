@@ -52,7 +52,7 @@ class RedisConfigStore:
         self._clock = clock
         self._rescan_interval_s = rescan_interval_s
         self._contents = Contents()
-        self._link = make_link(name="configuration", up=self._up, down=self._down)
+        self._link = make_link(name="configuration", up=self._up, down=self._lost)
         self._reader = Reader(self._link, self._contents, self._up)
         self._notifications = Notifications(
             make_link,
@@ -68,6 +68,8 @@ class RedisConfigStore:
         #: cannot be cancelled, but sees that its turn is over.
         self._turn = 0
         self._commits: set[Deferred[None]] = set()
+        #: Whether everything was read since the connection for commands was made.
+        self._is_current = False
         self._refusal: str | None = None
 
     def follow(
@@ -130,6 +132,8 @@ class RedisConfigStore:
         notifications = self._notifications
         troubles = [self._link.trouble]
         if self._link.connected:
+            if not self._is_current and not self._refusal:
+                troubles.append("the configuration is being read, and cannot be changed now")
             troubles += [notifications.link.trouble, notifications.trouble, self._refusal]
         missing = self._contents.emptied
         if missing:
@@ -180,6 +184,9 @@ class RedisConfigStore:
         return self._link.ask(*command).addErrback(_refusal_is_away)
 
     async def _commit(self, changes: Sequence[Change]) -> None:
+        if not self._is_current:
+            # Whoever asks for them does not know what has changed while Redis was away.
+            raise StoreAway("the configuration is being read")
         audible = self._contents.made_audible(changes)
         await self.transact([command for each in audible for command in commands_of(each)])
         # At once: what the next answer on this connection says is newer.
@@ -210,6 +217,11 @@ class RedisConfigStore:
         if self._link.connected and self._notifications.link.connected:
             self._following = Deferred.fromCoroutine(self._follow(self._turn))
             self._following.addErrback(self._follow_ended)
+
+    def _lost(self) -> None:
+        """Commands cannot be given, and others' changes may be missed."""
+        self._is_current = False
+        self._down()
 
     def _down(self) -> None:
         self._notifications.working = None
@@ -250,6 +262,7 @@ class RedisConfigStore:
             await notifications.switch_on()
         if not complete or self._contents.emptied or await self._reader.lost_everything():
             await self._reader.load()
+            self._is_current = True
             if not self._opened.called:
                 self._opened.callback(None)
         return notifications.working is True
