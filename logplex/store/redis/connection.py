@@ -154,7 +154,7 @@ class _Connection:
         self.transport.write(b"".join([_packed(tuple(command)) for command in commands]))
         return self.replyQueue.get_many(len(commands)).addCallback(_none_away)
 
-    def _build_command(self, *command: Argument) -> bytes:
+    def _build_command(self, *command: Argument, **_: object) -> bytes:
         """In C, as all parsing is: txredisapi needs 2 µs for every argument."""
         return _packed(command)
 
