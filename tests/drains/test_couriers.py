@@ -1,5 +1,5 @@
 """
-How connections of drains are made: whose certificates are verified.
+How connections of drains are made: whose certificates are verified, and what they share.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.config import Drains
 from logplex.destination import parse_destination
 from logplex.drains.buffer import Buffer
+from logplex.drains.courier import Courier, Pace
 from logplex.drains.couriers import Couriers
 from logplex.drains.guard import Guard
 from logplex.drains.names import Names
@@ -38,6 +39,25 @@ class _AskedTrust(Trust):
         return super().secured(endpoint, host, verify, clock)
 
 
+def couriers_of(settings: Drains, trust: Trust) -> Couriers:
+    clock: Any = Clock()
+    return Couriers(
+        settings,
+        trust,
+        Guard(settings.deny_networks),
+        Names(clock),
+        clock,
+        Random(),
+        lambda host, port: TCP4ClientEndpoint(clock, host, port),
+    )
+
+
+def make(couriers: Couriers, url: str) -> tuple[Courier, Pace]:
+    """The courier to this URL, and its times."""
+    buffer = Buffer(Clock(), Counters(), 1, lambda _: None)
+    return couriers.make(Drain(1, "c", "d.x", url), parse_destination(url), buffer, Record())
+
+
 class VerificationTests(SynchronousTestCase):
     """Receivers are verified unless the drain or the node says otherwise."""
 
@@ -45,21 +65,10 @@ class VerificationTests(SynchronousTestCase):
 
     def asked(self, settings: Drains) -> dict[str, bool]:
         """Which hosts are verified when drains with these settings get their couriers."""
-        clock: Any = Clock()
         trust = _AskedTrust()
-        couriers = Couriers(
-            settings,
-            trust,
-            Guard(settings.deny_networks),
-            Names(clock),
-            clock,
-            Random(),
-            lambda host, port: TCP4ClientEndpoint(clock, host, port),
-        )
-        for number, url in enumerate(self.URLS):
-            buffer = Buffer(clock, Counters(), 1, lambda _: None)
-            drain = Drain(number, "c", "d.x", url)
-            couriers.make(drain, parse_destination(url), buffer, Record())
+        couriers = couriers_of(settings, trust)
+        for url in self.URLS:
+            make(couriers, url)
         return trust.asked
 
     def test_default(self) -> None:
@@ -74,3 +83,15 @@ class VerificationTests(SynchronousTestCase):
             self.asked(Drains(verify_certificates=False)),
             {"one.example": False, "two.example": False, "three.example": False},
         )
+
+
+class LingerTests(SynchronousTestCase):
+    def test_shared(self) -> None:
+        """Drains of all kinds count together who is busy, within the configured times."""
+        couriers = couriers_of(Drains(linger_s=0.1, linger_max_s=0.3), Trust())
+        urls = ("http://one.example", "http://two.example", "syslog://three", "syslog+udp://four")
+        lingers = [make(couriers, url)[1].linger for url in urls]
+        self.assertEqual([linger.seconds for linger in lingers], [0.1] * 4)
+        for _ in range(1_000):
+            lingers[0].sends(1.0, 0.0)
+        self.assertEqual([linger.seconds for linger in lingers], [0.3] * 4)
