@@ -7,7 +7,7 @@ from __future__ import annotations
 from attrs import define, field
 
 #: So many batches a second may all busy drains of a node send together before each waits longer.
-#: A request costs about 100 µs of a core, however little it carries: these take a twentieth of one.
+#: A request costs 80 µs or more, however little it carries: these take a twentieth of a core.
 BATCHES_PER_S = 500
 
 
