@@ -14,14 +14,17 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from logplex.interfaces import StoreAway
 from logplex.model import Channel, Put
 from tests.contracts_config import CHANNEL, TOKEN, Replica
-from tests.integration.process import reactor, until, within
+from tests.integration.process import ROOT, reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.shards import ShardsTestCase, SpoolNode
 from tests.integration.test_redis_config import OnRedis
 
-#: What ``docs/cluster.md`` says that a user needs.
-_CONFIGURATION = "~* &* +@connection +@keyspace +@read +@write +@transaction +@pubsub +config"
-_SHARD = "~* &* +@connection +@scripting +@read +@write +@pubsub +time +info"
+#: What the documentation says that a user needs: of the config Redis, of a shard.
+_CONFIGURATION, _SHARD = re.findall(
+    r"^    ACL SETUSER logplex on >secret (.*)$",
+    (ROOT / "docs" / "cluster.md").read_text(),
+    re.MULTILINE,
+)
 
 
 async def user(server: RedisServer, rights: str) -> str:
