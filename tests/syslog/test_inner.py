@@ -20,6 +20,7 @@ from logplex.syslog.inner import (
     take_http_frames,
     take_syslog_frames,
 )
+from logplex.syslog.message import MAX_MESSAGE_BYTES
 from tests import samples
 
 DRAIN = b"d.0"
@@ -205,6 +206,17 @@ class BatchTests(SynchronousTestCase):
             queue = deque([WELL_FORMED] * 2)
             self.assertEqual(len(take(queue)[0]), 1)
             self.assertEqual(len(queue), 1)
+
+    def test_longer_than_inputs_take(self) -> None:
+        """A name that is longer than its token makes the longest message longer: LEN is right."""
+        longest = WELL_FORMED.ljust(MAX_MESSAGE_BYTES + 40, b"x")
+        for frames, _ in (
+            take_http_frames(deque([longest]), MANY, MANY),
+            take_syslog_frames(deque([longest]), DRAIN, MANY),
+        ):
+            size, _, body = frames[0].partition(b" ")
+            self.assertEqual(int(size), len(body))
+            self.assertGreater(len(body), MAX_MESSAGE_BYTES)
 
     def test_datagrams(self) -> None:
         queue = deque([WELL_FORMED] * 3)
