@@ -172,6 +172,14 @@ class ReplacementTests(ShardsTestCase):
             await self.assertFailure(Deferred.fromCoroutine(replacement.prepare(urls)), ValueError)
             self.assertIs(replacement.step, Step.SETTLED)
 
+    async def test_a_shard_under_another_url_is_no_new_one(self) -> None:
+        url = (await self.server()).url
+        replacement = (await self.spool_node(url)).spool.replacement
+        for again in (url + "#again", url.replace("127.0.0.1", "localhost")):
+            preparing = Deferred.fromCoroutine(replacement.prepare([again]))
+            await self.assertFailure(preparing, ValueError)
+        await replacement.prepare([url, url + "/1#another"])
+
     async def clients(self, server: RedisServer) -> int:
         """How many connections the server has, the test's own included."""
         listed: bytes = await server.ask("CLIENT", "LIST")

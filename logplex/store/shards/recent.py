@@ -17,7 +17,7 @@ from logplex.model import Recent
 from logplex.store.shards.history import Passage, interleave, passages
 from logplex.store.shards.reader import Reader
 from logplex.store.shards.shard import Shard
-from logplex.store.shards.shard_map import ShardMap
+from logplex.store.shards.shard_map import ShardMap, doubles
 
 T = TypeVar("T")
 
@@ -44,7 +44,9 @@ async def read_recent(shards: ShardMap, channel_id: str, kept: int) -> Recent:
     recent: Recent | None = None
     while recent is None or set(homes) != set(shards.homes(channel_id)):
         homes = shards.homes(channel_id)
-        others = [each for each in shards.all() if each not in homes]
+        # One database under two URLs would show everything twice.
+        read_already = {later for _, later in doubles([*homes, *shards.all()])}.union(homes)
+        others = [each for each in shards.all() if each not in read_already]
         # Once more where a step of a replacement was taken meanwhile.
         read = _read_settled if len(homes) == 1 and recent is None else _read_moving
         recent = await read(channel_id, homes, others, kept)

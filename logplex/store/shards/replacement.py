@@ -21,7 +21,7 @@ from logplex.config.bounds import check_redis_url
 from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
 from logplex.store.shards.reader import Reader
 from logplex.store.shards.shard import Shard
-from logplex.store.shards.shard_map import ShardMap
+from logplex.store.shards.shard_map import ShardMap, doubles
 
 _log = Logger()
 
@@ -55,7 +55,7 @@ class Replacement:
         First step: reach all new shards, and listen to what moves to them. Shards whose URLs stay
         are kept. Where it fails everything is as before.
 
-        :raises ValueError: these URLs make no ring.
+        :raises ValueError: these URLs make no ring, or a new one leads to the database of another.
         :raises StoreAway: a new shard was not there in time.
         :raises WrongStep: a replacement is under way.
         """
@@ -69,6 +69,7 @@ class Replacement:
             for shard in new:
                 shard.start()
             await self._reach(new)
+            self._refuse_doubles(new)
             await self._listen()
         except BaseException as error:
             _log.warn("the shards are not replaced: {reason}", reason=str(error))
@@ -119,6 +120,14 @@ class Replacement:
         troubles = [each.trouble for each in shards if each.trouble]
         if troubles:
             raise StoreAway(f"not there in time: {'; '.join(troubles)}")
+
+    def _refuse_doubles(self, new: Sequence[Shard]) -> None:
+        for earlier, later in doubles(self._shards.all()):
+            if later in new:
+                raise ValueError(
+                    f"{later.name!r} is the same Redis database as {earlier.name!r}, under another"
+                    " URL: every message would be shown twice"
+                )
 
     async def _listen(self) -> None:
         """Listen at the second homes of all followed channels, too."""

@@ -103,6 +103,8 @@ class Shard:
         self.url = identity.url
         self.outbox = outbox
         self._origin = identity.origin
+        self._db = identity.db
+        self._run_id = b""
         self._clock = clock
         self.absences = 0
         self._present = False
@@ -135,6 +137,14 @@ class Shard:
     def present(self) -> bool:
         """Whether it takes batches, answers, and publishes to us."""
         return self._present
+
+    @property
+    def database(self) -> tuple[bytes, int] | None:
+        """
+        Which database of which Redis process it was when it was reached last; ``None`` where it
+        was not reached yet, or does not tell. Two shards can be one under different URLs.
+        """
+        return (self._run_id, self._db) if self._run_id else None
 
     @property
     def feeds(self) -> ShardFeeds:
@@ -221,8 +231,8 @@ class Shard:
     async def _introduction(self) -> None:
         try:
             found = _RUN_ID.search(await self._info())
-            run_id = found[1] if found else b"unknown"
-            await self._run(self._writing, OPEN, run_id, self._prefix)
+            self._run_id = found[1] if found else b""
+            await self._run(self._writing, OPEN, self._run_id or b"unknown", self._prefix)
         except (StoreAway, txredisapi.ResponseError) as error:
             self._stumbled(str(error))
         else:

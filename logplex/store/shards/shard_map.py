@@ -4,7 +4,7 @@ Which shards there are, and which of them keeps a channel: one set of them, two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
@@ -24,6 +24,21 @@ class ShardSet:
 
     def of(self, channel_id: str) -> Shard:
         return self.shards[self.placement.shard_of(channel_id)]
+
+
+def doubles(shards: Iterable[Shard]) -> list[tuple[Shard, Shard]]:
+    """
+    Shards that are one database of one Redis under different URLs: the first of them, with each
+    of the others.
+    """
+    first: dict[tuple[bytes, int], Shard] = {}
+    found = []
+    for shard in shards:
+        if shard.database is not None:
+            earlier = first.setdefault(shard.database, shard)
+            if earlier is not shard:
+                found.append((earlier, shard))
+    return found
 
 
 class ShardMap:

@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -22,7 +23,9 @@ from logplex.store.shards.reader import Reader
 from logplex.store.shards.recent import read_recent
 from logplex.store.shards.replacement import FLUSH_S, Replacement
 from logplex.store.shards.shard import Shard
-from logplex.store.shards.shard_map import ShardMap
+from logplex.store.shards.shard_map import ShardMap, doubles
+
+_log = Logger()
 
 
 @implementer(ISpool)
@@ -91,7 +94,8 @@ class RedisSpool:
 
     def troubles(self) -> list[str]:
         """What does not work now, one line each."""
-        return [shard.trouble for shard in self._shards.all() if shard.trouble]
+        away = [shard.trouble for shard in self._shards.all() if shard.trouble]
+        return away + self._doubles()
 
     def samples(self) -> Iterable[Sample]:
         """How each shard stands now."""
@@ -101,6 +105,18 @@ class RedisSpool:
     def _start(self) -> None:
         for shard in self._shards.all():
             shard.start()
+        self.when_present().addCallback(self._warn)
+
+    def _warn(self, _: None) -> None:
+        for trouble in self._doubles():
+            _log.warn("{trouble}", trouble=trouble)
+
+    def _doubles(self) -> list[str]:
+        return [
+            f"shards {one.name!r} and {other.name!r} are the same Redis database: messages can be"
+            " lost"
+            for one, other in doubles(self._shards.all())
+        ]
 
 
 def _samples(shard: Shard) -> Iterator[Sample]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import msgpack
@@ -16,6 +17,8 @@ from logplex.interfaces import StoreAway
 from logplex.store.shards.scripts import APPEND, KEEP, OPEN, RAISE, RECENT
 
 KEPT = 1_500
+
+_processes = count(1)
 
 
 class ModelRedis:
@@ -27,14 +30,13 @@ class ModelRedis:
 
     def __init__(self) -> None:
         self.now_us = 1_000_000
-        self.run = 0
         self.links: list[ModelLink] = []
         self.late: deque[tuple[Any, ...]] = deque()
         self.restart()
 
     def restart(self) -> None:
         """Lose everything, connections too."""
-        self.run += 1
+        self.run = next(_processes)
         self.late.clear()
         self.seen_run = b""
         self.floor = 1

@@ -60,6 +60,22 @@ class StepsTests(SpoolsTestCase):
         self.heal()
         self.successResultOf(preparing)
 
+    def test_a_shard_under_another_url_is_no_new_one(self) -> None:
+        self.shards[URLS[1]] = self.shards[URLS[0]]
+        error = self.failureResultOf(self.take(self.replacement.prepare(URLS[1:])), ValueError)
+        self.assertIn("'redis://s2' is the same Redis database as 'redis://s1'", str(error.value))
+        self.assertEqual(self.replacement.step, Step.SETTLED)
+
+    def test_two_new_shards_are_two_databases(self) -> None:
+        self.shards[URLS[2]] = self.shards[URLS[1]]
+        self.failureResultOf(self.take(self.replacement.prepare(URLS)), ValueError)
+
+    def test_of_two_shards_that_are_one_either_can_be_given_up(self) -> None:
+        self.shards[URLS[2]] = self.shards[URLS[0]]
+        self.nodes[0].begin(URLS[::2])
+        self.heal()
+        self.successResultOf(self.take(self.nodes[0].spool.replacement.prepare(URLS[:2])))
+
     def test_a_shard_that_stays_keeps_its_links(self) -> None:
         before = len(self.nodes[0].links)
         self.take(self.replacement.prepare(URLS[:2]))

@@ -43,6 +43,13 @@ class RecentTests(SpoolsTestCase):
             if link.redis in [self.shards[url] for url in urls]:
                 link.cut(late=False)
 
+    def begin_again(self, urls: Sequence[str]) -> None:
+        """This node restarts with these shards."""
+        self.spool.close()
+        self.node.begin(urls)
+        self.spool = self.node.spool
+        self.heal()
+
     def take(self, *steps: str, urls: Sequence[str] = ()) -> None:
         """Take both nodes through steps of a replacement."""
         for step in steps:
@@ -113,6 +120,15 @@ class RecentTests(SpoolsTestCase):
         self.lose(URLS[0])
         recent = self.recent(MOVES)
         self.assertEqual(([text for _, text in recent.entries], recent.complete), ([b"new"], True))
+
+    def test_one_database_under_two_urls_is_read_once(self) -> None:
+        self.shards[URLS[2]] = self.shards[URLS[0]]
+        self.begin_again(URLS[::2])
+        self.spool.append("a", [b"once"])
+        self.heal()
+        self.assertEqual([text for _, text in self.recent().entries], [b"once"])
+        (trouble,) = self.spool.troubles()
+        self.assertIn("'redis://s1' and 'redis://s3' are the same Redis database", trouble)
 
     def test_while_it_moves_both_its_homes_are_needed(self) -> None:
         self.take("prepare", "commit", urls=URLS[::2])
