@@ -110,8 +110,9 @@ class ISpool(Interface):
     """
     The newest messages of every channel, numbered, and told to who follows.
 
-    A channel's numbers grow by one from message to message. Where a sequence does not exist (yet,
-    or any more) it begins at the clock's microseconds, so it is above all earlier numbers.
+    A channel's numbers grow from message to message, mostly by one. Where a sequence does not exist
+    (yet, or any more) it begins at the clock's microseconds, so above all earlier numbers; what had
+    no room takes numbers too.
     """
 
     def append(channel_id: str, messages: list[bytes], keep: bool = True) -> None:
@@ -125,7 +126,8 @@ class ISpool(Interface):
     def recent(channel_id: str) -> Deferred[Recent]:
         """
         What is kept, in one atomic step with the sequence: every message with a number up to
-        :attr:`Recent.last` is in it or too old, every later one reaches the followers.
+        :attr:`Recent.last` is in it or too old, every later one reaches the followers. For a
+        channel that moves see :attr:`Recent.moving`.
 
         Where the channel's spool is away, and its followers are told so, it is what can be had at
         the moment of the call; see :attr:`Recent.complete`. Never fails.

@@ -92,7 +92,7 @@ Change = Put | Delete
 @frozen
 class Recent:
     """
-    A channel's kept messages, read in one atomic step.
+    A channel's kept messages.
 
     :ivar last: the number of the channel's newest message at that moment, kept or not; 0 where
         the channel has none.

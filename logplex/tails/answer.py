@@ -59,7 +59,7 @@ class HttpAnswer:
 
     def history_is_away(self) -> None:
         """See :class:`logplex.tails.reader.Answer`."""
-        self.headers[b"X-Heroku-Warning"] = _HISTORY_IS_AWAY
+        self.headers.setdefault(b"X-Heroku-Warning", _HISTORY_IS_AWAY)
 
     def start(self, producer: IPushProducer) -> None:
         """See :class:`logplex.tails.reader.Answer`."""

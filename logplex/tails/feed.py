@@ -58,8 +58,9 @@ class Feed:
     #: Live messages that the groups have not been told of, in order: number of the first, messages.
     _pending: list[tuple[int | None, list[bytes]]] = field(factory=list)
     _timer: IDelayedCall | None = None
-    #: The newest number that the groups have been told of.
+    #: The newest number that the groups have been told of, and that there is.
     _last: int = 0
+    _newest: int = 0
     #: How often the spool went away or came back.
     _turns: int = 0
 
@@ -117,6 +118,9 @@ class Feed:
 
     def received(self, first: int | None, messages: list[bytes]) -> None:
         """See :class:`IFollower`."""
+        if first is not None and first <= self._newest:
+            self._begin_again()
+        self._newest = self._newest if first is None else first + len(messages) - 1
         self._keep(first, messages)
         if self._timer is None:
             self._publish()
@@ -167,6 +171,13 @@ class Feed:
                 following.errback(result)
             else:
                 following.callback(None)
+
+    def _begin_again(self) -> None:
+        """The spool has lost its numbers: nobody's history says any more what he has seen."""
+        self._publish()
+        self._last = 0
+        for group in list(self._groups.values()):
+            group.begin_again()
 
     def _group(self, view: View) -> Group:
         group = self._groups.get(view)

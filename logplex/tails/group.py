@@ -79,6 +79,13 @@ class Group:
         self._write(text, 0)
         self._pump()
 
+    def begin_again(self) -> None:
+        """Numbers begin again below those of before: what comes from now on is new to everybody."""
+        self.last = 0
+        for reader in self.readers():
+            if reader.place.floor is not None:
+                reader.place.floor = 0
+
     def trim(self) -> bool:
         """
         Let go of what is older than those who are behind may ask for.
@@ -102,8 +109,9 @@ class Group:
 
     def position(self, reader: Reader) -> int | None:
         """The number up to which a reader has been shown all that he wants, where it is known."""
-        floor = reader.place.floor
-        return max(floor, self.last) if floor and reader in self._live else None
+        if reader not in self._live:
+            return None
+        return max(reader.place.floor or 0, self.last) or None
 
     # What a reader tells.
 

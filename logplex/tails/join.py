@@ -4,6 +4,10 @@ Where the history ends and the live messages begin, for each reader exactly.
 A reader's place in the live messages is taken *before* his history is read. The answer says the
 number up to which the history goes; of what waited at his place he is then shown only what lies
 above it, and so it goes on with what still comes. Nothing is missing, and nothing is double.
+
+Two cases have no such number: a channel that moves between shards, whose history goes up to the
+moment of the answer, so that the place is taken anew then; and a spool that is away, whose history
+is what can be had. See :meth:`logplex.tails.feed.Feed.join`.
 """
 
 from __future__ import annotations
@@ -22,9 +26,9 @@ from logplex.tails.window import Entry
 MAX_OVERTAKEN = 100_000
 
 #: Numbers begin at the clock's microseconds and grow by one a message, so a distance like this
-#: (of ten seconds) is hardly one of messages: a sequence began anew, because an embedded store's
+#: (of a second) is hardly one of messages: a sequence began anew, because an embedded store's
 #: node was restarted, or the number was never one.
-_JUMP = 10_000_000
+_JUMP = 1_000_000
 #: The clock's microseconds in July 2017: no sequence began earlier.
 _OLDEST_NUMBER = 1_500_000_000_000_000
 
@@ -100,48 +104,48 @@ class History:
     :ivar entries: oldest first.
     :ivar comment: what he must know about what is not there; empty where there is nothing.
     :ivar unparsable: how many kept messages no reader can be shown.
+    :ivar floor: the number up to which live messages are not new to him.
+    :ivar is_whole: whether he has seen, with this, everything up to the floor that he wants to see
+        and that can be had.
     """
 
     entries: list[Entry]
     comment: bytes
     unparsable: int
+    floor: int
+    is_whole: bool
 
 
-def history(recent: Recent, view: View, num: int, after: int | None) -> History:
+def history(recent: Recent, view: View, num: int, after: int | None, now_us: int) -> History:
     """
     Choose what to show of what is kept.
 
     :param num: at most so many of the newest, counted after the filters.
     :param after: show all after this number instead, where it can be one of the channel's.
+    :param now_us: the clock's microseconds since the epoch.
     """
-    kept = recent.entries
-    comment = b""
-    resumes = False
-    if after is not None and not recent.complete:
-        # What of it he has seen already nobody knows.
-        return History([], _MAY_BE_MISSING, 0)
-    if after is not None and after <= recent.last:
-        place, gone = _resume(recent, after)
-        if gone < _JUMP or after >= _OLDEST_NUMBER:
-            resumes = True
-            kept = kept[place:]
-        if resumes and gone:
-            comment = b"%d messages are gone" % gone if gone < _JUMP else _MAY_BE_MISSING
-        elif resumes and recent.moving:
-            comment = _MAY_BE_MISSING
+    place, comment = (None, b"") if after is None else _resume(recent, after)
+    kept = recent.entries[place:]
     matches, unparsable = tail_matches([message for _, message in kept], view.source, view.ps)
     shown = [
         Entry.of(number, message)
         for (number, message), match in zip(kept, matches, strict=True)
         if match
     ]
-    if not resumes:
+    if place is None:
         shown = shown[-num:] if num else []
-    return History(shown, comment, unparsable)
+    is_whole = recent.complete and not recent.moving
+    return History(shown, comment, unparsable, _floor(recent, after, now_us), is_whole)
 
 
-def _resume(recent: Recent, after: int) -> tuple[int, int]:
-    """Which kept entry follows this number, and how many messages after it are not kept."""
+def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:
+    """
+    Which kept entry follows this number, and what is to be said of what is not kept any more.
+    ``None``: the number says nothing here.
+    """
+    if not recent.complete:
+        # What of it he has seen already nobody knows.
+        return len(recent.entries), _MAY_BE_MISSING
     place = kept_after = 0
     for index, (number, _) in enumerate(recent.entries):
         if number is None:
@@ -150,4 +154,21 @@ def _resume(recent: Recent, after: int) -> tuple[int, int]:
             place = index + 1
         else:
             kept_after += 1
-    return place, recent.last - after - kept_after
+    gone = recent.last - after - kept_after
+    if 0 <= gone < _JUMP:
+        if gone:
+            return place, b"%d messages are gone" % gone
+        return place, _MAY_BE_MISSING if recent.moving else b""
+    if after >= _OLDEST_NUMBER:
+        # The spool has lost its numbers since, and with them perhaps messages.
+        return place if gone > 0 else None, _MAY_BE_MISSING
+    return None, b""
+
+
+def _floor(recent: Recent, after: int | None, now_us: int) -> int:
+    if recent.moving:
+        return 0
+    if not recent.complete and after is not None and _OLDEST_NUMBER <= after <= now_us:
+        # What he has seen elsewhere comes here once more, when the spool is back.
+        return max(recent.last, after)
+    return recent.last

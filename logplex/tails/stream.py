@@ -61,14 +61,12 @@ class Stream:
     #: What is left of the history, newest first; ``None`` before it has come.
     _history: list[Entry] | None = None
     _history_bytes: int = 0
+    _is_whole: bool = False
 
-    def begin(
-        self, history: History, last: int, overture: bytes = b"", finale: bytes = b""
-    ) -> None:
+    def begin(self, history: History, overture: bytes = b"", finale: bytes = b"") -> None:
         """
         Start to write.
 
-        :param last: the number up to which the history goes; 0 where the reader has moved up since.
         :param overture: a line that the reader is told before the history.
         :param finale: what the reader is told after the history, if there is no group.
         """
@@ -76,13 +74,14 @@ class Stream:
         self._history_bytes = sum([entry.size_bytes for entry in history.entries])
         self.budget.used_bytes += self._history_bytes
         self._finale = finale
-        self.place.answered(last)
+        self._is_whole = history.is_whole
+        self.place.answered(history.floor)
         self.answer.start(self)
         opening = self.view.comment(history.comment) if history.comment else b""
         if overture:
             opening += self.view.notice(overture)
-        if last and self.group is not None and not history.entries:
-            opening += self.view.position(last)
+        if self.group is not None and history.is_whole and history.floor and not history.entries:
+            opening += self.view.position(history.floor)
         if opening:
             self.write(opening)
         self.pump()
@@ -106,7 +105,9 @@ class Stream:
         goes on from there, though nothing that he wants to see has had a number.
         """
         if not self.is_paused:
-            number = None if self.group is None else self.group.position(self)
+            number = None
+            if self._is_whole and self.group is not None:
+                number = self.group.position(self)
             self.write(self.view.position(number))
 
     def end(self, notice: bytes = b"") -> None:

@@ -82,11 +82,12 @@ class Tails:
         if self._budget.is_spent:
             stream.lost()
             raise StoreAway("too many histories wait for their readers")
-        past = history(recent, stream.view, session.num, after)
+        now_us = int(self.clock.seconds() * 1_000_000)
+        past = history(recent, stream.view, session.num, after, now_us)
         self.counters.tail_unparsable += past.unparsable
         if not recent.complete:
             stream.answer.history_is_away()
-        stream.begin(past, 0 if recent.moving else recent.last, overture, finale)
+        stream.begin(past, overture, finale)
         if stream.view.events and not stream.is_over:
             self._keepalive.watch(stream)
 

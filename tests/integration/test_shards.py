@@ -416,8 +416,28 @@ class TroubleTests(ShardsTestCase):
         for each in (diary, late):
             await self.told(each, node.sent["c"])
             self.assertEqual(len(each.numbers), 1)
-            self.assertEqual(each.events, ["interrupted", "resumed", "missed"])
+        self.assertEqual(diary.events, ["interrupted", "resumed"])
+        self.assertEqual(late.events, ["interrupted", "resumed", "missed"])
         self.assertEqual(node.spool.troubles(), [])
+
+    async def test_what_a_node_had_no_room_for_is_said_on_every_node(self) -> None:
+        server = await self.server()
+        reads = await self.spool_node(server.url, name="reads")
+        full = await self.spool_node(server.url, name="full", waiting_bytes=400)
+        diary = await self.follow(reads, "c")
+        full.append("c", 3)
+        await self.told(diary, full.sent["c"])
+        for _ in range(20):
+            full.append("c")
+        lost = full.counters.spool_dropped
+        self.assertGreater(lost, 0)
+        await self.settled([full])
+        full.append("c")
+        await self.told(diary, full.sent["c"][: 23 - lost] + full.sent["c"][-1:])
+        self.assertEqual(diary.events, ["missed"])
+        self.assertEqual(diary.numbers[-1] - diary.numbers[0], 23)
+        recent = await reads.spool.recent("c")
+        self.assertEqual(recent.entries, diary.entries)
 
     async def test_a_shard_that_may_not_write_counts_as_away(self) -> None:
         server = await self.server()

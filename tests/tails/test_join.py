@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.model import Recent
 from logplex.tails import join
-from logplex.tails.join import History, Place, history
+from logplex.tails.join import History, Place
 from logplex.tails.view import View
 from logplex.tails.window import Entry
 from tests.tails.fakes import cooked
 
 ALL = View(None, None, True)
 NOW_US = 1_800_000_000_000_000
+
+history = partial(join.history, now_us=NOW_US)
 
 
 def recent(*numbers: int | None, last: int | None = None) -> Recent:
@@ -110,12 +114,41 @@ class ResumeTests(SynchronousTestCase):
             self.assertEqual([NOW_US, NOW_US + 1], numbers(shown))
             self.assertEqual(b"some messages may be missing", shown.comment)
 
+    def test_numbers_that_the_spool_has_lost(self) -> None:
+        for kept in (recent(), recent(1, 2, 3)):
+            shown = history(kept, ALL, 2, NOW_US)
+            self.assertEqual(numbers(history(kept, ALL, 2, None)), numbers(shown))
+            self.assertEqual(b"some messages may be missing", shown.comment)
+
     def test_messages_without_number_after_the_last_seen(self) -> None:
         shown = history(recent(None, 1, None, 2, None), ALL, 10, 1)
         self.assertEqual(([None, 2, None], b""), (numbers(shown), shown.comment))
 
     def test_the_filters_apply(self) -> None:
         self.assertEqual([], numbers(history(recent(1, 2), View(b"other", None, True), 10, 1)))
+
+
+class FloorTests(SynchronousTestCase):
+    """Up to which number live messages are not new."""
+
+    def floor(self, after: int | None, complete: bool = True, moving: bool = False) -> int:
+        kept = Recent(NOW_US - 100, [], complete, moving)
+        return history(kept, ALL, 10, after).floor
+
+    def test_the_histories_end(self) -> None:
+        for after in (None, NOW_US - 200, NOW_US - 50, 10**18):
+            self.assertEqual(NOW_US - 100, self.floor(after))
+
+    def test_none_while_the_channel_moves(self) -> None:
+        self.assertEqual(0, self.floor(NOW_US - 50, moving=True))
+
+    def test_what_was_seen_elsewhere_while_the_spool_is_away(self) -> None:
+        self.assertEqual(NOW_US - 50, self.floor(NOW_US - 50, complete=False))
+        self.assertEqual(NOW_US - 100, self.floor(NOW_US - 200, complete=False))
+
+    def test_no_number_that_cannot_be(self) -> None:
+        for after in (None, 12_345, NOW_US + 1, 10**18):
+            self.assertEqual(NOW_US - 100, self.floor(after, complete=False))
 
 
 def entries(*numbers: int | None) -> list[Entry]:

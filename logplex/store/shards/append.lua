@@ -2,7 +2,8 @@
 --
 -- ARGV: node, its start, the batch's number, prefix of the live channels, how many messages are
 -- kept, for how many seconds, a number that raised sequences begin above; then one for every
--- channel: a msgpack array of its id, flags, fingerprint, and messages (raw strings).
+-- channel: a msgpack array of its id, flags, fingerprint, messages (raw strings), and how many were dropped
+-- before the first of them.
 --
 -- Gives a msgpack array of two arrays of places in the call (from 1): the channels that somebody
 -- listens to, and those whose list refused the messages. Gives nil where the shard has taken the
@@ -92,7 +93,7 @@ end
 local listened, refused = {}, {}
 
 for at = 8, #ARGV do
-    local channel, flags, fingerprint, values = unpack(cmsgpack.unpack(ARGV[at]))
+    local channel, flags, fingerprint, values, lost = unpack(cmsgpack.unpack(ARGV[at]))
     local sequence, list, ranges = 'seq:' .. channel, 'ch:' .. channel .. ':spool', 'num:' .. channel
 
     if bit.band(flags, FORGET) ~= 0 then
@@ -102,12 +103,17 @@ for at = 8, #ARGV do
     local count = #values
     if count > 0 then
         local least = bit.band(flags, RAISE) ~= 0 and math.max(floor, raised) or floor
-        local last, before = advance(sequence, count, least)
+        local last, before = advance(sequence, lost + count, least)
+        if lost > 0 then
+            -- What the node had no room for takes its numbers, so that it is seen to be missing.
+            before = last - count
+        end
 
         if bit.band(flags, KEEP) ~= 0 then
             local length = push(list, values)
             if type(length) == 'number' then
-                local record = decimal(last) .. ' ' .. fingerprint .. ' ' .. origin
+                local record = decimal(last) .. ' ' .. decimal(before) .. ' ' .. fingerprint
+                    .. ' ' .. origin
                 local records = redis.pcall('LPUSH', ranges, record)
                 if type(records) ~= 'number' then
                     redis.call('DEL', ranges)

@@ -141,10 +141,10 @@ class Feed:
         place.read_to(last)
 
 
-def _joins(passages: Sequence[Passage], position: int, last: int) -> bool:
-    """Whether every number from behind the position to the last one is there."""
+def _joins(passages: Sequence[Passage], number: int, last: int) -> bool:
+    """Whether everything is there that was numbered after this number, up to the last."""
     for passage in passages:
-        if passage.first != position + 1:
+        if passage.before != number:
             return False
-        position += len(passage.messages)
-    return position == last
+        number = (passage.first or 0) + len(passage.messages) - 1
+    return number == last

@@ -30,12 +30,14 @@ class Passage:
 
     :ivar first: the number of the first, or ``None`` where nobody has numbered them.
     :ivar batch: of the origin; 0 where they have no number.
+    :ivar before: the channel's last number before the first of these, where they have one.
     """
 
     first: int | None
     messages: list[bytes]
     batch: int = 0
     origin: Origin | None = None
+    before: int = 0
 
     def entries(self) -> Iterator[tuple[int | None, bytes]]:
         """Each message with its number."""
@@ -115,4 +117,5 @@ def _find(
 def _passage(record: Numbered, messages: list[bytes]) -> Passage:
     first = record.last - record.fingerprint.count + 1
     cut = record.fingerprint.count - len(messages)
-    return Passage(first + cut, messages, record.batch, record.origin)
+    before = first + cut - 1 if cut else record.before
+    return Passage(first + cut, messages, record.batch, record.origin, before)

@@ -20,6 +20,8 @@ from logplex.store.shards.scripts import FORGET, KEEP, RAISE, Batch, Piece
 _MESSAGE_OVERHEAD_BYTES = 41
 #: Longer lists of one channel are cut: Redis does nothing else while it takes a batch.
 _PIECE_MESSAGES = 4_000
+#: Channels of which is remembered that messages were dropped.
+_MOST_LOSERS = 100_000
 
 
 @frozen
@@ -79,6 +81,8 @@ class Outbox:
     _collected_bytes: int = 0
     _sealed: deque[Batch] = field(factory=deque)
     _to_raise: set[str] = field(factory=set)
+    #: Messages that were dropped since the channel's last piece; the next one tells of them.
+    _lost: dict[str, int] = field(factory=dict)
 
     @property
     def head(self) -> Batch | None:
@@ -105,6 +109,7 @@ class Outbox:
             self._collected_bytes >= bounds.batch_bytes and not self.seal()
         ):
             self.counters.spool_dropped += count
+            self._lose(channel_id, count)
             return
         collected = self._collected.get(channel_id)
         if collected is None:
@@ -128,6 +133,7 @@ class Outbox:
             self._collected_bytes -= collected.size_bytes
             self.counters.spool_dropped += len(collected.messages)
         self._collected[channel_id] = _Collected(keep=False, forget=True)
+        self._lost.pop(channel_id, None)
 
     def raise_sequence(self, channel_id: str) -> None:
         """Let this channel's next messages be numbered above :attr:`raised_above`."""
@@ -161,6 +167,8 @@ class Outbox:
         batch = self._sealed.popleft()
         self._let_go(batch.messages, batch.size_bytes)
         self.counters.spool_dropped += batch.messages
+        for piece in batch.pieces:
+            self._lose(piece.channel_id, piece.count)
 
     def drop_all(self) -> None:
         """Nothing will be written any more."""
@@ -256,9 +264,14 @@ class Outbox:
         if channel_id in self._to_raise:
             self._to_raise.discard(channel_id)
             flags |= RAISE
+        lost = self._lost.pop(channel_id, 0) if self._lost else 0
         return Piece.pack(
-            channel_id, flags, collected.messages, collected.size_bytes, self.bounds.kept
+            channel_id, flags, collected.messages, collected.size_bytes, self.bounds.kept, lost
         )
+
+    def _lose(self, channel_id: str, count: int) -> None:
+        if len(self._lost) < _MOST_LOSERS or channel_id in self._lost:
+            self._lost[channel_id] = self._lost.get(channel_id, 0) + count
 
     def _let_go(self, messages: int, size_bytes: int) -> None:
         self.waiting_messages -= messages

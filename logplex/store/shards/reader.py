@@ -14,8 +14,12 @@ from logplex.store.shards.scripts import Origin, Published
 
 _log = Logger()
 
-#: Publications that wait for one reader while the history is read.
+#: Publications that wait for one reader while the history is read, and their messages' bytes.
 _HELD_PUBLICATIONS = 1_000
+_HELD_BYTES = 4_194_304
+#: So many are not written to a channel while a publication is on its way. One that is further
+#: behind the last reading belongs to a sequence that began anew, below the clock of before.
+_OVERTAKEN_MESSAGES = 10_000
 #: Lives of nodes whose last batch is remembered for one reader; the one heard first goes first.
 _ORIGINS = 256
 
@@ -48,6 +52,10 @@ class Reader:
             self._tell(self.follower.received, first, list(messages))
         else:
             self._tell(self.follower.received, None, list(messages))
+
+    def begin_again(self, last: int) -> None:
+        """The shard has lost its numbers, and goes on after this one."""
+        self._last = last
 
     def unnumbered(self, messages: Sequence[bytes]) -> None:
         """Tell it of this node's own messages, which it will not hear of again."""
@@ -87,14 +95,13 @@ class Place:
     """
     How far one reader has come on one shard.
 
-    :ivar position: it knows, or need not know, everything up to this number; ``None`` before the
-        first reading.
-    :ivar last: the channel's newest number, as it was read or heard last. Below the position
-        where the shard has lost some of its numbers.
+    :ivar position: the channel's newest number, as it was read or heard last: everything up to it
+        is known, or need not be; ``None`` before the first reading.
     :ivar seen: the last batch of every origin that it knows.
     :ivar told: batches of this node, from and up to, whose messages it was told without numbers;
         the end is ``None`` while the shard is away.
     :ivar held: publications that wait for the reading; ``None`` where none is awaited.
+    :ivar held_bytes: of their messages.
     :ivar overflowed: the last number of those that found no room to wait.
     :ivar away: whether it was told of an interruption that is not over.
     """
@@ -102,10 +109,10 @@ class Place:
     reader: Reader
     own: Origin
     position: int | None = None
-    last: int = 0
     seen: dict[Origin, int] = field(factory=dict)
     told: list[tuple[int, int | None]] = field(factory=list)
     held: list[Published] | None = field(factory=list)
+    held_bytes: int = 0
     overflowed: int = 0
     away: bool = False
 
@@ -113,24 +120,26 @@ class Place:
         """Pass on what is new to this reader, or hold it."""
         if self.held is None:
             self._pass_on(published)
-        elif len(self.held) < _HELD_PUBLICATIONS:
+        elif len(self.held) < _HELD_PUBLICATIONS and self.held_bytes < _HELD_BYTES:
             self.held.append(published)
+            self.held_bytes += sum(map(len, published.messages))
         else:
             self.overflowed = published.last
 
     def await_reading(self) -> None:
         """The history will be read: what is published from now on waits for it."""
-        self.held, self.overflowed = [], 0
+        self.held, self.held_bytes, self.overflowed = [], 0, 0
 
     def read_to(self, last: int) -> None:
         """The history was read, up to this number: pass on what was held."""
-        self.position = max(last, self.position or 0)
-        self.last = last
+        if last < (self.position or 0):
+            self.reader.begin_again(last)
+        self.position = last
         held, self.held = self.held or [], None
         for published in held:
             self._pass_on(published)
         if self.overflowed > self.position:
-            self.position = self.last = self.overflowed
+            self.position = self.overflowed
             self.reader.missed()
 
     def mark(self, origin: Origin, batch: int) -> None:
@@ -167,9 +176,13 @@ class Place:
 
     def _pass_on(self, published: Published) -> None:
         if self.position is not None:
-            if published.last <= self.position:
+            behind = self.position - published.last
+            if behind >= 0 and (published.before or behind < _OVERTAKEN_MESSAGES):
+                # A reading was faster, and has shown it.
                 return
-            if published.before != self.last:
+            if behind >= 0:
+                self.reader.begin_again(published.first - 1)
+            if published.before != self.position:
                 self.reader.missed()
-        self.position = self.last = published.last
+        self.position = published.last
         self.take(published.first, published.messages, published.batch, published.origin)

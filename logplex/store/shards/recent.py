@@ -130,11 +130,11 @@ class _Ear:
     channel_id: str
     kept: int
     heard_everything: bool = True
-    _heard: deque[Passage] = field(init=False)
+    _heard: deque[Passage] = field(factory=deque)
+    _count: int = 0
     _reader: Reader = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._heard = deque(maxlen=self.kept)
         self._reader = Reader(self)
 
     async def listen(self) -> None:
@@ -156,6 +156,9 @@ class _Ear:
         """See :class:`IFollower`."""
         if first is not None:
             self._heard.append(Passage(first, messages))
+            self._count += len(messages)
+            while self._count - len(self._heard[0].messages) >= self.kept:
+                self._count -= len(self._heard.popleft().messages)
 
     def interrupted(self) -> None:
         """See :class:`IFollower`."""

@@ -98,12 +98,19 @@ class Piece:
 
     @classmethod
     def pack(
-        cls, channel_id: str, flags: int, messages: Sequence[bytes], size_bytes: int, kept: int
+        cls,
+        channel_id: str,
+        flags: int,
+        messages: Sequence[bytes],
+        size_bytes: int,
+        kept: int,
+        lost: int = 0,
     ) -> Piece:
         """
         :param messages: oldest first; may be none where the channel is only forgotten.
         :param size_bytes: of all of them.
         :param kept: how many messages a shard keeps of a channel.
+        :param lost: how many were dropped before the first of them.
         """
         mark = b""
         if messages and flags & KEEP:
@@ -112,7 +119,7 @@ class Piece:
                 mark = fingerprint(messages_kept, sum(map(len, messages_kept)))
             else:
                 mark = fingerprint(messages, size_bytes)
-        payload = _pack((channel_id, flags, mark, messages))
+        payload = _pack((channel_id, flags, mark, messages, lost))
         return cls(channel_id, flags, len(messages), payload)
 
     def messages(self) -> list[bytes]:
@@ -162,9 +169,11 @@ class Numbered:
     A record of numbers that were given together.
 
     :ivar last: the number of the newest of them.
+    :ivar before: see :class:`Published`.
     """
 
     last: int
+    before: int
     fingerprint: Fingerprint
     batch: int
     origin: Origin
@@ -235,8 +244,9 @@ def parse_history(answer: bytes) -> History:
 
 
 def _parse_record(record: bytes) -> Numbered:
-    last, mark, batch, start, node = record.split(b" ", 4)
-    return Numbered(int(last), Fingerprint.parse(mark), int(batch), Origin(node, start))
+    last, before, mark, batch, start, node = record.split(b" ", 5)
+    origin = Origin(node, start)
+    return Numbered(int(last), int(before), Fingerprint.parse(mark), int(batch), origin)
 
 
 def _integer(text: bytes) -> int:
@@ -249,7 +259,7 @@ def _integer(text: bytes) -> int:
 def _unpack(payload: bytes) -> list[bytes]:
     """The messages of a piece."""
     piece = msgpack.unpackb(payload, raw=True)
-    if not isinstance(piece, list) or len(piece) != 4 or not isinstance(piece[3], list):
+    if not isinstance(piece, list) or len(piece) != 5 or not isinstance(piece[3], list):
         raise ValueError("no piece of a batch")
     messages: list[bytes] = piece[3]
     return messages

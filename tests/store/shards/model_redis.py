@@ -90,16 +90,20 @@ class ModelRedis:
         self.batches[node, start] = number
         origin = b"%d %b %b" % (number, start, node)
         for payload in payloads:
-            channel, flags, mark, messages = msgpack.unpackb(payload, raw=True)
+            channel, flags, mark, messages, lost = msgpack.unpackb(payload, raw=True)
             least = max(self.floor, raised if flags & RAISE else 0)
             before = self.sequences.get(channel, 0)
-            first = before + 1
-            if first <= least:
-                first = max(self.now_us, least) + 1
+            first = before + lost + 1
+            if before < least:
+                first = max(self.now_us, least) + lost + 1
+            if lost:
+                before = first - 1
             last = self.sequences[channel] = first + len(messages) - 1
             if flags & KEEP:
                 self.lists.setdefault(channel, [])[:0] = messages[::-1]
-                self.records.setdefault(channel, []).insert(0, b"%d %b %b" % (last, mark, origin))
+                self.records.setdefault(channel, []).insert(
+                    0, b"%d %d %b %b" % (last, before, mark, origin)
+                )
             for link in self.links:
                 name = prefix.encode() + channel
                 if name in link.subscribed:

@@ -55,6 +55,10 @@ def publication(
     return Published(first, before, batch, by, list(messages))
 
 
+def passage(first: int, messages: list[bytes], batch: int, by: Origin) -> Passage:
+    return Passage(first, messages, batch, by, before=first - 1)
+
+
 class FeedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.feed = Feed("c", OWN, away=False)
@@ -155,22 +159,22 @@ class FeedTests(SynchronousTestCase):
     def test_what_was_missed_is_told_from_the_history(self) -> None:
         self.feed.lost([], 4)
         history = [
-            Passage(10, [b"known"], 1, OTHER),
+            passage(10, [b"known"], 1, OTHER),
             Passage(None, [b"pushed by somebody else"]),
-            Passage(11, [b"a", b"b"], 2, OTHER),
+            passage(11, [b"a", b"b"], 2, OTHER),
         ]
         self.come_back(12, *history)
         self.assertEqual(self.diary.since(), ["interrupted", "resumed", (11, b"a"), (12, b"b")])
 
     def test_own_messages_in_the_history_were_told_before(self) -> None:
         self.feed.lost([(4, [b"own"])], 4)
-        history = [Passage(11, [b"own"], 4, OWN), Passage(12, [b"theirs"], 2, OTHER)]
+        history = [passage(11, [b"own"], 4, OWN), passage(12, [b"theirs"], 2, OTHER)]
         self.come_back(12, *history, told=4)
         self.assertEqual(self.diary.since(), ["interrupted", b"own", "resumed", (12, b"theirs")])
 
     def test_what_was_written_but_not_heard_is_told_from_the_history(self) -> None:
         self.feed.lost([(5, [b"waits"])], 5)
-        history = [Passage(11, [b"unheard"], 4, OWN), Passage(12, [b"waits"], 5, OWN)]
+        history = [passage(11, [b"unheard"], 4, OWN), passage(12, [b"waits"], 5, OWN)]
         self.come_back(12, *history, told=5, own_batch=5)
         self.assertEqual(self.diary.since(), ["interrupted", b"waits", "resumed", (11, b"unheard")])
 
@@ -182,9 +186,9 @@ class FeedTests(SynchronousTestCase):
         self.come_back(10, told=8, own_batch=3)
         self.feed.lost([(9, [b"d"])], 9)
         history = [
-            Passage(11, [b"a"], 4, OWN),
-            Passage(12, [b"b"], 5, OWN),
-            Passage(13, [b"c"], 7, OWN),
+            passage(11, [b"a"], 4, OWN),
+            passage(12, [b"b"], 5, OWN),
+            passage(13, [b"c"], 7, OWN),
         ]
         self.come_back(13, *history, told=9, own_batch=7)
         self.feed.published(publication(14, b"d", batch=9, by=OWN))
@@ -194,9 +198,9 @@ class FeedTests(SynchronousTestCase):
 
     def test_a_hole_in_the_history_is_said(self) -> None:
         for last, history in (
-            (13, [Passage(12, [b"a"], 2, OTHER), Passage(13, [b"b"], 3, OTHER)]),
-            (13, [Passage(11, [b"a"], 2, OTHER), Passage(13, [b"b"], 3, OTHER)]),
-            (13, [Passage(11, [b"a"], 2, OTHER)]),
+            (13, [passage(12, [b"a"], 2, OTHER), passage(13, [b"b"], 3, OTHER)]),
+            (13, [passage(11, [b"a"], 2, OTHER), passage(13, [b"b"], 3, OTHER)]),
+            (13, [passage(11, [b"a"], 2, OTHER)]),
             (13, []),
             (0, []),
         ):
@@ -211,7 +215,7 @@ class FeedTests(SynchronousTestCase):
         self.feed.published(publication(11, b"a", batch=2))
         self.feed.published(publication(12, b"b", batch=3))
         self.assertEqual(self.diary.since(), ["interrupted"])
-        self.feed.caught_up(11, 0, [Passage(11, [b"a"], 2, OTHER)], 0)
+        self.feed.caught_up(11, 0, [passage(11, [b"a"], 2, OTHER)], 0)
         self.assertEqual(self.diary.since(), ["resumed", (11, b"a"), (12, b"b")])
 
     def test_more_than_can_be_held_is_said(self) -> None:
@@ -230,7 +234,7 @@ class FeedTests(SynchronousTestCase):
         self.feed.subscribed()
         for number in range(1_200):
             self.feed.published(publication(11 + number, b"x", batch=2 + number))
-        self.feed.caught_up(1_210, 0, [Passage(11, [b"x"] * 1_200, 2_000, OTHER)], 0)
+        self.feed.caught_up(1_210, 0, [passage(11, [b"x"] * 1_200, 2_000, OTHER)], 0)
         self.assertNotIn("missed", self.diary.since())
 
     def test_a_publication_that_was_not_heard_is_said(self) -> None:
@@ -247,6 +251,29 @@ class FeedTests(SynchronousTestCase):
         self.come_back(7)
         self.feed.published(publication(1_000, b"a", batch=1, before=7))
         self.assertEqual(self.diary.since(), ["interrupted", "resumed", "missed", (1_000, b"a")])
+
+    def test_a_shard_whose_clock_was_set_back_too_is_heard(self) -> None:
+        """Its numbers begin below those of before, and are numbers all the same."""
+        self.feed.published(publication(100_000, b"a", batch=1, before=10))
+        self.diary.since()
+        self.feed.lost([], 4)
+        self.come_back(0)
+        self.feed.published(publication(500, b"b", batch=2, before=0))
+        self.feed.published(publication(501, b"c", batch=3))
+        told = ["interrupted", "resumed", "missed", (500, b"b"), (501, b"c")]
+        self.assertEqual(self.diary.since(), told)
+
+    def test_so_is_one_that_was_emptied_meanwhile(self) -> None:
+        self.feed.published(publication(100_000, b"a", batch=1, before=10))
+        self.feed.published(publication(500, b"b", batch=2, before=0))
+        self.feed.published(publication(501, b"c", batch=3))
+        told = [(100_000, b"a"), "missed", (500, b"b"), (501, b"c")]
+        self.assertEqual(self.diary.since(), told)
+
+    def test_numbers_that_jump_in_the_history_are_no_loss(self) -> None:
+        self.feed.lost([], 4)
+        self.come_back(1_000, Passage(1_000, [b"a"], 2, OTHER, before=10))
+        self.assertEqual(self.diary.since(), ["interrupted", "resumed", (1_000, b"a")])
 
     def test_an_emptied_shard_is_said_with_the_next_message(self) -> None:
         self.feed.published(publication(1_000, b"a", batch=1, before=0))

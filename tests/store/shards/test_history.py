@@ -17,7 +17,7 @@ LIMIT = 12
 
 def record(last: int, *messages: bytes) -> Numbered:
     mark = fingerprint(messages, sum(map(len, messages)))
-    return Numbered(last, Fingerprint.parse(mark), 1, ORIGIN)
+    return Numbered(last, last - len(messages), Fingerprint.parse(mark), 1, ORIGIN)
 
 
 def history(messages: list[bytes], *records: Numbered) -> History:

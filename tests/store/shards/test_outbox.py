@@ -19,7 +19,7 @@ def contents(outbox: Outbox) -> list[list[tuple[str, int, list[bytes]]]]:
     taken = []
     while (batch := outbox.head) is not None:
         pieces = [msgpack.unpackb(each.payload, raw=True) for each in batch.pieces]
-        taken.append([(channel.decode(), flags, texts) for channel, flags, _, texts in pieces])
+        taken.append([(channel.decode(), flags, texts) for channel, flags, _, texts, _ in pieces])
         outbox.done()
     return taken
 
@@ -142,6 +142,41 @@ class OutboxTests(SynchronousTestCase):
         outbox.seal()
         self.assertEqual([batch[0][2] for batch in contents(outbox)], [[b"2"], [b"3"]])
         self.assertEqual(self.counters.spool_dropped, 1)
+
+    def lost(self, outbox: Outbox) -> list[int]:
+        """How many were dropped before each of the pieces of the head."""
+        assert outbox.head is not None
+        return [msgpack.unpackb(each.payload, raw=True)[4] for each in outbox.head.pieces]
+
+    def test_the_next_piece_says_how_many_were_dropped(self) -> None:
+        outbox = self.outbox(waiting_bytes=200)
+        outbox.append("a", [b"x" * 100], True)
+        outbox.append("a", [b"y" * 100] * 2, True)
+        outbox.append("b", [b"y" * 100], True)
+        outbox.append("a", [b"z"], True)
+        outbox.seal()
+        self.assertEqual(self.lost(outbox), [2])
+        outbox.done()
+        for name in ("a", "b"):
+            outbox.append(name, [b"z"], True)
+        outbox.seal()
+        self.assertEqual(self.lost(outbox), [0, 1])
+
+    def test_so_it_does_of_a_batch_that_the_shard_never_takes(self) -> None:
+        outbox = self.outbox()
+        outbox.append("a", [b"1", b"2"], True)
+        outbox.seal()
+        outbox.drop()
+        outbox.append("a", [b"3"], True)
+        outbox.seal()
+        self.assertEqual(self.lost(outbox), [2])
+
+    def test_not_of_a_channel_that_was_deleted_since(self) -> None:
+        outbox = self.outbox(waiting_bytes=1)
+        outbox.append("a", [b"dropped"], True)
+        outbox.forget("a")
+        outbox.seal()
+        self.assertEqual(self.lost(outbox), [0])
 
     def test_what_the_shard_has_perhaps_not_taken(self) -> None:
         outbox = self.outbox()

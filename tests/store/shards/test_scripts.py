@@ -45,7 +45,7 @@ class PieceTests(SynchronousTestCase):
     def test_what_is_not_kept_has_none(self) -> None:
         for flags, texts in ((0, [b"a"]), (FORGET, [])):
             payload = Piece.pack("c", flags, texts, len(texts), 1_500).payload
-            self.assertEqual(msgpack.unpackb(payload, raw=True), [b"c", flags, b"", texts])
+            self.assertEqual(msgpack.unpackb(payload, raw=True), [b"c", flags, b"", texts, 0])
 
     def test_a_call_is_flat(self) -> None:
         piece = Piece.pack("c", 0, [b"a"], 1, 1_500)
@@ -74,7 +74,7 @@ class AnswerTests(SynchronousTestCase):
     def test_another_publication_is_an_error(self) -> None:
         good = Piece.pack("c", 0, [b"a"], 1, 9).payload
         none = Piece.pack("c", 0, [], 0, 9).payload
-        for payload in (b"", b"hello", b"\x90", b"\x94\x01\x02\x03\x04", none, good[:-1]):
+        for payload in (b"", b"hello", b"\x90", b"\x95\x01\x02\x03\x04\x05", none, good[:-1]):
             self.assertRaises(ValueError, parse_published, b"1 2 3 4 5\n" + payload)
         for head in (b"", b"x 2 3 4 5\n", b"1 2 3 4\n"):
             self.assertRaises(ValueError, parse_published, head + good)
@@ -82,17 +82,17 @@ class AnswerTests(SynchronousTestCase):
     def test_a_history(self) -> None:
         mark = fingerprint([b"a", b"b"], 2)
         answer = msgpack.packb(
-            [b"12", b"7", [b"b", b"a"], [b"12 %b 7 0001 node 1" % mark]],
+            [b"12", b"7", [b"b", b"a"], [b"12 5 %b 7 0001 node 1" % mark]],
             use_bin_type=False,
         )
         history = parse_history(answer)
         self.assertEqual((history.last, history.own_batch), (12, 7))
         self.assertEqual(history.messages, [b"b", b"a"])
-        self.assertEqual(history.records, [Numbered(12, Fingerprint.parse(mark), 7, ORIGIN)])
+        self.assertEqual(history.records, [Numbered(12, 5, Fingerprint.parse(mark), 7, ORIGIN)])
 
     def test_what_others_put_into_our_keys_counts_as_absent(self) -> None:
         answer = msgpack.packb(
-            [b"many", b"", [b"a"], [b"", b"1 2 3", b"12 0:0:0:0 7 0001 node"]], use_bin_type=False
+            [b"many", b"", [b"a"], [b"", b"1 2 3", b"12 5 0:0:0:0 7 0001 node"]], use_bin_type=False
         )
         history = parse_history(answer)
         self.assertEqual((history.last, history.own_batch, history.records), (0, 0, []))
