@@ -158,6 +158,14 @@ class ConfigStoreContract:
         self.assertTrue(store.commit([]).called)
 
     @conversation
+    async def test_what_is_kept_is_no_change(self: Any) -> None:
+        store, replica = await self.opened()
+        await store.commit([Put(CHANNEL)])
+        await store.commit([], [CHANNEL, TOKEN])
+        await store.commit([Put(DRAIN)], [CHANNEL, TOKEN])
+        self.assertEqual(replica.known(), {CHANNEL, DRAIN})
+
+    @conversation
     async def test_a_commit_keeps_what_its_caller_changes_afterwards(self: Any) -> None:
         store, replica = await self.opened()
         changes: list[Change] = [Put(CHANNEL)]

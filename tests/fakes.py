@@ -24,7 +24,7 @@ from logplex.interfaces import (
     StoreAway,
     WrongStep,
 )
-from logplex.model import Change, Drain, DrainStatus, DrainTest, Put, Recent
+from logplex.model import Change, Drain, DrainStatus, DrainTest, Put, Recent, Value
 from logplex.rods import Panel, Position
 
 
@@ -92,11 +92,13 @@ class DictConfigStore:
 
     :ivar away: while true, everything fails with :class:`StoreAway`.
     :ivar held: where a test puts a list, commits wait in it until the test fires them.
+    :ivar kept: what the last commit said to be there.
     """
 
     clock: IReactorTime
     away: bool = False
     held: list[Deferred[None]] | None = None
+    kept: Sequence[Value] = ()
     values: dict[tuple[type[Any], Any], Any] = field(factory=dict)
     counters: dict[str, int] = field(factory=dict)
     sessions: dict[str, tuple[float, bytes]] = field(factory=dict)
@@ -109,9 +111,10 @@ class DictConfigStore:
         listener.loaded(list(self.values.values()))
         return succeed(None)
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
         if self.away:
             return fail(StoreAway("away"))
+        self.kept = tuple(kept)
         if self.held is None:
             self._apply(list(changes))
             return succeed(None)

@@ -54,7 +54,7 @@ class SlowStore:
         self.listener.loaded(values)
         self.loading.callback(None)
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
         self.committed.extend(changes)
         return succeed(None)
 

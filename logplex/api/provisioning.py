@@ -29,7 +29,7 @@ from logplex.api.waiting import in_time, unbroken
 from logplex.config import Limits
 from logplex.destination import BadDestination, parse_destination
 from logplex.interfaces import IConfigStore, ISpool
-from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token
+from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.registry import Registry
 from logplex.session import BadSession, parse_session
 
@@ -134,7 +134,7 @@ class Provisioning:
                 has = {token.name for token in tokens}
                 missing = [name for name in names if name not in has]
                 changes += [Put(self._new_token(channel_id, name)) for name in missing]
-            await self._commit(changes)
+            await self._commit(channel_id, changes)
             return known is None
 
     def create_channel(
@@ -155,7 +155,7 @@ class Provisioning:
             channel_id = str(await self._store.new_id("channel_index"))
         channel = Channel(channel_id, name)
         tokens = [self._new_token(channel_id, each) for each in token_names]
-        await self._commit([Put(channel), *map(Put, tokens)])
+        await self._commit(channel_id, [Put(channel), *map(Put, tokens)])
         return channel, tokens
 
     def delete_channel(self, channel_id: str) -> Deferred[None]:
@@ -178,12 +178,13 @@ class Provisioning:
                 if each.channel == channel_id and not each.full_api
             ]
             await self._commit(
+                channel_id,
                 [
                     *(Delete(Credential, each.id) for each in useless),
                     *(Delete(Drain, each.id) for each in drains),
                     *(Delete(Token, each.id) for each in tokens),
                     Delete(Channel, channel_id),
-                ]
+                ],
             )
             self._spool.forget(channel_id)
 
@@ -200,7 +201,7 @@ class Provisioning:
         async with self._alone(channel_id):
             self._known(channel_id)
             token = self._new_token(channel_id, name)
-            await self._commit([Put(token)])
+            await self._commit(channel_id, [Put(token)])
             return token
 
     def reserve_drain(self, channel_id: str) -> Deferred[Drain]:
@@ -229,7 +230,7 @@ class Provisioning:
                 _refuse_double(drains, url)
             drain_id = await self._store.new_id("drain_index")
             drain = Drain(drain_id, channel_id, f"d.{self._new_uuid()}", url)
-            await self._commit([Put(drain)])
+            await self._commit(channel_id, [Put(drain)])
             return drain
 
     def move_drain(
@@ -255,7 +256,7 @@ class Provisioning:
                 self._refuse_more(others)
             _refuse_double(others, url)
             moved = evolve(drain, url=url)
-            await self._commit([Put(moved)])
+            await self._commit(channel_id, [Put(moved)])
             return moved
 
     def delete_drain(self, channel_id: str, drain_id: int) -> Deferred[None]:
@@ -265,7 +266,7 @@ class Provisioning:
     async def _delete_drain(self, channel_id: str, drain_id: int) -> None:
         async with self._alone(channel_id):
             drain = self.drain(channel_id, drain_id)
-            await self._commit([Delete(Drain, drain.id)])
+            await self._commit(channel_id, [Delete(Drain, drain.id)])
 
     def drain(self, channel_id: str, drain_id: int) -> Drain:
         """
@@ -329,8 +330,13 @@ class Provisioning:
             if not lock.locked and self._locks.get(channel_id) is lock:
                 del self._locks[channel_id]
 
-    async def _commit(self, changes: Sequence[Change]) -> None:
-        await unbroken(self._store.commit(changes))
+    async def _commit(self, channel_id: str, changes: Sequence[Change]) -> None:
+        """Change what belongs to a channel; what is not changed of it is to be there, too."""
+        channel = self._registry.channel(channel_id)
+        kept: list[Value] = [] if channel is None else [channel]
+        kept += self._registry.tokens_of(channel_id)
+        kept += self._registry.drains_of(channel_id)
+        await unbroken(self._store.commit(changes, kept))
 
     def _bounded(self, verb: Coroutine[Deferred[Any], Any, _Result]) -> Deferred[_Result]:
         return in_time(Deferred.fromCoroutine(verb), self._clock)

@@ -113,6 +113,17 @@ class EnsureChannelTests(ProvisioningCase):
         self.successResultOf(self.provisioning.ensure_channel("app", []))
         self.assertEqual([], self.names())
 
+    def test_unchanged(self) -> None:
+        """Nothing is changed, but the store is told what must be there, and can be away."""
+        self.successResultOf(self.provisioning.ensure_channel("app", ["a"]))
+        self.successResultOf(self.provisioning.add_drain("app", "http://h/"))
+        values = dict(self.store.values)
+        self.assertFalse(self.successResultOf(self.provisioning.ensure_channel("app", ["a"])))
+        self.assertEqual(values, self.store.values)
+        self.assertEqual(set(values.values()), set(self.store.kept))
+        self.store.away = True
+        self.failureResultOf(self.provisioning.ensure_channel("app", ["a"]), StoreAway)
+
     def test_flags(self) -> None:
         """Flags that are given replace those that were."""
         self.successResultOf(self.provisioning.ensure_channel("app", flags=frozenset()))
@@ -192,6 +203,12 @@ class TokenTests(ProvisioningCase):
     def test_bad_name(self) -> None:
         with self.assertRaises(BadName):
             self.provisioning.add_token("app", "a b")
+
+    def test_a_channel_that_gets_a_token_is_to_be_there(self) -> None:
+        """With its other tokens and its drains."""
+        first = self.successResultOf(self.provisioning.add_token("app", "web"))
+        self.successResultOf(self.provisioning.add_token("app", "web"))
+        self.assertEqual((self.registry.channel("app"), first), self.store.kept)
 
 
 class DrainTests(ProvisioningCase):

@@ -9,7 +9,7 @@ from random import random
 from typing import Any
 
 from logplex.interfaces import IConfigStore, StoreAway
-from logplex.model import Channel, Credential, Delete, Drain, Put, Token, Value
+from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.rods import Panel, Position, Rods
 from logplex.store.redis.address import RedisAddress
 from logplex.store.redis.config import RESCAN_INTERVAL_S, RedisConfigStore
@@ -19,6 +19,7 @@ from tests.contracts import Later
 from tests.contracts_config import (
     CHANNEL,
     DRAIN,
+    RESERVED,
     TOKEN,
     VALUES,
     DurableConfigStoreContract,
@@ -356,6 +357,50 @@ class _ClusterTests(OnRedis):
         await self.tells(store, "2 values that this node knows are not in it")
         self.assertEqual(replica.known(), {CHANNEL, TOKEN, Channel("new")})
 
+    async def test_an_emptied_redis_is_given_what_is_kept_beside_a_change(self) -> None:
+        server = await self.server()
+        store, _ = await self.opened_store(server, rescan_interval_s=0.1)
+        await store.commit([Put(CHANNEL), Put(TOKEN), Put(DRAIN), Put(Channel("other"))])
+        await server.ask("FLUSHALL")
+        await self.tells(store, "not in it")
+        await store.commit([Delete(Drain, DRAIN.id)], [CHANNEL, TOKEN, DRAIN])
+        _, late = await self.opened_store(server)
+        self.assertEqual(late.known(), {CHANNEL, TOKEN})
+        await store.commit([], [Channel("other")])
+        await self.knows(late, {CHANNEL, TOKEN, Channel("other")})
+        await self.well(store)
+
+    async def test_who_writes_first_after_a_flush_notices_it(self) -> None:
+        everything: set[Value] = {CHANNEL, TOKEN, DRAIN}
+        cases: list[tuple[list[Change], set[Value]]] = [
+            ([Put(RESERVED)], everything | {RESERVED}),
+            ([Delete(Drain, DRAIN.id)], everything - {DRAIN}),
+            ([], everything),
+        ]
+        for changes, known in cases:
+            server = await self.server()
+            store, mine = await self.opened_store(server)
+            _, theirs = await self.opened_store(server)
+            await store.commit([Put(value) for value in everything])
+            await self.knows(theirs, everything)
+            await server.ask("FLUSHALL")
+            await store.commit(changes, [CHANNEL, TOKEN])
+            self.assertEqual(await server.ask("EXISTS", "ch:app-1:data", "tok:t.1:data"), 2)
+            self.assertIn("Redis was emptied", " ".join(store.troubles()))
+            self.assertEqual(mine.known(), known)
+            await self.knows(theirs, known)
+
+    async def test_what_is_kept_brings_nothing_back_that_others_deleted(self) -> None:
+        server = await self.server()
+        store, replica = await self.opened_store(server)
+        await store.commit([Put(CHANNEL), Put(TOKEN)])
+        deleted = server.ask("DEL", "ch:app-1:data", "tok:t.1:data")
+        await store.commit([], [CHANNEL, TOKEN])
+        await store.commit([Put(DRAIN)], [CHANNEL, TOKEN])
+        await deleted
+        await self.knows(replica, {DRAIN})
+        self.assertEqual(await server.ask("EXISTS", "ch:app-1:data", "tok:t.1:data"), 0)
+
     async def test_a_redis_that_comes_back_with_something_new_alone(self) -> None:
         server = await self.server()
         store, replica = await self.opened_store(server)
@@ -375,6 +420,7 @@ class _ClusterTests(OnRedis):
         server.pause()
         asked_s = reactor.seconds()
         await self.assertFailure(store.commit([Put(CHANNEL)]), StoreAway)
+        await self.assertFailure(store.commit([], [CHANNEL]), StoreAway)
         await self.assertFailure(store.get_session("x"), StoreAway)
         self.assertLess(reactor.seconds() - asked_s, 2.0 + BUSY_S)
         server.resume()

@@ -64,8 +64,8 @@ class SqliteConfigStore:
         loading: Deferred[list[Value]] = self._pool.runInteraction(_load)
         return loading.addErrback(self._refused).addCallback(listener.loaded)
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
-        """See :class:`IConfigStore`."""
+    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+        """See :class:`IConfigStore`. Nothing is lost here that was kept."""
         if not changes:
             return succeed(None)
         changes = tuple(changes)

@@ -18,12 +18,14 @@ from zope.interface import implementer
 
 from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
 from logplex.metrics import Sample
-from logplex.model import Change
+from logplex.model import Change, Value
 from logplex.store.redis.connection import Argument, shown
 from logplex.store.redis.contents import Contents
-from logplex.store.redis.keys import PATTERNS, commands_of
+from logplex.store.redis.keys import PATTERNS
+from logplex.store.redis.mark import READ_MARK
 from logplex.store.redis.notifications import LinkMaker, Notifications
 from logplex.store.redis.reader import Followed, Reader
+from logplex.store.redis.transaction import check, commands_of_all, refusal_is_away, together
 
 _log = Logger()
 
@@ -96,11 +98,11 @@ class RedisConfigStore:
         self._notifications.link.start()
         return self._opened
 
-    def commit(self, changes: Sequence[Change]) -> Deferred[None]:
+    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
         """See :class:`IConfigStore`."""
-        if not changes:
+        if not changes and not kept:
             return succeed(None)
-        commit = Deferred.fromCoroutine(self._commit(tuple(changes)))
+        commit = Deferred.fromCoroutine(self._commit(tuple(changes), tuple(kept)))
         if not commit.called:
             self._commits.add(commit)
             commit.addBoth(self._committed, commit)
@@ -171,26 +173,32 @@ class RedisConfigStore:
 
         :raise StoreAway: also where Redis refuses one of them.
         """
-        if len(commands) > 1:
-            commands = [("MULTI",), *commands, ("EXEC",)]
-        answers = await self._link.ask_all(commands)
-        done = answers[-1] if answers and isinstance(answers[-1], list) else []
-        for answer in [*answers, *done]:
-            if isinstance(answer, txredisapi.ResponseError):
-                raise _refused(answer)
+        check(await self._link.ask_all(together(commands)))
 
     def _ask(self, *command: Argument) -> Deferred[Any]:
         """A command that can be refused only where something is wrong with Redis itself."""
-        return self._link.ask(*command).addErrback(_refusal_is_away)
+        return self._link.ask(*command).addErrback(refusal_is_away)
 
-    async def _commit(self, changes: Sequence[Change]) -> None:
+    async def _commit(self, changes: Sequence[Change], kept: Sequence[Value]) -> None:
         if not self._is_current:
             # Whoever asks for them does not know what has changed while Redis was away.
             raise StoreAway("the configuration is being read")
-        audible = self._contents.made_audible(changes)
-        await self.transact([command for each in audible for command in commands_of(each)])
+        whole = self._contents.made_whole(changes, kept)
+        if self._contents.emptied:
+            await self._write(whole)
+        elif await self._write(changes):
+            # Known only now. Other commits may have found the same meanwhile.
+            self._contents.was_emptied()
+            await self.transact(commands_of_all(whole))
+
+    async def _write(self, changes: Sequence[Change]) -> bool:
+        """Make the changes, and tell whether Redis was emptied since everything was read."""
+        commands = [*together(commands_of_all(changes)), READ_MARK]
+        *answers, mark = await self._link.ask_all(commands)
+        check(answers)
         # At once: what the next answer on this connection says is newer.
         self._contents.apply(changes)
+        return self._reader.mark.is_gone(mark)
 
     def _committed(self, result: object, commit: Deferred[None]) -> object:
         self._commits.discard(commit)
@@ -276,15 +284,3 @@ class RedisConfigStore:
     def _follow_ended(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("bug: the configuration in Redis is not followed any more", failure)
-
-
-def _refusal_is_away(failure: Failure) -> Failure:
-    if isinstance(failure.value, txredisapi.ResponseError):
-        raise _refused(failure.value)
-    return failure
-
-
-def _refused(error: txredisapi.ResponseError) -> StoreAway:
-    """Keys that are not as they should be, or rights that are missing: for the operator to mend."""
-    _log.error("Redis refuses a command: {error}", error=shown(error))
-    return StoreAway(f"Redis refuses a command: {shown(error)}")

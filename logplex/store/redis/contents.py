@@ -27,8 +27,8 @@ class Contents:
     """
     The known values, and a load that is under way.
 
-    :ivar emptied: how many known values the last load of an emptied Redis did not find; 0 where
-        Redis holds all of them.
+    :ivar emptied: how many known values an emptied Redis does not hold, as the last load found; 0
+        where it holds all of them.
     """
 
     def __init__(self) -> None:
@@ -56,21 +56,23 @@ class Contents:
         """A few keys that Redis should hold, of every kind."""
         return [key_of((kind, id)) for kind, of in self._known.items() for id in islice(of, 5)]
 
-    def made_audible(self, changes: Sequence[Change]) -> list[Change]:
+    def made_whole(self, changes: Sequence[Change], kept: Sequence[Value]) -> list[Change]:
         """
-        The same changes, so that other nodes hear of them from a Redis that was emptied, too:
-        nobody is told that a key was deleted which was not there.
+        The same changes, for a Redis that was emptied: beside what was kept, and so that other
+        nodes hear of them. Nobody is told that a key was deleted which was not there.
         """
-        if not self.emptied:
-            return list(changes)
-        audible: list[Change] = []
+        whole: list[Change] = [Put(value) for value in kept]
         for change in changes:
             if isinstance(change, Delete):
                 known = self._known.get(change.kind, {}).get(change.id)
                 if known is not None:
-                    audible.append(Put(known))
-            audible.append(change)
-        return audible
+                    whole.append(Put(known))
+            whole.append(change)
+        return whole
+
+    def was_emptied(self) -> None:
+        """Redis was, since the last load. The next one tells what is missing; until then, all."""
+        self._emptied(sum(map(len, self._known.values())))
 
     def begin_load(self) -> None:
         """What is entered from now on is all that there is."""
@@ -127,13 +129,7 @@ class Contents:
             for id in of.keys() - seen.get(kind, set())
         ]
         if missing and (emptied or self.emptied or not any(seen.values())):
-            if not self.emptied:
-                _log.error(
-                    "Redis was emptied; {count} values that this node knows and that are not in"
-                    " it stay in force",
-                    count=len(missing),
-                )
-            self.emptied = len(missing)
+            self._emptied(len(missing))
             return
         if self.emptied:
             _log.info("Redis holds the configuration again")
@@ -149,6 +145,15 @@ class Contents:
     def abandon_load(self) -> None:
         """It could not be finished; what is known stays."""
         self._seen = None
+
+    def _emptied(self, missing: int) -> None:
+        if missing and not self.emptied:
+            _log.error(
+                "Redis was emptied; {count} values that this node knows and that are not in"
+                " it stay in force",
+                count=missing,
+            )
+        self.emptied = missing
 
     def _understood(self, key: bytes, answer: object) -> tuple[Name | None, Value | None]:
         """What a key is of, if it is of a value at all, and the value, if there is one."""

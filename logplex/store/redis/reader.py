@@ -54,12 +54,13 @@ class Reader:
     Enters what Redis holds into the contents.
 
     :param missed: called where changed keys could not be read although Redis is there.
+    :ivar mark: tells whether Redis was emptied since everything was read.
     """
 
     def __init__(self, link: RedisLink, contents: Contents, missed: Callable[[], None]) -> None:
         self._link = link
         self._contents = contents
-        self._mark = Mark(link)
+        self.mark = Mark(link)
         self._missed = missed
         self._followed: list[Followed] = []
         #: Keys that have changed and are not read again yet.
@@ -75,7 +76,7 @@ class Reader:
         Read everything. Fails with :class:`StoreAway`, or ``txredisapi.ResponseError`` where it
         may not be read.
         """
-        emptied = await self._mark.gone()
+        emptied = await self.mark.gone()
         self._contents.begin_load()
         try:
             for pattern in _SCAN_PATTERNS:
@@ -86,7 +87,7 @@ class Reader:
             raise
         self._contents.end_load(emptied)
         if not self._contents.emptied:
-            await self._mark.leave()
+            await self.mark.leave()
             for followed, answer in zip(self._followed, answers, strict=True):
                 followed.tell(answer)
 
@@ -95,7 +96,7 @@ class Reader:
         Whether Redis was emptied since the last load in a way that tells nobody, such as
         ``FLUSHALL``. Fails with :class:`StoreAway`.
         """
-        if await self._mark.gone():
+        if await self.mark.gone():
             return True
         keys = self._contents.some_keys()
         return bool(keys) and not await self._link.ask("EXISTS", *keys)

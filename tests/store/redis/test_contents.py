@@ -158,6 +158,18 @@ class ContentsTests(SynchronousTestCase):
         self.contents.apply([Put(Drain(9, "a", "d"))])
         self.assertEqual(self.contents.highest("drain_index"), 9)
 
+    def test_an_emptied_redis_is_noticed_between_loads_too(self) -> None:
+        self.load(A, B)
+        self.contents.begin_load()
+        self.contents.enter([A])
+        with capturedLogs() as events:
+            self.contents.was_emptied()
+            self.contents.was_emptied()
+        self.assertEqual((self.contents.emptied, len(events)), (2, 1))
+        self.contents.end_load()
+        self.assertEqual(self.contents.emptied, 1)
+        self.assertEqual(self.replica.known(), {Channel("a", "one"), Channel("b", "two")})
+
     def test_deletions_are_heard_from_an_emptied_redis_too(self) -> None:
         changes: list[Change] = [
             Delete(Channel, "a"),
@@ -165,7 +177,11 @@ class ContentsTests(SynchronousTestCase):
             Put(Channel("c")),
         ]
         self.load(A)
-        self.assertEqual(self.contents.made_audible(changes), changes)
-        self.load()
-        audible = self.contents.made_audible(changes)
-        self.assertEqual(audible, [Put(Channel("a", "one")), *changes])
+        whole = self.contents.made_whole(changes, [])
+        self.assertEqual(whole, [Put(Channel("a", "one")), *changes])
+
+    def test_what_stays_is_put_before_what_changes(self) -> None:
+        self.load(A)
+        token = Token("t", "a", "web")
+        whole = self.contents.made_whole([Put(token)], [Channel("a", "one")])
+        self.assertEqual(whole, [Put(Channel("a", "one")), Put(token)])
