@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from logplex.interfaces import IFollower
@@ -20,6 +22,11 @@ from logplex.store.shards.shard import Shard
 from logplex.store.shards.shard_map import ShardMap, doubles
 
 T = TypeVar("T")
+
+#: Shards that are not a channel's home are waited for so long: they have its older messages at
+#: best, and those who read other shards' channels shall not notice that one stands still. The
+#: answer takes milliseconds, and less than this with 1,500 of the longest messages.
+_OTHERS_PATIENCE_S = 0.25
 
 
 @frozen
@@ -33,7 +40,7 @@ class _Found:
         return sum(len(passage.messages) for passage in self.passages)
 
 
-async def read_recent(shards: ShardMap, channel_id: str, kept: int) -> Recent:
+async def read_recent(shards: ShardMap, channel_id: str, kept: int, clock: IReactorTime) -> Recent:
     """
     See :meth:`logplex.interfaces.ISpool.recent`. A channel that moved, and has not had many
     messages since, is looked for on the other shards too.
@@ -49,22 +56,27 @@ async def read_recent(shards: ShardMap, channel_id: str, kept: int) -> Recent:
         others = [each for each in shards.all() if each not in read_already]
         # Once more where a step of a replacement was taken meanwhile.
         read = _read_settled if len(homes) == 1 and recent is None else _read_moving
-        recent = await read(channel_id, homes, others, kept)
+        recent = await read(channel_id, homes, _Others(others, clock), kept)
     return recent
 
 
 async def _read_settled(
-    channel_id: str, homes: Sequence[Shard], others: Sequence[Shard], kept: int
+    channel_id: str, homes: Sequence[Shard], others: _Others, kept: int
 ) -> Recent:
+    (home,) = homes
     # Now, before anything is waited for: followers will be told of what comes from now on.
-    own = homes[0].own_messages(channel_id)
+    own, was_away = home.own_messages(channel_id), home.feeds.away_from(channel_id)
     found = await _find(channel_id, homes)
-    older = await _find(channel_id, others) if sum(map(len, found)) < kept else []
+    if not found and not was_away:
+        # It went meanwhile, so followers have been told of an interruption. Whoever joins is one
+        # of them, and reads once more; nobody else will be told any of these again.
+        own = home.own_messages(channel_id)
+    older = await others.find(channel_id) if sum(map(len, found)) < kept else []
     return _recent(found + older, own, kept, complete=bool(found), moving=False)
 
 
 async def _read_moving(
-    channel_id: str, homes: Sequence[Shard], others: Sequence[Shard], kept: int
+    channel_id: str, homes: Sequence[Shard], others: _Others, kept: int
 ) -> Recent:
     """
     The numbers of two homes grow side by side, so no number says where the history ends for a
@@ -75,7 +87,7 @@ async def _read_moving(
     try:
         await _all(ear.listen() for ear in ears)
         found = await _all(_look(shard, channel_id) for shard in homes)
-        older = await _find(channel_id, others)
+        older = await others.find(channel_id)
         await _all(shard.everything_heard() for shard in homes)
         # Nothing is waited for from here to the answer.
         known = [
@@ -104,6 +116,32 @@ async def _find(channel_id: str, shards: Iterable[Shard]) -> list[_Found]:
     """What those of the shards have that are there."""
     found = await _all(_look(shard, channel_id) for shard in shards)
     return [each for each in found if each is not None]
+
+
+@frozen
+class _Others:
+    """Shards that are not the channel's home, and may have older messages."""
+
+    shards: Sequence[Shard]
+    clock: IReactorTime
+
+    async def find(self, channel_id: str) -> list[_Found]:
+        """
+        What those of them have that answer soon. The others are not waited for, but not broken
+        off either: Redis answers what it was asked.
+        """
+        found: dict[Shard, _Found | None] = {}
+
+        async def look(shard: Shard) -> None:
+            found[shard] = await _look(shard, channel_id)
+
+        looking = Deferred.fromCoroutine(_all(look(shard) for shard in self.shards))
+        waiting: Deferred[Any] = Deferred()
+        looking.chainDeferred(waiting)
+        with suppress(TimeoutError):
+            await waiting.addTimeout(_OTHERS_PATIENCE_S, self.clock)
+        answers = [found.get(shard) for shard in self.shards]
+        return [each for each in answers if each is not None]
 
 
 async def _look(shard: Shard, channel_id: str) -> _Found | None:

@@ -197,6 +197,9 @@ class Shard:
         try:
             return await self._history(channel_id, self.outbox.bounds.kept)
         except StoreAway:
+            if not self._reading.connected:
+                # Its loss is told after what waited has failed; followers must know first.
+                self._lost()
             return None
 
     def own_messages(self, channel_id: str) -> list[bytes]:

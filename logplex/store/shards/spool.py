@@ -40,6 +40,7 @@ class RedisSpool:
     def __init__(self, shards: ShardMap, clock: IReactorTime, kept: int) -> None:
         self._shards = shards
         self._kept = kept
+        self._clock = clock
         #: Who follows which channel, by the follower's identity.
         self._readers: dict[str, dict[int, Reader]] = {}
         self._starting = clock.callLater(0, self._start)
@@ -52,7 +53,9 @@ class RedisSpool:
 
     def recent(self, channel_id: str) -> Deferred[Recent]:
         """See :class:`ISpool`."""
-        return Deferred.fromCoroutine(read_recent(self._shards, channel_id, self._kept))
+        return Deferred.fromCoroutine(
+            read_recent(self._shards, channel_id, self._kept, self._clock)
+        )
 
     def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
         """See :class:`ISpool`."""

@@ -37,6 +37,14 @@ class RecentTests(SpoolsTestCase):
                 link.execute()
                 link.arrive()
 
+    def heal_one(self, url: str) -> None:
+        """What is connected to this shard answers."""
+        links = [link for link in self.links() if link.redis is self.shards[url]]
+        while any(link.sent or link.arriving for link in links):
+            for link in links:
+                link.execute()
+                link.arrive()
+
     def lose(self, *urls: str) -> None:
         """This node loses these shards."""
         for link in self.node.links:
@@ -77,6 +85,19 @@ class RecentTests(SpoolsTestCase):
         self.node.append("a")
         waiting: list[tuple[int | None, bytes]] = [(None, b"one 1"), (None, b"one 2")]
         self.assertEqual(self.recent(), Recent(0, waiting, complete=False))
+
+    def test_what_waits_while_the_shard_goes_away(self) -> None:
+        for link in self.node.links[:3]:
+            reading = self.spool.recent("q")
+            self.assertNoResult(reading)
+            self.spool.append("q", [b"waits"])
+            link.cut(late=False)
+            for each in self.node.links:
+                each.cut(late=False)
+            waits: list[tuple[int | None, bytes]] = [(None, b"waits")]
+            self.assertEqual(self.successResultOf(reading), Recent(0, waits, complete=False))
+            self.spool.forget("q")
+            self.heal()
 
     def test_what_waits_for_a_channel_that_was_deleted_is_not_shown(self) -> None:
         self.lose(URLS[0])
@@ -120,6 +141,19 @@ class RecentTests(SpoolsTestCase):
         self.lose(URLS[0])
         recent = self.recent(MOVES)
         self.assertEqual(([text for _, text in recent.entries], recent.complete), ([b"new"], True))
+
+    def test_another_shard_that_stands_still_is_not_waited_for_long(self) -> None:
+        self.take("prepare", "commit", "make_permanent", urls=URLS[::2])
+        self.spool.append(MOVES, [b"new"])
+        self.heal()
+        reading = self.spool.recent(MOVES)
+        self.heal_one(URLS[2])
+        self.assertNoResult(reading)
+        self.clock.advance(0.25)
+        recent = self.successResultOf(reading)
+        self.assertEqual(([text for _, text in recent.entries], recent.complete), ([b"new"], True))
+        self.heal_all_but_writes()
+        self.assertEqual(self.recent(MOVES).entries, recent.entries)
 
     def test_one_database_under_two_urls_is_read_once(self) -> None:
         self.shards[URLS[2]] = self.shards[URLS[0]]
