@@ -128,6 +128,19 @@ class ClusterTests(ShardsTestCase):
         self.assertEqual(await server.ask("LLEN", "ch:c-1:spool"), 1_500)
         self.assertEqual(await server.ask("LLEN", "num:c-1"), 1)
 
+    async def test_what_is_written_to_lives_on_however_short_the_time(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url, retention_s=30.0)
+        for left_s, given_s in ((20, 30), (28, 28)):
+            node.append("c")
+            await within(node.spool.recent("c"), "it is written")
+            for key in ("ch:c:spool", "num:c", "seq:c"):
+                await server.ask("EXPIRE", key, left_s)
+            node.append("c")
+            await within(node.spool.recent("c"), "it is written")
+            self.assertTrue(given_s - 2 < await server.ask("TTL", "ch:c:spool") <= given_s)
+            self.assertTrue(given_s - 2 < await server.ask("TTL", "num:c") <= given_s)
+
     async def test_what_is_not_kept_has_a_sequence_alone(self) -> None:
         server = await self.server()
         node = await self.spool_node(server.url)

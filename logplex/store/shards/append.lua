@@ -22,10 +22,10 @@ local origin = number .. ' ' .. start .. ' ' .. node
 -- Sequences outlive their lists, so that numbers never begin again below those in a list.
 local lifetime = 2 * retention
 -- Lists are cut when they are a tenth too long, and given their time again when it is a minute
--- too short: not at every call.
+-- too short, or a tenth where that is less: not at every call.
 local too_long = limit + math.ceil(limit / 10)
 local function too_short(key, seconds)
-    return redis.call('TTL', key) < seconds - 60
+    return redis.call('TTL', key) < seconds - math.min(60, seconds / 10)
 end
 
 -- Numbers have 16 digits; Lua's own conversion keeps 14.
