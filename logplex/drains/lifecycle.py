@@ -195,9 +195,11 @@ def _build() -> Callable[[Life], Inputs]:
 
     built = machine.build()
     # For every input automat searches all transitions, in the order of a set: 3 to 9 µs with this
-    # machine's 42, and a batch takes three inputs. What it finds never changes, so it is kept.
-    automaton = built.__automat_automaton__
-    automaton.outputForInput = cache(automaton.outputForInput)  # type: ignore[method-assign]
+    # machine's 42, and a batch takes three inputs. What it finds never changes, so it is kept. This
+    # is automat's own affair: should another version have it elsewhere, drains are only slower.
+    automaton = getattr(built, "__automat_automaton__", None)
+    if automaton is not None:
+        automaton.outputForInput = cache(automaton.outputForInput)
     return built
 
 
