@@ -177,6 +177,7 @@ class _ClusterTests(IntegrationTestCase):
         for node in (one, two):
             await self.shows(node, "logplex_store_connected", 0.0)
             await self.refused(node, "/v3/channels/app-2", {"tokens": ["web"]})
+            await self.refused(node, "/v3/channels/app-1", {})
             self.assertEqual((await node.request("GET", "/v3/healthcheck")).status, 200)
             health = (await node.request("GET", "/v3/health")).json()
             self.assertIn("Redis (configuration, ", " ".join(health["troubles"]))
@@ -195,6 +196,9 @@ class _ClusterTests(IntegrationTestCase):
         second = await one.channel("app-2", [receiver.url])
         await self.answers(two, "/v3/channels/app-2", 200, _EVERYWHERE_S)
         await self.routes(two, second, receiver, 5)
+        self.assertEqual((await two.request("PUT", "/v3/channels/app-1", {})).status, 200)
+        three = await self.member(server, "three")
+        await self.routes(three, token, receiver, 6)
         self.assertEqual((await one.request("DELETE", "/v3/channels/app-1")).status, 204)
         await self.answers(two, "/v3/channels/app-1", 404, _EVERYWHERE_S)
         drains = (await one.request("GET", "/v3/channels/app-2")).json()["drains"]
