@@ -13,6 +13,8 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from logplex.interfaces import StoreAway
 from logplex.model import Channel, Put
+from logplex.rods import Panel, Rods
+from logplex.store.redis.rods import SharedRods
 from tests.contracts_config import CHANNEL, TOKEN, Replica
 from tests.integration.process import ROOT, reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
@@ -25,6 +27,12 @@ _CONFIGURATION, _SHARD = re.findall(
     (ROOT / "docs" / "cluster.md").read_text(),
     re.MULTILINE,
 )
+#: The same with as few keys and channels as the documentation knows.
+_FEW_KEYS, _FEW_CHANNELS = re.findall(
+    r"^    (~ch:.*)$", (ROOT / "docs" / "cluster.md").read_text(), re.MULTILINE
+)
+_NARROW_CONFIGURATION = f"{_CONFIGURATION} resetkeys {_FEW_KEYS}"
+_NARROW_SHARD = f"{_SHARD} resetkeys resetchannels {_FEW_CHANNELS}"
 
 
 async def user(server: RedisServer, rights: str) -> str:
@@ -35,13 +43,22 @@ async def user(server: RedisServer, rights: str) -> str:
 
 class _ConfigurationTests(OnRedis):
     async def test_the_documented_rights_are_enough(self) -> None:
+        for rights in (_CONFIGURATION, _NARROW_CONFIGURATION):
+            await self.is_enough(rights)
+
+    async def is_enough(self, rights: str) -> None:
         server = await self.server()
-        store, replica = self.store(server, url=await user(server, _CONFIGURATION)), Replica()
+        store, replica = self.store(server, url=await user(server, rights)), Replica()
+        panel = Panel(Rods())
+        rods = SharedRods(store, panel.share)
         await store.open(replica)
         await store.commit([Put(CHANNEL), Put(TOKEN)])
         self.assertEqual(await store.new_id("drain_index"), 1)
         await store.put_session("x", b"{}", 360.0)
         self.assertEqual(await store.get_session("x"), b"{}")
+        self.assertEqual(await store.count_healthcheck(), 1)
+        await rods.throw({"deny_logs_ingress": True, "legacy_api_status": "read_only"})
+        self.assertEqual(len(panel.shared), 2)
         await server.ask("HSET", "ch:new:data", "name", "")
         await self.knows(replica, {CHANNEL, TOKEN, Channel("new")})
         self.assertEqual(store.troubles(), [])
@@ -121,8 +138,12 @@ class _ShardTests(ShardsTestCase):
         return await self.spool_node(await user(server, rights))
 
     async def test_the_documented_rights_are_enough(self) -> None:
+        for rights in (_SHARD, _NARROW_SHARD):
+            await self.is_enough(rights)
+
+    async def is_enough(self, rights: str) -> None:
         server = await self.server()
-        node = await self.node(server, _SHARD)
+        node = await self.node(server, rights)
         diary = await self.follow(node, "c")
         node.append("c", 3)
         await self.told(diary, node.sent["c"])
@@ -175,6 +196,20 @@ class _ShardTests(ShardsTestCase):
             self.assertFalse(starting.called)
             await user(server, _SHARD)
             await starting
+
+    async def test_with_some_of_its_keys_alone_a_shard_is_not_there(self) -> None:
+        server = await self.server()
+        for keys in ("~ch:* ~logplex:*", "~ch:* ~logplex:* ~num:*", "~seq:* ~num:* ~logplex:*"):
+            url = await user(server, f"{_SHARD} resetkeys {keys}")
+            starting = Deferred.fromCoroutine(self.spool_node(url))
+            await deferLater(reactor, 1.0)
+            self.assertFalse(starting.called, keys)
+            await user(server, _NARROW_SHARD)
+            node = await starting
+            node.append("c", 3)
+            await self.settled([node])
+            recent = await node.spool.recent("c")
+            self.assertEqual([text for _, text in recent.entries][-3:], node.sent["c"])
 
 
 class InstalledConfigurationTests(_ConfigurationTests):

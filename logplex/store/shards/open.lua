@@ -3,9 +3,11 @@
 --
 -- A Redis that was restarted may have lost its last writes, and with them the last numbers it
 -- gave: from now on it gives none below the clock. Publishes and writes in any case, so it also
--- shows that the shard may write, and we may both.
+-- shows that the shard may write, and we may both, whatever channel it is about: a batch that fails
+-- half-way would be lost. There is no channel without an id.
 
 redis.call('PUBLISH', ARGV[2], '')
+redis.call('DEL', 'ch::spool', 'seq:', 'num:')
 if redis.call('HGET', 'logplex:shard', 'run') ~= ARGV[1] then
     local time = redis.call('TIME')
     local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
