@@ -52,11 +52,16 @@ class Feed:
         if self.away:
             self._interrupt(place, waiting, begin)
 
-    def remove(self, reader: Reader) -> None:
-        """Tell it nothing more of this shard's."""
+    def remove(self, reader: Reader, unwritten: bool = False) -> None:
+        """
+        Tell it nothing more of this shard's.
+
+        :param unwritten: as far as this node knows nobody has written there since it was added.
+        """
         place = self._places.pop(reader, None)
         if place is not None and place.away:
-            reader.resumed(complete=False)
+            others = any(origin != self.own for origin in place.seen)
+            reader.resumed(complete=unwritten and not others)
 
     def joined(self, reader: Reader, last: int, own_batch: int) -> None:
         """

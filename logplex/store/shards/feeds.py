@@ -117,12 +117,12 @@ class ShardFeeds:
             else:
                 feed.joined(reader, history.last, history.own_batch)
 
-    def unfollow(self, channel_id: str, reader: Reader) -> None:
-        """Tell it no more."""
+    def unfollow(self, channel_id: str, reader: Reader, unwritten: bool = False) -> None:
+        """Tell it no more; see :meth:`Feed.remove`."""
         feed = self._feeds.get(channel_id)
         if feed is None:
             return
-        feed.remove(reader)
+        feed.remove(reader, unwritten)
         if feed.empty:
             del self._feeds[channel_id]
             # Where this fails the subscription ends with its connection.

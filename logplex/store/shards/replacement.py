@@ -48,6 +48,8 @@ class Replacement:
         self._shards = shards
         self._readers = readers
         self._clock = clock
+        #: Whether this node has committed since the first step, aborted by now or not.
+        self._committed = False
         self.step = Step.SETTLED
 
     async def prepare(self, urls: Sequence[str]) -> None:
@@ -63,6 +65,7 @@ class Replacement:
         for url in urls:
             check_redis_url(url)
         self._shards.prepare(urls)
+        self._committed = False
         self.step = Step.PREPARING
         try:
             new = self._shards.only_other()
@@ -84,6 +87,7 @@ class Replacement:
         :raises WrongStep: nothing is prepared.
         """
         self._expect(Step.PREPARED)
+        self._committed = True
         await self._switch()
         self.step = Step.COMMITTED
 
@@ -176,7 +180,7 @@ class Replacement:
         for channel_id, readers in self._readers.items():
             for shard in self._shards.homes(channel_id)[1:]:
                 for reader in readers.values():
-                    shard.unfollow(channel_id, reader)
+                    shard.unfollow(channel_id, reader, unwritten=not self._committed)
         given_up = self._shards.only_other()
         self._shards.other = None
         self._shards.both = False

@@ -219,9 +219,9 @@ class Shard:
         with suppress(StoreAway):
             await self._subscribe("PING")
 
-    def unfollow(self, channel_id: str, reader: Reader) -> None:
+    def unfollow(self, channel_id: str, reader: Reader, unwritten: bool = False) -> None:
         """See :meth:`ShardFeeds.unfollow`."""
-        self._feeds.unfollow(channel_id, reader)
+        self._feeds.unfollow(channel_id, reader, unwritten)
 
     # How it comes and goes.
 

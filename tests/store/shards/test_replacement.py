@@ -16,6 +16,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from logplex.interfaces import Step, StoreAway, WrongStep
 from logplex.model import Recent
 from tests.store.shards.model_nodes import CHANNELS, MOVES_TO_S3, URLS, SpoolNode, SpoolsTestCase
+from tests.store.shards.model_redis import ModelLink
 from tests.store.shards.test_feed import Diary
 
 #: Who read their history at a time: answers come one by one.
@@ -108,6 +109,65 @@ class StepsTests(SpoolsTestCase):
         self.heal()
         self.successResultOf(following)
         self.assertEqual(late.told, ["interrupted", "resumed", "missed"])
+
+
+class AbortTests(SpoolsTestCase):
+    """A new shard is prepared on both nodes, is lost to the first, and given up."""
+
+    def setUp(self) -> None:
+        self.begin(URLS[0])
+        self.diary = Diary()
+        self.nodes[0].spool.follow(MOVES_TO_S3, self.diary)
+        self.heal()
+        self.take("prepare", URLS[::2])
+
+    def take(self, step: str, *arguments: object) -> None:
+        for node in self.nodes:
+            taking = Deferred.fromCoroutine(getattr(node.spool.replacement, step)(*arguments))
+            self.heal_all_but_lost()
+            self.successResultOf(taking)
+
+    def heal_all_but_lost(self) -> None:
+        for _ in range(8):
+            for link in self.links():
+                if link not in self.lost:
+                    link.connect()
+            self.travel(lambda: not any(each.sent or each.arriving for each in self.links()))
+            self.clock.advance(1.0)
+
+    def lose(self) -> None:
+        self.lost = [each for each in self.nodes[0].links if each.redis is self.shards[URLS[2]]]
+        for link in self.lost:
+            link.cut(late=False)
+
+    lost: list[ModelLink] = []
+
+    def test_what_nobody_has_written_to_is_no_loss(self) -> None:
+        self.lose()
+        self.take("abort")
+        self.assertEqual(self.diary.told, ["interrupted", "resumed"])
+
+    def test_what_this_node_has_not_heard_since_a_commit_may_be_missing(self) -> None:
+        self.lose()
+        for step in ("commit", "abort", "abort"):
+            self.take(step)
+        self.assertEqual(self.diary.told, ["interrupted", "resumed", "missed"])
+
+    def test_where_another_node_was_heard_its_messages_may_be_missing(self) -> None:
+        other = self.nodes[1].spool
+        committing = Deferred.fromCoroutine(other.replacement.commit())
+        self.heal()
+        self.successResultOf(committing)
+        other.append(MOVES_TO_S3, [b"heard"])
+        self.heal()
+        self.lose()
+        other.append(MOVES_TO_S3, [b"not heard"])
+        aborting = Deferred.fromCoroutine(other.replacement.abort())
+        self.heal_all_but_lost()
+        self.successResultOf(aborting)
+        self.take("abort")
+        _, *told = self.diary.told
+        self.assertEqual(told, ["interrupted", "resumed", "missed"])
 
 
 class HistoriesTests(SpoolsTestCase):
