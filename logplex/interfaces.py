@@ -179,6 +179,9 @@ class IReplacement(Interface):
 
     step: Step = Attribute("Where it stands.")
 
+    def troubles() -> list[str]:
+        """Why shards, old or new, are not there now: a line each, without passwords."""
+
     async def prepare(urls: Sequence[str]) -> None:
         """
         Reach all new shards. Raises :class:`ValueError` where the URLs make no ring,

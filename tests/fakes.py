@@ -181,12 +181,17 @@ class FakeReplacement:
     Takes the steps, and replaces nothing.
 
     :ivar held: what the first step waits for.
+    :ivar missing: why shards are not there.
     """
 
     step: Step = Step.SETTLED
+    missing: list[str] = field(factory=list)
     urls: list[str] = field(factory=list)
     away: bool = False
     held: Deferred[None] | None = None
+
+    def troubles(self) -> list[str]:
+        return self.missing
 
     async def prepare(self, urls: Sequence[str]) -> None:
         if any(not url.startswith("redis:") for url in urls):

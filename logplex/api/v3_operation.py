@@ -86,7 +86,7 @@ class OperationRoutes:
     def show_shards(self, request: Request) -> Response:
         if self._replacement is None:
             return _no_shards()
-        return json_answer(200, {"step": self._replacement.step.value})
+        return _shards(self._replacement)
 
     @app.on("POST", "/v3/shards")
     async def replace_shards(self, request: Request) -> Response:
@@ -107,7 +107,7 @@ class OperationRoutes:
             return error_answer(503, str(away))
         except ValueError as bad:
             raise BadBody(str(bad)) from None
-        return json_answer(200, {"step": self._replacement.step.value})
+        return _shards(self._replacement)
 
     def _rods(self) -> dict[str, Any]:
         return {
@@ -124,6 +124,14 @@ _STEPS: dict[str, Callable[[IReplacement, Any], Any]] = {
     "make_permanent": lambda replacement, _: replacement.make_permanent(),
     "abort": lambda replacement, _: replacement.abort(),
 }
+
+
+def _shards(replacement: IReplacement) -> Response:
+    shown: dict[str, Any] = {"step": replacement.step.value}
+    troubles = replacement.troubles()
+    if troubles:
+        shown["troubles"] = troubles
+    return json_answer(200, shown)
 
 
 def _no_shards() -> Response:

@@ -159,7 +159,7 @@ def shards() -> None:
 @shards.command("show", epilog=examples("logplex shards show --url http://node-2:8002"))
 @talks
 async def show_shards(node: Node) -> None:
-    """Show the step that the node has reached."""
+    """Show the step that the node has reached, and which shards are not there."""
     _tell_step(node, await node.api.get("shards"))
 
 
@@ -206,4 +206,4 @@ async def abort(node: Node) -> None:
 
 
 def _tell_step(node: Node, answer: dict[str, Any]) -> None:
-    node.show(answer, [answer["step"]])
+    node.show(answer, [answer["step"], *answer.get("troubles", [])])

@@ -181,6 +181,14 @@ class ShardTests(V3Case):
         answer = self.ask("POST", "/v3/shards", {"step": "prepare", "urls": ["redis://a"]})
         self.assertAnswer(503, {"error": "not there in time: a"}, answer)
 
+    def test_which_shards_are_away(self) -> None:
+        """Steps can be taken all the same; the answer says it as long as it is so."""
+        assert self.replacement is not None
+        missing = self.replacement.missing = ["shard a is away"]
+        expected = {"step": "prepared", "troubles": missing}
+        self.assertEqual(expected, self.step("prepare", urls=["redis://a"]))
+        self.assertAnswer(200, expected, self.ask("GET", "/v3/shards"))
+
     def test_bad_ring(self) -> None:
         answer = self.ask("POST", "/v3/shards", {"step": "prepare", "urls": ["x"]})
         self.assertAnswer(400, {"error": "no ring"}, answer)

@@ -84,6 +84,11 @@ class ShardTests(CliCase):
         assert self.replacement is not None
         self.assertEqual(["redis://c"], self.replacement.urls)
 
+    def test_which_shards_are_away(self) -> None:
+        assert self.replacement is not None
+        self.replacement.missing = ["shard a is away"]
+        self.assertEqual(["settled", "shard a is away"], self.lines("shards", "show"))
+
     def test_urls_from_the_environment(self) -> None:
         environ = {"LOGPLEX_SHARD_URLS": "redis://a,redis://b"}
         result = self.run_command("shards", "prepare", environ=environ)

@@ -52,6 +52,10 @@ class Replacement:
         self._committed = False
         self.step = Step.SETTLED
 
+    def troubles(self) -> list[str]:
+        """See :class:`IReplacement`."""
+        return self._troubles(self._shards.all())
+
     async def prepare(self, urls: Sequence[str]) -> None:
         """
         First step: reach all new shards, and listen to what moves to them. Shards whose URLs stay
@@ -121,9 +125,13 @@ class Replacement:
 
     async def _reach(self, shards: list[Shard]) -> None:
         await self._within(_PREPARE_TIMEOUT_S, [each.when_present() for each in shards])
-        troubles = [each.trouble for each in shards if each.trouble]
+        troubles = self._troubles(shards)
         if troubles:
             raise StoreAway(f"not there in time: {'; '.join(troubles)}")
+
+    @staticmethod
+    def _troubles(shards: Iterable[Shard]) -> list[str]:
+        return [shard.trouble for shard in shards if shard.trouble]
 
     def _refuse_doubles(self, new: Sequence[Shard]) -> None:
         for earlier, later in doubles(self._shards.all()):

@@ -85,8 +85,10 @@ class StepsTests(SpoolsTestCase):
     def test_why_they_were_not_replaced_is_one_line_in_the_log(self) -> None:
         with capturedLogs() as events:
             preparing = Deferred.fromCoroutine(self.replacement.prepare(URLS[:2]))
+            self.assertEqual(self.replacement.troubles(), ["away"])
             self.clock.advance(10.0)
             self.heal()
+        self.assertEqual(self.replacement.troubles(), [])
         self.failureResultOf(preparing, StoreAway)
         said = [formatEvent(each) for each in events if each["log_level"] >= LogLevel.warn]
         self.assertEqual(said, ["the shards are not replaced: not there in time: away"])
