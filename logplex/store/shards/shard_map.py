@@ -61,7 +61,9 @@ class ShardMap:
         self._ring = ring
         self._make_shard = make_shard
         self._places: dict[str, Shard] = {}
-        #: What was current before the last switch.
+        #: What was current before the last switch. Kept also when the replacement is over: a
+        #: channel may have its first message since long after, and its new home may know lower
+        #: numbers. To raise a sequence again, where places were forgotten, changes nothing.
         self._before: ShardSet | None = None
         self.other: ShardSet | None = None
         self.both = False
