@@ -1,68 +1,31 @@
 """
-One shard as this node sees it: three links to one Redis, what is written to it and who listens.
-
-Writing has a link of its own, so that it never waits for reading; what is published comes over a
-third, because Redis gives such a connection nothing else to do.
+One shard as this node sees it: present or away, what is written to it and who listens.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
 
 import txredisapi
 from attrs import frozen
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
-from logplex.store.redis.connection import Argument
 from logplex.store.shards.feeds import ShardFeeds
 from logplex.store.shards.outbox import Outbox
 from logplex.store.shards.reader import Reader
-from logplex.store.shards.refusals import reading_refused, writing_refused
-from logplex.store.shards.scripts import OPEN, RECENT, History, Origin, Script, parse_history
+from logplex.store.shards.scripts import History, Origin
+from logplex.store.shards.shard_links import Connect, ShardLinks
 from logplex.store.shards.writer import ShardWriter, WritingTimes
 
 _log = Logger()
 
-_RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 #: After a shard that is connected could not take something.
 _RETRY_DELAY_S = 1.0
 #: A reader waits so long for what its own node has not written yet.
 _OWN_WRITES_PATIENCE_S = 1.0
-
-
-class Link(Protocol):
-    """What is used of :class:`logplex.store.redis.link.RedisLink`."""
-
-    @property
-    def connected(self) -> bool: ...
-
-    @property
-    def trouble(self) -> str | None: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> Deferred[None]: ...
-
-    def ask(self, *command: Argument) -> Deferred[Any]: ...
-
-
-class Connect(Protocol):
-    """Make a link to the shard, not started yet; arguments as ``RedisLink`` has them."""
-
-    def __call__(
-        self,
-        purpose: str,
-        up: Callable[[], None],
-        down: Callable[[], None],
-        received: Callable[[bytes, bytes], None] | None = None,
-    ) -> Link: ...
 
 
 @frozen
@@ -112,13 +75,12 @@ class Shard:
         self._retry: IDelayedCall | None = None
         #: Why it could not do what it was asked last.
         self._because = ""
-        self._writing = connect("writing", self._introduce, self._lost)
-        self._reading = connect("reading", self._returned, self._lost)
-        self._listening = connect("listening", self._returned, self._lost, self._published)
-        self._links = (self._writing, self._reading, self._listening)
+        self._links = ShardLinks(
+            connect, self._introduce, self._returned, self._lost, self._published
+        )
         self._prefix = f"logplex:live:{identity.db}:"
         self._feeds = ShardFeeds(
-            self._origin, self._prefix, outbox, self._subscribe, self._history, self._stumbled
+            self._origin, self._prefix, outbox, self._links.listen, self._history, self._stumbled
         )
         #: Looked up for every channel of every chunk.
         self._followed = self._feeds.channels
@@ -128,7 +90,7 @@ class Shard:
             self._prefix,
             times,
             clock,
-            run=lambda *script: self._run(self._writing, *script),
+            run=self._links.write,
             followed=self._followed,
             failed=self._stumbled,
         )
@@ -156,13 +118,14 @@ class Shard:
         """What is wrong now, for health and operators."""
         if self._present:
             return None
-        reason = next((link.trouble for link in self._links if link.trouble), None)
-        return reason or f"shard {self.name} is away: {self._because or 'not introduced yet'}"
+        return (
+            self._links.trouble
+            or f"shard {self.name} is away: {self._because or 'not introduced yet'}"
+        )
 
     def start(self) -> None:
         """Connect."""
-        for link in self._links:
-            link.start()
+        self._links.start()
 
     def when_present(self) -> Deferred[None]:
         """Fires as soon as it is present."""
@@ -175,7 +138,7 @@ class Shard:
     async def close(self, flush_s: float) -> None:
         """Write what waits, within this time, and give the links up."""
         await self._within(flush_s, self.writer.everything_written())
-        await gatherResults([link.stop() for link in self._links], consumeErrors=True)
+        await self._links.stop()
         self.writer.stop()
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
@@ -197,7 +160,7 @@ class Shard:
         try:
             return await self._history(channel_id, self.outbox.bounds.kept)
         except StoreAway:
-            if not self._reading.connected:
+            if not self._links.reading.connected:
                 # Its loss is told after what waited has failed; followers must know first.
                 self._lost()
             return None
@@ -217,7 +180,7 @@ class Shard:
     async def everything_heard(self) -> None:
         """Done when all that the shard has published until now was heard, or it is away."""
         with suppress(StoreAway):
-            await self._subscribe("PING")
+            await self._links.listen("PING")
 
     def unfollow(self, channel_id: str, reader: Reader, unwritten: bool = False) -> None:
         """See :meth:`ShardFeeds.unfollow`."""
@@ -233,28 +196,18 @@ class Shard:
 
     async def _introduction(self) -> None:
         try:
-            found = _RUN_ID.search(await self._info())
-            self._run_id = found[1] if found else b""
-            await self._run(self._writing, OPEN, self._run_id or b"unknown", self._prefix)
+            self._run_id = await self._links.introduce(self._prefix)
         except (StoreAway, txredisapi.ResponseError) as error:
             self._stumbled(str(error))
         else:
             self.writer.open()
             self._returned()
 
-    async def _info(self) -> bytes:
-        """What the server tells of itself; nothing where it does not tell us."""
-        try:
-            info: bytes = await self._writing.ask("INFO", "server")
-        except txredisapi.ResponseError:
-            return b""
-        return info
-
     def _returned(self) -> None:
         """Something works again; perhaps everything does."""
         if self._present or not self.writer.is_open:
             return
-        if self._reading.connected and self._listening.connected:
+        if self._links.reading.connected and self._links.listening.connected:
             self._present = True
             self._because = ""
             self._feeds.came()
@@ -264,7 +217,7 @@ class Shard:
 
     def _lost(self) -> None:
         """A link is down."""
-        if not self._writing.connected:
+        if not self._links.writing.connected:
             self.writer.shut()
         if self._present:
             self._present = False
@@ -281,7 +234,7 @@ class Shard:
             self._retry = self._clock.callLater(_RETRY_DELAY_S, self._try_again)
 
     def _try_again(self) -> None:
-        if self._writing.connected and not self.writer.is_open:
+        if self._links.writing.connected and not self.writer.is_open:
             self._introduce()
         else:
             self._returned()
@@ -291,27 +244,10 @@ class Shard:
     def _published(self, name: bytes, data: bytes) -> None:
         self._feeds.published(name, data)
 
-    def _subscribe(self, *command: Argument) -> Deferred[Any]:
-        return self._listening.ask(*command).addErrback(reading_refused)
-
     async def _history(self, channel_id: str, count: int) -> History:
-        node, start = self._origin.node, self._origin.start
-        running = self._run(self._reading, RECENT, channel_id, count, node, start)
-        history = parse_history(await running.addErrback(reading_refused))
+        history = await self._links.read(channel_id, count, self._origin)
         self.outbox.taken = max(self.outbox.taken, history.own_batch)
         return history
-
-    def _run(self, link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
-        """Run a script; the shard is told its text where it does not know it (any more)."""
-
-        def told(failure: Failure) -> Any:
-            failure.trap(txredisapi.ResponseError)
-            if failure.getErrorMessage().startswith("NOSCRIPT"):
-                return link.ask("EVAL", script.source, 0, *arguments)
-            return failure
-
-        running = link.ask("EVALSHA", script.sha, 0, *arguments)
-        return running.addErrback(told).addErrback(writing_refused)
 
     async def _within(self, seconds: float, wanted: Deferred[None]) -> None:
         """Wait for it, but no longer."""
