@@ -76,12 +76,13 @@ class Reader:
         Read everything. Fails with :class:`StoreAway`, or ``txredisapi.ResponseError`` where it
         may not be read.
         """
-        emptied = await self.mark.gone()
         self._contents.begin_load()
         try:
             for pattern in _SCAN_PATTERNS:
                 await self._scan(pattern)
             answers = [await self._link.ask_all(each.commands) for each in self._followed]
+            # Last: it may have been emptied while it was read.
+            emptied = await self.mark.gone()
         except BaseException:
             self._contents.abandon_load()
             raise
@@ -124,7 +125,8 @@ class Reader:
             )
             keys = [key for key in keys if _is_ours(key)]
             if keys:
-                await self._enter(keys)
+                # One that is gone again is missing at the end of the load, which knows why.
+                self._contents.enter([each for each in await self._held(keys) if each[1]])
             if cursor == b"0":
                 return
 
@@ -146,18 +148,18 @@ class Reader:
         for followed in self._followed:
             if not followed.keys.isdisjoint(keys):
                 followed.tell(await self._link.ask_all(followed.commands))
-        await self._enter([key for key in keys if _is_ours(key)])
+        self._contents.enter(await self._held([key for key in keys if _is_ours(key)]))
 
-    async def _enter(self, keys: Sequence[bytes]) -> None:
+    async def _held(self, keys: Sequence[bytes]) -> list[tuple[bytes, Any]]:
         """
-        Enter what these keys hold, which may be no hash. Fails with ``txredisapi.ResponseError``
-        where they may not be read: then nobody knows what they hold, and nothing was deleted.
+        What these keys hold, which may be no hash. Fails with ``txredisapi.ResponseError`` where
+        they may not be read: then nobody knows what they hold, and nothing was deleted.
         """
         answers = await self._link.ask_all([("HGETALL", key) for key in keys])
         for answer in answers:
             if isinstance(answer, txredisapi.ResponseError) and not _is_other_kind(answer):
                 raise answer
-        self._contents.enter(list(zip(keys, answers, strict=True)))
+        return list(zip(keys, answers, strict=True))
 
     def _failed(self, failure: Any) -> None:
         if not isinstance(failure.value, CancelledError):
