@@ -200,8 +200,10 @@ def append_arguments(
     origin: Origin, batch: Batch, prefix: str, kept: int, retention_s: float
 ) -> list[bytes | str | int]:
     """The arguments of :data:`APPEND`; see there."""
+    # Redis knows whole ones, and none at all would mean that nothing is kept.
+    seconds = max(1, int(retention_s))
     arguments: list[bytes | str | int] = [
-        origin.node, origin.start, batch.number, prefix, kept, int(retention_s), batch.raised,
+        origin.node, origin.start, batch.number, prefix, kept, seconds, batch.raised,
     ]  # fmt: skip
     arguments += [piece.payload for piece in batch.pieces]
     return arguments

@@ -54,6 +54,10 @@ class PieceTests(SynchronousTestCase):
             [b"node 1", b"0001", 7, "live:", 1_500, 60, 9, piece.payload],
         )
 
+    def test_less_than_a_second_is_a_second(self) -> None:
+        arguments = append_arguments(ORIGIN, Batch(7, [], 0, 0), "live:", 1_500, 0.3)
+        self.assertEqual(arguments[5], 1)
+
 
 class AnswerTests(SynchronousTestCase):
     def test_places_count_from_zero(self) -> None:

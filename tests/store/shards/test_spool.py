@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from logplex.model import Recent
 from logplex.store.shards.ring import consistent
@@ -157,11 +158,13 @@ class RecentTests(SpoolsTestCase):
 
     def test_one_database_under_two_urls_is_read_once(self) -> None:
         self.shards[URLS[2]] = self.shards[URLS[0]]
-        self.begin_again(URLS[::2])
+        with capturedLogs() as events:
+            self.begin_again(URLS[::2])
         self.spool.append("a", [b"once"])
         self.heal()
         self.assertEqual([text for _, text in self.recent().entries], [b"once"])
         (trouble,) = self.spool.troubles()
+        self.assertEqual([formatEvent(each) for each in events], [trouble])
         self.assertIn("'redis://s1' and 'redis://s3' are the same Redis database", trouble)
 
     def test_while_it_moves_both_its_homes_are_needed(self) -> None:
