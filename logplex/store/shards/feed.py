@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from attrs import define, field
 
 from logplex.store.shards.history import Passage
-from logplex.store.shards.reader import Place, Reader
+from logplex.store.shards.listener import Listener, Progress
 from logplex.store.shards.scripts import Origin, Published
 
 #: Messages of this node that wait for the shard, and the number of their batch.
@@ -22,7 +22,7 @@ Waiting = tuple[int, list[bytes]]
 @define(eq=False, repr=False)
 class Feed:
     """
-    The readers of one channel on one shard.
+    The listeners of one channel on one shard.
 
     :ivar away: nothing is heard of the shard, or not everything yet: what this node itself
         receives is told at once, without number, and not again when it comes through the shard.
@@ -31,54 +31,54 @@ class Feed:
     channel_id: str
     own: Origin
     away: bool = True
-    _places: dict[Reader, Place] = field(factory=dict)
+    _listeners: dict[Listener, Progress] = field(factory=dict)
 
     @property
     def empty(self) -> bool:
-        return not self._places
+        return not self._listeners
 
     def behind(self, last: int) -> bool:
-        """Whether some reader has missed something, where this is the channel's newest number."""
-        return any(place.position not in (None, last) for place in self._places.values())
+        """Whether some listener has missed something, where this is the channel's newest number."""
+        return any(progress.position not in (None, last) for progress in self._listeners.values())
 
-    def add(self, reader: Reader, waiting: Iterable[Waiting] = (), begin: int = 0) -> None:
+    def add(self, listener: Listener, waiting: Iterable[Waiting] = (), begin: int = 0) -> None:
         """
         It will be told of what is numbered after the reading that follows.
 
         :param waiting: see :meth:`lost`; this and the next matter where the shard is away.
         """
-        assert reader not in self._places
-        place = self._places[reader] = Place(reader, self.own)
+        assert listener not in self._listeners
+        progress = self._listeners[listener] = Progress(listener, self.own)
         if self.away:
-            self._interrupt(place, waiting, begin)
+            self._interrupt(progress, waiting, begin)
 
-    def remove(self, reader: Reader, unwritten: bool = False) -> None:
+    def remove(self, listener: Listener, unwritten: bool = False) -> None:
         """
         Tell it nothing more of this shard's.
 
         :param unwritten: as far as this node knows nobody has written there since it was added.
         """
-        place = self._places.pop(reader, None)
-        if place is not None and place.away:
-            others = any(origin != self.own for origin in place.seen)
-            reader.resumed(complete=unwritten and not others)
+        progress = self._listeners.pop(listener, None)
+        if progress is not None and progress.away:
+            others = any(origin != self.own for origin in progress.seen)
+            listener.resumed(complete=unwritten and not others)
 
-    def joined(self, reader: Reader, last: int, own_batch: int) -> None:
+    def joined(self, listener: Listener, last: int, own_batch: int) -> None:
         """
-        The channel's sequence was read, after the subscription, for a reader that was added while
+        The channel's sequence was read, after the subscription, for a listener that was added while
         the shard was there.
 
         :param own_batch: the last of this node's batches that the shard had taken then.
         """
-        place = self._places.get(reader)
-        if place is not None and place.position is None and not place.away:
-            place.mark(self.own, own_batch)
-            place.read_to(last)
+        progress = self._listeners.get(listener)
+        if progress is not None and progress.position is None and not progress.away:
+            progress.mark(self.own, own_batch)
+            progress.read_to(last)
 
     def published(self, published: Published) -> None:
         """The shard has numbered messages."""
-        for place in list(self._places.values()):
-            place.hear(published)
+        for progress in list(self._listeners.values()):
+            progress.hear(published)
 
     def lost(self, waiting: Sequence[Waiting], begin: int) -> None:
         """
@@ -90,19 +90,19 @@ class Feed:
         """
         if not self.away:
             self.away = True
-            for place in list(self._places.values()):
-                self._interrupt(place, waiting, begin)
+            for progress in list(self._listeners.values()):
+                self._interrupt(progress, waiting, begin)
 
     def received(self, messages: Sequence[bytes]) -> None:
         """This node has received messages while the shard was away."""
-        for place in list(self._places.values()):
-            if place.away:
-                place.reader.unnumbered(messages)
+        for progress in list(self._listeners.values()):
+            if progress.away:
+                progress.listener.unnumbered(messages)
 
     def subscribed(self) -> None:
         """The shard publishes again: hold that until :meth:`caught_up`."""
-        for place in self._places.values():
-            place.await_reading()
+        for progress in self._listeners.values():
+            progress.await_reading()
 
     def caught_up(self, last: int, own_batch: int, history: Sequence[Passage], told: int) -> None:
         """
@@ -115,35 +115,35 @@ class Feed:
             received up to now is in batches up to it, and was told.
         """
         self.away = False
-        for place in list(self._places.values()):
-            self._catch_up(place, last, own_batch, history, told)
+        for progress in list(self._listeners.values()):
+            self._catch_up(progress, last, own_batch, history, told)
 
-    def _interrupt(self, place: Place, waiting: Iterable[Waiting], begin: int) -> None:
-        place.away = True
-        place.reader.interrupted()
+    def _interrupt(self, progress: Progress, waiting: Iterable[Waiting], begin: int) -> None:
+        progress.away = True
+        progress.listener.interrupted()
         for batch, messages in waiting:
-            if batch > place.seen.get(self.own, 0) and not place.was_told(batch):
-                place.reader.unnumbered(messages)
-        place.tell_from(begin)
+            if batch > progress.seen.get(self.own, 0) and not progress.was_told(batch):
+                progress.listener.unnumbered(messages)
+        progress.tell_from(begin)
 
     def _catch_up(
-        self, place: Place, last: int, own_batch: int, history: Sequence[Passage], told: int
+        self, progress: Progress, last: int, own_batch: int, history: Sequence[Passage], told: int
     ) -> None:
         missed: list[Passage] = []
-        if place.position is None:
+        if progress.position is None:
             complete = False
         else:
-            missed = [each for each in history if (each.first or 0) > place.position]
-            complete = _joins(missed, place.position, last)
-        if place.away:
-            place.tell_until(told)
-            place.away = False
-            place.reader.resumed(complete)
+            missed = [each for each in history if (each.first or 0) > progress.position]
+            complete = _joins(missed, progress.position, last)
+        if progress.away:
+            progress.tell_until(told)
+            progress.away = False
+            progress.listener.resumed(complete)
         for each in missed:
             if each.first is not None and each.origin is not None:
-                place.take(each.first, each.messages, each.batch, each.origin)
-        place.mark(self.own, own_batch)
-        place.read_to(last)
+                progress.take(each.first, each.messages, each.batch, each.origin)
+        progress.mark(self.own, own_batch)
+        progress.read_to(last)
 
 
 def _joins(passages: Sequence[Passage], number: int, last: int) -> bool:

@@ -1,5 +1,5 @@
 """
-What this node listens to on one shard: a feed per channel, subscribed as long as it has readers.
+What this node listens to on one shard: a feed per channel, subscribed as long as it has listeners.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from logplex.interfaces import StoreAway
 from logplex.store.shards.feed import Feed, Waiting
 from logplex.store.shards.history import passages
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.outbox import Outbox
-from logplex.store.shards.reader import Reader
 from logplex.store.shards.scripts import History, Origin, parse_published
 
 _log = Logger()
@@ -96,9 +96,9 @@ class ShardFeeds:
         feed = self._feeds.get(channel_id)
         return not self._present if feed is None else feed.away
 
-    async def follow(self, channel_id: str, reader: Reader) -> None:
+    async def follow(self, channel_id: str, listener: Listener) -> None:
         """
-        Tell this reader of the channel. Done when nothing can be missed any more, or the reader
+        Tell this listener of the channel. Done when nothing can be missed any more, or the listener
         was told of an interruption.
         """
         feed = self._feeds.get(channel_id)
@@ -106,23 +106,23 @@ class ShardFeeds:
             feed = self._feeds[channel_id] = Feed(channel_id, self._origin, not self._present)
         if feed.away:
             waiting, begin = self._waiting([channel_id])
-            feed.add(reader, waiting.get(channel_id, []), begin)
+            feed.add(listener, waiting.get(channel_id, []), begin)
         else:
-            feed.add(reader)
+            feed.add(listener)
             try:
                 await self._ask("SUBSCRIBE", self._prefix + channel_id)
                 history = await self._read(channel_id, 0)
             except StoreAway as away:
                 self._failed(str(away))
             else:
-                feed.joined(reader, history.last, history.own_batch)
+                feed.joined(listener, history.last, history.own_batch)
 
-    def unfollow(self, channel_id: str, reader: Reader, unwritten: bool = False) -> None:
+    def unfollow(self, channel_id: str, listener: Listener, unwritten: bool = False) -> None:
         """Tell it no more; see :meth:`Feed.remove`."""
         feed = self._feeds.get(channel_id)
         if feed is None:
             return
-        feed.remove(reader, unwritten)
+        feed.remove(listener, unwritten)
         if feed.empty:
             del self._feeds[channel_id]
             # Where this fails the subscription ends with its connection.

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from logplex.interfaces import IFollower
 from logplex.model import Recent
 from logplex.store.shards.history import Passage, interleave, passages
-from logplex.store.shards.reader import Reader
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.shard import Shard
 from logplex.store.shards.shard_map import ShardMap, doubles
 
@@ -170,19 +170,19 @@ class _Ear:
     heard_everything: bool = True
     _heard: deque[Passage] = field(factory=deque)
     _count: int = 0
-    _reader: Reader = field(init=False)
+    _listener: Listener = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reader = Reader(self)
+        self._listener = Listener(self)
 
     async def listen(self) -> None:
         """Begin; done when nothing can be missed any more."""
-        await self.shard.follow(self.channel_id, self._reader)
+        await self.shard.follow(self.channel_id, self._listener)
 
     def leave(self) -> None:
         """Hear no more."""
-        self._reader.leave()
-        self.shard.unfollow(self.channel_id, self._reader)
+        self._listener.leave()
+        self.shard.unfollow(self.channel_id, self._listener)
 
     def add_to(self, found: _Found) -> _Found:
         """What was found, and what was heard since."""

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from logplex.config.bounds import check_redis_url
 from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
-from logplex.store.shards.reader import Reader
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.shard import Shard
 from logplex.store.shards.shard_map import ShardMap, doubles
 
@@ -38,15 +38,15 @@ class Replacement:
     """
     The three steps.
 
-    :param readers: of the channels that are followed, as they are at every moment.
+    :param listeners: of the channels that are followed, as they are at every moment.
     :ivar step: where it stands.
     """
 
     def __init__(
-        self, shards: ShardMap, readers: Mapping[str, Mapping[int, Reader]], clock: IReactorTime
+        self, shards: ShardMap, listeners: Mapping[str, Mapping[int, Listener]], clock: IReactorTime
     ) -> None:
         self._shards = shards
-        self._readers = readers
+        self._listeners = listeners
         self._clock = clock
         #: Whether this node has committed since the first step, aborted by now or not.
         self._committed = False
@@ -145,15 +145,15 @@ class Replacement:
         """Listen at the second homes of all followed channels, too."""
         # Exactly these follow one home only: who comes later finds both.
         followed = [
-            (channel_id, reader)
-            for channel_id, readers in self._readers.items()
-            for reader in readers.values()
+            (channel_id, listener)
+            for channel_id, listeners in self._listeners.items()
+            for listener in listeners.values()
         ]
         self._shards.both = True
-        for channel_id, reader in followed:
-            if not reader.gone:
+        for channel_id, listener in followed:
+            if not listener.gone:
                 for shard in self._shards.homes(channel_id)[1:]:
-                    await shard.follow(channel_id, reader)
+                    await shard.follow(channel_id, listener)
         # What was read at one home only must be heard before anybody writes to the other.
         await _all(shard.everything_heard() for shard in self._shards.current.shards.values())
 
@@ -185,10 +185,10 @@ class Replacement:
         assert self._shards.other is not None
         self.step = Step.SWITCHING
         await _all(shard.everything_heard() for shard in self._shards.all())
-        for channel_id, readers in self._readers.items():
+        for channel_id, listeners in self._listeners.items():
             for shard in self._shards.homes(channel_id)[1:]:
-                for reader in readers.values():
-                    shard.unfollow(channel_id, reader, unwritten=not self._committed)
+                for listener in listeners.values():
+                    shard.unfollow(channel_id, listener, unwritten=not self._committed)
         given_up = self._shards.only_other()
         self._shards.other = None
         self._shards.both = False

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from logplex.interfaces import StoreAway
 from logplex.store.shards.feeds import ShardFeeds
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.outbox import Outbox
-from logplex.store.shards.reader import Reader
 from logplex.store.shards.scripts import History, Origin
 from logplex.store.shards.shard_links import Connect, ShardLinks
 from logplex.store.shards.writer import ShardWriter, WritingTimes
@@ -173,18 +173,18 @@ class Shard:
         away = self._feeds.away_from(channel_id)
         return self.outbox.to_be_kept(channel_id) if away else []
 
-    async def follow(self, channel_id: str, reader: Reader) -> None:
+    async def follow(self, channel_id: str, listener: Listener) -> None:
         """See :meth:`ShardFeeds.follow`."""
-        await self._feeds.follow(channel_id, reader)
+        await self._feeds.follow(channel_id, listener)
 
     async def everything_heard(self) -> None:
         """Done when all that the shard has published until now was heard, or it is away."""
         with suppress(StoreAway):
             await self._links.listen("PING")
 
-    def unfollow(self, channel_id: str, reader: Reader, unwritten: bool = False) -> None:
+    def unfollow(self, channel_id: str, listener: Listener, unwritten: bool = False) -> None:
         """See :meth:`ShardFeeds.unfollow`."""
-        self._feeds.unfollow(channel_id, reader, unwritten)
+        self._feeds.unfollow(channel_id, listener, unwritten)
 
     # How it comes and goes.
 

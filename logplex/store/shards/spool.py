@@ -19,7 +19,7 @@ from zope.interface import implementer
 from logplex.interfaces import IFollower, ISpool
 from logplex.metrics import Sample
 from logplex.model import Recent
-from logplex.store.shards.reader import Reader
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.recent import read_recent
 from logplex.store.shards.replacement import FLUSH_S, Replacement
 from logplex.store.shards.shard import Shard
@@ -42,9 +42,9 @@ class RedisSpool:
         self._kept = kept
         self._clock = clock
         #: Who follows which channel, by the follower's identity.
-        self._readers: dict[str, dict[int, Reader]] = {}
+        self._listeners: dict[str, dict[int, Listener]] = {}
         self._starting = clock.callLater(0, self._start)
-        self.replacement = Replacement(shards, self._readers, clock)
+        self.replacement = Replacement(shards, self._listeners, clock)
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:
         """See :class:`ISpool`."""
@@ -59,25 +59,25 @@ class RedisSpool:
 
     def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
         """See :class:`ISpool`."""
-        readers = self._readers.setdefault(channel_id, {})
-        if id(follower) in readers:
+        listeners = self._listeners.setdefault(channel_id, {})
+        if id(follower) in listeners:
             return succeed(None)
-        reader = readers[id(follower)] = Reader(follower)
+        listener = listeners[id(follower)] = Listener(follower)
         return _together(
-            shard.follow(channel_id, reader) for shard in self._shards.homes(channel_id)
+            shard.follow(channel_id, listener) for shard in self._shards.homes(channel_id)
         )
 
     def unfollow(self, channel_id: str, follower: IFollower) -> None:
         """See :class:`ISpool`."""
-        readers = self._readers.get(channel_id, {})
-        reader = readers.pop(id(follower), None)
-        if reader is None:
+        listeners = self._listeners.get(channel_id, {})
+        listener = listeners.pop(id(follower), None)
+        if listener is None:
             return
-        if not readers:
-            del self._readers[channel_id]
-        reader.leave()
+        if not listeners:
+            del self._listeners[channel_id]
+        listener.leave()
         for shard in self._shards.homes(channel_id):
-            shard.unfollow(channel_id, reader)
+            shard.unfollow(channel_id, listener)
 
     def forget(self, channel_id: str) -> None:
         """See :class:`ISpool`."""

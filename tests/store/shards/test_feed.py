@@ -10,7 +10,7 @@ from zope.interface import implementer
 from logplex.interfaces import IFollower
 from logplex.store.shards.feed import Feed
 from logplex.store.shards.history import Passage
-from logplex.store.shards.reader import Reader
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.scripts import Origin, Published
 
 OWN, OTHER = Origin(b"own", b"1"), Origin(b"other", b"1")
@@ -62,14 +62,14 @@ def passage(first: int, messages: list[bytes], batch: int, by: Origin) -> Passag
 class FeedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.feed = Feed("c", OWN, away=False)
-        self.diary, self.reader = self.join(10)
+        self.diary, self.listener = self.join(10)
 
-    def join(self, last: int, own_batch: int = 0) -> tuple[Diary, Reader]:
+    def join(self, last: int, own_batch: int = 0) -> tuple[Diary, Listener]:
         diary = Diary()
-        reader = Reader(diary)
-        self.feed.add(reader)
-        self.feed.joined(reader, last, own_batch)
-        return diary, reader
+        listener = Listener(diary)
+        self.feed.add(listener)
+        self.feed.joined(listener, last, own_batch)
+        return diary, listener
 
     def come_back(self, last: int, *history: Passage, told: int = 0, own_batch: int = 0) -> None:
         self.feed.subscribed()
@@ -81,16 +81,16 @@ class FeedTests(SynchronousTestCase):
 
     def test_what_comes_while_joining_waits_for_the_reading(self) -> None:
         diary = Diary()
-        reader = Reader(diary)
-        self.feed.add(reader)
+        listener = Listener(diary)
+        self.feed.add(listener)
         self.feed.published(publication(11, b"in the history", batch=1))
         self.feed.published(publication(12, b"behind it", batch=2))
         self.assertEqual(diary.since(), [])
-        self.feed.joined(reader, 11, 0)
+        self.feed.joined(listener, 11, 0)
         self.assertEqual(diary.since(), [(12, b"behind it")])
 
     def test_who_was_removed_is_told_nothing(self) -> None:
-        self.feed.remove(self.reader)
+        self.feed.remove(self.listener)
         self.feed.published(publication(11, b"a"))
         self.assertEqual((self.diary.since(), self.feed.empty), ([], True))
 
@@ -140,7 +140,7 @@ class FeedTests(SynchronousTestCase):
     def test_who_joins_while_the_shard_is_away_is_told_at_once(self) -> None:
         self.feed.lost([], 4)
         diary = Diary()
-        self.feed.add(Reader(diary), [(4, [b"waits"])], 4)
+        self.feed.add(Listener(diary), [(4, [b"waits"])], 4)
         self.feed.received([b"new"])
         self.assertEqual(diary.since(), ["interrupted", b"waits", b"new"])
         self.come_back(10, told=5)
@@ -282,7 +282,7 @@ class FeedTests(SynchronousTestCase):
     def test_only_who_is_behind_needs_the_history(self) -> None:
         self.assertFalse(self.feed.behind(10))
         self.assertTrue(self.feed.behind(11))
-        self.feed.add(Reader(Diary()))
+        self.feed.add(Listener(Diary()))
         self.assertFalse(self.feed.behind(10))
 
 
@@ -291,11 +291,11 @@ class TwoShardsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.diary = Diary()
-        self.reader = reader = Reader(self.diary)
+        self.listener = listener = Listener(self.diary)
         self.old, self.new = (Feed("c", OWN, away=False) for _ in range(2))
         for feed in (self.old, self.new):
-            feed.add(reader)
-            feed.joined(reader, 0, 0)
+            feed.add(listener)
+            feed.joined(listener, 0, 0)
 
     def test_a_number_never_goes_back(self) -> None:
         self.new.published(publication(100, b"a", batch=1, before=0))
@@ -313,5 +313,5 @@ class TwoShardsTests(SynchronousTestCase):
 
     def test_a_shard_that_is_given_up_while_away_ends_the_interruption(self) -> None:
         self.old.lost([], 4)
-        self.old.remove(self.reader)
+        self.old.remove(self.listener)
         self.assertEqual(self.diary.since(), ["interrupted", "resumed", "missed"])

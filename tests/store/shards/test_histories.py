@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.metrics import Counters
 from logplex.store.shards.history import passages
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.outbox import Outbox, OutboxBounds
-from logplex.store.shards.reader import Reader
 from logplex.store.shards.scripts import Origin
 from logplex.store.shards.shard import Identity, Shard
 from logplex.store.shards.writer import WritingTimes
@@ -101,7 +101,7 @@ class HistoriesTests(SynchronousTestCase):
         self.heal()
         for node in self.nodes:
             for channel_id, diary in node.diaries.items():
-                Deferred.fromCoroutine(node.shard.follow(channel_id, Reader(diary)))
+                Deferred.fromCoroutine(node.shard.follow(channel_id, Listener(diary)))
         self.heal()
         # Where a channel had no number there is nothing by which to see that one is missing.
         for channel_id in CHANNELS:
@@ -114,7 +114,7 @@ class HistoriesTests(SynchronousTestCase):
         nor goes meanwhile.
         """
         diary = Diary()
-        await node.shard.follow(channel_id, Reader(diary))
+        await node.shard.follow(channel_id, Listener(diary))
         while True:
             place, turns = len(diary.told), diary.turns
             own = node.shard.own_messages(channel_id)

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
 from logplex.metrics import Counters
+from logplex.store.shards.listener import Listener
 from logplex.store.shards.outbox import Outbox, OutboxBounds
-from logplex.store.shards.reader import Reader
 from logplex.store.shards.scripts import APPEND, OPEN, RECENT, Origin, Piece
 from logplex.store.shards.shard import Identity, Shard
 from logplex.store.shards.writer import WritingTimes
@@ -126,7 +126,7 @@ class ShardTestCase(SynchronousTestCase):
 
     def follow(self, last: int = 10) -> Diary:
         diary = Diary()
-        following = Deferred.fromCoroutine(self.shard.follow("c", Reader(diary)))
+        following = Deferred.fromCoroutine(self.shard.follow("c", Listener(diary)))
         self.listening.answer([b"subscribe", LIVE.encode(), 1])
         self.reading.answer(history(last))
         self.successResultOf(following)
@@ -225,7 +225,7 @@ class FollowingTests(ShardTestCase):
 
     def test_the_subscription_comes_before_the_reading(self) -> None:
         diary = Diary()
-        following = Deferred.fromCoroutine(self.shard.follow("c", Reader(diary)))
+        following = Deferred.fromCoroutine(self.shard.follow("c", Listener(diary)))
         self.assertEqual(self.listening.next(), ("SUBSCRIBE", LIVE))
         self.assertEqual(self.reading.asked, [])
         self.listening.answer([b"subscribe", LIVE.encode(), 1])
@@ -238,10 +238,10 @@ class FollowingTests(ShardTestCase):
         self.assertEqual(diary.since(), [(12, b"late")])
 
     def test_the_last_who_leaves_ends_the_subscription(self) -> None:
-        reader = Reader(Diary())
-        Deferred.fromCoroutine(self.shard.follow("c", reader))
+        listener = Listener(Diary())
+        Deferred.fromCoroutine(self.shard.follow("c", listener))
         self.listening.answer([])
-        self.shard.unfollow("c", reader)
+        self.shard.unfollow("c", listener)
         self.assertEqual(self.listening.next(), ("UNSUBSCRIBE", LIVE))
 
     def test_what_is_no_batch_is_passed_over(self) -> None:
@@ -295,7 +295,7 @@ class FollowingTests(ShardTestCase):
 
     def test_following_a_shard_that_goes_away_meanwhile(self) -> None:
         diary = Diary()
-        following = Deferred.fromCoroutine(self.shard.follow("c", Reader(diary)))
+        following = Deferred.fromCoroutine(self.shard.follow("c", Listener(diary)))
         self.listening.answer([])
         self.reading.go()
         self.successResultOf(following)

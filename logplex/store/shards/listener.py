@@ -14,18 +14,18 @@ from logplex.store.shards.scripts import Origin, Published
 
 _log = Logger()
 
-#: Publications that wait for one reader while the history is read, and their messages' bytes.
+#: Publications that wait for one listener while the history is read, and their messages' bytes.
 _HELD_PUBLICATIONS = 1_000
 _HELD_BYTES = 4_194_304
 #: So many are not written to a channel while a publication is on its way. One that is further
 #: behind the last reading belongs to a sequence that began anew, below the clock of before.
 _OVERTAKEN_MESSAGES = 10_000
-#: Lives of nodes whose last batch is remembered for one reader; the one heard first goes first.
+#: Lives of nodes whose last batch is remembered for one listener; the one heard first goes first.
 _ORIGINS = 256
 
 
 @define(eq=False, repr=False)
-class Reader:
+class Listener:
     """
     A follower of a channel, whichever shards have the channel's messages.
 
@@ -91,9 +91,9 @@ class Reader:
 
 
 @define(eq=False, repr=False)
-class Place:
+class Progress:
     """
-    How far one reader has come on one shard.
+    How far one listener has come on one shard.
 
     :ivar position: the channel's newest number, as it was read or heard last: everything up to it
         is known, or need not be; ``None`` before the first reading.
@@ -106,7 +106,7 @@ class Place:
     :ivar away: whether it was told of an interruption that is not over.
     """
 
-    reader: Reader
+    listener: Listener
     own: Origin
     position: int | None = None
     seen: dict[Origin, int] = field(factory=dict)
@@ -117,7 +117,7 @@ class Place:
     away: bool = False
 
     def hear(self, published: Published) -> None:
-        """Pass on what is new to this reader, or hold it."""
+        """Pass on what is new to this listener, or hold it."""
         if self.held is None:
             self._pass_on(published)
         elif len(self.held) < _HELD_PUBLICATIONS and self.held_bytes < _HELD_BYTES:
@@ -133,14 +133,14 @@ class Place:
     def read_to(self, last: int) -> None:
         """The history was read, up to this number: pass on what was held."""
         if last < (self.position or 0):
-            self.reader.begin_again(last)
+            self.listener.begin_again(last)
         self.position = last
         held, self.held = self.held or [], None
         for published in held:
             self._pass_on(published)
         if self.overflowed > self.position:
             self.position = self.overflowed
-            self.reader.missed()
+            self.listener.missed()
 
     def mark(self, origin: Origin, batch: int) -> None:
         """Everything of this origin up to this batch is known."""
@@ -157,7 +157,7 @@ class Place:
             known = origin == self.own and self.was_told(batch)
             self.mark(origin, batch)
             if not known:
-                self.reader.numbered(first, messages)
+                self.listener.numbered(first, messages)
 
     def tell_from(self, batch: int) -> None:
         """From this batch of its own node on it is told without numbers."""
@@ -181,8 +181,8 @@ class Place:
                 # A reading was faster, and has shown it.
                 return
             if behind >= 0:
-                self.reader.begin_again(published.first - 1)
+                self.listener.begin_again(published.first - 1)
             if published.before != self.position:
-                self.reader.missed()
+                self.listener.missed()
         self.position = published.last
         self.take(published.first, published.messages, published.batch, published.origin)
