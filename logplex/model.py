@@ -7,6 +7,8 @@ ids of drains are ``int``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import field, frozen
 
 #: Channel flag: nobody may tail this channel live.
@@ -103,12 +105,14 @@ class Recent:
     :ivar moving: whether the channel is numbered in two places, or was while this was read. Then
         numbers do not say where the entries end: they are everything up to the moment of the
         answer, and whatever followers are told after it is new.
+    :ivar jumps: what the channel's number was before these numbers, where that was not one less.
     """
 
     last: int
     entries: list[tuple[int | None, bytes]]
     complete: bool = True
     moving: bool = False
+    jumps: Mapping[int, int] = field(factory=dict)
 
 
 @frozen

@@ -210,6 +210,10 @@ class Follower:
         if line.is_notice:  # about the tail itself: shown whatever the filters are
             self._is_forbidden = line.message.startswith(_FORBIDDEN)
             return True
+        if data in self._unnumbered_before:
+            # No number was shown yet to go on from, so the recent lines were asked for once more.
+            self._unnumbered_before.remove(data)
+            return False
         self._unnumbered.append(data)
         return self.filter.shows(line)
 

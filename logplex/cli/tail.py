@@ -87,8 +87,8 @@ async def tail(
     """
     Show CHANNEL's recent lines, and then those that come, until Ctrl-C.
 
-    A lost connection is taken up again where it was lost: no line is missing, and none comes
-    twice. --source, --ps and --exclude can be given several times.
+    A lost connection is taken up again where it was lost: no line is missing unsaid, and none
+    comes twice. --source, --ps and --exclude can be given several times.
     """
     painter = Painter() if _wants_colour(colour) else None
 

@@ -146,22 +146,26 @@ def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:
     if not recent.complete:
         # What of it he has seen already nobody knows.
         return len(recent.entries), _MAY_BE_MISSING
-    place = kept_after = 0
+    place = gone = 0
+    newest, is_lost = after, False
     for index, (number, _) in enumerate(recent.entries):
         if number is None:
             continue
         if number <= after:
             place = index + 1
-        else:
-            kept_after += 1
-    gone = recent.last - after - kept_after
-    if 0 <= gone < _JUMP:
+        elif number > newest:
+            before = recent.jumps.get(number, number - 1)
+            gone += max(0, before - newest)
+            is_lost = is_lost or before < newest
+            newest = number
+    gone += recent.last - newest
+    if 0 <= gone < _JUMP and not is_lost:
         if gone:
             return place, b"%d messages are gone" % gone
         return place, _MAY_BE_MISSING if recent.moving else b""
     if after >= _OLDEST_NUMBER:
         # The spool has lost its numbers since, and with them perhaps messages.
-        return place if gone > 0 else None, _MAY_BE_MISSING
+        return place if after <= recent.last else None, _MAY_BE_MISSING
     return None, b""
 
 

@@ -298,6 +298,13 @@ class LiveTests(FollowCase):
         self.live()
         self.assertEqual(["1", "2", "3"], self.shown())
 
+    def test_cut_before_there_was_a_number(self) -> None:
+        """The recent lines are read once more, and what was shown of them is not shown again."""
+        lines = [b"data: T app[web.1]: %d\n\n" % number for number in (1, 2)]
+        self.node.streams = [Stream(lines[0], CUT), Stream(b"".join(lines), OPEN)]
+        self.live()
+        self.assertEqual(["1", "2"], self.shown())
+
     def test_equal_messages(self) -> None:
         """Over one connection everything is as it is told."""
         line = b"data: T app[web.1]: 2\n\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.model import Recent
@@ -112,6 +113,24 @@ class ResumeTests(SynchronousTestCase):
         for ago_us in (3_600_000_000, 15_000_000):
             shown = history(recent(NOW_US, NOW_US + 1), ALL, 1, NOW_US - ago_us)
             self.assertEqual([NOW_US, NOW_US + 1], numbers(shown))
+            self.assertEqual(b"some messages may be missing", shown.comment)
+
+    def jumped(self, before: int) -> History:
+        """Three kept messages, the second of which jumped."""
+        kept = recent(NOW_US, NOW_US + 9_000, NOW_US + 9_001)
+        return history(evolve(kept, jumps={NOW_US + 9_000: before}), ALL, 10, NOW_US)
+
+    def test_numbers_that_jumped_without_a_loss(self) -> None:
+        shown = self.jumped(NOW_US)
+        self.assertEqual(([NOW_US + 9_000, NOW_US + 9_001], b""), (numbers(shown), shown.comment))
+
+    def test_numbers_that_jumped_after_a_loss(self) -> None:
+        self.assertEqual(b"7 messages are gone", self.jumped(NOW_US + 7).comment)
+
+    def test_numbers_that_were_lost_before_they_jumped(self) -> None:
+        for before in (0, NOW_US - 1):
+            shown = self.jumped(before)
+            self.assertEqual([NOW_US + 9_000, NOW_US + 9_001], numbers(shown))
             self.assertEqual(b"some messages may be missing", shown.comment)
 
     def test_numbers_that_the_spool_has_lost(self) -> None:

@@ -109,7 +109,12 @@ def _recent(
     entries = [entry for passage in ordered for entry in passage.entries()]
     entries += [(None, message) for message in own]
     last = max((each.last for each in found), default=0)
-    return Recent(last, entries[-kept:], complete, moving)
+    jumps = {
+        passage.first: passage.before
+        for passage in ordered
+        if passage.first is not None and passage.before != passage.first - 1
+    }
+    return Recent(last, entries[-kept:], complete, moving, jumps)
 
 
 async def _find(channel_id: str, shards: Iterable[Shard]) -> list[_Found]:
@@ -193,7 +198,7 @@ class _Ear:
     def received(self, first: int | None, messages: list[bytes]) -> None:
         """See :class:`IFollower`."""
         if first is not None:
-            self._heard.append(Passage(first, messages))
+            self._heard.append(Passage(first, messages, before=first - 1))
             self._count += len(messages)
             while self._count - len(self._heard[0].messages) >= self.kept:
                 self._count -= len(self._heard.popleft().messages)
