@@ -198,7 +198,10 @@ class Node(Service):
 
     async def _close_sites(self) -> None:
         """Answer the requests that are there; those that take too long are cut off."""
-        closing = DeferredList([site.close() for site in self._parts.sites.values()])
+        closing = DeferredList(
+            [site.close() for site in self._parts.sites.values()],
+            consumeErrors=True,
+        )
         closing.addTimeout(SITES_CLOSE_TIMEOUT_S, self._reactor)
         with suppress(TimeoutError):
             await closing

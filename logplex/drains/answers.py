@@ -14,6 +14,10 @@ from attrs import frozen
 
 #: So much of an answer's body is kept, for people.
 EXCERPT_BYTES = 200
+#: A ``Content-Length`` with more digits is no plain one.
+_LENGTH_DIGITS = 10
+#: So many answers of 1xx may come before the real one.
+_MOST_INTERIM = 20
 
 # What h11 needs to know of a request so that it can parse the answer.
 _A_POST = h11.Request(method="POST", target="/", headers=[("Host", ""), ("Content-Length", "0")])
@@ -64,6 +68,7 @@ class AnswerReader:
         self._response: h11.Response | None = None
         self._excerpt = b""
         self._body_bytes = 0
+        self._interim = 0
 
     def read(self, data: bytes) -> Answer | None:
         """
@@ -105,9 +110,15 @@ class AnswerReader:
                 states = (parser.our_state, parser.their_state)
                 self.reusable = states == (h11.DONE, h11.DONE) and not parser.trailing_data[0]
                 return self.so_far()
-            elif not isinstance(event, h11.InformationalResponse):
+            elif isinstance(event, h11.InformationalResponse) and self._room_for_word():
+                continue
+            else:
                 raise Unreadable
         return None
+
+    def _room_for_word(self) -> bool:
+        self._interim += 1
+        return self._interim <= _MOST_INTERIM
 
     def _take_body(self, data: bytes) -> None:
         self._excerpt += data[: EXCERPT_BYTES - len(self._excerpt)]
@@ -131,7 +142,9 @@ def read_plain(data: bytes, most_bytes: int) -> Answer | None:
     length = None
     for name, value in _TELLING.findall(head[2]):
         if name.lower() == b"content-length" and length is None and value.isdigit():
-            length = int(value[:10])
+            if len(value) > _LENGTH_DIGITS:
+                return None
+            length = int(value)
         elif name.lower() != b"connection" or value.lower() != b"keep-alive":
             return None
     if status == _NO_CONTENT and length is None:

@@ -32,6 +32,8 @@ CLOSE_TIMEOUT_S = 15.0
 QUIET_S = 0.05
 #: On shutdown all connections are closed after so many seconds.
 LAST_WORDS_S = 1.0
+#: And cut off so soon after: a sender over TLS that never reads does not let it end.
+LAST_CLOSE_TIMEOUT_S = 2.0
 
 #: Takes whole messages, and keeps nothing of the list: the router.
 Route = Callable[[list[bytes]], None]
@@ -83,10 +85,10 @@ class SyslogProtocol(Protocol):
             self.factory.complain(self, "TLS fails")
         self._route(self._decoder.finish())
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Close the connection, and cut it off where the sender does not let it end."""
         self._call_no_more()
-        self._call_later(CLOSE_TIMEOUT_S, self.transport.abortConnection)
+        self._call_later(timeout_s, self.transport.abortConnection)
         self.transport.loseConnection()
 
     def _route(self, messages: list[bytes]) -> None:
@@ -226,6 +228,6 @@ class SyslogFactory(ServerFactory):
         now = self.clock.seconds()
         for protocol in list(self._open):
             if self.paused or now >= deadline or protocol.active_at + QUIET_S <= now:
-                protocol.close()
+                protocol.close(LAST_CLOSE_TIMEOUT_S)
         if self._open and now < deadline:
             self.clock.callLater(QUIET_S, self._close_quiet, deadline)

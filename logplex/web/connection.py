@@ -31,6 +31,8 @@ MAX_DISCARDED_BYTES = 65_536
 #: A client that closes its side may be gone, or may only have said that it has nothing more to ask
 #: (``nc -N``). It gets an answer within so many seconds after its request, or none.
 HALF_CLOSED_S = 15.0
+#: What is written to it already has so long to go out; a tail would be followed for nobody.
+HALF_CLOSED_ANSWER_S = 2.0
 
 
 def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
@@ -164,6 +166,8 @@ class Connection(http.HTTPChannel):
         """
         if not self._handlingRequest:
             self.close()
+        elif self.cutting_off is None and self.requests[0].startedWriting:
+            self.cutting_off = self.callLater(HALF_CLOSED_ANSWER_S, self.close)
         elif self.cutting_off is None:
             rest = self.received_at + HALF_CLOSED_S - self.site.reactor.seconds()
             self.cutting_off = self.callLater(max(0.0, rest), self.abort)

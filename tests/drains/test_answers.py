@@ -117,6 +117,7 @@ class ReadPlain(SynchronousTestCase):
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1_001,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 00000000005\r\n\r\n",
         ):
             self.assertIsNone(read_plain(octets, MOST_BYTES), octets)
 
@@ -134,6 +135,18 @@ class Read(SynchronousTestCase):
         self.assertIsNone(reader.so_far())
         reader.read(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nsor")
         self.assertEqual(reader.so_far(), Answer(503, b"7", b"sor"))
+
+    def test_a_length_with_leading_zeros(self) -> None:
+        reader = AnswerReader(MOST_BYTES)
+        self.assertIsNone(reader.read(b"HTTP/1.1 200 OK\r\nContent-Length: 00000000005\r\n\r\n"))
+        self.assertEqual(reader.read(b"hello"), Answer(200, excerpt=b"hello"))
+
+    def test_words_before_the_answer(self) -> None:
+        """A few of them; a receiver that says nothing else would cost a core."""
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        word = b"HTTP/1.1 102 Processing\r\n\r\n"
+        self.assertEqual(read(word * 20 + answer)[0], Answer(200, excerpt=b"ok"))
+        self.assertEqual(read(word * 21 + answer)[0], "unreadable")
 
     def test_long_body(self) -> None:
         """A body that is too long is not read to its end; the beginning is kept."""

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.config import Limits
 from logplex.inputs.syslog import (
     CLOSE_TIMEOUT_S,
+    LAST_CLOSE_TIMEOUT_S,
     LAST_WORDS_S,
     QUIET_S,
     SyslogFactory,
@@ -226,6 +227,14 @@ class CloseTests(SyslogTests):
         self.assertNoResult(done)
         sender.leave()
         self.successResultOf(done)
+
+    def test_one_that_does_not_let_itself_be_closed(self) -> None:
+        """A sender over TLS that never reads."""
+        sender = Sender(self.factory)
+        self.clock.advance(QUIET_S)
+        self.factory.close()
+        self.clock.pump([QUIET_S] * int((LAST_WORDS_S + LAST_CLOSE_TIMEOUT_S) / QUIET_S + 2))
+        self.assertTrue(sender.aborted)
 
     def test_busy_connections(self) -> None:
         """What has been written is read."""

@@ -34,6 +34,8 @@ class Echo(Resource):
         if request.path == b"/stream":
             request.write(b"first")
             return NOT_DONE_YET
+        if request.path == b"/wait":
+            return NOT_DONE_YET
         return request.content.read()
 
 
