@@ -5,12 +5,12 @@ A channel's recent messages: from its home, from where it was before, from what 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -20,8 +20,7 @@ from logplex.store.shards.history import Passage, interleave, passages
 from logplex.store.shards.listener import Listener
 from logplex.store.shards.shard import Shard
 from logplex.store.shards.shard_map import ShardMap, doubles
-
-T = TypeVar("T")
+from logplex.store.shards.together import together
 
 #: Shards that are not a channel's home are waited for so long: they have its older messages at
 #: best, and those who read other shards' channels shall not notice that one stands still. The
@@ -85,10 +84,10 @@ async def _read_moving(
     """
     ears = [_Ear(shard, channel_id, kept) for shard in homes]
     try:
-        await _all(ear.listen() for ear in ears)
-        found = await _all(_look(shard, channel_id) for shard in homes)
+        await together(ear.listen() for ear in ears)
+        found = await together(_look(shard, channel_id) for shard in homes)
         older = await others.find(channel_id)
-        await _all(shard.everything_heard() for shard in homes)
+        await together(shard.everything_heard() for shard in homes)
         # Nothing is waited for from here to the answer.
         known = [
             ear.add_to(each)
@@ -119,7 +118,7 @@ def _recent(
 
 async def _find(channel_id: str, shards: Iterable[Shard]) -> list[_Found]:
     """What those of the shards have that are there."""
-    found = await _all(_look(shard, channel_id) for shard in shards)
+    found = await together(_look(shard, channel_id) for shard in shards)
     return [each for each in found if each is not None]
 
 
@@ -140,7 +139,7 @@ class _Others:
         async def look(shard: Shard) -> None:
             found[shard] = await _look(shard, channel_id)
 
-        looking = Deferred.fromCoroutine(_all(look(shard) for shard in self.shards))
+        looking = together(look(shard) for shard in self.shards)
         waiting: Deferred[Any] = Deferred()
         looking.chainDeferred(waiting)
         with suppress(TimeoutError):
@@ -152,12 +151,6 @@ class _Others:
 async def _look(shard: Shard, channel_id: str) -> _Found | None:
     history = await shard.history(channel_id)
     return None if history is None else _Found(history.last, passages(history))
-
-
-async def _all(conversations: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
-    """Let them go on side by side, until the last is done."""
-    running = [Deferred.fromCoroutine(each) for each in conversations]
-    return await gatherResults(running, consumeErrors=True)
 
 
 @implementer(IFollower)

@@ -8,11 +8,10 @@ matter in which order the nodes are asked.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -22,6 +21,7 @@ from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
 from logplex.store.shards.listener import Listener
 from logplex.store.shards.shard import Shard
 from logplex.store.shards.shard_map import ShardMap, doubles
+from logplex.store.shards.together import together
 
 _log = Logger()
 
@@ -155,7 +155,7 @@ class Replacement:
                 for shard in self._shards.homes(channel_id)[1:]:
                     await shard.follow(channel_id, listener)
         # What was read at one home only must be heard before anybody writes to the other.
-        await _all(shard.everything_heard() for shard in self._shards.current.shards.values())
+        await together(shard.everything_heard() for shard in self._shards.current.shards.values())
 
     async def _switch(self) -> None:
         """
@@ -184,7 +184,7 @@ class Replacement:
         """Hear both sets out, forget the other, and close what is only in it."""
         assert self._shards.other is not None
         self.step = Step.SWITCHING
-        await _all(shard.everything_heard() for shard in self._shards.all())
+        await together(shard.everything_heard() for shard in self._shards.all())
         for channel_id, listeners in self._listeners.items():
             for shard in self._shards.homes(channel_id)[1:]:
                 for listener in listeners.values():
@@ -193,11 +193,6 @@ class Replacement:
         self._shards.other = None
         self._shards.both = False
         self.step = Step.SETTLED
-        await _all(shard.close(FLUSH_S) for shard in given_up)
+        await together(shard.close(FLUSH_S) for shard in given_up)
         names = ", ".join(self._shards.current.placement.names)
         _log.info("the shards are: {names}", names=names)
-
-
-async def _all(conversations: Iterable[Coroutine[Deferred[Any], Any, None]]) -> None:
-    """Let them go on side by side, until the last is done."""
-    await gatherResults(list(map(Deferred.fromCoroutine, conversations)), consumeErrors=True)

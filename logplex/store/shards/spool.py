@@ -6,14 +6,12 @@ Nodes share nothing but the shards; each knows by the ring which of them keeps a
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily
-from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.interfaces import IFollower, ISpool
@@ -24,6 +22,7 @@ from logplex.store.shards.recent import read_recent
 from logplex.store.shards.replacement import FLUSH_S, Replacement
 from logplex.store.shards.shard import Shard
 from logplex.store.shards.shard_map import ShardMap, doubles
+from logplex.store.shards.together import together
 
 _log = Logger()
 
@@ -63,9 +62,9 @@ class RedisSpool:
         if id(follower) in listeners:
             return succeed(None)
         listener = listeners[id(follower)] = Listener(follower)
-        return _together(
-            shard.follow(channel_id, listener) for shard in self._shards.homes(channel_id)
-        )
+        homes = self._shards.homes(channel_id)
+        following = together(shard.follow(channel_id, listener) for shard in homes)
+        return following.addCallback(lambda _: None)
 
     def unfollow(self, channel_id: str, follower: IFollower) -> None:
         """See :class:`ISpool`."""
@@ -88,7 +87,8 @@ class RedisSpool:
         """See :class:`ISpool`."""
         if self._starting.active():
             self._starting.cancel()
-        return _together(shard.close(FLUSH_S) for shard in self._shards.all())
+        closing = together(shard.close(FLUSH_S) for shard in self._shards.all())
+        return closing.addCallback(lambda _: None)
 
     def when_present(self) -> Deferred[None]:
         """Fires as soon as every shard has been reached."""
@@ -150,16 +150,3 @@ def _samples(shard: Shard) -> Iterator[Sample]:
         labels,
         CounterMetricFamily,
     )
-
-
-def _together(conversations: Iterable[Coroutine[Deferred[Any], Any, None]]) -> Deferred[None]:
-    """Fires when all are done; fails as the first of them that does."""
-    running = [Deferred.fromCoroutine(each) for each in conversations]
-    done: Deferred[Any] = gatherResults(running, consumeErrors=True)
-    return done.addErrback(_first).addCallback(lambda _: None)
-
-
-def _first(failure: Failure) -> Failure:
-    """The reason inside the ``FirstError`` of ``gatherResults``."""
-    error = failure.value
-    return error.subFailure if isinstance(error, FirstError) else failure
