@@ -84,8 +84,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
 
     :param stores: where it keeps things; they count into the same counters.
     :param reactor: makes connections, and is the clock of everything.
-    :raise TlsError: or :class:`~logplex.drains.tls.CannotTrust`: files of certificates that the
-        settings name cannot be used.
+    :raise BadPem: a file of certificates that the settings name cannot be used.
     """
     limits = attrs.evolve(settings.limits)
     rods = attrs.evolve(settings.rods)

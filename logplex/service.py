@@ -10,27 +10,26 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import attrs
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from logplex import __version__
 from logplex.assembly import Parts, assemble
+from logplex.certificates import BadPem
 from logplex.config import ConfigError, Settings, changed_options
-from logplex.drains.tls import CannotTrust
 from logplex.first_credential import make_first_credential
-from logplex.inputs.tls import TlsError
 from logplex.interfaces import StoreUnusable
 from logplex.listeners import CannotListen, close_ports, open_ports
 from logplex.log_filter import LogFilter
 from logplex.metrics import Counters
 from logplex.store.factory import make_stores
 from logplex.syslog import inner
+from logplex.waiting import within
 
 _log = Logger()
 
@@ -59,7 +58,7 @@ def make_service(
         return Node(parts, settings, reactor, load, origin, log_filter)
     except StoreUnusable as error:
         raise SystemExit(f"{origin}: [store] url: {error}") from None
-    except (TlsError, CannotTrust) as error:
+    except BadPem as error:
         raise SystemExit(f"{origin}: {error}") from None
 
 
@@ -198,13 +197,17 @@ class Node(Service):
 
     async def _close_sites(self) -> None:
         """Answer the requests that are there; those that take too long are cut off."""
-        closing = DeferredList(
-            [site.close() for site in self._parts.sites.values()],
-            consumeErrors=True,
-        )
-        closing.addTimeout(SITES_CLOSE_TIMEOUT_S, self._reactor)
-        with suppress(TimeoutError):
-            await closing
+        closing = [site.close() for site in self._parts.sites.values()]
+        late = TimeoutError(f"requests not answered within {SITES_CLOSE_TIMEOUT_S} s")
+        try:
+            await within(
+                DeferredList(closing, consumeErrors=True),
+                SITES_CLOSE_TIMEOUT_S,
+                self._reactor,
+                late,
+            )
+        except TimeoutError as error:
+            _log.warn("stopping: {why}; cutting them off", why=str(error))
 
     # While it runs.
 
@@ -243,7 +246,7 @@ class Node(Service):
             return
         try:
             self._parts.tls.reload(self._settings.tls)
-        except TlsError as error:
+        except BadPem as error:
             _log.error("SIGHUP: the old certificate stays: {error}", error=error)
 
 

@@ -41,7 +41,8 @@ LAYERS: tuple[tuple[frozenset[str], bool], ...] = (
         ),
         True,
     ),
-    (frozenset({"interfaces", "config", "metrics", "rods"}), True),
+    (frozenset({"waiting"}), False),
+    (frozenset({"certificates", "interfaces", "config", "metrics", "rods"}), True),
     (frozenset({"syslog", "model", "destination", "session", "export"}), True),
 )
 

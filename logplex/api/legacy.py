@@ -29,7 +29,6 @@ from logplex.api.legacy_refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.provisioning import Provisioning, shown_tokens, url_with_port
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, Refused, UnknownChannel
 from logplex.api.routing import App
-from logplex.api.waiting import in_time
 from logplex.authentication import may_read
 from logplex.config import Urls
 from logplex.destination import BadDestination
@@ -38,6 +37,7 @@ from logplex.model import Drain
 from logplex.registry import Registry
 from logplex.rods import Rods
 from logplex.session import BadSession, parse_session
+from logplex.waiting import in_time
 
 _log = Logger()
 

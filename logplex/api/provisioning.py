@@ -25,13 +25,13 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
-from logplex.api.waiting import in_time, unbroken
 from logplex.config import Limits
 from logplex.destination import BadDestination, parse_destination
 from logplex.interfaces import IConfigStore, ISpool
 from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.registry import Registry
 from logplex.session import BadSession, parse_session
+from logplex.waiting import in_time, unbroken
 
 MAX_CHANNEL_ID_CHARACTERS = 128
 MAX_TOKEN_NAME_CHARACTERS = 48

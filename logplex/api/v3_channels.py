@@ -34,7 +34,6 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.api.v3_answers import V3App
-from logplex.api.waiting import in_time
 from logplex.authentication import may_read
 from logplex.config import Urls
 from logplex.interfaces import IDrains, ISpool, StoreAway
@@ -42,6 +41,7 @@ from logplex.model import CHANNEL_FLAGS, Drain
 from logplex.registry import Registry
 from logplex.session import parse_session
 from logplex.syslog.inner import log_frames
+from logplex.waiting import in_time
 
 #: How many messages ``GET …/logs`` gives to who does not say.
 DEFAULT_LOGS = 100

@@ -17,11 +17,11 @@ from logplex.api.admission import admission_of
 from logplex.api.answers import JSON_TYPE, json_answer, read_object
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
-from logplex.api.waiting import in_time, unbroken
 from logplex.export import MEMBERS, BadExport, exported, import_values, member_of
 from logplex.interfaces import IConfigStore
 from logplex.model import Put
 from logplex.registry import Registry
+from logplex.waiting import in_time, unbroken
 
 #: Values that are written in one go; between two goes the node does other things.
 _VALUES_AT_ONCE = 500

@@ -32,7 +32,6 @@ from logplex.api.refusals import (
     UnknownCredential,
 )
 from logplex.api.v3_answers import V3App
-from logplex.api.waiting import in_time, unbroken
 from logplex.authentication import (
     AUTH_KEY_HOLDER,
     TOKEN_USER,
@@ -47,6 +46,7 @@ from logplex.config import Auth, Urls
 from logplex.interfaces import IConfigStore
 from logplex.model import Change, Credential, Delete, Put
 from logplex.registry import Registry
+from logplex.waiting import in_time, unbroken
 
 MAX_ID_CHARACTERS = 128
 MAX_NAME_CHARACTERS = 128

@@ -26,9 +26,9 @@ from logplex.api.gate import HEALTH, PUT_RODS, SHOW_RODS
 from logplex.api.health import Health
 from logplex.api.refusals import BadBody
 from logplex.api.v3_answers import V3App
-from logplex.api.waiting import in_time, unbroken
 from logplex.interfaces import IReplacement, IShareRods, StoreAway, WrongStep
 from logplex.rods import BadPosition, Panel, Position, check_position
+from logplex.waiting import in_time, unbroken
 
 NODE = "node"
 CLUSTER = "cluster"

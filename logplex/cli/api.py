@@ -21,6 +21,7 @@ from twisted.web.iweb import IResponse
 from logplex import __version__
 from logplex.cli.answers import WholeBody, read_whole
 from logplex.cli.failures import Failed, NotFound, Refused, Unreachable
+from logplex.waiting import within
 
 #: A request may take so long until its answer begins, and the answer may pause so long.
 TIMEOUT_S = 30.0
@@ -60,13 +61,10 @@ class Asker:
             unbuffered=True,
         )
         server = _origin(url)
+        late = Unreachable(f"{server} does not answer within {TIMEOUT_S:.0f} s")
         try:
-            response: IResponse = await _leavable(asked).addTimeout(
-                TIMEOUT_S, self.clock, _too_slow
-            )
-        except _TooSlow:
-            raise Unreachable(f"{server} does not answer within {TIMEOUT_S:.0f} s") from None
-        except CancelledError:
+            response: IResponse = await within(_leavable(asked), TIMEOUT_S, self.clock, late)
+        except (Unreachable, CancelledError):
             raise
         except Exception as error:
             raise Unreachable(f"{server} cannot be reached: {_why(error)}") from None
@@ -167,14 +165,6 @@ def _origin(url: str) -> str:
     """The part of a URL that is no secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-class _TooSlow(Exception):
-    """The answer did not begin in time."""
-
-
-def _too_slow(result: object, timeout_s: float) -> Any:
-    raise _TooSlow
 
 
 def _leavable(asked: Deferred[Any]) -> Deferred[Any]:

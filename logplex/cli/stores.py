@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 
 from logplex.cli.failures import BadSettings, NotFound, Refused, Unreachable
 from logplex.config import Store
@@ -19,6 +19,7 @@ from logplex.interfaces import IConfigStore, StoreAway, StoreUnusable
 from logplex.model import Put, Value
 from logplex.registry import Registry
 from logplex.store.factory import make_config_store
+from logplex.waiting import within
 
 #: A store may take so long to be read.
 OPEN_TIMEOUT_S = 20.0
@@ -86,9 +87,8 @@ async def opened(place: str, reactor: Any, must_exist: bool = False) -> AsyncIte
 
 
 async def _answered(asked: Deferred[None], timeout_s: float, reactor: Any) -> None:
+    late = Unreachable(f"the store does not answer within {timeout_s:.0f} s")
     try:
-        await asked.addTimeout(timeout_s, reactor)
-    except TimeoutError:
-        raise Unreachable(f"the store does not answer within {timeout_s:.0f} s") from None
+        await within(asked, timeout_s, reactor, late)
     except StoreAway as error:
         raise Unreachable(f"the store is away: {error}") from None

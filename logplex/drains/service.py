@@ -48,7 +48,7 @@ class DrainService:
     :param names: looks hosts up, by default in the system's way.
     :param connect_to: leads to a host and port, without TLS; by default over TCP, to the fastest
         of the host's addresses that ``deny_networks`` leaves.
-    :raise CannotTrust: a file of certificates cannot be used.
+    :raise BadPem: a file of certificates cannot be used.
     """
 
     def __init__(

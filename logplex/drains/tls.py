@@ -7,15 +7,12 @@ system's authorities takes a megabyte.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 from weakref import ref
 
 from attrs import define
 from cryptography.x509 import Certificate as X509Certificate
-from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL.crypto import X509
 from OpenSSL.SSL import VERIFY_FAIL_IF_NO_PEER_CERT, VERIFY_NONE, VERIFY_PEER, Connection, Context
 from service_identity import CertificateError, VerificationError
@@ -29,16 +26,13 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.ssl import (
-    Certificate,
-    CertificateOptions,
-    platformTrust,
-    trustRootFromCertificates,
-)
+from twisted.internet.ssl import CertificateOptions, platformTrust
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from logplex.certificates import parse_certificates, read_authorities, read_certificates
 
 _log = Logger()
 
@@ -68,10 +62,6 @@ class CertificateRejected(Exception):
     """The receiver could not prove who it is; the text says why."""
 
 
-class CannotTrust(Exception):
-    """A file of certificates cannot be used; the text says which option, and why."""
-
-
 class Trust:
     """
     Makes TLS for connections to receivers.
@@ -80,20 +70,19 @@ class Trust:
     :param pinned_file: PEM certificates of receivers that are trusted as they are, whatever
         their chain, name and dates say; may be empty.
     :param pinned: more of them, as PEM text.
-    :raise CannotTrust: one of the files cannot be read, or there is no PEM in it.
+    :raise BadPem: a file cannot be read, or there is no certificate in it.
     """
 
     def __init__(self, ca_file: str = "", pinned_file: str = "", pinned: str = "") -> None:
         roots = platformTrust()
         if ca_file:
-            roots = trustRootFromCertificates(
-                [Certificate(X509.from_cryptography(each)) for each in _read("ca_file", ca_file)]
-            )
+            roots = read_authorities("[drains] ca_file", ca_file)
         self._pinned: frozenset[X509Certificate] = frozenset()
         if pinned_file:
-            self._pinned |= frozenset(_read("pinned_file", pinned_file))
+            self._pinned |= frozenset(read_certificates("[drains] pinned_file", pinned_file))
         if pinned:
-            self._pinned |= frozenset(_parse("pinned_certificates", pinned.encode()))
+            origin = "[drains] pinned_certificates"
+            self._pinned |= frozenset(parse_certificates(origin, pinned.encode()))
         self._verifying = CertificateOptions(trustRoot=roots).getContext()
         self._verifying.set_verify_depth(CHAIN_DEPTH)
         self._insecure = CertificateOptions().getContext()
@@ -111,21 +100,6 @@ class Trust:
         creator = _Creator(context, host, verify, self._pinned)
         secured: IStreamClientEndpoint = _SecuredEndpoint(endpoint, creator, clock)
         return secured
-
-
-def _read(option: str, path: str) -> Sequence[X509Certificate]:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise CannotTrust(f"[drains] {option}: {error.strerror}: {path}") from None
-    return _parse(option, content, f": {path}")
-
-
-def _parse(option: str, content: bytes, where: str = "") -> Sequence[X509Certificate]:
-    try:
-        return load_pem_x509_certificates(content)
-    except ValueError:
-        raise CannotTrust(f"[drains] {option}: no PEM certificates{where}") from None
 
 
 class _Unbuffered(TLSMemoryBIOFactory):

@@ -4,28 +4,26 @@ The certificate that TLS listeners show (RFC 5425), and whose certificates sende
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificates
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.internet.ssl import (
-    Certificate,
-    CertificateOptions,
-    TLSVersion,
-    trustRootFromCertificates,
-)
+from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+from logplex.certificates import (
+    BadPem,
+    read_authorities,
+    read_certificates,
+    read_private_key,
+)
 from logplex.config import Tls
 
 #: Two tickets have 160 bytes. A client may ask for new keys (RFC 8446 §4.6.3) as often as it likes.
@@ -35,10 +33,6 @@ MAX_HELD_BYTES = 4_096
 _FINISHED = b"SSL negotiation finished successfully"
 
 
-class TlsError(Exception):
-    """A file of the section ``[tls]`` cannot be used; the text is one line that says why."""
-
-
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTls:
     """
@@ -46,14 +40,14 @@ class ServerTls:
     """
 
     def __init__(self, tls: Tls) -> None:
-        """:raise TlsError: the files cannot be used."""
+        """:raise BadPem: the files cannot be used."""
         self._options = _load(tls)
 
     def reload(self, tls: Tls) -> None:
         """
         Use these files, as they are now, for connections that come from now on.
 
-        :raise TlsError: they cannot be used; nothing has changed.
+        :raise BadPem: they cannot be used; nothing has changed.
         """
         self._options = _load(tls)
 
@@ -103,15 +97,15 @@ class _SilentFactory(WrappingFactory[_Silent]):
 
 
 def _load(tls: Tls) -> CertificateOptions:
-    own, *chain = _certificates("certificate_file", tls.certificate_file)
-    key_option = "key_file" if tls.key_file else "certificate_file"
+    found = read_certificates("[tls] certificate_file", tls.certificate_file)
+    own, *chain = map(X509.from_cryptography, found)
+    key_option = "[tls] key_file" if tls.key_file else "[tls] certificate_file"
+    key_file = tls.key_file or tls.certificate_file
     trusted = None
     if tls.client_ca_file:
-        authorities = _certificates("client_ca_file", tls.client_ca_file)
-        roots = [Certificate(each) for each in authorities]
-        trusted = trustRootFromCertificates(roots)
+        trusted = read_authorities("[tls] client_ca_file", tls.client_ca_file)
     options = CertificateOptions(
-        privateKey=_key(key_option, tls.key_file or tls.certificate_file),
+        privateKey=read_private_key(key_option, key_file),
         certificate=own,
         extraCertChain=chain,
         trustRoot=trusted,
@@ -120,36 +114,5 @@ def _load(tls: Tls) -> CertificateOptions:
     try:
         options.getContext()
     except SSL.Error:
-        file = tls.key_file or tls.certificate_file
-        raise _unusable(key_option, file, "is not the key of certificate_file") from None
+        raise BadPem(f"{key_option}: {key_file!r}: is not the key of certificate_file") from None
     return options
-
-
-def _certificates(option: str, file: str) -> list[crypto.X509]:
-    """All certificates in a file: one's own and those that lead to its root, or authorities."""
-    try:
-        found = load_pem_x509_certificates(_read(option, file))
-    except ValueError:
-        raise _unusable(option, file, "holds no certificate in PEM form") from None
-    return [crypto.X509.from_cryptography(each) for each in found]
-
-
-def _key(option: str, file: str) -> crypto.PKey:
-    try:
-        found = load_pem_private_key(_read(option, file), password=None)
-        return crypto.PKey.from_cryptography_key(found)  # type: ignore[arg-type]
-    except TypeError:
-        raise _unusable(option, file, "the key is encrypted, or of an unknown kind") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise _unusable(option, file, "holds no private key in PEM form") from None
-
-
-def _read(option: str, file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise _unusable(option, file, error.strerror or "cannot be read") from None
-
-
-def _unusable(option: str, file: str, why: str) -> TlsError:
-    return TlsError(f"[tls] {option}: {file!r}: {why}")

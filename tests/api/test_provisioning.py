@@ -24,13 +24,13 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
-from logplex.api.waiting import STORE_TIMEOUT_S
 from logplex.config import Limits
 from logplex.destination import BadDestination
 from logplex.interfaces import StoreAway
 from logplex.model import NO_TAIL, Channel, Credential, Drain, Put
 from logplex.registry import Registry
 from logplex.session import BadSession
+from logplex.waiting import STORE_TIMEOUT_S
 from tests.fakes import DictConfigStore, RecordingSpool
 
 

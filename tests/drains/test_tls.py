@@ -20,7 +20,8 @@ from twisted.test.iosim import connect, makeFakeClient, makeFakeServer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from logplex.drains.tls import CannotTrust, CertificateRejected, Trust
+from logplex.certificates import BadPem
+from logplex.drains.tls import CertificateRejected, Trust
 from tests.drains.doubles import ScriptedEndpoint
 
 HOST = "logs.example"
@@ -209,15 +210,17 @@ class Pinning(TlsCase):
 class Files(TlsCase):
     def test_missing(self) -> None:
         missing = str(self.directory / "missing.pem")
-        error = self.assertRaises(CannotTrust, Trust, missing)
-        self.assertEqual(str(error), f"[drains] ca_file: No such file or directory: {missing}")
+        error = self.assertRaises(BadPem, Trust, missing)
+        self.assertEqual(str(error), f"[drains] ca_file: {missing!r}: No such file or directory")
 
     def test_not_pem(self) -> None:
         path = self.directory / "certificates.pem"
         path.write_text("hello")
-        error = self.assertRaises(CannotTrust, Trust, "", str(path))
-        self.assertIn("[drains] pinned_file: no PEM certificates", str(error))
+        error = self.assertRaises(BadPem, Trust, "", str(path))
+        self.assertIn("holds no certificate in PEM form", str(error))
 
     def test_text_is_not_pem(self) -> None:
-        error = self.assertRaises(CannotTrust, Trust, "", "", "hello")
-        self.assertEqual(str(error), "[drains] pinned_certificates: no PEM certificates")
+        error = self.assertRaises(BadPem, Trust, "", "", "hello")
+        self.assertEqual(
+            str(error), "[drains] pinned_certificates: holds no certificate in PEM form"
+        )

@@ -21,10 +21,11 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.certificates import BadPem
 from logplex.config import Limits, Tls
 from logplex.inputs import tls
 from logplex.inputs.syslog import SyslogFactory
-from logplex.inputs.tls import ServerTls, TlsError
+from logplex.inputs.tls import ServerTls
 from logplex.metrics import Counters
 
 CA = trustme.CA()
@@ -289,7 +290,7 @@ class ReloadTests(TlsTests):
     def test_unusable(self) -> None:
         """Then all stays as it was."""
         server_tls = ServerTls(self.own())
-        with self.assertRaises(TlsError):
+        with self.assertRaises(BadPem):
             server_tls.reload(Tls(certificate_file="missing.pem"))
         sender = TlsSender(self.factory(server_tls), self.context())
         sender.handshake()
@@ -300,7 +301,7 @@ class FileTests(TlsTests):
     """What is wrong with a file is said in one line."""
 
     def wrong(self, why: str, **files: str) -> None:
-        with self.assertRaisesRegex(TlsError, why) as raised:
+        with self.assertRaisesRegex(BadPem, why) as raised:
             ServerTls(Tls(**files))
         self.assertNotIn("\n", str(raised.exception))
 

@@ -66,5 +66,5 @@ class MakeStoresTests(SynchronousTestCase):
     def test_a_file_without_certificates_is_refused(self) -> None:
         path = self.mktemp()
         Path(path).write_text("nothing")
-        with self.assertRaisesRegex(StoreUnusable, "holds no PEM certificate"):
+        with self.assertRaisesRegex(StoreUnusable, "holds no certificate in PEM form"):
             self.stores("rediss://h", ca_file=path)

@@ -4,19 +4,18 @@ Where a Redis is, and how a connection to it is made.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import optionsForClientTLS
 
+from logplex.certificates import BadPem, read_authorities
 from logplex.interfaces import StoreUnusable
 
 DEFAULT_PORT = 6379
-_PEM_END = b"-----END CERTIFICATE-----"
 
 
 @frozen
@@ -85,13 +84,6 @@ class RedisAddress:
 
 def _roots(ca_file: str) -> Any:
     try:
-        text = Path(ca_file).read_bytes()
-        blocks = [block + _PEM_END for block in text.split(_PEM_END)[:-1]]
-        certificates = [Certificate.loadPEM(block) for block in blocks]
-    except (OSError, ValueError) as error:
-        raise StoreUnusable(f"[store] ca_file: {error}") from error
-    except Exception as error:
-        raise StoreUnusable(f"[store] ca_file: {ca_file} is no PEM certificate") from error
-    if not certificates:
-        raise StoreUnusable(f"[store] ca_file: {ca_file} holds no PEM certificate")
-    return trustRootFromCertificates(certificates)
+        return read_authorities("[store] ca_file", ca_file)
+    except BadPem as error:
+        raise StoreUnusable(str(error)) from None

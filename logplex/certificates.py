@@ -1,0 +1,76 @@
+"""
+PEM files: certificates and private keys, read in one way.
+
+An option is named as operators write it, for example ``[tls] key_file``; errors begin with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+from OpenSSL.crypto import X509, PKey
+from twisted.internet import ssl
+
+
+class BadPem(Exception):
+    """A certificate or key cannot be used; the text is one line with the option and the reason."""
+
+
+def read_certificates(option: str, file: str) -> list[Certificate]:
+    """
+    Return every certificate in a file, in order; at least one.
+
+    :raise BadPem: the file cannot be read, or holds no certificate.
+    """
+    return parse_certificates(f"{option}: {file!r}", _read(option, file))
+
+
+def parse_certificates(origin: str, pem: bytes) -> list[Certificate]:
+    """
+    Return every certificate in a text, in order; at least one.
+
+    :param origin: the option and, if there is one, the file; errors begin with it.
+    :raise BadPem: the text holds no certificate.
+    """
+    try:
+        return load_pem_x509_certificates(pem)
+    except ValueError:
+        raise BadPem(f"{origin}: holds no certificate in PEM form") from None
+
+
+def read_authorities(option: str, file: str) -> Any:
+    """
+    Return the authorities in a file, to verify peers against: a ``trustRoot`` of Twisted.
+
+    :raise BadPem: the file cannot be read, or holds no certificate.
+    """
+    found = [
+        ssl.Certificate(X509.from_cryptography(each)) for each in read_certificates(option, file)
+    ]
+    return ssl.trustRootFromCertificates(found)
+
+
+def read_private_key(option: str, file: str) -> PKey:
+    """
+    Return the unencrypted private key in a file.
+
+    :raise BadPem: the file cannot be read, or holds no such key.
+    """
+    try:
+        found = load_pem_private_key(_read(option, file), password=None)
+        return PKey.from_cryptography_key(found)  # type: ignore[arg-type]
+    except TypeError:
+        raise BadPem(f"{option}: {file!r}: the key is encrypted, or of an unknown kind") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadPem(f"{option}: {file!r}: holds no private key in PEM form") from None
+
+
+def _read(option: str, file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise BadPem(f"{option}: {file!r}: {error.strerror or 'cannot be read'}") from None
