@@ -16,8 +16,8 @@ from attrs import frozen
 
 from bench.measure import cpu_s, peak_rss_mb
 from bench.parts import running_node, running_redis
-from logplex.model import Channel, Drain, Put, Token, Value
-from logplex.store.redis.keys import commands_of
+from logplex.configuration.redis.keys import commands_of
+from logplex.model.values import Channel, Drain, Put, Token, Value
 from tests.integration.node import Node
 from tests.integration.process import until
 from tests.integration.redis_server import RedisServer

@@ -5,7 +5,7 @@ How a message walks through:
 
 1. :mod:`logplex.inputs` gets bytes, from syslog over TCP or from ``POST /logs``;
    :mod:`logplex.syslog.framing` cuts them into frames.
-2. :mod:`logplex.router` looks up each frame's token in the :mod:`logplex.registry`,
+2. :mod:`logplex.routing.router` looks up each frame's token in the :mod:`logplex.routing.registry`,
    puts the token's name in its place, and collects the messages by channel.
 3. At the end of the chunk every channel hands its list, once, to its outlets: each drain's
    buffer in :mod:`logplex.drains`, and the spool in :mod:`logplex.store`.
@@ -15,7 +15,8 @@ How a message walks through:
 6. :mod:`logplex.api` changes who gets what: it writes to the store, the store tells the
    registry, the drains and tails follow the registry.
 
-:mod:`logplex.service` puts the parts together, :mod:`logplex.tap` starts them under ``twistd``.
+:mod:`logplex.node.service` puts the parts together, :mod:`logplex.tap` starts them under
+``twistd``.
 """
 
 __version__ = "1.0.0"

@@ -12,8 +12,8 @@ from enum import Enum
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from logplex.model import Change, Channel, Drain, DrainStatus, DrainTest, Recent, Value
-from logplex.rods import Position
+from logplex.model.rods import Position
+from logplex.model.values import Change, Channel, Drain, DrainStatus, DrainTest, Recent, Value
 
 
 class StoreAway(Exception):

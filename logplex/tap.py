@@ -14,8 +14,8 @@ from twisted.python.usage import CompleteFiles, Completions
 from twisted.python.usage import Options as UsageOptions
 
 from logplex import __version__
-from logplex.config import ConfigError, Settings, load_settings
-from logplex.service import make_service
+from logplex.node.service import make_service
+from logplex.settings import ConfigError, Settings, load_settings
 
 
 class Options(UsageOptions):

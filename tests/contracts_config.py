@@ -12,7 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from logplex.interfaces import IConfigListener, IConfigStore
-from logplex.model import (
+from logplex.model.values import (
     ANY_CHANNEL,
     NO_REDIS,
     NO_TAIL,

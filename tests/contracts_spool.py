@@ -12,7 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from logplex.interfaces import IFollower, ISpool
-from logplex.model import Recent
+from logplex.model.values import Recent
 from tests.contracts import conversation
 
 

@@ -24,8 +24,8 @@ from logplex.interfaces import (
     StoreAway,
     WrongStep,
 )
-from logplex.model import Change, Drain, DrainStatus, DrainTest, Put, Recent, Value
-from logplex.rods import Panel, Position
+from logplex.model.rods import Panel, Position
+from logplex.model.values import Change, Drain, DrainStatus, DrainTest, Put, Recent, Value
 
 
 @implementer(ILogObserver)

@@ -7,13 +7,14 @@ from __future__ import annotations
 from configparser import ConfigParser
 from pathlib import Path
 
+from setuptools import find_namespace_packages
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
 
 
 class PackagesTests(SynchronousTestCase):
-    """``setup.cfg`` names the packages one by one, so that nothing else gets in."""
+    """``setup.cfg`` finds the packages below ``logplex``, and nothing else gets in."""
 
     def setUp(self) -> None:
         self.declared = ConfigParser()
@@ -21,12 +22,14 @@ class PackagesTests(SynchronousTestCase):
 
     def test_packages(self) -> None:
         """An editable install would hide a package that is missing here."""
-        present = sorted(
+        self.assertEqual(self.declared["options"]["packages"], "find_namespace:")
+        include = self.declared["options.packages.find"]["include"].split()
+        found = find_namespace_packages(str(ROOT), include=include)
+        present = {
             ".".join(path.parent.relative_to(ROOT).parts)
-            for path in (ROOT / "logplex").rglob("__init__.py")
-        )
-        declared = self.declared["options"]["packages"].split()
-        self.assertEqual(sorted(declared), [*present, "twisted.plugins"])
+            for path in (ROOT / "logplex").rglob("*.py")
+        }
+        self.assertEqual(set(found), {*present, "twisted.plugins"})
 
     def test_plugins_are_no_package(self) -> None:
         """An ``__init__.py`` of ours would hide the plugins of everybody else."""

@@ -14,7 +14,7 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 import logplex
-from logplex.config import Settings
+from logplex.settings import Settings
 from logplex.tap import Options, makeService
 
 

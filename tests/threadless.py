@@ -11,8 +11,8 @@ from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from logplex.store.embedded.config import SqliteConfigStore
-from logplex.store.embedded.sqlite_file import IN_MEMORY, connection_pool
+from logplex.configuration.sqlite import SqliteConfigStore
+from logplex.sqlite_file import IN_MEMORY, connection_pool
 
 
 class NoThreads:

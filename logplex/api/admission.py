@@ -11,9 +11,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 from zope.interface import Interface
 
-from logplex.api.routing import Match
-from logplex.authentication import NOBODY
-from logplex.model import Credential
+from logplex.access.authenticator import NOBODY
+from logplex.api.routes import Match
+from logplex.model.values import Credential
 
 
 class IAdmission(Interface):

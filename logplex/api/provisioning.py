@@ -25,12 +25,12 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
-from logplex.config import Limits
-from logplex.destination import BadDestination, parse_destination
 from logplex.interfaces import IConfigStore, ISpool
-from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token, Value
-from logplex.registry import Registry
-from logplex.session import BadSession, parse_session
+from logplex.model.destination import BadDestination, parse_destination
+from logplex.model.session import BadSession, parse_session
+from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
+from logplex.routing.registry import Registry
+from logplex.settings import Limits
 from logplex.waiting import in_time, unbroken
 
 MAX_CHANNEL_ID_CHARACTERS = 128

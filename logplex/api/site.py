@@ -11,10 +11,10 @@ from klein import Response
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.api.admission import Admission, AdmittedResource, remember
-from logplex.api.answers import request_id
-from logplex.api.journal import Journal
+from logplex.api.audit import Journal
+from logplex.api.json import request_id
 from logplex.api.refusals import Refused
-from logplex.config import Limits
+from logplex.settings import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
 
 #: How an API says no.

@@ -11,16 +11,16 @@ from traceback import walk_tb
 import click
 
 from logplex import __version__
-from logplex.cli.channels import channel, token
-from logplex.cli.commands import examples
-from logplex.cli.credentials import credential
-from logplex.cli.drains import drain
+from logplex.cli.command import examples
+from logplex.cli.commands.channels import channel, token
+from logplex.cli.commands.credentials import credential
+from logplex.cli.commands.drains import drain
+from logplex.cli.commands.operation import health, rod, shards
+from logplex.cli.commands.send import send
+from logplex.cli.commands.store import store
+from logplex.cli.commands.tail import tail
 from logplex.cli.failures import BUG
-from logplex.cli.operation import health, rod, shards
-from logplex.cli.send import send
-from logplex.cli.store import store
-from logplex.cli.tail import tail
-from logplex.cli.world import real_world
+from logplex.cli.runtime import real_world
 
 
 @click.group(

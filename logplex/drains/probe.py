@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from logplex.drains.buffer import Buffer
-from logplex.drains.courier import Courier
-from logplex.drains.http import HttpCourier
-from logplex.drains.reasons import explain, printable
-from logplex.drains.record import Record
+from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.courier import Courier
+from logplex.drains.delivery.record import Record
+from logplex.drains.kinds.http import HttpCourier
+from logplex.drains.network.errors import explain, printable
 from logplex.metrics import Counters
-from logplex.model import DrainTest
+from logplex.model.values import DrainTest
 from logplex.syslog.notices import timestamp
 
 #: A test has an outcome after so long at most.
@@ -62,7 +62,7 @@ class Probe:
         finally:
             connection.close()
 
-    # What the courier reports: see :class:`~logplex.drains.courier.Reports`.
+    # What the courier reports: see :class:`~logplex.drains.delivery.courier.Reports`.
 
     def finished(self, at_once: bool = False) -> None:
         """See :meth:`Reports.finished`."""

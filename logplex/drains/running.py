@@ -12,15 +12,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from logplex.destination import Destination
-from logplex.drains.buffer import Buffer
-from logplex.drains.courier import Phase
-from logplex.drains.guard import DestinationDenied
-from logplex.drains.lifecycle import Lifecycle
-from logplex.drains.record import Record
+from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.courier import Phase
+from logplex.drains.delivery.lifecycle import Lifecycle
+from logplex.drains.delivery.record import Record
+from logplex.drains.network.guard import DestinationDenied
+from logplex.drains.network.tls import CertificateRejected
 from logplex.drains.telling import ChannelNotices
-from logplex.drains.tls import CertificateRejected
-from logplex.model import Drain, DrainStatus
+from logplex.model.destination import Destination
+from logplex.model.values import Drain, DrainStatus
 
 _log = Logger()
 

@@ -16,23 +16,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.config import Drains as Settings
-from logplex.config import Limits
-from logplex.destination import BadDestination, Destination, parse_destination
-from logplex.drains.buffer import Buffer
-from logplex.drains.courier import Phase
-from logplex.drains.couriers import Couriers
-from logplex.drains.guard import Guard, GuardedReactor
-from logplex.drains.names import Names
+from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.courier import Phase
+from logplex.drains.delivery.record import Record
+from logplex.drains.kinds import Couriers
+from logplex.drains.network.guard import Guard, GuardedReactor
+from logplex.drains.network.resolver import Names
+from logplex.drains.network.tls import Trust
 from logplex.drains.probe import Probe
-from logplex.drains.record import Record
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
-from logplex.drains.tls import Trust
 from logplex.interfaces import IDrains, IRegistryObserver, Tell
 from logplex.metrics import Counters, Sample
-from logplex.model import Channel, Drain, DrainStatus, DrainTest
-from logplex.registry import Registry
+from logplex.model.destination import BadDestination, Destination, parse_destination
+from logplex.model.values import Channel, Drain, DrainStatus, DrainTest
+from logplex.routing.registry import Registry
+from logplex.settings import Drains as Settings
+from logplex.settings import Limits
 
 _log = Logger()
 

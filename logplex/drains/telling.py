@@ -7,10 +7,10 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from logplex.config import Limits
-from logplex.destination import Destination
-from logplex.drains.buffer import Loss
+from logplex.drains.delivery.buffer import Loss
 from logplex.interfaces import IOutlet, Tell
+from logplex.model.destination import Destination
+from logplex.settings import Limits
 from logplex.syslog.notices import denied_message, l10_message, l14_message
 
 #: So long losses gather before the first notice, so that it does not tell of the first one alone.

@@ -8,7 +8,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from logplex.inputs.gzip import PIECE_BYTES, inflate
+from logplex.inputs.compression import PIECE_BYTES, inflate
 
 #: Half a megabyte, which takes some milliseconds. What is smaller is done at once.
 PIECES_A_TURN = 524_288 // PIECE_BYTES
@@ -29,8 +29,8 @@ class Decompressor:
         """
         What a compressed body holds.
 
-        :raises BadGzip: or :class:`~logplex.inputs.gzip.TooLarge`: see
-            :func:`~logplex.inputs.gzip.inflate`.
+        :raises BadGzip: or :class:`~logplex.inputs.compression.TooLarge`: see
+            :func:`~logplex.inputs.compression.inflate`.
         """
         await self._lock.acquire()
         try:

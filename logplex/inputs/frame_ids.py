@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from twisted.internet.interfaces import IReactorTime
 
-from logplex.config import Limits
+from logplex.settings import Limits
 
 
 class FrameIds:

@@ -10,16 +10,16 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from logplex.authentication import Authenticator
-from logplex.config import Limits
+from logplex.access.authenticator import Authenticator
+from logplex.inputs.compression import BadGzip, TooLarge
 from logplex.inputs.decompressor import Decompressor
 from logplex.inputs.frame_ids import FrameIds
-from logplex.inputs.gzip import BadGzip, TooLarge
-from logplex.inputs.senders import GZIP, Gate, Sender, content_encoding
+from logplex.inputs.gate import GZIP, Gate, Sender, content_encoding
 from logplex.metrics import Counters
-from logplex.registry import Registry
-from logplex.rods import Rods
-from logplex.router import Router
+from logplex.model.rods import Rods
+from logplex.routing.registry import Registry
+from logplex.routing.router import Router
+from logplex.settings import Limits
 from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
 from logplex.web import Bounds, Request, Site
 
@@ -72,7 +72,7 @@ class _HealthCheck(Resource):
 
 class _Logs(Resource):
     """
-    ``POST /logs``. Who may pass is :mod:`logplex.inputs.senders`' business.
+    ``POST /logs``. Who may pass is :mod:`logplex.inputs.gate`' business.
 
     A body is routed and its frame id remembered in one step of the reactor, so that of two
     requests with one id that overlap the second finds what became of the first.

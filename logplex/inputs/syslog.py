@@ -20,8 +20,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.config import Limits
 from logplex.metrics import Counters, Sample, connection_samples
+from logplex.settings import Limits
 from logplex.syslog.framing import FrameDecoder
 
 _log = Logger()

@@ -24,7 +24,7 @@ from logplex.certificates import (
     read_certificates,
     read_private_key,
 )
-from logplex.config import Tls
+from logplex.settings import Tls
 
 #: Two tickets have 160 bytes. A client may ask for new keys (RFC 8446 §4.6.3) as often as it likes.
 MAX_HELD_BYTES = 4_096

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.logger import Logger
 
-from logplex.config import Limits
 from logplex.metrics import Counters
+from logplex.settings import Limits
 from logplex.syslog.notices import l11_line
 from logplex.tails.join import Place
 from logplex.tails.reader import Reader

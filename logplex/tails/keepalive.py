@@ -10,7 +10,7 @@ from itertools import count
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from logplex.config import Limits
+from logplex.settings import Limits
 from logplex.tails.stream import Stream
 
 

@@ -13,10 +13,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from logplex.interfaces import IConfigStore, StoreAway
-from logplex.model import NO_REDIS, Channel
-from logplex.registry import Registry
-from logplex.rods import Rods
-from logplex.session import BadSession, Session, is_session_id, parse_session
+from logplex.model.rods import Rods
+from logplex.model.session import BadSession, Session, is_session_id, parse_session
+from logplex.model.values import NO_REDIS, Channel
+from logplex.routing.registry import Registry
 from logplex.tails.answer import HttpAnswer
 from logplex.tails.events import event_id
 from logplex.tails.tails import Tails

@@ -10,8 +10,8 @@ from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from logplex.config import Limits
 from logplex.metrics import Counters
+from logplex.settings import Limits
 from logplex.tails.group import PIECE_BYTES, Group
 from logplex.tails.join import History, Place
 from logplex.tails.reader import Answer

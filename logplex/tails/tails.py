@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from logplex.config import Limits
 from logplex.interfaces import IRegistryObserver, ISpool, StoreAway
 from logplex.metrics import Counters, Sample
-from logplex.model import NO_TAIL, Channel, Drain, Recent
-from logplex.session import Session
+from logplex.model.session import Session
+from logplex.model.values import NO_TAIL, Channel, Drain, Recent
+from logplex.settings import Limits
 from logplex.syslog.notices import l15_line, l20_line
 from logplex.tails.feed import Feed
 from logplex.tails.join import history

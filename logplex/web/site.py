@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.web import http, server
 from twisted.web.resource import IResource
 
-from logplex.config import Limits
 from logplex.metrics import Sample, connection_samples
+from logplex.settings import Limits
 from logplex.web.connection import Connection, Request
 from logplex.web.refusals import SERVER_ERROR, TOO_LARGE, Refusal
 

@@ -13,20 +13,29 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
-from logplex.api.health import Health
-from logplex.api.journal import Journal
-from logplex.api.legacy_site import legacy_site
+from logplex.access.authenticator import Authenticator
+from logplex.access.throttle import Throttle
+from logplex.api.audit import Journal
+from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
-from logplex.api.v3_operation import OperationRoutes
-from logplex.api.v3_site import v3_site
-from logplex.authentication import Authenticator
-from logplex.config import Auth, Limits, Spool, Urls
+from logplex.api.v3.health import Health
+from logplex.api.v3.operation import OperationRoutes
+from logplex.api.v3.site import v3_site
 from logplex.metrics import Counters
-from logplex.model import ANY_CHANNEL, Channel, Credential, Drain, DrainStatus, Put, Token, Value
-from logplex.registry import Registry
-from logplex.rods import Panel, Rods
-from logplex.store.embedded.spool import MemorySpool
-from logplex.throttle import Throttle
+from logplex.model.rods import Panel, Rods
+from logplex.model.values import (
+    ANY_CHANNEL,
+    Channel,
+    Credential,
+    Drain,
+    DrainStatus,
+    Put,
+    Token,
+    Value,
+)
+from logplex.routing.registry import Registry
+from logplex.settings import Auth, Limits, Spool, Urls
+from logplex.spool.memory import MemorySpool
 from logplex.web import Site
 from tests.api.exchange import Answer, Exchange, send
 from tests.api.openapi import LEGACY, V3, Description

@@ -24,12 +24,12 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
-from logplex.config import Limits
-from logplex.destination import BadDestination
 from logplex.interfaces import StoreAway
-from logplex.model import NO_TAIL, Channel, Credential, Drain, Put
-from logplex.registry import Registry
-from logplex.session import BadSession
+from logplex.model.destination import BadDestination
+from logplex.model.session import BadSession
+from logplex.model.values import NO_TAIL, Channel, Credential, Drain, Put
+from logplex.routing.registry import Registry
+from logplex.settings import Limits
 from logplex.waiting import STORE_TIMEOUT_S
 from tests.fakes import DictConfigStore, RecordingSpool
 

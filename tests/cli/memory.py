@@ -21,7 +21,7 @@ from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from logplex.cli.world import Conversation, T, World
+from logplex.cli.runtime import Conversation, T, World
 
 #: Far more steps than any conversation takes; one that needs more hangs.
 MAX_STEPS = 5_000

@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.drains.courier import Connection, Reports
+from logplex.drains.delivery.courier import Connection, Reports
 
 
 class MiddleRandom(Random):

@@ -8,15 +8,15 @@ import h11
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import Drains
-from logplex.destination import HttpDestination, parse_destination
-from logplex.drains.buffer import Buffer
-from logplex.drains.courier import Courier
-from logplex.drains.http import HttpCourier, http_pace
-from logplex.drains.lifecycle import Lifecycle
-from logplex.drains.linger import Linger
-from logplex.drains.record import Record
+from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.courier import Courier
+from logplex.drains.delivery.lifecycle import Lifecycle
+from logplex.drains.delivery.linger import Linger
+from logplex.drains.delivery.record import Record
+from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.metrics import Counters
+from logplex.model.destination import HttpDestination, parse_destination
+from logplex.settings import Drains
 from tests.drains.doubles import Link, MiddleRandom, ScriptedEndpoint
 
 #: Sunday, 22 November 2026, 16:00 UTC.

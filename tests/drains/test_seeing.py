@@ -10,10 +10,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from logplex.drains.guard import DestinationDenied
-from logplex.drains.reasons import explain, printable
+from logplex.drains.network.errors import explain, printable
+from logplex.drains.network.guard import DestinationDenied
 from logplex.interfaces import IDrains
-from logplex.model import DrainStatus, DrainTest
+from logplex.model.values import DrainStatus, DrainTest
 from tests.drains.http import NOW, OK, Request, answer
 from tests.drains.test_service import DRAIN, ServiceCase
 

@@ -12,22 +12,22 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from logplex.config import Drains, Limits
-from logplex.config import Firehose as FirehoseSettings
-from logplex.drains.guard import DestinationDenied
-from logplex.drains.names import Names
+from logplex.drains.network.guard import DestinationDenied
+from logplex.drains.network.resolver import Names
+from logplex.drains.network.tls import CertificateRejected
 from logplex.drains.service import DrainService
-from logplex.drains.tls import CertificateRejected
-from logplex.firehose import Firehose
 from logplex.interfaces import IRegistryObserver
 from logplex.metrics import Counters
-from logplex.model import Channel, Delete, Drain, Put, Token
-from logplex.registry import Registry
-from logplex.rods import Rods
-from logplex.router import Router
+from logplex.model.rods import Rods
+from logplex.model.values import Channel, Delete, Drain, Put, Token
+from logplex.routing.firehose import Firehose
+from logplex.routing.registry import Registry
+from logplex.routing.router import Router
+from logplex.settings import Drains, Limits
+from logplex.settings import Firehose as FirehoseSettings
 from tests.drains.doubles import MiddleRandom, ScriptedEndpoint
 from tests.drains.http import NOW, OK, Request, answer
-from tests.drains.test_names import HeldPool
+from tests.drains.network.test_resolver import HeldPool
 from tests.fakes import RecordingSpool
 
 DRAIN = Drain(1, "app", "d.1", "http://one.example/")

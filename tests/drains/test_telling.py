@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import Limits
-from logplex.destination import parse_destination
 from logplex.drains.telling import GATHER_S, ChannelNotices
+from logplex.model.destination import parse_destination
+from logplex.settings import Limits
 from tests.fakes import ListOutlet
 
 

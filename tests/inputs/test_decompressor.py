@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.inputs.compression import PIECE_BYTES, BadGzip, TooLarge
 from logplex.inputs.decompressor import PIECES_A_TURN, Decompressor
-from logplex.inputs.gzip import PIECE_BYTES, BadGzip, TooLarge
 
 SLICE_BYTES = PIECES_A_TURN * PIECE_BYTES
 LARGE = b"x" * (3 * SLICE_BYTES + 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import Limits
 from logplex.inputs.frame_ids import FrameIds
+from logplex.settings import Limits
 
 
 class FrameIdTests(SynchronousTestCase):

@@ -10,18 +10,18 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.authentication import Authenticator
-from logplex.config import Firehose as FirehoseSettings
-from logplex.config import Limits
-from logplex.firehose import Firehose
+from logplex.access.authenticator import Authenticator
+from logplex.access.throttle import Throttle
 from logplex.inputs import logs
 from logplex.inputs.logs import logs_site
 from logplex.metrics import Counters
-from logplex.model import ANY_CHANNEL, Channel, Credential, Delete, Token
-from logplex.registry import Registry
-from logplex.rods import Rods
-from logplex.router import Router
-from logplex.throttle import Throttle
+from logplex.model.rods import Rods
+from logplex.model.values import ANY_CHANNEL, Channel, Credential, Delete, Token
+from logplex.routing.firehose import Firehose
+from logplex.routing.registry import Registry
+from logplex.routing.router import Router
+from logplex.settings import Firehose as FirehoseSettings
+from logplex.settings import Limits
 from tests import samples
 from tests.fakes import ListOutlet, RecordingSpool
 from tests.wire import Wire, body_of, chunks, request, status

@@ -11,7 +11,6 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import Limits
 from logplex.inputs.syslog import (
     CLOSE_TIMEOUT_S,
     LAST_CLOSE_TIMEOUT_S,
@@ -20,6 +19,7 @@ from logplex.inputs.syslog import (
     SyslogFactory,
 )
 from logplex.metrics import Counters
+from logplex.settings import Limits
 
 LIMITS = Limits(syslog_connections=3, syslog_idle_timeout_s=100, unknown_token_log_interval_s=60)
 

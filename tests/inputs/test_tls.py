@@ -22,11 +22,11 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.certificates import BadPem
-from logplex.config import Limits, Tls
 from logplex.inputs import tls
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls
 from logplex.metrics import Counters
+from logplex.settings import Limits, Tls
 
 CA = trustme.CA()
 LEAF = CA.issue_cert("logs.example.com", common_name="first")

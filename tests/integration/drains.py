@@ -12,11 +12,11 @@ from twisted.internet.tcp import Client
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
-from logplex.config import Drains, Limits
 from logplex.drains.service import DrainService
 from logplex.metrics import Counters
-from logplex.model import Channel, Delete, Drain, DrainStatus, Put
-from logplex.registry import Registry, Stream
+from logplex.model.values import Channel, Delete, Drain, DrainStatus, Put
+from logplex.routing.registry import Registry, Stream
+from logplex.settings import Drains, Limits
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import PATIENCE_S, reactor, until
 

@@ -16,9 +16,9 @@ import trustme
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from logplex.store.redis.address import RedisAddress
-from logplex.store.redis.connection import Argument
-from logplex.store.redis.link import RedisLink
+from logplex.redis.address import RedisAddress
+from logplex.redis.connection import Argument
+from logplex.redis.link import RedisLink
 from tests.integration.process import Child, Ended, reactor, within
 
 try:

@@ -15,12 +15,12 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from logplex.config import Node, Settings, Spool, Store
 from logplex.interfaces import IFollower
 from logplex.metrics import Counters
-from logplex.store.shards.links import make_redis_spool
-from logplex.store.shards.scripts import APPEND
-from logplex.store.shards.spool import RedisSpool
+from logplex.settings import Node, Settings, Spool, Store
+from logplex.spool.cluster import make_redis_spool
+from logplex.spool.cluster.spool import RedisSpool
+from logplex.spool.cluster.wire.scripts import APPEND
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer

@@ -6,7 +6,7 @@ import trustme
 from attrs import evolve
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
-from logplex.config import Drains
+from logplex.settings import Drains
 from tests.integration.drains import DrainsTestCase, listen_tls, message, numbers
 from tests.integration.process import reactor, until
 from tests.integration.receivers import TcpReceiver, octet_frames

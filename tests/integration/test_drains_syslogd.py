@@ -11,8 +11,8 @@ import trustme
 from attrs import evolve
 from twisted.trial.unittest import SkipTest
 
-from logplex.config import Drains
-from logplex.model import Drain
+from logplex.model.values import Drain
+from logplex.settings import Drains
 from tests.integration.drains import DrainsTestCase
 from tests.integration.process import Child, until
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import Listen
+from logplex.settings import Listen
 from tests.integration.process import ROOT
 
 #: Most of it is ``make run`` in a clone where it never ran before.

@@ -8,13 +8,13 @@ from functools import partial
 from random import random
 from typing import Any
 
+from logplex.configuration.redis.rods import SharedRods
+from logplex.configuration.redis.store import RESCAN_INTERVAL_S, RedisConfigStore
 from logplex.interfaces import IConfigStore, StoreAway
-from logplex.model import Change, Channel, Credential, Delete, Drain, Put, Token, Value
-from logplex.rods import Panel, Position, Rods
-from logplex.store.redis.address import RedisAddress
-from logplex.store.redis.config import RESCAN_INTERVAL_S, RedisConfigStore
-from logplex.store.redis.link import RedisLink
-from logplex.store.redis.rods import SharedRods
+from logplex.model.rods import Panel, Position, Rods
+from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
+from logplex.redis.address import RedisAddress
+from logplex.redis.link import RedisLink
 from tests.contracts import Later
 from tests.contracts_config import (
     CHANNEL,

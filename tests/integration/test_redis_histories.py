@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
-from logplex.model import Change, Channel, Delete, Drain, Put, Token
-from logplex.registry import Registry
-from logplex.store.redis.keys import commands_of
+from logplex.configuration.redis.keys import commands_of
+from logplex.model.values import Change, Channel, Delete, Drain, Put, Token
+from logplex.routing.registry import Registry
 from tests.integration.process import reactor, until
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.test_redis_config import OnRedis

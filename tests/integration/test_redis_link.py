@@ -10,8 +10,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from logplex.interfaces import StoreAway
-from logplex.store.redis.address import RedisAddress
-from logplex.store.redis.link import RedisLink
+from logplex.redis.address import RedisAddress
+from logplex.redis.link import RedisLink
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import BUSY_S, reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer, tls_port

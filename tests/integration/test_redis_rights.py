@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
+from logplex.configuration.redis.rods import SharedRods
 from logplex.interfaces import StoreAway
-from logplex.model import Channel, Put
-from logplex.rods import Panel, Rods
-from logplex.store.redis.rods import SharedRods
+from logplex.model.rods import Panel, Rods
+from logplex.model.values import Channel, Put
 from tests.contracts_config import CHANNEL, TOKEN, Replica
 from tests.integration.process import ROOT, reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer

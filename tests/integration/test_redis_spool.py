@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from logplex.store.shards.spool import RedisSpool
+from logplex.spool.cluster.spool import RedisSpool
 from tests.contracts import Later
 from tests.contracts_spool import SpoolContract
 from tests.integration.redis_server import BUNDLED, INSTALLED

@@ -10,8 +10,8 @@ from random import Random
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from logplex.model import Recent
-from logplex.store.shards.ring import consistent, erlang, shard_name
+from logplex.model.values import Recent
+from logplex.spool.cluster.ring import consistent, erlang, shard_name
 from tests.integration.process import reactor, until, within
 from tests.integration.redis_server import BUNDLED
 from tests.integration.shards import Diary, ForgetfulProxy, ShardsTestCase

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from logplex.interfaces import IFollower, ISpool
-from logplex.model import Recent
+from logplex.model.values import Recent
 
 
 def cooked(text: bytes, source: bytes = b"app", ps: bytes = b"web.1") -> bytes:

@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from logplex.config import Limits, Spool
 from logplex.interfaces import ISpool
 from logplex.metrics import Counters
-from logplex.model import Channel, Delete, Put
-from logplex.registry import Registry
-from logplex.rods import Rods
-from logplex.store.embedded.spool import MemorySpool
+from logplex.model.rods import Rods
+from logplex.model.values import Channel, Delete, Put
+from logplex.routing.registry import Registry
+from logplex.settings import Limits, Spool
+from logplex.spool.memory import MemorySpool
 from logplex.tails.resource import Sessions
 from logplex.tails.tails import Tails
 from logplex.web import Bounds, Site

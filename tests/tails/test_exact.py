@@ -20,10 +20,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import Limits
 from logplex.metrics import Counters
-from logplex.model import Channel, Recent
-from logplex.session import Session
+from logplex.model.session import Session
+from logplex.model.values import Channel, Recent
+from logplex.settings import Limits
 from logplex.tails.stream import Stream
 from logplex.tails.tails import Tails
 from tests.tails.fakes import HeldSpool, ListAnswer, Read, Shown, cooked

@@ -6,9 +6,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.config import Limits
 from logplex.interfaces import StoreAway
-from logplex.model import NO_REDIS, NO_TAIL
+from logplex.model.values import NO_REDIS, NO_TAIL
+from logplex.settings import Limits
 from logplex.syslog.inner import tail_lines
 from logplex.tails import join, view
 from logplex.tails.events import event

@@ -1,0 +1,3 @@
+"""
+The caller of a request, and what it is permitted to do.
+"""

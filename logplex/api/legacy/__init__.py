@@ -1,0 +1,3 @@
+"""
+The API v1 and v2.
+"""

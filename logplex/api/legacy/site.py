@@ -1,0 +1,92 @@
+"""
+The legacy API as a site: who may pass, decided from a request's head, and the routes behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+
+from logplex.access.authenticator import Authenticator, is_for_one_channel
+from logplex.api.admission import Admission
+from logplex.api.audit import Journal
+from logplex.api.json import text_answer
+from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
+from logplex.api.legacy.routes import Legacy, SessionPage
+from logplex.api.provisioning import Provisioning
+from logplex.api.refusals import NotAuthenticated, Unavailable
+from logplex.api.routes import READING, match
+from logplex.api.site import api_site
+from logplex.api.v3.gate import authenticated
+from logplex.interfaces import IConfigStore
+from logplex.model.rods import DISABLED, READ_ONLY, Rods
+from logplex.routing.registry import Registry
+from logplex.settings import Limits, Urls
+from logplex.web import Request, Site
+
+#: Who knows a session's URL may read it.
+_OPEN_TO_ALL = frozenset({"read_session", "read_canary_session"})
+_OPENING_TAILS = frozenset({"open_session", "open_session_v2"})
+_OPENING = _OPENING_TAILS | {"open_canary_session"}
+
+
+@frozen
+class LegacyGate:
+    """Stands before the routes of the legacy API."""
+
+    apps: Sequence[Klein]
+    registry: Registry
+    rods: Rods
+    authenticator: Authenticator
+
+    def admit(self, request: Request) -> Admission:
+        """See :class:`logplex.api.site.Gate`."""
+        if not self.registry.ready:
+            raise Unavailable("SYSTEM BOOTING")
+        if self.rods.legacy_api_status == DISABLED:
+            raise Unavailable("Service Temporarily Disabled")
+        route = match(self.apps, request)
+        if route.name in _OPEN_TO_ALL:
+            return Admission(route)
+        is_writing = request.method not in READING and route.name != "open_canary_session"
+        if self.rods.legacy_api_status == READ_ONLY and is_writing:
+            raise Unavailable("Logplex API temporarily in read-only mode")
+        if route.name in _OPENING_TAILS and self.rods.deny_tail_sessions:
+            raise Unavailable("Tail sessions are denied")
+        caller = authenticated(request, self.authenticator)
+        is_for_its_channel = route.name in _OPENING and is_for_one_channel(caller)
+        if not (caller.full_api or is_for_its_channel):
+            raise NotAuthenticated
+        return Admission(route, caller)
+
+
+def legacy_site(
+    provisioning: Provisioning,
+    store: IConfigStore,
+    registry: Registry,
+    authenticator: Authenticator,
+    rods: Rods,
+    urls: Urls,
+    limits: Limits,
+    clock: IReactorTime,
+    journal: Journal,
+    session_page: SessionPage,
+) -> Site:
+    """
+    The legacy API, to be listened with.
+
+    :param provisioning: changes the store; API v3 shares it.
+    :param session_page: gives the resource that answers for a session (PROTOCOL §7).
+    """
+    api = Legacy(provisioning, store, registry, rods, clock, urls, session_page)
+    return api_site(
+        LegacyGate([api.app], registry, rods, authenticator),
+        lambda refused, request: legacy_answer_to(refused, request.path),
+        text_answer(413, "Request body too large", HTML_TYPE),
+        journal,
+        limits,
+        clock,
+    )

@@ -1,0 +1,106 @@
+"""
+How API v3 says no: in JSON, ``{"error": …}`` with the reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from klein import Response
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+
+from logplex.api.json import AUTHENTICATE, JSON_TYPE, Headers, error_answer
+from logplex.api.refusals import (
+    BadBody,
+    BadChannelId,
+    BadCredentialId,
+    BadHead,
+    BadName,
+    BadPath,
+    CredentialExists,
+    DrainExists,
+    KeptInFile,
+    NotAuthenticated,
+    NotPermitted,
+    Refused,
+    TooManyDrains,
+    Unavailable,
+    UnknownChannel,
+    UnknownCredential,
+    UnknownDrain,
+    UnknownRoute,
+    WrongMethod,
+    WrongType,
+)
+from logplex.api.routes import App
+from logplex.interfaces import StoreAway
+from logplex.model.destination import BadDestination
+from logplex.model.session import BadSession
+
+_log = Logger()
+
+_CHANNEL_ID_RULE = (
+    "a channel's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space"
+)
+_CREDENTIAL_ID_RULE = (
+    "a credential's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space;"
+    " 'token' and 'auth_key' are taken"
+)
+_TOKEN_NAME_RULE = "a token's name has 1 to 48 printable ASCII characters, and no space"
+
+_ANSWERS: dict[type[Any], tuple[int, str | None]] = {
+    BadBody: (400, None),
+    BadChannelId: (400, _CHANNEL_ID_RULE),
+    BadCredentialId: (400, _CREDENTIAL_ID_RULE),
+    BadDestination: (400, None),
+    BadHead: (400, None),
+    BadName: (400, _TOKEN_NAME_RULE),
+    BadPath: (400, None),
+    BadSession: (400, None),
+    NotAuthenticated: (401, "not authorized"),
+    NotPermitted: (403, "this credential is for another channel"),
+    UnknownChannel: (404, "channel not found"),
+    UnknownCredential: (404, "credential not found"),
+    UnknownDrain: (404, "drain not found"),
+    UnknownRoute: (404, "not found"),
+    WrongMethod: (405, "method not allowed"),
+    CredentialExists: (409, "already exists"),
+    DrainExists: (409, "already exists"),
+    KeptInFile: (409, "this credential is kept in the configuration file"),
+    WrongType: (415, f"the content type must be {JSON_TYPE}"),
+    TooManyDrains: (422, "maximum number of drains reached"),
+    StoreAway: (503, "the store is away; a change may still take effect"),
+    Unavailable: (503, None),
+}
+
+
+def answer_to(error: BaseException | None) -> Response:
+    """What API v3 answers to something that was refused, or that failed."""
+    code, why = _ANSWERS.get(type(error), (500, "internal error"))
+    headers: Headers = {}
+    if isinstance(error, NotAuthenticated):
+        headers = AUTHENTICATE
+    elif isinstance(error, WrongMethod):
+        headers = {"Allow": ", ".join(error.allowed)}
+    return error_answer(code, why or str(error), headers)
+
+
+class V3App(App):
+    """Routes of API v3: a slash more at the end changes nothing, and errors are JSON."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.url_map.strict_slashes = False
+        self.on_error(Refused, BadDestination, BadSession, StoreAway)(_refused)
+        self.on_error(Exception)(_failed)
+
+
+def _refused(routes: object, request: Request, failure: Failure) -> Response:
+    return answer_to(failure.value)
+
+
+def _failed(routes: object, request: Request, failure: Failure) -> Response:
+    _log.failure("bug: API v3 failed", failure=failure)
+    return answer_to(failure.value)

@@ -1,0 +1,204 @@
+"""
+API v3 (PROTOCOL §5): channels, their tokens, drains and logs, and sessions. Who may pass is the
+business of :mod:`logplex.api.v3.gate`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from attrs import asdict, define
+from klein import Response
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Request
+
+from logplex.access.authenticator import may_read
+from logplex.api.admission import admission_of
+from logplex.api.json import (
+    Headers,
+    error_answer,
+    json_answer,
+    member,
+    optional_member,
+    optional_strings,
+    read_body,
+    read_object,
+    text_answer,
+)
+from logplex.api.provisioning import Provisioning, shown_tokens
+from logplex.api.refusals import (
+    BadBody,
+    NotPermitted,
+    UnknownChannel,
+    UnknownDrain,
+)
+from logplex.api.v3.app import V3App
+from logplex.api.v3.gate import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN
+from logplex.interfaces import IDrains, ISpool, StoreAway
+from logplex.model.session import parse_session
+from logplex.model.values import CHANNEL_FLAGS, Drain
+from logplex.routing.registry import Registry
+from logplex.settings import Urls
+from logplex.syslog.inner import log_frames
+from logplex.waiting import in_time
+
+#: How many messages ``GET …/logs`` gives to who does not say.
+DEFAULT_LOGS = 100
+
+
+@define(eq=False, repr=False, slots=False)
+class ChannelRoutes:
+    """
+    The routes.
+
+    :param drains: know how drains fare on this node.
+    :param urls: where clients reach the APIs, for the addresses in answers.
+    """
+
+    _provisioning: Provisioning
+    _registry: Registry
+    _spool: ISpool
+    _drains: IDrains
+    _clock: IReactorTime
+    _urls: Urls
+
+    app = V3App()
+
+    @app.on("GET", "/v3/healthcheck", HEALTH_CHECK)
+    def health_check(self, request: Request) -> Response:
+        if self._registry.ready:
+            return text_answer(200, "OK")
+        return text_answer(503, "SYSTEM BOOTING")
+
+    @app.on("GET", "/v3/channels/<channel_id>")
+    def show_channel(self, request: Request, channel_id: str) -> Response:
+        return json_answer(200, self._channel(channel_id))
+
+    @app.on("PUT", "/v3/channels/<channel_id>")
+    async def put_channel(self, request: Request, channel_id: str) -> Response:
+        body = read_object(request)
+        names, flags = optional_strings(body, "tokens"), _flags(body)
+        is_new = await self._provisioning.ensure_channel(channel_id, names, flags)
+        details = admission_of(request).details
+        if names is not None:
+            details["tokens"] = ",".join(names)
+        if flags is not None:
+            details["flags"] = ",".join(sorted(flags))
+        return json_answer(201 if is_new else 200, self._channel(channel_id))
+
+    @app.on("DELETE", "/v3/channels/<channel_id>")
+    async def delete_channel(self, request: Request, channel_id: str) -> Response:
+        await self._provisioning.delete_channel(channel_id)
+        return Response(204)
+
+    @app.on("POST", "/v3/channels/<channel_id>/tokens")
+    async def add_token(self, request: Request, channel_id: str) -> Response:
+        name = member(read_object(request), "name", str)
+        admission_of(request).details["name"] = name
+        token = await self._provisioning.add_token(channel_id, name)
+        return json_answer(200, {"token": token.id, "name": token.name})
+
+    @app.on("POST", "/v3/channels/<channel_id>/drains")
+    async def add_drain(self, request: Request, channel_id: str) -> Response:
+        url = optional_member(read_object(request), "url", str)
+        if url is None:
+            drain = await self._provisioning.reserve_drain(channel_id)
+        else:
+            drain = await self._provisioning.add_drain(channel_id, url)
+        admission_of(request).details["drain_id"] = drain.id
+        path = f"/v3/channels/{quote(channel_id, safe='')}/drains/{drain.id}"
+        return json_answer(201, _shown(drain), {"Location": self._urls.api_v3 + path})
+
+    @app.on("PUT", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
+    async def move_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        url = member(read_object(request), "url", str)
+        drain = await self._provisioning.move_drain(channel_id, drain_id, url)
+        return json_answer(200, _shown(drain))
+
+    @app.on("DELETE", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
+    async def delete_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        await self._provisioning.delete_drain(channel_id, drain_id)
+        return Response(204)
+
+    @app.on("GET", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
+    def show_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        drain = self._provisioning.drain(channel_id, drain_id)
+        status = self._drains.status(drain.id)
+        if status is None:
+            raise UnknownDrain
+        return json_answer(200, {**_shown(drain), **asdict(status)})
+
+    @app.on("POST", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/test", TEST_DRAIN)
+    async def test_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
+        read_object(request)
+        drain = self._provisioning.drain(channel_id, drain_id)
+        return json_answer(200, asdict(await self._drains.test(drain.id)))
+
+    @app.on("GET", "/v3/channels/<channel_id>/logs", LOGS)
+    async def logs(self, request: Request, channel_id: str) -> Response:
+        if self._registry.channel(channel_id) is None:
+            raise UnknownChannel
+        recent = await in_time(self._spool.recent(channel_id), self._clock)
+        if not recent.complete:
+            raise StoreAway("the channel's spool is away")
+        frames, _ = log_frames([message for _, message in recent.entries])
+        wanted = _wanted_logs(request)
+        frames = frames[-wanted:] if wanted else []
+        headers: Headers = {
+            "Content-Type": "application/logplex-1",
+            "Logplex-Msg-Count": str(len(frames)),
+            "Connection": "close",
+        }
+        request.channel.persistent = False
+        return Response(200, headers, b"".join(frames))
+
+    @app.on("POST", "/v3/sessions", OPEN_SESSION)
+    async def open_session(self, request: Request) -> Response:
+        body = read_body(request)
+        admission, session = admission_of(request), parse_session(body)
+        if not may_read(admission.caller, session.channel_id):
+            raise NotPermitted
+        try:
+            session_id = await self._provisioning.open_session(body)
+        except UnknownChannel:
+            return error_answer(422, "channel not found")
+        admission.details["channel_id"] = session.channel_id
+        url = f"{self._urls.api}/sessions/{session_id}"
+        return json_answer(201, {"url": url}, {"Location": url})
+
+    def _channel(self, channel_id: str) -> dict[str, Any]:
+        """The channel as the API shows it; what is empty is absent."""
+        channel = self._registry.channel(channel_id)
+        if channel is None:
+            raise UnknownChannel
+        body: dict[str, Any] = {"channel": channel_id}
+        tokens = shown_tokens(self._registry.tokens_of(channel_id))
+        drains = [_shown(each) for each in self._registry.drains_of(channel_id) if each.url]
+        if tokens:
+            body["tokens"] = tokens
+        if drains:
+            body["drains"] = drains
+        if channel.flags:
+            body["flags"] = sorted(channel.flags)
+        return body
+
+
+def _shown(drain: Drain) -> dict[str, Any]:
+    body: dict[str, Any] = {"id": drain.id, "token": drain.token}
+    if drain.url is not None:
+        body["url"] = drain.url
+    return body
+
+
+def _flags(body: dict[str, Any]) -> frozenset[str] | None:
+    flags = optional_strings(body, "flags")
+    if flags is not None and not CHANNEL_FLAGS.issuperset(flags):
+        raise BadBody(f"'flags' can be {', '.join(sorted(CHANNEL_FLAGS))}")
+    return None if flags is None else frozenset(flags)
+
+
+def _wanted_logs(request: Request) -> int:
+    num = request.args.get(b"num", [b""])[0]
+    # More digits than anybody means are as good as so many.
+    return int(num[:18]) if num.isdigit() else DEFAULT_LOGS

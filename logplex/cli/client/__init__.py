@@ -1,0 +1,3 @@
+"""
+A client of a node's API, and the formats that it reads and writes.
+"""

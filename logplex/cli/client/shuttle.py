@@ -1,0 +1,192 @@
+"""
+Lines to a node: gathered into batches, sent one after another, each until the node has taken it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+
+from logplex.cli.client.api import Asker, failure_of
+from logplex.cli.client.frames import Batch, Form
+from logplex.cli.failures import Failed, Incomplete, Refused, Unreachable
+
+BATCH_LINES = 500
+#: A body is never much longer; nodes take 8,000,000 bytes.
+BATCH_BYTES = 1_000_000
+#: A line waits so long for company.
+LINGER_S = 0.25
+#: No more is read while so many lines wait.
+WAITING_LINES = 2 * BATCH_LINES
+#: A batch is tried again for so long. A node remembers for 300 s what it has taken.
+PATIENCE_S = 120.0
+
+_FIRST_DELAY_S = 0.25
+_MAX_DELAY_S = 10.0
+
+
+@define(eq=False, repr=False)
+class Shuttle:
+    """
+    Takes lines and delivers them in their order. Once a batch cannot be delivered no later one is
+    tried.
+
+    :param frame_id: gives a new one: 32 hexadecimal digits.
+    :param pause: stop reading.
+    :param resume: read on.
+    :ivar delivered: how many lines the node has taken.
+    :ivar waiting: lines that are in no batch yet.
+    """
+
+    asker: Asker
+    url: str
+    token: str = field(repr=False)
+    form: Form
+    clock: IReactorTime
+    frame_id: Callable[[], str]
+    pause: Callable[[], None]
+    resume: Callable[[], None]
+    delivered: int = 0
+    waiting: list[bytes] = field(factory=list)
+    _under_way: int = 0
+    _is_paused: bool = False
+    _has_ended: bool = False
+    _linger: IDelayedCall | None = None
+    _wakeup: Deferred[None] | None = None
+
+    @property
+    def undelivered(self) -> int:
+        """How many lines were read, and not delivered as far as is known."""
+        return self._under_way + len(self.waiting)
+
+    def push(self, lines: list[bytes]) -> None:
+        """Take lines."""
+        if lines and not self.waiting:
+            self._linger = self.clock.callLater(LINGER_S, self._wake)
+        self.waiting += lines
+        if len(self.waiting) >= BATCH_LINES:
+            self._wake()
+        if len(self.waiting) >= WAITING_LINES and not self._is_paused:
+            self._is_paused = True
+            self.pause()
+
+    def end(self) -> None:
+        """No line comes any more."""
+        self._has_ended = True
+        self._wake()
+
+    async def run(self) -> None:
+        """
+        Deliver everything until the end.
+
+        :raise Failed: not everything could be.
+        """
+        try:
+            while self.waiting or not self._has_ended:
+                await self._company()
+                if self.waiting:
+                    await self._deliver(self._take())
+        finally:
+            self._stop_lingering()
+
+    # Gathering.
+
+    async def _company(self) -> None:
+        """Wait until a batch is full, or its first line has waited long enough, or the end."""
+        while not (self._has_ended or len(self.waiting) >= BATCH_LINES or self._is_due):
+            self._wakeup = Deferred()
+            await self._wakeup
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the oldest line that waits has waited long enough."""
+        return bool(self.waiting) and self._linger is None
+
+    def _wake(self) -> None:
+        self._stop_lingering()
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            wakeup.callback(None)
+
+    def _stop_lingering(self) -> None:
+        linger, self._linger = self._linger, None
+        if linger is not None and linger.active():
+            linger.cancel()
+
+    def _take(self) -> Batch:
+        """The oldest lines that wait."""
+        self._stop_lingering()
+        size = lines = 0
+        while lines < min(BATCH_LINES, len(self.waiting)) and size < BATCH_BYTES:
+            size += len(self.waiting[lines])
+            lines += 1
+        taken, self.waiting = self.waiting[:lines], self.waiting[lines:]
+        self._under_way = lines
+        if self.waiting:
+            self._linger = self.clock.callLater(LINGER_S, self._wake)
+        if self._is_paused and len(self.waiting) < WAITING_LINES:
+            self._is_paused = False
+            self.resume()
+        return Batch(self.frame_id(), lines, self.form.frames(taken, self.clock.seconds()))
+
+    # Delivering.
+
+    async def _deliver(self, batch: Batch) -> None:
+        """Try until the node has taken the batch, and wait longer from time to time."""
+        give_up_s = self.clock.seconds() + PATIENCE_S
+        for attempt in count():
+            try:
+                await self._post(batch)
+            except Unreachable as trouble:
+                delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2**attempt)
+                if self.clock.seconds() + delay_s > give_up_s:
+                    raise trouble
+                await deferLater(self.clock, delay_s)
+            else:
+                self.delivered += batch.count
+                self._under_way = 0
+                return
+
+    async def _post(self, batch: Batch) -> None:
+        headers = {
+            "Content-Type": "application/logplex-1",
+            "Logplex-Msg-Count": str(batch.count),
+            "Logplex-Frame-Id": batch.frame_id,
+        }
+        response = await self.asker.ask(
+            "POST", f"{self.url}/logs", headers, batch.body, ("token", self.token)
+        )
+        await self.asker.content(response)
+        if response.code == 401:
+            raise Refused("the node does not know this token")
+        if response.code != 204:
+            raise failure_of(response.code, f"POST /logs was answered {response.code}", True)
+
+
+async def deliver_all(shuttle: Shuttle) -> None:
+    """
+    Run a shuttle to its end, and let no loss be silent.
+
+    :raise Failed: of its kind, with the numbers, if nothing was delivered; :class:`Incomplete`
+        if something was.
+    """
+    try:
+        await shuttle.run()
+    except Failed as failed:
+        why = (
+            f"{failed.message}; {shuttle.delivered} lines were delivered,"
+            f" {shuttle.undelivered} were read and not delivered"
+        )
+        raise (Incomplete(why) if shuttle.delivered else type(failed)(why)) from None
+    except CancelledError:
+        if shuttle.undelivered:
+            raise Incomplete(
+                f"interrupted; {shuttle.delivered} lines were delivered,"
+                f" {shuttle.undelivered} were read and perhaps not delivered"
+            ) from None
+        raise

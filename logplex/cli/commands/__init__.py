@@ -1,0 +1,3 @@
+"""
+The commands of ``logplex``, one module for each subject.
+"""

@@ -1,0 +1,163 @@
+"""
+``logplex credential``: who may do what.
+"""
+
+from __future__ import annotations
+
+import re
+from secrets import token_hex
+from typing import Any
+
+import click
+
+from logplex.access.authenticator import (
+    AUTH_KEY_HOLDER,
+    TOKEN_USER,
+    Made,
+    is_for_one_channel,
+    make_credential,
+    parse_permissions,
+    permissions_of,
+)
+from logplex.cli.command import Node, checked, examples, table, talks
+from logplex.cli.failures import Refused
+from logplex.cli.offline import opened
+
+
+def credential_id(value: str) -> str:
+    """
+    What can be the user of HTTP basic auth here.
+
+    :raise ValueError: it cannot.
+    """
+    if not re.fullmatch(r"[!-.0-9;-~]{1,128}", value):
+        raise ValueError("must be 1 to 128 printable characters without ':', '/' or space")
+    if value in (TOKEN_USER, AUTH_KEY_HOLDER.id):
+        raise ValueError(f'"{value}" is taken')
+    return value
+
+
+def permission(value: str) -> str:
+    """
+    ``full_api``, ``any_channel`` or ``channel:ID``.
+
+    :raise ValueError: it is none of them.
+    """
+    parse_permissions([value])
+    return value
+
+
+@click.group(
+    epilog=examples(
+        "logplex credential create alice --permission full_api",
+        "logplex credential list",
+    )
+)
+def credential() -> None:
+    """Credentials: who may use the API, write into channels, read them."""
+
+
+@credential.command("list", epilog=examples("logplex credential list"))
+@talks
+async def list_credentials(node: Node) -> None:
+    """List all credentials, without their passwords."""
+    answer = await node.api.get("credentials")
+    node.show(answer, table(map(_row, answer["credentials"])))
+
+
+@credential.command(
+    epilog=examples(
+        "logplex credential create alice --permission full_api",
+        "logplex credential create --name log-shuttle --permission channel:shop",
+        "logplex credential create admin --permission full_api --store var/logplex.db",
+    )
+)
+@click.argument("credential_id", metavar="[ID]", required=False, callback=checked(credential_id))
+@click.option("--name", default="", help="For people.")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    callback=checked(permission),
+    metavar="PERMISSION",
+    help="full_api, any_channel (write into every one), or channel:ID (write, read, tail).",
+)
+@click.option(
+    "--store",
+    "store_place",
+    envvar="LOGPLEX_STORE",
+    show_envvar=True,
+    metavar="FILE-OR-URL",
+    help="Into this store, without a running node.",
+)
+@click.option("--plain", is_flag=True, help="With --store: keep the password for Erlang nodes too.")
+@talks
+async def create(
+    node: Node,
+    credential_id: str | None,
+    name: str,
+    permissions: tuple[str, ...],
+    store_place: str | None,
+    plain: bool,
+) -> None:
+    """
+    Make a credential, and show it as ID:PASSWORD. The password is shown here only.
+
+    With --store no node has to run: that is how the first credential of a cluster is made.
+    """
+    if store_place is None:
+        if plain:
+            raise click.UsageError("--plain goes with --store; nodes have an option for it")
+        body: dict[str, Any] = {} if credential_id is None else {"id": credential_id}
+        made = await node.api.post("credentials", name=name, permissions=list(permissions), **body)
+    else:
+        try:
+            fresh = make_credential(credential_id or token_hex(8), name, permissions, plain)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+        await _keep(node, fresh, store_place)
+        made = {
+            "id": fresh.credential.id,
+            "name": name,
+            "permissions": permissions_of(fresh.credential),
+            "kept_in": "store",
+            "password": fresh.password,
+        }
+    _tell_password(node, made)
+
+
+async def _keep(node: Node, made: Made, store_place: str) -> None:
+    """Put it into a store, by the rules of API v3."""
+    async with opened(store_place, node.world.reactor) as store:
+        new = made.credential
+        if store.registry.credential(new.id) is not None:
+            raise Refused("already exists")
+        if is_for_one_channel(new) and store.registry.channel(new.channel or "") is None:
+            raise Refused("channel not found")
+        await store.put([new])
+
+
+@credential.command(epilog=examples("logplex credential rotate alice"))
+@click.argument("credential_id", metavar="ID")
+@talks
+async def rotate(node: Node, credential_id: str) -> None:
+    """Give a credential a new password. The old one ends at once."""
+    _tell_password(node, await node.api.post("credentials", credential_id, "password"))
+
+
+@credential.command(epilog=examples("logplex credential delete alice"))
+@click.argument("credential_id", metavar="ID")
+@talks
+async def delete(node: Node, credential_id: str) -> None:
+    """Delete a credential."""
+    await node.api.delete("credentials", credential_id)
+    node.show({"id": credential_id, "deleted": True}, [f"deleted {credential_id}"])
+
+
+def _row(shown: dict[str, Any]) -> tuple[str, ...]:
+    permissions = " ".join(shown["permissions"]) or "-"
+    return shown["id"], permissions, shown["kept_in"], shown["name"]
+
+
+def _tell_password(node: Node, made: dict[str, Any]) -> None:
+    node.show(made, [f"{made['id']}:{made['password']}"])

@@ -1,0 +1,128 @@
+"""
+``logplex drain``: where a channel's messages are pushed to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from logplex.cli.client.lines import harmless
+from logplex.cli.command import Node, examples, table, talks
+from logplex.cli.failures import Incomplete
+
+#: The user info of a URL is a secret that need not stand on a screen.
+_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+
+
+def drain_lines(drains: Sequence[dict[str, Any]]) -> list[str]:
+    """Drains for people; ``--json`` shows URLs whole."""
+    return table(
+        [each["id"], each["token"], _USER_INFO.sub("…@", each.get("url", "(reserved)"))]
+        for each in drains
+    )
+
+
+@click.group(
+    epilog=examples(
+        "logplex drain add shop https://user:password@logs.example.com/shop",
+        "logplex drain status shop 7",
+    )
+)
+def drain() -> None:
+    """Drains: where a channel's messages are pushed to."""
+
+
+@drain.command(
+    epilog=examples(
+        "logplex drain add shop https://user:password@logs.example.com/shop",
+        "logplex drain add shop syslog+tls://logs.example.com:6514",
+        "logplex drain add shop",
+    )
+)
+@click.argument("channel_id", metavar="CHANNEL")
+@click.argument("url", required=False)
+@talks
+async def add(node: Node, channel_id: str, url: str | None) -> None:
+    """
+    Push CHANNEL's messages to URL from now on.
+
+    Without URL a drain is reserved: it has an id and a token, and gets its URL by "move" later.
+    """
+    body = {} if url is None else {"url": url}
+    added = await node.api.post("channels", channel_id, "drains", **body)
+    node.show(added, drain_lines([added]))
+
+
+@drain.command("list", epilog=examples("logplex drain list shop"))
+@click.argument("channel_id", metavar="CHANNEL")
+@talks
+async def list_drains(node: Node, channel_id: str) -> None:
+    """List CHANNEL's drains. Reserved ones are not shown."""
+    drains = (await node.api.get("channels", channel_id)).get("drains", [])
+    node.show(drains, drain_lines(drains))
+
+
+@drain.command(epilog=examples("logplex drain move shop 7 https://other.example.com/shop"))
+@click.argument("channel_id", metavar="CHANNEL")
+@click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
+@click.argument("url")
+@talks
+async def move(node: Node, channel_id: str, drain_id: int, url: str) -> None:
+    """Give DRAIN of CHANNEL its URL, or another one. Its token stays."""
+    moved = await node.api.put("channels", channel_id, "drains", str(drain_id), url=url)
+    node.show(moved, drain_lines([moved]))
+
+
+@drain.command(epilog=examples("logplex drain delete shop 7"))
+@click.argument("channel_id", metavar="CHANNEL")
+@click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
+@talks
+async def delete(node: Node, channel_id: str, drain_id: int) -> None:
+    """Delete DRAIN of CHANNEL. What it has buffered is still sent, for some seconds."""
+    await node.api.delete("channels", channel_id, "drains", str(drain_id))
+    node.show({"id": drain_id, "deleted": True}, [f"deleted {drain_id}"])
+
+
+@drain.command(epilog=examples("logplex drain status shop 7"))
+@click.argument("channel_id", metavar="CHANNEL")
+@click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
+@talks
+async def status(node: Node, channel_id: str, drain_id: int) -> None:
+    """Show how DRAIN of CHANNEL fares on this node: its state, its counts, its last error."""
+    shown = await node.api.get("channels", channel_id, "drains", str(drain_id))
+    node.show(shown, table(_status_rows(shown)))
+
+
+@drain.command(epilog=examples("logplex drain test shop 7"))
+@click.argument("channel_id", metavar="CHANNEL")
+@click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
+@talks
+async def test(node: Node, channel_id: str, drain_id: int) -> None:
+    """
+    Send a test message to DRAIN's receiver, and show what it said.
+
+    The exit status is 5 where the message was not delivered.
+    """
+    tested = await node.api.post("channels", channel_id, "drains", str(drain_id), "test")
+    status = [] if tested["status"] is None else [f"status {tested['status']}"]
+    said = [harmless(tested["said"])] if tested["said"] else []
+    node.show(tested, [*(["delivered"] if tested["delivered"] else []), *status, *said])
+    if not tested["delivered"]:
+        raise Incomplete(f"not delivered: {tested['error']}")
+
+
+def _status_rows(status: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in status.items():
+        if name in _MOMENTS and value is not None:
+            yield name, datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+        else:
+            yield name, "-" if value is None else value
+
+
+#: Members that are seconds since 1970.
+_MOMENTS = frozenset({"last_success", "last_error_at", "next_attempt"})

@@ -1,0 +1,209 @@
+"""
+``logplex health``, ``rod`` and ``shards``: what operators look at and switch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from logplex.cli.command import Node, checked, examples, table, talks
+from logplex.cli.failures import Incomplete
+from logplex.model.rods import Position, Rods, check_position
+
+#: The variable that nodes read their shards from: URLs with commas between them.
+SHARD_URLS = "LOGPLEX_SHARD_URLS"
+
+
+@click.command(epilog=examples("logplex health", "logplex health --json --url http://node-2:8002"))
+@talks
+async def health(node: Node) -> None:
+    """
+    Show how the node is, part by part.
+
+    The exit status is 0 where everything works, 5 where something does not, 3 where nothing does.
+    """
+    report = await node.api.get("health")
+    node.show(report, table(_rows(report)))
+    if report["troubles"]:
+        raise Incomplete(f"troubled: {'; '.join(report['troubles'])}")
+
+
+def _rows(report: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every value with its name; those of objects within objects one by one."""
+    for name, value in report.items():
+        if isinstance(value, dict):
+            yield from _rows(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield from ((prefix + name, each) for each in value)
+        else:
+            yield prefix + name, _shown(value)
+
+
+def _shown(value: object) -> object:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
+
+
+@click.group(
+    epilog=examples(
+        "logplex rod show",
+        "logplex rod set deny_tail_sessions=true --cluster",
+    )
+)
+def rod() -> None:
+    """Control rods: switches on running nodes."""
+
+
+_cluster = click.option("--cluster", is_flag=True, help="On every node, and for good.")
+
+
+@rod.command("show", epilog=examples("logplex rod show"))
+@talks
+async def show_rods(node: Node) -> None:
+    """Show how the control rods stand, and who threw them: the node, the cluster, or nobody."""
+    answer = await node.api.get("rods")
+    node.show(answer, _rod_lines(answer))
+
+
+def throw(value: str) -> tuple[str, Position]:
+    """
+    ``ROD=POSITION``
+
+    :raise ValueError: there is no such rod, or it cannot stand so.
+    """
+    name, _, text = value.partition("=")
+    positions: dict[str, Position] = {"true": True, "false": False}
+    return name, check_position(name, positions.get(text, text))
+
+
+@rod.command(
+    "set",
+    epilog=examples(
+        "logplex rod set deny_tail_sessions=true",
+        "logplex rod set api_status=read_only legacy_api_status=read_only --cluster",
+    ),
+)
+@click.argument(
+    "throws", metavar="ROD=POSITION...", nargs=-1, required=True, callback=checked(throw)
+)
+@_cluster
+@talks
+async def set_rods(node: Node, throws: tuple[tuple[str, Position], ...], cluster: bool) -> None:
+    """
+    Throw control rods, on one node until it restarts.
+
+    \b
+    deny_redis_buffers     true, false: recent messages are not kept
+    deny_tail_sessions     true, false: nobody can tail
+    deny_drain_forwarding  true, false: drains get nothing
+    deny_logs_ingress      true, false: no messages are taken
+    disable_firehose       true, false
+    api_status             normal, read_only, disabled
+    legacy_api_status      normal, read_only, disabled
+    """
+    await _throw(node, dict(throws), cluster)
+
+
+@rod.command(epilog=examples("logplex rod reset deny_tail_sessions", "logplex rod reset --cluster"))
+@click.argument("names", metavar="[ROD]...", nargs=-1, type=click.Choice(list(Rods().positions())))
+@_cluster
+@talks
+async def reset(node: Node, names: tuple[str, ...], cluster: bool) -> None:
+    """Take back what was thrown: these rods, or all. They stand then as they are configured."""
+    await _throw(node, dict.fromkeys(names or Rods().positions()), cluster)
+
+
+@rod.command("end-tails", epilog=examples("logplex rod end-tails"))
+@talks
+async def end_tails(node: Node) -> None:
+    """End every open tail of the node. Their clients may open new ones."""
+    await node.api.delete("tails")
+    node.show({"ended": True}, ["ended all tails"])
+
+
+async def _throw(node: Node, rods: dict[str, Any], cluster: bool) -> None:
+    scope = "cluster" if cluster else "node"
+    answer = await node.api.put("rods", rods=rods, scope=scope)
+    node.show(answer, _rod_lines(answer))
+
+
+def _rod_lines(answer: dict[str, Any]) -> list[str]:
+    def thrown_by(name: str) -> str:
+        if name in answer["thrown"]:
+            return "(node)"
+        return "(cluster)" if name in answer["shared"] else ""
+
+    return table(
+        [name, _shown(position), thrown_by(name)] for name, position in answer["rods"].items()
+    )
+
+
+@click.group(
+    epilog=examples(
+        "logplex shards prepare redis://a.example.com redis://b.example.com",
+        "logplex shards commit",
+    )
+)
+def shards() -> None:
+    """
+    The Redis shards of a running node, and their replacement.
+
+    Take every node through the same step before any goes on to the next: prepare, commit,
+    make-permanent.
+    """
+
+
+@shards.command("show", epilog=examples("logplex shards show --url http://node-2:8002"))
+@talks
+async def show_shards(node: Node) -> None:
+    """Show the step that the node has reached, and which shards are not there."""
+    _tell_step(node, await node.api.get("shards"))
+
+
+@shards.command(
+    epilog=examples(
+        "logplex shards prepare redis://a:6379 redis://b:6379",
+        f"{SHARD_URLS}=redis://:password@a,redis://:password@b logplex shards prepare",
+    )
+)
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@talks
+async def prepare(node: Node, urls: tuple[str, ...]) -> None:
+    """
+    Connect to all shards of the new ring. Messages still go to the old one.
+
+    Without URLs they are those in the variable LOGPLEX_SHARD_URLS, with commas between them: others
+    on this machine see a command's arguments.
+    """
+    given = urls or tuple(filter(None, os.environ.get(SHARD_URLS, "").split(",")))
+    if not given:
+        raise click.UsageError(f"name the shards, or set {SHARD_URLS}")
+    _tell_step(node, await node.api.post("shards", step="prepare", urls=list(given)))
+
+
+@shards.command(epilog=examples("logplex shards commit"))
+@talks
+async def commit(node: Node) -> None:
+    """Switch to the new ring. What is kept on the old one is still found."""
+    _tell_step(node, await node.api.post("shards", step="commit"))
+
+
+@shards.command(epilog=examples("logplex shards make-permanent"))
+@talks
+async def make_permanent(node: Node) -> None:
+    """Drop the old ring."""
+    _tell_step(node, await node.api.post("shards", step="make_permanent"))
+
+
+@shards.command(epilog=examples("logplex shards abort"))
+@talks
+async def abort(node: Node) -> None:
+    """Go one step back."""
+    _tell_step(node, await node.api.post("shards", step="abort"))
+
+
+def _tell_step(node: Node, answer: dict[str, Any]) -> None:
+    node.show(answer, [answer["step"], *answer.get("troubles", [])])

@@ -1,0 +1,169 @@
+"""
+``logplex store``: the whole configuration as JSON, from and to running nodes and stores.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from logplex.access.credentials import write_private
+from logplex.cli.command import Node, examples, talks
+from logplex.cli.failures import NotFound, Refused
+from logplex.cli.offline import opened
+from logplex.model.export import (
+    MEMBERS,
+    BadExport,
+    export_values,
+    exported,
+    import_values,
+    member_of,
+)
+from logplex.model.values import Value
+
+#: What goes in one request, or in one change of a store: far below what a node takes at once.
+PART_VALUES = 500
+PART_BYTES = 400_000
+
+_store_option = click.option(
+    "--store",
+    "store_place",
+    envvar="LOGPLEX_STORE",
+    show_envvar=True,
+    metavar="FILE-OR-URL",
+    help="This store, instead of a running node.",
+)
+
+
+@click.group(
+    epilog=examples(
+        "logplex store export backup.json",
+        "logplex store import backup.json --store redis://redis.example.com",
+    )
+)
+def store() -> None:
+    """
+    The whole configuration: channels, tokens, drains, credentials.
+
+    For backups, for moving from an embedded store to Redis, and for filling one that was emptied.
+    Messages and sessions are not in it.
+    """
+
+
+@store.command(
+    "export",
+    epilog=examples(
+        "logplex store export backup.json",
+        "logplex store export - --store var/logplex.db | gpg -c >backup.json.gpg",
+    ),
+)
+@click.argument("file", type=click.Path(dir_okay=False))
+@_store_option
+@talks
+async def export_store(node: Node, file: str, store_place: str | None) -> None:
+    """
+    Write everything into FILE ("-": standard output).
+
+    Secrets are in it; FILE can be read by its owner only.
+    """
+    if store_place is None:
+        document = await node.api.get("configuration")
+    else:
+        async with opened(store_place, node.world.reactor, must_exist=True) as source:
+            document = export_values(source.registry.values())
+    values = _understood(document)
+    for entries in document.values():
+        # A store has no order of its own, and who keeps backups wants to compare them.
+        entries.sort(key=itemgetter("id"))
+    text = json.dumps(document, indent=1) + "\n"
+    if file == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        write_private(Path(file), text)
+    except OSError as error:
+        raise Refused(f"{file}: {error.strerror}") from None
+    _tell(node, values, "exported")
+
+
+@store.command(
+    "import",
+    epilog=examples(
+        "logplex store import backup.json",
+        "logplex store import backup.json --store redis://redis.example.com",
+    ),
+)
+@click.argument("file", type=click.Path(dir_okay=False))
+@_store_option
+@talks
+async def import_store(node: Node, file: str, store_place: str | None) -> None:
+    """
+    Put everything that is in FILE ("-": standard input).
+
+    What has the same id is replaced, nothing is deleted: doing it twice is no different from doing
+    it once. It is done in parts; where one fails, those before it stay.
+    """
+    values = _understood(_parsed(_read(file)))
+    if store_place is None:
+        for part in parts(values):
+            await node.api.post("configuration", **export_values(part))
+    else:
+        async with opened(store_place, node.world.reactor) as target:
+            for part in parts(values):
+                await target.put(part)
+    _tell(node, values, "imported")
+
+
+def parts(values: list[Value]) -> Iterator[list[Value]]:
+    """The values in their order, in parts that a node takes at once."""
+    part: list[Value] = []
+    size = 0
+    for value in values:
+        value_bytes = len(json.dumps(exported(value)))
+        if part and (len(part) >= PART_VALUES or size + value_bytes > PART_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(value)
+        size += value_bytes
+    if part:
+        yield part
+
+
+def _read(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"{file}: there is no such file") from None
+    except OSError as error:
+        raise Refused(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Refused(f"{file}: is not UTF-8") from None
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused("this is no JSON") from None
+
+
+def _understood(document: object) -> list[Value]:
+    """The values, so that nothing is written, or begun, that cannot be read."""
+    try:
+        return import_values(document)
+    except BadExport as bad:
+        raise Refused(f"this is no configuration: {bad}") from None
+
+
+def _tell(node: Node, values: list[Value], done: str) -> None:
+    counts = dict.fromkeys(MEMBERS, 0)
+    for value in values:
+        counts[member_of(value)] += 1
+    text = ", ".join(f"{count} {member}" for member, count in counts.items())
+    node.show(counts, [f"{done} {text}"])

@@ -1,0 +1,3 @@
+"""
+The shared configuration: channels, tokens, drains, credentials and sessions.
+"""

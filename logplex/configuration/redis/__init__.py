@@ -1,0 +1,3 @@
+"""
+The configuration in a Redis that many nodes share.
+"""

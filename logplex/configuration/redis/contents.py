@@ -1,0 +1,178 @@
+"""
+What a node knows of the configuration Redis, and how it follows from what was read there.
+
+Everything that is read or written goes over one connection and is entered here in the order of
+the answers, so what is known is always what Redis held at one moment, and never goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import txredisapi
+from twisted.logger import Logger
+
+from logplex.configuration.redis.keys import Kind, Malformed, Name, key_of, name_of, pairs, value_of
+from logplex.interfaces import IConfigListener
+from logplex.model.values import Change, Channel, Delete, Drain, Put, Value
+
+_log = Logger()
+
+#: Malformed keys that are remembered, so that each is logged once.
+_MALFORMED_KEYS = 10_000
+
+
+class Contents:
+    """
+    The known values, and a load that is under way.
+
+    :ivar emptied: how many known values an emptied Redis does not hold, as the last load found; 0
+        where it holds all of them.
+    """
+
+    def __init__(self) -> None:
+        self.listener: IConfigListener | None = None
+        self.emptied = 0
+        self._loaded = False
+        self._known: dict[Kind, dict[str | int, Value]] = {}
+        #: The ids that the load under way has found, or that were put since it began.
+        self._seen: dict[Kind, set[str | int]] | None = None
+        self._malformed: set[bytes] = set()
+
+    @property
+    def malformed(self) -> int:
+        """Keys that could not be understood so far, up to a bound."""
+        return len(self._malformed)
+
+    def highest(self, counter: str) -> int:
+        """The highest id in use of those that a counter gives, or 0."""
+        if counter == "drain_index":
+            return max((int(each) for each in self._known.get(Drain, ())), default=0)
+        channels = (str(each) for each in self._known.get(Channel, ()))
+        return max((int(each) for each in channels if each.isdecimal()), default=0)
+
+    def some_keys(self) -> list[str]:
+        """A few keys that Redis should hold, of every kind."""
+        return [key_of((kind, id)) for kind, of in self._known.items() for id in islice(of, 5)]
+
+    def made_whole(self, changes: Sequence[Change], kept: Sequence[Value]) -> list[Change]:
+        """
+        The same changes, for a Redis that was emptied: beside what was kept, and so that other
+        nodes hear of them. Nobody is told that a key was deleted which was not there.
+        """
+        whole: list[Change] = [Put(value) for value in kept]
+        for change in changes:
+            if isinstance(change, Delete):
+                known = self._known.get(change.kind, {}).get(change.id)
+                if known is not None:
+                    whole.append(Put(known))
+            whole.append(change)
+        return whole
+
+    def was_emptied(self) -> None:
+        """Redis was, since the last load. The next one tells what is missing; until then, all."""
+        self._emptied(sum(map(len, self._known.values())))
+
+    def begin_load(self) -> None:
+        """What is entered from now on is all that there is."""
+        self._seen = {}
+
+    def enter(self, read: Sequence[tuple[bytes, object]]) -> None:
+        """
+        These keys hold this now.
+
+        :param read: each key with the answer to its ``HGETALL``.
+        """
+        changes: list[Change] = []
+        for key, answer in read:
+            name, value = self._understood(key, answer)
+            if name is None:
+                continue
+            kind, id = name
+            known = self._known.get(kind, {}).get(id)
+            if value is None:
+                if known is not None:
+                    changes.append(Delete(kind, id))
+            elif value != known:
+                changes.append(Put(value))
+            elif self._seen is not None:
+                self._seen.setdefault(kind, set()).add(id)
+        self.apply(changes)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """These changes took effect, in this order."""
+        for change in changes:
+            if isinstance(change, Put):
+                kind, id = type(change.value), change.value.id
+                self._known.setdefault(kind, {})[id] = change.value
+                if self._seen is not None:
+                    self._seen.setdefault(kind, set()).add(id)
+            else:
+                self._known.get(change.kind, {}).pop(change.id, None)
+        if self._loaded and self.listener is not None and changes:
+            self.listener.changed(changes)
+
+    def end_load(self, emptied: bool = False) -> None:
+        """
+        What was not entered since the beginning is gone.
+
+        But where Redis was emptied, and until it holds everything again, nothing is taken for
+        deleted.
+
+        :param emptied: it is known that Redis was emptied, whatever others have written since.
+        """
+        seen, self._seen = self._seen or {}, None
+        missing = [
+            Delete(kind, id)
+            for kind, of in self._known.items()
+            for id in of.keys() - seen.get(kind, set())
+        ]
+        if missing and (emptied or self.emptied or not any(seen.values())):
+            self._emptied(len(missing))
+            return
+        if self.emptied:
+            _log.info("Redis holds the configuration again")
+        self.emptied = 0
+        self.apply(missing)
+        if not self._loaded:
+            self._loaded = True
+            if self.listener is not None:
+                self.listener.loaded(
+                    [value for of in self._known.values() for value in of.values()]
+                )
+
+    def abandon_load(self) -> None:
+        """It could not be finished; what is known stays."""
+        self._seen = None
+
+    def _emptied(self, missing: int) -> None:
+        if missing and not self.emptied:
+            _log.error(
+                "Redis was emptied; {count} values that this node knows and that are not in"
+                " it stay in force",
+                count=missing,
+            )
+        self.emptied = missing
+
+    def _understood(self, key: bytes, answer: object) -> tuple[Name | None, Value | None]:
+        """What a key is of, if it is of a value at all, and the value, if there is one."""
+        name = None
+        try:
+            name = name_of(key)
+            if isinstance(answer, txredisapi.ResponseError):
+                raise Malformed(str(answer))
+            if name is None or not answer:
+                return name, None
+            assert isinstance(answer, list)
+            return name, value_of(name, pairs(answer))
+        except Malformed as why:
+            self._complain(key, str(why))
+            return name, None
+
+    def _complain(self, key: bytes, why: str) -> None:
+        if key in self._malformed or len(self._malformed) >= _MALFORMED_KEYS:
+            return
+        self._malformed.add(key)
+        shown = key.decode("ascii", "replace")[:10]
+        _log.warn("a malformed key is skipped: {key}… ({why})", key=shown, why=why)

@@ -1,0 +1,154 @@
+"""
+Keyspace notifications: being told which keys of a Redis change, whoever changes them.
+
+An event only names a key. Whether events come at all depends on the server's settings, so it is
+tried: a key of ours is written and deleted, and its events must come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+from uuid import uuid4
+
+import txredisapi
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from logplex.redis.connection import shown
+from logplex.redis.link import RedisLink
+
+_log = Logger()
+
+#: Keyspace events (K) of generic commands (g), strings ($), hashes (h), expiry (x), eviction (e).
+NEEDED_FLAGS = "Kg$hxe"
+#: What the flag ``A`` stands for, as far as it matters here.
+_ALL_FLAGS = "g$hxe"
+_SETTING = "notify-keyspace-events"
+_PROBE_TIMEOUT_S = 1.0
+
+
+class LinkMaker(Protocol):
+    """Makes a link to a Redis that it knows; see :class:`RedisLink`."""
+
+    def __call__(
+        self,
+        *,
+        name: str,
+        up: Callable[[], None] = ...,
+        down: Callable[[], None] = ...,
+        received: Callable[[bytes, bytes], None] | None = ...,
+    ) -> RedisLink:
+        """A link that is not started."""
+
+
+def missing_flags(present: str) -> str:
+    """The needed flags that a value of ``notify-keyspace-events`` lacks."""
+    has = present + (_ALL_FLAGS if "A" in present else "")
+    return "".join(flag for flag in NEEDED_FLAGS if flag not in has)
+
+
+class Notifications:
+    """
+    Events about the keys that match some patterns, over a connection of their own.
+
+    :param commands: the link for everything that is not a subscription.
+    :param changed: told the key of every event.
+    :param up: told when the connection is there; :meth:`switch_on` should follow.
+    :param down: told when it is lost: events may have been missed.
+    :ivar patterns: globs of keys; add to them before the link is started.
+    :ivar working: whether events come; ``None`` as long as that has not been tried.
+    """
+
+    def __init__(
+        self,
+        make_link: LinkMaker,
+        commands: RedisLink,
+        clock: IReactorTime,
+        *,
+        changed: Callable[[bytes], None],
+        up: Callable[[], None],
+        down: Callable[[], None],
+    ) -> None:
+        self._commands = commands
+        self._clock = clock
+        self._changed = changed
+        self._probe_key = f"logplex:probe:{uuid4().hex}".encode()
+        self.patterns = [self._probe_key.decode()]
+        self._prefix = f"__keyspace@{commands.address.db}__:".encode()
+        self._awaited: set[bytes] = set()
+        self._came: Deferred[None] = Deferred()
+        self.working: bool | None = None
+        self._refusal = ""
+        self._told = False
+        self.link = make_link(name="notifications", up=up, down=down, received=self._received)
+
+    @property
+    def trouble(self) -> str | None:
+        """What an operator should do so that events come, or ``None``."""
+        if self.working is not False or not self.link.connected:
+            return None
+        because = f" ({self._refusal})" if self._refusal else ""
+        return (
+            f"Redis ({self.link.address}) tells nobody of changes{because}: set its option"
+            f' {_SETTING} to "{NEEDED_FLAGS}"; until then they are looked for every 30 s'
+        )
+
+    async def switch_on(self) -> None:
+        """
+        Subscribe, and make the server send events if it lets us; :attr:`working` then says
+        whether they come. Fails with :class:`StoreAway`.
+        """
+        self._refusal = ""
+        try:
+            for pattern in self.patterns:
+                await self.link.ask("PSUBSCRIBE", self._prefix + pattern.encode())
+            await self._set_flags()
+        except txredisapi.ResponseError as error:
+            self._refusal = shown(error)
+        await self.probe()
+
+    async def probe(self) -> None:
+        """Find out whether events come now. Fails with :class:`StoreAway`."""
+        self._awaited = {b"hset", b"del"}
+        came: Deferred[None] = Deferred()
+        self._came = came
+        came.addTimeout(_PROBE_TIMEOUT_S, self._clock)
+        came.addErrback(lambda _: None)
+        try:
+            await self._commands.ask("HMSET", self._probe_key, "probe", "1")
+            await self._commands.ask("DEL", self._probe_key)
+            await came
+        except txredisapi.ResponseError as error:
+            self._refusal = shown(error)
+        finally:
+            came.cancel()
+        self.working = not self._awaited
+        trouble = self.trouble
+        if trouble is not None and not self._told:
+            _log.warn("{trouble}", trouble=trouble)
+        self._told = trouble is not None
+
+    async def _set_flags(self) -> None:
+        """Add the flags that are missing to those that are set."""
+        answer = await self._commands.ask("CONFIG", "GET", _SETTING)
+        present = answer[1].decode() if answer else ""
+        missing = missing_flags(present)
+        if missing:
+            await self._commands.ask("CONFIG", "SET", _SETTING, present + missing)
+            _log.info(
+                'Redis now sends keyspace notifications: {setting} was "{present}", is "{now}"',
+                setting=_SETTING,
+                present=present,
+                now=present + missing,
+            )
+
+    def _received(self, channel: bytes, event: bytes) -> None:
+        key = channel.removeprefix(self._prefix)
+        if key != self._probe_key:
+            self._changed(key)
+        elif event in self._awaited:
+            self._awaited.remove(event)
+            if not self._awaited:
+                self._came.callback(None)

@@ -1,0 +1,104 @@
+"""
+Control rods that are thrown for all nodes of a cluster.
+
+They stand in a hash of ours; whether the legacy API is read-only stands also in the one bit that
+Erlang nodes know (PROTOCOL §10). Whoever changed it last is obeyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from logplex.configuration.redis.keys import pairs
+from logplex.configuration.redis.store import RedisConfigStore
+from logplex.interfaces import IShareRods
+from logplex.model.rods import NORMAL, READ_ONLY, BadPosition, Position, check_position
+from logplex.redis.connection import Argument
+
+_log = Logger()
+
+_RODS_KEY = "logplex:rods"
+_ERLANG_KEY = "control_rod"
+_ERLANG_ROD = "legacy_api_status"
+_SWITCHES = {b"0": False, b"1": True}
+
+
+@implementer(IShareRods)
+class SharedRods:
+    """
+    See :class:`IShareRods`.
+
+    :param told: gets all rods that are thrown for the cluster, whenever one of them may have
+        changed, and when the store has been loaded.
+    """
+
+    def __init__(
+        self, config: RedisConfigStore, told: Callable[[Mapping[str, Position]], None]
+    ) -> None:
+        self._config = config
+        self._told = told
+        self._refused = ""
+        self._shared: dict[str, Position] = {}
+        commands = (("HGETALL", _RODS_KEY), ("GETBIT", _ERLANG_KEY, 0))
+        config.follow((_RODS_KEY, _ERLANG_KEY), commands, self._read)
+
+    def throw(self, positions: Mapping[str, Position | None]) -> Deferred[None]:
+        """See :class:`IShareRods`."""
+        return Deferred.fromCoroutine(self._throw(positions))
+
+    async def _throw(self, positions: Mapping[str, Position | None]) -> None:
+        commands = [each for rod in positions.items() for each in _commands_of(*rod)]
+        await self._config.transact(commands)
+        merged = {**self._shared, **positions}
+        self._tell({name: each for name, each in merged.items() if each is not None})
+
+    def _read(self, answers: list[Any]) -> None:
+        hash, bit = answers
+        if isinstance(hash, txredisapi.ResponseError) or isinstance(bit, txredisapi.ResponseError):
+            self._refuse(f"{_RODS_KEY} or {_ERLANG_KEY} holds something else")
+            return
+        shared = self._understood(pairs(hash))
+        legacy = shared.get(_ERLANG_ROD, NORMAL)
+        if bit and legacy == NORMAL:
+            shared[_ERLANG_ROD] = READ_ONLY
+        elif not bit and legacy != NORMAL:
+            # Whoever threw it so has set the bit too; somebody else has cleared it since.
+            shared[_ERLANG_ROD] = NORMAL
+        self._tell(shared)
+
+    def _understood(self, fields: Mapping[bytes, bytes]) -> dict[str, Position]:
+        shared: dict[str, Position] = {}
+        for field, value in fields.items():
+            name = field.decode(errors="replace")
+            position = _SWITCHES.get(value, value.decode(errors="replace"))
+            try:
+                shared[name] = check_position(name, position)
+            except BadPosition as bad:
+                self._refuse(f"{_RODS_KEY}: {bad}")
+        return shared
+
+    def _tell(self, shared: dict[str, Position]) -> None:
+        self._shared = shared
+        self._told(shared)
+
+    def _refuse(self, why: str) -> None:
+        """Say once what is wrong in Redis."""
+        if self._refused != why:
+            self._refused = why
+            _log.warn("a control rod of the cluster is not obeyed: {why}", why=why)
+
+
+def _commands_of(name: str, position: Position | None) -> Iterator[tuple[Argument, ...]]:
+    if position is None:
+        yield ("HDEL", _RODS_KEY, name)
+    else:
+        value = int(position) if isinstance(position, bool) else position
+        yield ("HMSET", _RODS_KEY, name, value)
+    if name == _ERLANG_ROD:
+        yield ("SETBIT", _ERLANG_KEY, 0, int(position not in (None, NORMAL)))

@@ -1,0 +1,291 @@
+"""
+The configuration store of a cluster: one Redis that every node, Erlang ones too, reads and writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from logplex.configuration.redis.contents import Contents
+from logplex.configuration.redis.emptied import READ_MARK
+from logplex.configuration.redis.keys import PATTERNS
+from logplex.configuration.redis.notifications import LinkMaker, Notifications
+from logplex.configuration.redis.reader import Followed, Reader
+from logplex.configuration.redis.transaction import (
+    check,
+    commands_of_all,
+    refusal_is_away,
+    together,
+)
+from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
+from logplex.metrics import Sample
+from logplex.model.values import Change, Value
+from logplex.redis.connection import Argument, shown
+
+_log = Logger()
+
+#: How often it is checked that notifications come; where they do not, all is loaded as often.
+RESCAN_INTERVAL_S = 30.0
+_RETRY_DELAY_S = 1.0
+
+
+@implementer(IConfigStore)
+class RedisConfigStore:
+    """
+    See :class:`IConfigStore`.
+
+    One connection takes commands; another one tells which keys have changed. When both are there
+    everything is loaded, and again after either was lost.
+
+    :param rescan_interval_s: see :data:`RESCAN_INTERVAL_S`.
+    """
+
+    def __init__(
+        self,
+        make_link: LinkMaker,
+        clock: IReactorTime,
+        rescan_interval_s: float = RESCAN_INTERVAL_S,
+    ) -> None:
+        self._clock = clock
+        self._rescan_interval_s = rescan_interval_s
+        self._contents = Contents()
+        self._link = make_link(name="configuration", up=self._up, down=self._lost)
+        self._reader = Reader(self._link, self._contents, self._up)
+        self._notifications = Notifications(
+            make_link,
+            self._link,
+            clock,
+            changed=self._reader.changed,
+            up=self._up,
+            down=self._down,
+        )
+        self._opened: Deferred[None] = Deferred()
+        self._following: Deferred[None] | None = None
+        #: Grows with every beginning and end of following: a coroutine that runs at that moment
+        #: cannot be cancelled, but sees that its turn is over.
+        self._turn = 0
+        self._commits: set[Deferred[None]] = set()
+        #: Whether everything was read since the connection for commands was made.
+        self._is_current = False
+        self._refusal: str | None = None
+
+    def follow(
+        self,
+        keys: Sequence[str],
+        commands: Sequence[Sequence[Argument]],
+        told: Callable[[list[Any]], None],
+    ) -> None:
+        """
+        Tell what commands about some keys answer: after every load, and whenever one of the keys
+        changes. Call it before :meth:`open`.
+
+        :param told: gets the answers; ``txredisapi.ResponseError`` where Redis refuses.
+        """
+        names = frozenset(key.encode() for key in keys)
+        self._reader.follow(Followed(names, commands, told))
+        self._notifications.patterns.extend(keys)
+
+    def open(self, listener: IConfigListener) -> Deferred[None]:
+        """See :class:`IConfigStore`. Waits for a Redis that is away."""
+        self._contents.listener = listener
+        self._notifications.patterns.extend(PATTERNS)
+        self._link.start()
+        self._notifications.link.start()
+        return self._opened
+
+    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        if not changes and not kept:
+            return succeed(None)
+        commit = Deferred.fromCoroutine(self._commit(tuple(changes), tuple(kept)))
+        if not commit.called:
+            self._commits.add(commit)
+            commit.addBoth(self._committed, commit)
+        return commit
+
+    def new_id(self, counter: str) -> Deferred[int]:
+        """See :class:`IConfigStore`."""
+        return Deferred.fromCoroutine(self._new_id(counter))
+
+    def count_healthcheck(self) -> Deferred[int]:
+        """See :class:`IConfigStore`."""
+        return self._ask("INCR", "healthcheck")
+
+    def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        answer = self._ask("SETEX", f"session:{session_id}", math.ceil(lifetime_s), body)
+        return answer.addCallback(lambda _: None)
+
+    def get_session(self, session_id: str) -> Deferred[bytes | None]:
+        """See :class:`IConfigStore`."""
+        return self._ask("GET", f"session:{session_id}")
+
+    def close(self) -> Deferred[None]:
+        """See :class:`IConfigStore`. Commits that wait have the time that a link has patience."""
+        return Deferred.fromCoroutine(self._close())
+
+    def troubles(self) -> list[str]:
+        """What does not work now, a line each."""
+        notifications = self._notifications
+        troubles = [self._link.trouble]
+        if self._link.connected:
+            if not self._is_current and not self._refusal:
+                troubles.append("the configuration is being read, and cannot be changed now")
+            troubles += [notifications.link.trouble, notifications.trouble, self._refusal]
+        missing = self._contents.emptied
+        if missing:
+            troubles.append(
+                f"Redis was emptied: {missing} values that this node knows are not in it"
+            )
+        return [trouble for trouble in troubles if trouble]
+
+    def samples(self) -> Iterable[Sample]:
+        """How the store is, for metrics."""
+        yield Sample(
+            "logplex_store_connected",
+            "Whether the configuration Redis answers",
+            float(self._link.connected),
+        )
+        yield Sample(
+            "logplex_store_following",
+            "Whether Redis tells of changes, so that they need not be looked for",
+            float(self._notifications.working is True),
+        )
+        yield Sample(
+            "logplex_store_missing_values",
+            "Values that this node knows and an emptied Redis does not hold",
+            self._contents.emptied,
+        )
+        yield Sample(
+            "logplex_store_malformed_keys",
+            "Keys of the configuration that could not be understood",
+            self._contents.malformed,
+        )
+
+    async def transact(self, commands: Sequence[Sequence[Argument]]) -> None:
+        """
+        Give commands that take effect together.
+
+        :raise StoreAway: also where Redis refuses one of them.
+        """
+        check(await self._link.ask_all(together(commands)))
+
+    def _ask(self, *command: Argument) -> Deferred[Any]:
+        """A command that can be refused only where something is wrong with Redis itself."""
+        return self._link.ask(*command).addErrback(refusal_is_away)
+
+    async def _commit(self, changes: Sequence[Change], kept: Sequence[Value]) -> None:
+        if not self._is_current:
+            # Whoever asks for them does not know what has changed while Redis was away.
+            raise StoreAway("the configuration is being read")
+        whole = self._contents.made_whole(changes, kept)
+        if self._contents.emptied:
+            await self._write(whole)
+        elif await self._write(changes):
+            # Known only now. Other commits may have found the same meanwhile.
+            self._contents.was_emptied()
+            await self.transact(commands_of_all(whole))
+
+    async def _write(self, changes: Sequence[Change]) -> bool:
+        """Make the changes, and tell whether Redis was emptied since everything was read."""
+        commands = [*together(commands_of_all(changes)), READ_MARK]
+        *answers, mark = await self._link.ask_all(commands)
+        check(answers)
+        # At once: what the next answer on this connection says is newer.
+        self._contents.apply(changes)
+        return self._reader.mark.is_gone(mark)
+
+    def _committed(self, result: object, commit: Deferred[None]) -> object:
+        self._commits.discard(commit)
+        return result
+
+    async def _new_id(self, counter: str) -> int:
+        given: int = await self._ask("INCR", counter)
+        highest = self._contents.highest(counter)
+        if given <= highest:
+            # The counter was lost with an emptied Redis; the values were not.
+            given = await self._ask("INCRBY", counter, highest + 1 - given)
+        return given
+
+    async def _close(self) -> None:
+        await DeferredList(list(self._commits), consumeErrors=True)
+        self._stop_following()
+        self._reader.stop()
+        await self._notifications.link.stop()
+        await self._link.stop()
+
+    def _up(self) -> None:
+        """Begin to follow, or begin again."""
+        self._stop_following()
+        if self._link.connected and self._notifications.link.connected:
+            self._following = Deferred.fromCoroutine(self._follow(self._turn))
+            self._following.addErrback(self._follow_ended)
+
+    def _lost(self) -> None:
+        """Commands cannot be given, and others' changes may be missed."""
+        self._is_current = False
+        self._down()
+
+    def _down(self) -> None:
+        self._notifications.working = None
+        self._stop_following()
+
+    def _stop_following(self) -> None:
+        self._turn += 1
+        following, self._following = self._following, None
+        if following is not None:
+            following.cancel()
+
+    async def _follow(self, turn: int) -> None:
+        """Load everything, then see to it that changes are told or looked for."""
+        complete = False
+        while turn == self._turn:
+            try:
+                complete = await self._check(complete)
+                self._refusal = None
+                pause_s = self._rescan_interval_s
+            except (StoreAway, txredisapi.ResponseError) as error:
+                complete = False
+                self._cannot_read(shown(error))
+                pause_s = _RETRY_DELAY_S
+            if turn == self._turn:
+                await deferLater(self._clock, pause_s)
+
+    async def _check(self, complete: bool) -> bool:
+        """
+        Load everything, unless all that has changed since the last load was told.
+
+        :return: whether that can be said from now on.
+        """
+        notifications = self._notifications
+        if complete:
+            await notifications.probe()
+        if not notifications.working or not complete:
+            complete = False
+            await notifications.switch_on()
+        if not complete or self._contents.emptied or await self._reader.lost_everything():
+            await self._reader.load()
+            self._is_current = True
+            if not self._opened.called:
+                self._opened.callback(None)
+        return notifications.working is True
+
+    def _cannot_read(self, because: str) -> None:
+        refusal = f"the configuration cannot be read: {because}"
+        if refusal != self._refusal:
+            self._refusal = refusal
+            _log.warn("{refusal}", refusal=refusal)
+
+    def _follow_ended(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            _log.failure("bug: the configuration in Redis is not followed any more", failure)

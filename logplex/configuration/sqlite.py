@@ -1,0 +1,201 @@
+"""
+The embedded configuration store: SQLite, in a file or in memory, owned by one process.
+
+The one connection lives in one thread, so transactions follow one another in the order in which
+they were asked for, and so do their answers. WAL with ``synchronous=FULL`` puts a transaction on
+the disk before it is answered. A lock file beside the database, whose lock goes with the process,
+keeps a second node out; other programs may read the database meanwhile, for a backup.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from attrs import astuple
+from twisted.enterprise.adbapi import ConnectionPool, Transaction
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
+from logplex.model.values import NO_FLAGS, Change, Channel, Credential, Drain, Put, Token, Value
+from logplex.sqlite_file import IN_MEMORY, OPENING_ERRORS, taken, unusable
+
+_TABLES: dict[type[Any], str] = {
+    Channel: "channel",
+    Token: "token",
+    Drain: "drain",
+    Credential: "credential",
+}
+_T = TypeVar("_T")
+
+
+@implementer(IConfigStore)
+class SqliteConfigStore:
+    """
+    See :class:`IConfigStore`.
+
+    :param path: as for :func:`connection_pool`; a missing directory is made, a new file is
+        readable by its owner only.
+    :param clock: tells when sessions expire, in seconds since the epoch.
+    """
+
+    def __init__(self, path: str, pool: ConnectionPool, clock: IReactorTime) -> None:
+        self._path = path
+        self._pool = pool
+        self._clock = clock
+        self._listener: IConfigListener | None = None
+        self._closed = False
+        self._lock: ExitStack | None = None
+
+    def open(self, listener: IConfigListener) -> Deferred[None]:
+        """See :class:`IConfigStore`. Fails with :class:`StoreUnusable` too."""
+        self._listener = listener
+        if self._path != IN_MEMORY and self._lock is None:
+            self._lock = ExitStack()
+            try:
+                self._lock.enter_context(taken(self._path))
+            except OSError as error:
+                return fail(unusable(self._path, error))
+        loading: Deferred[list[Value]] = self._pool.runInteraction(_load)
+        return loading.addErrback(self._refused).addCallback(listener.loaded)
+
+    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+        """See :class:`IConfigStore`. Nothing is lost here that was kept."""
+        if not changes:
+            return succeed(None)
+        changes = tuple(changes)
+        return self._run(_write, changes).addCallback(lambda _: self._tell(changes))
+
+    def new_id(self, counter: str) -> Deferred[int]:
+        """See :class:`IConfigStore`."""
+        return self._run(_increment, counter)
+
+    def count_healthcheck(self) -> Deferred[int]:
+        """See :class:`IConfigStore`."""
+        return self._run(_increment, "healthcheck")
+
+    def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        return self._run(_put_session, session_id, body, self._clock.seconds(), lifetime_s)
+
+    def get_session(self, session_id: str) -> Deferred[bytes | None]:
+        """See :class:`IConfigStore`."""
+        return self._run(_get_session, session_id, self._clock.seconds())
+
+    def close(self) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        if self._closed:
+            return succeed(None)
+        # Whatever was asked for before is answered before this is, then the thread is idle.
+        last = self._run(_nothing) if self._pool.connections else succeed(None)
+        self._closed = True
+        return last.addBoth(self._shut)
+
+    def _run(self, interaction: Callable[..., _T], *args: object) -> Deferred[_T]:
+        if self._closed:
+            return fail(StoreAway("the store is closed"))
+        answer: Deferred[_T] = self._pool.runInteraction(interaction, *args)
+        return answer.addErrback(_away)
+
+    def _shut(self, _: object) -> None:
+        self._pool.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        if self._listener is not None:
+            self._listener.changed(changes)
+
+    def _refused(self, failure: Failure) -> Failure:
+        if isinstance(failure.value, OPENING_ERRORS):
+            raise unusable(self._path, failure.value) from failure.value
+        return failure
+
+
+def _away(failure: Failure) -> Failure:
+    """A disk that is full or fails is no bug of ours: the store is away."""
+    error = failure.value
+    if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+        raise StoreAway(f"SQLite: {error}") from error
+    return failure
+
+
+# What runs in the store's thread.
+
+
+def _nothing(transaction: Transaction) -> None:
+    """The last transaction."""
+
+
+def _load(transaction: Transaction) -> list[Value]:
+    def rows(table: str) -> Iterator[Any]:
+        transaction.execute(f"SELECT * FROM {table}")
+        return iter(transaction.fetchall())
+
+    values: list[Value] = []
+    values += (Channel(id, name, _flags(flags)) for id, name, flags in rows("channel"))
+    values += (Token(*row) for row in rows("token"))
+    values += (Drain(*row) for row in rows("drain"))
+    values += (
+        Credential(id, secret, name, bool(full_api), channel)
+        for id, secret, name, full_api, channel in rows("credential")
+    )
+    return values
+
+
+def _write(transaction: Transaction, changes: Sequence[Change]) -> None:
+    for change in changes:
+        if isinstance(change, Put):
+            row = _row(change.value)
+            marks = ", ".join("?" * len(row))
+            table = _TABLES[type(change.value)]
+            transaction.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+        else:
+            transaction.execute(f"DELETE FROM {_TABLES[change.kind]} WHERE id = ?", (change.id,))
+
+
+def _row(value: Value) -> tuple[object, ...]:
+    if isinstance(value, Channel):
+        return (value.id, value.name, ":".join(sorted(value.flags)))
+    return astuple(value)
+
+
+def _flags(text: str) -> frozenset[str]:
+    return frozenset(text.split(":")) if text else NO_FLAGS
+
+
+def _increment(transaction: Transaction, counter: str) -> int:
+    highest = 0
+    if counter == "drain_index":
+        # A drain may have come from another store, with its id.
+        transaction.execute("SELECT COALESCE(MAX(id), 0) FROM drain")
+        highest = transaction.fetchone()[0]
+    transaction.execute("INSERT OR IGNORE INTO counter VALUES (?, 0)", (counter,))
+    transaction.execute(
+        "UPDATE counter SET value = MAX(value, ?) + 1 WHERE name = ?", (highest, counter)
+    )
+    transaction.execute("SELECT value FROM counter WHERE name = ?", (counter,))
+    value: int = transaction.fetchone()[0]
+    return value
+
+
+def _put_session(
+    transaction: Transaction, session_id: str, body: bytes, now_s: float, lifetime_s: float
+) -> None:
+    transaction.execute("DELETE FROM session WHERE expires_s <= ?", (now_s,))
+    transaction.execute(
+        "INSERT OR REPLACE INTO session VALUES (?, ?, ?)", (session_id, body, now_s + lifetime_s)
+    )
+
+
+def _get_session(transaction: Transaction, session_id: str, now_s: float) -> bytes | None:
+    transaction.execute(
+        "SELECT body FROM session WHERE id = ? AND expires_s > ?", (session_id, now_s)
+    )
+    row: tuple[bytes] | None = transaction.fetchone()
+    return row[0] if row else None

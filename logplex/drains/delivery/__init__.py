@@ -1,0 +1,3 @@
+"""
+What all kinds of drains have in common: buffer, pace and lifecycle.
+"""

@@ -1,0 +1,108 @@
+"""
+Which courier a destination takes, and how it reaches its receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from logplex.drains.delivery.backoff import Backoff
+from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.courier import Courier, Pace
+from logplex.drains.delivery.lifecycle import Lifecycle
+from logplex.drains.delivery.linger import Linger
+from logplex.drains.delivery.record import Record
+from logplex.drains.kinds.http import HttpCourier, http_pace
+from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
+from logplex.drains.kinds.udp import UdpCourier, udp_pace
+from logplex.drains.network.guard import Guard
+from logplex.drains.network.resolver import Names
+from logplex.drains.network.tls import Trust
+from logplex.drains.running import RunningDrain
+from logplex.model.destination import (
+    Destination,
+    HttpDestination,
+    SyslogDestination,
+    UdpDestination,
+)
+from logplex.model.values import Drain
+from logplex.settings import Drains as Settings
+
+
+@define(eq=False, repr=False)
+class Couriers:
+    """
+    Begins the lives of drains, by the kinds of their destinations.
+
+    :ivar reactor: makes sockets, and is the clock.
+    :ivar connect_to: leads to a host and port, without TLS.
+    """
+
+    settings: Settings
+    trust: Trust
+    guard: Guard
+    names: Names
+    reactor: Any
+    random: Random
+    connect_to: Callable[[str, int], IStreamClientEndpoint]
+    _http_pace: Pace = field(init=False)
+    _syslog_pace: Pace = field(init=False)
+    _udp_pace: Pace = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        linger = Linger(self.settings.linger_s, self.settings.linger_max_s)
+        self._http_pace = http_pace(self.settings, linger)
+        self._syslog_pace = syslog_pace(self.settings, linger)
+        self._udp_pace = udp_pace(self.settings, linger)
+
+    def make_life(self, running: RunningDrain) -> Lifecycle:
+        """A life for this drain, not started."""
+        courier, pace = self.make(
+            running.drain, running.destination, running.buffer, running.record
+        )
+        return Lifecycle(courier, running.buffer, pace, self.reactor, self.random, running.refused)
+
+    def make(
+        self, drain: Drain, destination: Destination, buffer: Buffer, record: Record
+    ) -> tuple[Courier, Pace]:
+        """A courier to this destination, and its times."""
+        if isinstance(destination, HttpDestination):
+            http = HttpCourier(
+                destination,
+                drain.token,
+                buffer,
+                record,
+                self.settings,
+                self._endpoint(destination),
+                self.reactor,
+                self.random,
+            )
+            return http, self._http_pace
+        token = drain.token.encode("ascii")
+        backoff = Backoff(self.settings, buffer, record, self.reactor, self.random)
+        if isinstance(destination, SyslogDestination):
+            syslog = SyslogCourier(
+                destination,
+                token,
+                buffer,
+                backoff,
+                self.settings,
+                self._endpoint(destination),
+                self.reactor,
+            )
+            return syslog, self._syslog_pace
+        assert isinstance(destination, UdpDestination)
+        udp = UdpCourier(destination, token, buffer, backoff, self.names, self.guard, self.reactor)
+        return udp, self._udp_pace
+
+    def _endpoint(self, destination: HttpDestination | SyslogDestination) -> IStreamClientEndpoint:
+        endpoint = self.connect_to(destination.host, destination.port)
+        if not destination.tls:
+            return endpoint
+        verify = destination.verify and self.settings.verify_certificates
+        return self.trust.secured(endpoint, destination.host, verify, self.reactor)

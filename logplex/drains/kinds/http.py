@@ -1,0 +1,272 @@
+"""
+HTTP drains: batches of messages, one ``POST`` at a time (PROTOCOL §8).
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from random import Random
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from logplex import __version__
+from logplex.drains.delivery.buffer import Buffer, Loss
+from logplex.drains.delivery.courier import Connection, Pace, Reports
+from logplex.drains.delivery.linger import Linger
+from logplex.drains.delivery.record import Record
+from logplex.drains.kinds.http_answers import Answer, retry_after_s
+from logplex.drains.kinds.http_connection import HttpConnection, Limits
+from logplex.drains.kinds.stream import open_connection
+from logplex.drains.network.errors import explain
+from logplex.model.destination import HttpDestination
+from logplex.settings import Drains as Settings
+from logplex.syslog.inner import take_http_frames
+from logplex.syslog.notices import l10_http_frame
+
+#: Backoff by consecutive failed connects n: half of 10 ms times (2^rand(1…min(10, n)) - 1).
+_BACKOFF_UNIT_S = 0.010
+_BACKOFF_FREE = 2
+_BACKOFF_MAX_EXPONENT = 10
+
+#: How far a wait between two tries may be from what is configured.
+_JITTER = 0.25
+
+
+def http_pace(settings: Settings, linger: Linger) -> Pace:
+    """The times of HTTP drains."""
+    return Pace(
+        connect_timeout_s=settings.connect_timeout_s,
+        linger=linger,
+        linger_messages=settings.http_batch_messages,
+        idle_s=settings.http_idle_timeout_s,
+        idle_jitter_s=settings.idle_jitter_s,
+        max_age_s=settings.max_age_s,
+    )
+
+
+@define(eq=False, repr=False)
+class _Batch:
+    """
+    What one request carries, and what every try of it has in common.
+
+    :ivar loss: what the notice before the frames tells the receiver.
+    :ivar full: it was filled to its bound, and more was waiting.
+    :ivar tries: how many have failed.
+    """
+
+    frames: list[bytes]
+    notice: bytes
+    frame_id: bytes
+    loss: Loss | None
+    full: bool
+    tries: int = 0
+
+
+@define(eq=False, repr=False)
+class HttpCourier:
+    """
+    The :class:`~logplex.drains.delivery.courier.Courier` of HTTP drains.
+
+    :ivar endpoint: leads to the receiver, through TLS where the destination says so.
+    """
+
+    destination: HttpDestination
+    drain_token: str
+    buffer: Buffer
+    record: Record
+    settings: Settings
+    endpoint: IStreamClientEndpoint
+    clock: IReactorTime
+    random: Random
+    _head: bytes = field(init=False)
+    last_answer: Answer | None = field(default=None, init=False)
+    _reports: Reports | None = field(default=None, init=False)
+    _batch: _Batch | None = field(default=None, init=False)
+    _refusals: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._head = _request_head(self.destination, self.drain_token)
+
+    # What the drain's life asks.
+
+    @property
+    def under_way(self) -> bool:
+        """See :attr:`Courier.under_way`."""
+        return self._batch is not None
+
+    def connect(self, reports: Reports) -> Deferred[Connection]:
+        """See :meth:`Courier.connect`."""
+        self._reports = reports
+        return Deferred.fromCoroutine(self._connect())
+
+    async def _connect(self) -> Connection:
+        settings = self.settings
+        limits = Limits(settings.http_answer_timeout_s, settings.http_answer_bytes)
+        factory = _Connections(self, limits)
+        connection = await open_connection(self.endpoint, factory, HttpConnection)
+        self._refusals = 0
+        return connection
+
+    def refused(self, why: Failure) -> float:
+        """See :meth:`Courier.refused`."""
+        self._refusals += 1
+        self._failed(f"no connection: {explain(why)}")
+        if self._refusals <= _BACKOFF_FREE:
+            return 0.0
+        exponent = self.random.randint(1, min(_BACKOFF_MAX_EXPONENT, self._refusals))
+        return float(_BACKOFF_UNIT_S * (2**exponent - 1) / 2)
+
+    def recall(self) -> None:
+        """See :meth:`Courier.recall`."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            self.buffer.put_back([_cooked(frame) for frame in batch.frames])
+            self.buffer.return_loss(batch.loss)
+
+    # What a connection asks and tells: see
+    # :class:`~logplex.drains.kinds.http_connection.Exchanges`.
+
+    def send(self, connection: HttpConnection) -> None:
+        """See :meth:`Exchanges.send`."""
+        batch = self._batch or self._next_batch()
+        if batch is None:
+            self.reports.finished()
+            return
+        self._batch = batch
+        body = batch.notice + b"".join(batch.frames)
+        connection.request(
+            b"%bLogplex-Msg-Count: %d\r\nLogplex-Frame-Id: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (
+                self._head,
+                len(batch.frames) + (batch.loss is not None),
+                batch.frame_id,
+                len(body),
+                body,
+            )
+        )
+
+    def answered(self, answer: Answer, reusable: bool) -> None:
+        """See :meth:`Exchanges.answered`."""
+        batch = self._batch
+        assert batch is not None
+        self.last_answer = answer
+        if 200 <= answer.status < 300:
+            self._deliver(batch)
+        elif 400 <= answer.status < 500 and answer.status != 429:
+            self._failed(f"the receiver answered {answer.status}")
+            self._lose(batch)
+        else:
+            wait_s = retry_after_s(answer.retry_after, self.clock.seconds())
+            self._failed(f"the receiver answered {answer.status}")
+            self._try_again(batch, min(wait_s, self.settings.http_retry_after_max_s))
+            return
+        if reusable:
+            self.reports.finished(at_once=batch.full)
+        else:
+            self.reports.over()
+
+    def unanswered(self, why: str, excusable: bool) -> None:
+        """See :meth:`Exchanges.unanswered`."""
+        batch = self._batch
+        assert batch is not None
+        if excusable:
+            # Once per batch at most: the next connection will not have served before.
+            self.reports.over()
+            return
+        self._failed(why)
+        self._try_again(batch, 0.0)
+
+    def left(self) -> None:
+        """See :meth:`Exchanges.left`."""
+        self.reports.over()
+
+    # How it is done.
+
+    @property
+    def reports(self) -> Reports:
+        assert self._reports is not None
+        return self._reports
+
+    def _next_batch(self) -> _Batch | None:
+        queue = self.buffer.messages
+        frames, unparsable = take_http_frames(
+            queue, self.settings.http_batch_bytes, self.settings.http_batch_messages
+        )
+        self.buffer.took(len(frames), unparsable)
+        if not frames:
+            return None
+        loss = self.buffer.take_loss()
+        notice = b""
+        if loss is not None:
+            notice = l10_http_frame(self.clock.seconds(), loss.count, loss.since)
+        frame_id = b"%032X" % self.random.getrandbits(128)
+        return _Batch(frames, notice, frame_id, loss, full=bool(queue))
+
+    def _deliver(self, batch: _Batch) -> None:
+        self._batch = None
+        self.buffer.deliver(len(batch.frames))
+        self.record.succeeded(self.clock.seconds())
+        if self.buffer.limit < self.settings.buffer_messages:
+            self.buffer.resize(self.settings.buffer_messages)
+
+    def _lose(self, batch: _Batch) -> None:
+        self._batch = None
+        self.buffer.return_loss(batch.loss)
+        self.buffer.lose(batch.frames)
+
+    def _try_again(self, batch: _Batch, wait_s: float) -> None:
+        batch.tries += 1
+        if batch.tries >= self.settings.http_tries:
+            self._lose(batch)
+        else:
+            delays = self.settings.http_retry_delays_s
+            delay_s = delays[min(batch.tries, len(delays)) - 1] if delays else 0.0
+            wait_s = max(wait_s, delay_s * self.random.uniform(1 - _JITTER, 1 + _JITTER))
+        self.reports.over(wait_s)
+
+    def _failed(self, why: str) -> None:
+        now = self.clock.seconds()
+        self.record.failed(now, why)
+        if self.record.failing_s(now) >= self.settings.http_shrink_after_s:
+            self.buffer.resize(self.settings.shrunk_buffer_messages)
+
+
+@define(eq=False, repr=False)
+class _Connections(Factory):
+    """Makes the protocol of one attempt; a name with several addresses may need several."""
+
+    noisy = False
+
+    courier: HttpCourier
+    limits: Limits
+
+    def buildProtocol(self, addr: object) -> HttpConnection:
+        courier = self.courier
+        return HttpConnection(courier, self.limits, courier.clock, courier.destination.tls)
+
+
+def _request_head(destination: HttpDestination, drain_token: str) -> bytes:
+    """Everything that all requests of a drain have in common."""
+    lines = [
+        b"POST %b HTTP/1.1" % destination.target,
+        b"Host: %b" % destination.authority,
+        b"User-Agent: Logplex/%b" % __version__.encode("ascii"),
+        b"Content-Type: application/logplex-1",
+        b"Logplex-Drain-Token: %b" % drain_token.encode("ascii"),
+    ]
+    if destination.basic_auth is not None:
+        lines.append(b"Authorization: Basic %b" % b64encode(destination.basic_auth))
+    return b"".join(line + b"\r\n" for line in lines)
+
+
+def _cooked(frame: bytes) -> bytes:
+    """
+    The message that a frame was made of, but for what no drain shows: host, message id and
+    structured data.
+    """
+    _, head, time, host, source, process, _, text = frame.split(b" ", 7)
+    return b"%b %b %b %b %b - - %b" % (head, time, host, source, process, text)

@@ -1,0 +1,135 @@
+"""
+One connection to an HTTP receiver: a request at a time, and what was answered.
+
+Requests are bytes that the courier has made; answers are read by
+:mod:`logplex.drains.kinds.http_answers`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol as Contract
+
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from logplex.drains.kinds.http_answers import Answer, AnswerReader, Unreadable
+from logplex.drains.kinds.stream import StreamConnection
+from logplex.drains.network.errors import explain
+
+
+class Exchanges(Contract):
+    """Who makes the requests: the courier."""
+
+    def send(self, connection: HttpConnection) -> None:
+        """The connection is free: make a request on it, or report that there is none."""
+
+    def answered(self, answer: Answer, reusable: bool) -> None:
+        """The receiver has answered; ``reusable``: the connection is free again."""
+
+    def unanswered(self, why: str, excusable: bool) -> None:
+        """
+        There will be no answer; the connection is gone.
+
+        :param excusable: the connection had served before, and was lost without a byte: the
+            receiver most likely closed it, unused, before it saw the request.
+        """
+
+    def left(self) -> None:
+        """The connection is gone; no request was waiting for an answer."""
+
+
+@define
+class Limits:
+    """For every answer: how long it may take, and how many bytes of its body are read."""
+
+    answer_timeout_s: float
+    answer_bytes: int
+
+
+class HttpConnection(StreamConnection):
+    """See :class:`~logplex.drains.delivery.courier.Connection`."""
+
+    def __init__(
+        self, exchanges: Exchanges, limits: Limits, clock: IReactorTime, tls: bool
+    ) -> None:
+        super().__init__(clock, tls)
+        self._exchanges = exchanges
+        self._limits = limits
+        #: There as long as an answer is awaited.
+        self._reader: AnswerReader | None = None
+        self._served = False
+
+    # What the drain's life asks.
+
+    def send(self) -> None:
+        """See :meth:`Connection.send`."""
+        self._exchanges.send(self)
+
+    def end(self) -> None:
+        super().end()
+        self._reader = None
+
+    # What the courier asks.
+
+    def request(self, octets: bytes) -> None:
+        """Send one whole request; :class:`Exchanges` is told once what became of it."""
+        self._reader = AnswerReader(self._limits.answer_bytes)
+        self.timer = self.clock.callLater(self._limits.answer_timeout_s, self._timed_out)
+        assert self.transport is not None
+        self.transport.write(octets)
+
+    # What Twisted calls.
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.ended:
+            return
+        if self._reader is None:
+            # Nobody asked; what would come next could be taken for an answer.
+            self.abort()
+            self._exchanges.left()
+            return
+        self._read(self._reader, data, "the answer is not HTTP/1.1")
+
+    def lost(self, reason: Failure) -> None:
+        if self._reader is None:
+            self.end()
+            self._exchanges.left()
+        else:
+            # The end of the connection may be the end of an answer without length.
+            self._read(self._reader, b"", f"the connection was lost: {explain(reason)}")
+
+    # How it is done.
+
+    def _read(self, reader: AnswerReader, data: bytes, otherwise: str) -> None:
+        """:param otherwise: what is wrong where this is not (the next part of) an answer."""
+        try:
+            answer = reader.read(data)
+        except Unreadable:
+            self._break(reader, otherwise)
+        else:
+            if answer is not None:
+                self._settle(answer, reader.reusable and self.transport is not None)
+
+    def _timed_out(self) -> None:
+        self.timer = None
+        assert self._reader is not None
+        self._reader.heard = True  # It is there: it has been silent, and nothing excuses that.
+        self._break(self._reader, f"no whole answer within {self._limits.answer_timeout_s:g} s")
+
+    def _break(self, reader: AnswerReader, why: str) -> None:
+        """The exchange ends early. The status decides, where it has come."""
+        self.abort()
+        answer = reader.so_far()
+        if answer is not None:
+            self._settle(answer, reusable=False)
+        else:
+            self._exchanges.unanswered(why, excusable=self._served and not reader.heard)
+
+    def _settle(self, answer: Answer, reusable: bool) -> None:
+        self.stop_timer()
+        self._reader = None
+        self._served = True
+        if not reusable:
+            self.close()
+        self._exchanges.answered(answer, reusable)

@@ -1,0 +1,181 @@
+"""
+Syslog drains over TCP and TLS: pieces of octet-counted frames, as fast as the peer reads
+(PROTOCOL §9, RFC 6587 §3.4.1, RFC 5425).
+
+A piece counts as delivered once the kernel has taken all of it; what the kernel took just before
+the peer closed is lost unseen, because TCP has no receipts.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from logplex.drains.delivery.backoff import Backoff
+from logplex.drains.delivery.buffer import Buffer, Loss
+from logplex.drains.delivery.courier import Connection, Pace, Reports
+from logplex.drains.delivery.linger import Linger
+from logplex.drains.kinds.stream import open_connection
+from logplex.drains.kinds.syslog_connection import SyslogConnection
+from logplex.drains.network.errors import explain
+from logplex.model.destination import SyslogDestination
+from logplex.settings import Drains as Settings
+from logplex.syslog.inner import take_syslog_frames
+from logplex.syslog.notices import l10_syslog_frame
+
+#: A busy drain that has so many messages waits for no more.
+ENOUGH_MESSAGES = 128
+
+#: A piece goes to the kernel in one turn of the reactor, and each turn may bring 64 KiB of new
+#: messages. So that a burst does not overflow the buffer of a drain whose receiver reads, pieces
+#: grow to so many times their usual size,
+MOST_GROWTH = 16
+#: each time to twice the last, if more waits and the kernel took that one within so long. They stay
+#: small where it is slow: there a piece may be cut off, and has to be sent again.
+AT_ONCE_S = 0.05
+
+
+def syslog_pace(settings: Settings, linger: Linger) -> Pace:
+    """The times of syslog drains over TCP and TLS."""
+    return Pace(
+        connect_timeout_s=settings.connect_timeout_s,
+        linger=linger,
+        linger_messages=ENOUGH_MESSAGES,
+        idle_s=settings.syslog_idle_timeout_s,
+        idle_jitter_s=settings.idle_jitter_s,
+        max_age_s=settings.max_age_s,
+    )
+
+
+@define(eq=False, repr=False)
+class _Piece:
+    """
+    What is written in one go, and sent again if the kernel does not take all of it.
+
+    :ivar loss: what the notice before the frames tells the receiver.
+    """
+
+    frames: list[bytes]
+    notice: bytes
+    loss: Loss | None
+
+
+@define(eq=False, repr=False)
+class SyslogCourier:
+    """
+    The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over TCP and TLS.
+
+    :ivar endpoint: leads to the receiver, through TLS where the destination says so.
+    """
+
+    destination: SyslogDestination
+    drain_token: bytes
+    buffer: Buffer
+    backoff: Backoff
+    settings: Settings
+    endpoint: IStreamClientEndpoint
+    clock: IReactorTime
+    _reports: Reports | None = field(default=None, init=False)
+    _piece: _Piece | None = field(default=None, init=False)
+    _piece_bytes: int = field(default=0, init=False)
+    _written_at: float = field(default=0.0, init=False)
+
+    # What the drain's life asks.
+
+    @property
+    def under_way(self) -> bool:
+        """See :attr:`Courier.under_way`."""
+        return self._piece is not None
+
+    def connect(self, reports: Reports) -> Deferred[Connection]:
+        """See :meth:`Courier.connect`."""
+        self._reports = reports
+        self._piece_bytes = self.settings.syslog_piece_bytes
+        return Deferred.fromCoroutine(self._connect())
+
+    async def _connect(self) -> Connection:
+        return await open_connection(self.endpoint, _Connections(self), SyslogConnection)
+
+    def refused(self, why: Failure) -> float:
+        """See :meth:`Courier.refused`."""
+        return self.backoff.failed(f"no connection: {explain(why)}")
+
+    def recall(self) -> None:
+        """See :meth:`Courier.recall`."""
+        self.backoff.stop()
+        piece, self._piece = self._piece, None
+        if piece is not None:
+            # Without its length a frame is a message.
+            self.buffer.put_back([frame.split(b" ", 1)[1] for frame in piece.frames])
+            self.buffer.return_loss(piece.loss)
+
+    # What a connection asks and tells: see :class:`~logplex.drains.kinds.syslog_connection.Pieces`.
+
+    def send(self, connection: SyslogConnection) -> None:
+        """See :meth:`Pieces.send`."""
+        piece = self._piece or self._next_piece()
+        if piece is None:
+            self.reports.finished()
+            return
+        self._piece = piece
+        self._written_at = self.clock.seconds()
+        connection.write(piece.notice + b"".join(piece.frames))
+
+    def taken(self) -> None:
+        """See :meth:`Pieces.taken`."""
+        piece, self._piece = self._piece, None
+        assert piece is not None
+        self.buffer.deliver(len(piece.frames))
+        self.backoff.wrote()
+        usual = self.settings.syslog_piece_bytes
+        if self.buffer.messages and self.clock.seconds() - self._written_at < AT_ONCE_S:
+            self._piece_bytes = min(2 * self._piece_bytes, MOST_GROWTH * usual)
+        else:
+            self._piece_bytes = usual
+        self.reports.finished(at_once=True)
+
+    def left(self, why: str) -> None:
+        """See :meth:`Pieces.left`."""
+        self.reports.over(self.backoff.failed(why))
+
+    # How it is done.
+
+    @property
+    def reports(self) -> Reports:
+        assert self._reports is not None
+        return self._reports
+
+    def _next_piece(self) -> _Piece | None:
+        frames, unparsable = take_syslog_frames(
+            self.buffer.messages, self.drain_token, self._piece_bytes
+        )
+        self.buffer.took(len(frames), unparsable)
+        if not frames:
+            return None
+        loss = self.buffer.take_loss()
+        notice = b""
+        if loss is not None:
+            notice = l10_syslog_frame(
+                self.clock.seconds(), self.drain_token, loss.count, loss.since
+            )
+        return _Piece(frames, notice, loss)
+
+
+@define(eq=False, repr=False)
+class _Connections(Factory):
+    """Makes the protocol of one attempt; a name with several addresses may need several."""
+
+    courier: SyslogCourier
+    noisy = False
+
+    def buildProtocol(self, addr: object) -> SyslogConnection:
+        courier = self.courier
+        return SyslogConnection(
+            courier,
+            courier.settings.syslog_stall_timeout_s,
+            courier.clock,
+            courier.destination.tls,
+        )

@@ -1,0 +1,209 @@
+"""
+Syslog drains over UDP: one message a datagram (PROTOCOL §9, RFC 5426).
+
+They have the life of connected drains: to connect is to look up the host and open a socket to its
+address, and a failure is what the network says afterwards, if it says anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from errno import ECONNREFUSED
+from os import strerror
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.address import IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
+from twisted.python.failure import Failure
+
+from logplex.drains.delivery.backoff import Backoff
+from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.courier import Connection, Pace, Reports
+from logplex.drains.delivery.linger import Linger
+from logplex.drains.kinds.syslog import syslog_pace
+from logplex.drains.network.errors import explain
+from logplex.drains.network.guard import DestinationDenied, Guard
+from logplex.drains.network.resolver import Address, Names
+from logplex.model.destination import UdpDestination
+from logplex.settings import Drains as Settings
+from logplex.syslog.inner import take_datagrams
+from logplex.syslog.notices import l10_datagram
+
+#: So many datagrams are sent in one turn of the reactor.
+MAX_DATAGRAMS = 128
+#: Nobody tells a sender of datagrams that a host has moved: its name is looked up this often.
+MAX_AGE_S = 300.0
+
+
+def udp_pace(settings: Settings, linger: Linger) -> Pace:
+    """The times of syslog drains over UDP."""
+    return evolve(
+        syslog_pace(settings, linger),
+        linger_messages=MAX_DATAGRAMS,
+        max_age_s=min(settings.max_age_s, MAX_AGE_S),
+    )
+
+
+@define(eq=False, repr=False)
+class UdpCourier:
+    """
+    The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over UDP.
+
+    A datagram counts as delivered once the kernel has taken it: UDP has no receipts.
+
+    :ivar reactor: opens sockets, and is the clock.
+    """
+
+    destination: UdpDestination
+    drain_token: bytes
+    buffer: Buffer
+    backoff: Backoff
+    names: Names
+    guard: Guard
+    reactor: Any
+    _reports: Reports | None = field(default=None, init=False)
+
+    # What the drain's life asks.
+
+    @property
+    def under_way(self) -> bool:
+        """See :attr:`Courier.under_way`: datagrams are sent or not, at once."""
+        return False
+
+    def connect(self, reports: Reports) -> Deferred[Connection]:
+        """See :meth:`Courier.connect`."""
+        self._reports = reports
+        return Deferred.fromCoroutine(self._connect())
+
+    async def _connect(self) -> Connection:
+        addresses = await self.names.lookup(self.destination.host, self.destination.port)
+        address = self._permitted(addresses)
+        socket = UdpSocket(self)
+        interface = "::" if isinstance(address, IPv6Address) else ""
+        port = self.reactor.listenUDP(0, socket, interface=interface)
+        try:
+            port.connect(address.host, address.port)
+        except OSError:
+            socket.close()
+            raise
+        return socket
+
+    def refused(self, why: Failure) -> float:
+        """See :meth:`Courier.refused`."""
+        return self.backoff.failed(f"no connection: {explain(why)}")
+
+    def recall(self) -> None:
+        """See :meth:`Courier.recall`."""
+        self.backoff.stop()
+
+    # What the socket asks and tells.
+
+    def send(self, socket: UdpSocket) -> None:
+        """The socket is free: send what there is."""
+        buffer = self.buffer
+        datagrams, unparsable = take_datagrams(buffer.messages, self.drain_token, MAX_DATAGRAMS)
+        buffer.took(len(datagrams), unparsable)
+        loss = buffer.take_loss()
+        sent = unfit = 0
+        try:
+            if loss is not None:
+                now = self.reactor.seconds()
+                socket.write(l10_datagram(now, self.drain_token, loss.count, loss.since))
+                loss = None
+            for datagram in datagrams:
+                try:
+                    socket.write(datagram)
+                except MessageLengthError:
+                    buffer.lose([datagram])
+                    unfit += 1
+                    self.backoff.unfit(f"{len(datagram)} bytes are too long for a datagram")
+                else:
+                    buffer.deliver(1)
+                sent += 1
+        except OSError as error:
+            # A datagram is a message, too.
+            buffer.put_back(datagrams[sent:])
+            buffer.return_loss(loss)
+            self._over(f"cannot send: {error.strerror}")
+            return
+        if sent > unfit:
+            self.backoff.wrote()
+        assert self._reports is not None
+        self._reports.finished()
+
+    def unreachable(self) -> None:
+        """The network says that nobody takes these datagrams."""
+        self._over("the receiver's host says that nobody listens there")
+
+    # How it is done.
+
+    def _permitted(self, addresses: Iterable[Address]) -> Address:
+        for address in addresses:
+            try:
+                self.guard.check(address.host)
+            except DestinationDenied:
+                continue
+            return address
+        raise DestinationDenied
+
+    def _over(self, why: str) -> None:
+        assert self._reports is not None
+        self._reports.over(self.backoff.failed(why))
+
+
+class UdpSocket(DatagramProtocol):
+    """
+    A socket that is connected to the receiver's address, so that the network's errors reach it.
+    See :class:`~logplex.drains.delivery.courier.Connection`.
+    """
+
+    noisy = False
+    transport: Any
+
+    def __init__(self, courier: UdpCourier) -> None:
+        self._courier = courier
+        self._ended = False
+        self._writing = False
+
+    def send(self) -> None:
+        """See :meth:`Connection.send`."""
+        self._courier.send(self)
+
+    def close(self) -> None:
+        """See :meth:`Connection.close`."""
+        if not self._ended:
+            self._ended = True
+            if self.transport is not None:
+                self.transport.stopListening()
+
+    def abort(self) -> None:
+        """See :meth:`Connection.abort`."""
+        self.close()
+
+    def write(self, datagram: bytes) -> None:
+        """
+        Send one.
+
+        :raise OSError: it could not be sent, or an earlier one did not arrive.
+        :raise MessageLengthError: it is too long for the way to the receiver.
+        """
+        self._writing = True
+        try:
+            self.transport.write(datagram)
+        finally:
+            self._writing = False
+
+    def connectionRefused(self) -> None:
+        """What Twisted calls for ECONNREFUSED, while writing or reading."""
+        if self._writing:
+            raise ConnectionRefusedError(ECONNREFUSED, strerror(ECONNREFUSED))
+        self.stopProtocol()
+
+    def stopProtocol(self) -> None:
+        """What Twisted calls at the end, and that is also how the reactor takes an ICMP error."""
+        if not self._ended:
+            self.close()
+            self._courier.unreachable()

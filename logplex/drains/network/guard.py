@@ -1,0 +1,159 @@
+"""
+Where drains may not connect to: a drain's URL is a stranger's, and may point at our own network.
+
+What is checked is the address that is about to be connected to, on every connection. So it does
+not matter what a name meant a moment ago, or how an address is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import (
+    IConnector,
+    IDelayedCall,
+    IHostnameResolver,
+    IReactorPluggableNameResolver,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from zope.interface import implementer
+
+from logplex.drains.network.resolver import Names
+
+#: Translated by NAT64 into the IPv4 address of their last 32 bits (RFC 6052 §2.1, RFC 8215).
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_NAT64 = (IPv6Network("64:ff9b::/96"), _LOCAL_NAT64)
+#: Local prefixes may be shorter, too: the IPv4 address then begins at one of these bytes, and
+#: leaves out the one that is always zero (RFC 6052 §2.2).
+_LOCAL_NAT64_PLACES = (6, 7, 8)
+_ZERO_BYTE = 8
+#: Nothing is translated into it.
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+#: IPv4-compatible addresses, which nobody should use (RFC 4291 §2.5.5.1).
+_COMPATIBLE = IPv6Network("::/96")
+_LOW_32_BITS = 0xFFFF_FFFF
+
+
+class DestinationDenied(Exception):
+    """The host has an address that drains may not connect to."""
+
+    def __str__(self) -> str:
+        # Which one is nobody's business: it may be known inside our network only.
+        return "the host has an address that drains may not connect to"
+
+
+class Guard:
+    """
+    Knows the networks that drains may not connect to.
+
+    :param networks: as in ``10.0.0.0/8``; an IPv4 network covers every IPv6 address that leads
+        into it.
+    """
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks: list[IPv4Network | IPv6Network] = [ip_network(each) for each in networks]
+
+    def check(self, address: str) -> None:
+        """
+        :param address: numeric; an IPv6 address may have a zone.
+        :raise DestinationDenied: drains may not connect to it.
+        """
+        for meant in _meanings(ip_address(address.partition("%")[0])):
+            if any(meant in network for network in self._networks):
+                raise DestinationDenied
+
+
+def _meanings(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+    """Every address that a connection to this one could lead to."""
+    yield address
+    if address.is_unspecified:
+        # The kernel takes it for this machine.
+        yield IPv4Address("127.0.0.1")
+        yield IPv6Address("::1")
+    elif isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            yield from _meanings(address.ipv4_mapped)
+        if address.sixtofour:
+            yield address.sixtofour
+        if address.teredo:
+            yield from address.teredo
+        if address in _COMPATIBLE or any(address in network for network in _NAT64):
+            yield from _meanings(IPv4Address(int(address) & _LOW_32_BITS))
+        if address in _LOCAL_NAT64:
+            yield from _translated_locally(address)
+
+
+def _translated_locally(address: IPv6Address) -> Iterator[IPv4Address]:
+    octets = address.packed[:_ZERO_BYTE] + address.packed[_ZERO_BYTE + 1 :]
+    for place in _LOCAL_NAT64_PLACES:
+        meant = IPv4Address(octets[place : place + 4])
+        if meant not in _THIS_NETWORK:
+            yield meant
+
+
+class _HostnameEndpoint(HostnameEndpoint):
+    """Twisted's own refuses names that IDNA does not allow, ``my_app`` among them."""
+
+    @staticmethod
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
+        # It was checked, and encoded, when the URL was read.
+        text = host if isinstance(host, str) else host.decode("ascii")
+        return False, text.encode("ascii"), text
+
+
+@implementer(IReactorTime, IReactorPluggableNameResolver)
+@define(eq=False, repr=False)
+class GuardedReactor:
+    """
+    The part of a reactor that endpoints need to connect, with a guard before the last step.
+
+    :ivar reactor: makes the connections.
+    :ivar nameResolver: what endpoints ask for the addresses of a host.
+    """
+
+    reactor: Any
+    guard: Guard
+    nameResolver: Names = field(alias="names")
+
+    def endpoint(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
+        """Leads to the fastest of the host's addresses that may be connected to (RFC 8305)."""
+        endpoint: IStreamClientEndpoint = _HostnameEndpoint(self, host, port, timeout_s)
+        return endpoint
+
+    def connectTCP(self, host: str, *args: Any, **kwargs: Any) -> IConnector:
+        """
+        See :class:`IReactorTCP`. Endpoints call it with an address, after resolution.
+
+        :raise DestinationDenied: the address is denied.
+        """
+        self.guard.check(host)
+        connector: IConnector = self.reactor.connectTCP(host, *args, **kwargs)
+        return connector
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        """See :class:`IReactorPluggableNameResolver`: this one stays."""
+        raise NotImplementedError
+
+    def seconds(self) -> float:
+        return float(self.reactor.seconds())
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object
+    ) -> IDelayedCall:
+        delayed: IDelayedCall = self.reactor.callLater(delay, callable, *args, **kwargs)
+        return delayed
+
+    def getDelayedCalls(self) -> Any:
+        return self.reactor.getDelayedCalls()

@@ -1,0 +1,3 @@
+"""
+What is routed to whom: frozen values, without I/O.
+"""

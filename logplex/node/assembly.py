@@ -1,0 +1,196 @@
+"""
+The only place that knows all parts of a node, and puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from random import SystemRandom
+from typing import Any
+
+import attrs
+from attrs import frozen
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+
+from logplex import __version__
+from logplex.access.authenticator import Authenticator, credential_from_file
+from logplex.access.throttle import Throttle
+from logplex.api.audit import Journal
+from logplex.api.legacy.site import legacy_site
+from logplex.api.provisioning import Provisioning
+from logplex.api.v3.health import Health
+from logplex.api.v3.operation import OperationRoutes
+from logplex.api.v3.site import v3_site
+from logplex.drains.service import DrainService
+from logplex.inputs.logs import logs_site
+from logplex.inputs.syslog import SyslogFactory
+from logplex.inputs.tls import ServerTls
+from logplex.metrics import Counters, Sample, Source, counter_samples
+from logplex.model.rods import Panel, Rods
+from logplex.node.listeners import Listener, describe
+from logplex.node.metrics_channel import MetricsChannel
+from logplex.node.metrics_pages import channel_samples, metrics_site, rod_samples
+from logplex.node.stores import Stores
+from logplex.routing.firehose import Firehose
+from logplex.routing.registry import Registry
+from logplex.routing.router import Router
+from logplex.settings import Limits, Settings
+from logplex.syslog import inner
+from logplex.tails.resource import Sessions
+from logplex.tails.tails import Tails
+from logplex.web import Site
+
+
+@frozen
+class Parts:
+    """
+    What a node is made of, beside its settings. Nothing of it is started.
+
+    :ivar limits: the one object that all parts look at, so that it can change while they run.
+    :ivar rods: likewise.
+    :ivar panel: where the rods are thrown.
+    :ivar ports: those that are open.
+    :ivar tls: ``None`` where nothing listens with TLS.
+    :ivar sites: what answers over HTTP, by the listener's name.
+    """
+
+    stores: Stores
+    limits: Limits
+    rods: Rods
+    panel: Panel
+    registry: Registry
+    drains: DrainService
+    tails: Tails
+    metrics_channel: MetricsChannel
+    syslog: SyslogFactory
+    tls: ServerTls | None
+    sites: dict[str, Site]
+    ports: list[IListeningPort]
+
+    def listeners(self, settings: Settings, reactor: Any) -> Iterator[Listener]:
+        """The ports to open: a factory for each transport."""
+        factories: dict[str, IProtocolFactory] = {"syslog": self.syslog, **self.sites}
+        if self.tls is not None:
+            factories["syslog_tls"] = self.tls.factory(self.syslog, reactor)
+        for name, factory in factories.items():
+            for endpoint in getattr(settings.listen, name):
+                yield Listener(name, endpoint, factory)
+
+
+def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: Any) -> Parts:
+    """
+    Put a node together.
+
+    :param stores: where it keeps things; they count into the same counters.
+    :param reactor: makes connections, and is the clock of everything.
+    :raise BadPem: a file of certificates that the settings name cannot be used.
+    """
+    limits = attrs.evolve(settings.limits)
+    rods = attrs.evolve(settings.rods)
+    registry = Registry()
+    firehose = Firehose(settings.firehose, registry, rods, SystemRandom())
+    router = Router(registry, stores.spool, rods, counters, reactor, limits, firehose)
+    drains = DrainService(registry, router.tell, counters, settings.drains, limits, reactor)
+    tails = Tails(stores.spool, reactor, limits, counters)
+    registry.observe(tails)
+    syslog = SyslogFactory(router.route, counters, limits, reactor)
+    authenticator = Authenticator(
+        registry,
+        [credential_from_file(each) for each in settings.credentials],
+        settings.auth.key,
+        Throttle(reactor, limits),
+    )
+    panel = Panel(rods)
+    ports: list[IListeningPort] = []
+    health = Health(
+        settings.node.name,
+        reactor,
+        reactor.seconds(),
+        registry,
+        rods,
+        stores.troubles,
+        {
+            "store": lambda: stores.name,
+            "listeners": lambda: [describe(port.getHost()) for port in ports],
+            "drains": drains.states,
+            "tails": tails.count,
+        },
+    )
+    share = stores.share_rods(panel.share) if stores.share_rods else None
+    operation = OperationRoutes(health, panel, share, tails.end_all, stores.replacement, reactor)
+    journal = Journal(settings.auth.log_api_user)
+    provisioning = Provisioning(stores.config, registry, stores.spool, reactor, limits)
+    pages: dict[bytes, list[Source]] = {
+        b"/metrics": [
+            partial(counter_samples, counters),
+            partial(_node_samples, registry, reactor, reactor.seconds()),
+            partial(rod_samples, rods),
+            drains.samples,
+            tails.samples,
+            stores.samples,
+            syslog.samples,
+            firehose.samples,
+        ],
+        b"/metrics/channels": [partial(channel_samples, registry)],
+        b"/metrics/drains": [drains.drain_samples],
+    }
+    sites = {
+        "logs": logs_site(router, registry, authenticator, rods, counters, limits, reactor),
+        "api_v3": v3_site(
+            provisioning,
+            stores.config,
+            registry,
+            stores.spool,
+            drains,
+            authenticator,
+            rods,
+            settings.auth,
+            settings.urls,
+            limits,
+            reactor,
+            journal,
+            operation,
+        ),
+        "api": legacy_site(
+            provisioning,
+            stores.config,
+            registry,
+            authenticator,
+            rods,
+            settings.urls,
+            limits,
+            reactor,
+            journal,
+            Sessions(stores.config, registry, rods, tails).page,
+        ),
+        "metrics": metrics_site(pages, limits, reactor),
+    }
+    pages[b"/metrics"] += [partial(site.samples, name) for name, site in sites.items()]
+    return Parts(
+        stores=stores,
+        limits=limits,
+        rods=rods,
+        panel=panel,
+        registry=registry,
+        drains=drains,
+        tails=tails,
+        metrics_channel=MetricsChannel(
+            settings.metrics.channel_id, settings.node.name, counters, router.tell, reactor
+        ),
+        syslog=syslog,
+        tls=ServerTls(settings.tls) if settings.listen.syslog_tls else None,
+        sites=sites,
+        ports=ports,
+    )
+
+
+def _node_samples(registry: Registry, clock: Any, started_s: float) -> Iterator[Sample]:
+    """What the node knows of itself."""
+    about = {"version": __version__, "inner_loop": inner.KIND}
+    yield Sample("logplex_info", "Which Logplex this is", 1, about)
+    yield Sample(
+        "logplex_uptime_seconds", "Since the start of the node", clock.seconds() - started_s
+    )
+    for kind, count in registry.counts().items():
+        yield Sample("logplex_known", "What the registry knows, by kind", count, {"kind": kind})

@@ -1,0 +1,267 @@
+"""
+The life of a node: its parts started and stopped in order, and what SIGHUP changes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger, globalLogPublisher
+from twisted.python.failure import Failure
+
+from logplex import __version__
+from logplex.access.credentials import make_first_credential
+from logplex.certificates import BadPem
+from logplex.interfaces import StoreUnusable
+from logplex.metrics import Counters
+from logplex.node.assembly import Parts, assemble
+from logplex.node.listeners import CannotListen, close_ports, open_ports
+from logplex.node.log_filter import LogFilter
+from logplex.node.stores import make_stores
+from logplex.settings import ConfigError, Settings, changed_options
+from logplex.syslog import inner
+from logplex.waiting import within
+
+_log = Logger()
+
+#: A stopping node waits so long for requests to be answered.
+SITES_CLOSE_TIMEOUT_S = 2.0
+
+#: What SIGHUP can change; every other section needs a restart.
+_LIVE_SECTIONS = ("limits", "log", "rods", "tls")
+
+
+def make_service(
+    settings: Settings, reactor: Any, load: Callable[[], Settings], origin: str = "logplex"
+) -> IService:
+    """
+    The service of a node, not started.
+
+    :param load: reads the configuration again, for SIGHUP; may raise :class:`ConfigError`.
+    :param origin: what a line about a mistake begins with: ``logplex``, and the file.
+    :raise SystemExit: with one line, where the node could not work.
+    """
+    counters = Counters()
+    try:
+        stores = make_stores(settings, reactor, counters)
+        parts = assemble(settings, stores, counters, reactor)
+        log_filter = LogFilter(globalLogPublisher, settings.log.level)
+        return Node(parts, settings, reactor, load, origin, log_filter)
+    except StoreUnusable as error:
+        raise SystemExit(f"{origin}: [store] url: {error}") from None
+    except BadPem as error:
+        raise SystemExit(f"{origin}: {error}") from None
+
+
+class CannotStart(SystemExit, Exception):
+    """
+    The node ends before it has begun; the text is one line that says why.
+
+    As an exit, it makes Python show this line and nothing else. As an exception, it is told by
+    ``twistd`` to the process that waits at the terminal for its daemon, and would wait for ever.
+    """
+
+
+class Node(Service):
+    """
+    One Logplex.
+
+    Its ports are bound before privileges are shed; syslog connections are accepted but not read
+    until the store is loaded.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        settings: Settings,
+        reactor: Any,
+        load: Callable[[], Settings],
+        origin: str,
+        log_filter: LogFilter,
+    ) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._reactor = reactor
+        self._load = load
+        self._origin = origin
+        self._log_filter = log_filter
+        parts.panel.observe(self._obey_rods)
+        parts.syslog.pause()
+
+    # Start.
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind all ports, low ones too. ``twistd`` has not shed its privileges yet.
+
+        :raise CannotStart: one of them cannot be bound.
+        """
+        self._log_filter.begin()
+        listeners = self._parts.listeners(self._settings, self._reactor)
+        try:
+            self._parts.ports.extend(open_ports(self._reactor, listeners))
+        except CannotListen as error:
+            raise CannotStart(f"{self._origin}: {error}") from None
+
+    def startService(self) -> None:
+        """Load the store; then read syslog and say ``OK`` when asked for health."""
+        super().startService()
+        _log.info(
+            "Logplex {version} on node {name}", version=__version__, name=self._settings.node.name
+        )
+        _log.info("store: {store}", store=self._parts.stores.name)
+        _log.info("inner loop: {kind}", kind=inner.KIND)
+        signal.signal(signal.SIGHUP, self._sighup)
+        Deferred.fromCoroutine(self._open()).addErrback(self._cannot_open)
+
+    async def _open(self) -> None:
+        parts = self._parts
+        await parts.stores.config.open(parts.registry)
+        if not self.running:
+            return
+        parts.drains.start()
+        await self._welcome()
+        self._obey_rods()
+        parts.metrics_channel.start()
+        # What is there now stays. Looking at all of it for garbage again and again would stop the
+        # node for 30 ms each time, and longer with many channels.
+        gc.collect()
+        gc.freeze()
+        _log.info("ready: {counts}", counts=_enumerate(parts.registry.counts()))
+
+    async def _welcome(self) -> None:
+        """Make the first credential of a node of its own that has none at all."""
+        stores, registry = self._parts.stores, self._parts.registry
+        has_one = self._settings.credentials or registry.counts()["credential"]
+        if stores.directory is None or has_one:
+            return
+        try:
+            made = await make_first_credential(stores.config.commit, stores.directory)
+        except OSError as error:
+            _log.error("cannot write the first credential: {error}", error=error)
+            return
+        _log.info(
+            "made a first credential {id!r} with every permission; it is in {path}",
+            id=made.id,
+            path=str(made.path),
+        )
+        if sys.stderr.isatty():
+            # Not through the log: it may go anywhere, and stays.
+            print(f"The first credential is {made.id}:{made.password}", file=sys.stderr)
+
+    def _cannot_open(self, failure: Failure) -> None:
+        """A node without store is of no use; twistd has no way of its own to fail this late."""
+        if not self.running:
+            return
+        if failure.check(StoreUnusable):
+            why = failure.getErrorMessage()
+            _log.critical("{origin}: [store] url: {why}", origin=self._origin, why=why)
+        else:
+            _log.failure("bug: the node cannot start", failure=failure)
+        atexit.register(_exit_with_failure)
+        self._reactor.stop()
+
+    # Stop.
+
+    def stopService(self) -> Deferred[None]:
+        """Let what is in the node get where it should be, each part within its bound."""
+        super().stopService()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._parts.metrics_channel.stop()
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        parts = self._parts
+        for what, step in (
+            ("closing the ports", lambda: close_ports(self._parts.ports)),
+            ("closing syslog connections", parts.syslog.close),
+            ("ending the tails", parts.tails.stop),
+            ("closing HTTP connections", self._close_sites),
+            ("flushing the drains", parts.drains.stop),
+            ("flushing the spool", parts.stores.spool.close),
+            ("closing the store", parts.stores.config.close),
+        ):
+            try:
+                await step()
+            except Exception:
+                _log.failure("stopping: {what} failed", what=what)
+
+    async def _close_sites(self) -> None:
+        """Answer the requests that are there; those that take too long are cut off."""
+        closing = [site.close() for site in self._parts.sites.values()]
+        late = TimeoutError(f"requests not answered within {SITES_CLOSE_TIMEOUT_S} s")
+        try:
+            await within(
+                DeferredList(closing, consumeErrors=True),
+                SITES_CLOSE_TIMEOUT_S,
+                self._reactor,
+                late,
+            )
+        except TimeoutError as error:
+            _log.warn("stopping: {why}; cutting them off", why=str(error))
+
+    # While it runs.
+
+    def _obey_rods(self) -> None:
+        """Tell how the rods stand to those who do not look at them each time."""
+        if self._parts.rods.deny_logs_ingress or not self._parts.registry.ready:
+            self._parts.syslog.pause()
+        else:
+            self._parts.syslog.resume()
+
+    def _sighup(self, *_: object) -> None:
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        """Take from the configuration what can change while running, and name the rest."""
+        try:
+            new = self._load()
+        except ConfigError as error:
+            _log.error("SIGHUP: nothing changed: {error}", error=error)
+            return
+        self._log_filter.set_level(new.log.level)
+        for changed in changed_options(self._settings, new):
+            if changed.section in _LIVE_SECTIONS:
+                _log.info("SIGHUP: {option} has a new value", option=str(changed))
+            else:
+                _log.warn("SIGHUP: {option} needs a restart", option=str(changed))
+        _copy(new.limits, self._parts.limits)
+        self._parts.panel.configure(new.rods.positions())
+        live = {section: getattr(new, section) for section in _LIVE_SECTIONS}
+        self._settings = attrs.evolve(self._settings, **live)
+        self._reload_tls()
+
+    def _reload_tls(self) -> None:
+        """Also where the options are the same: certificates are renewed in place."""
+        if self._parts.tls is None:
+            return
+        try:
+            self._parts.tls.reload(self._settings.tls)
+        except BadPem as error:
+            _log.error("SIGHUP: the old certificate stays: {error}", error=error)
+
+
+def _copy(values: Any, into: Any) -> None:
+    """Give every field of ``into`` the value that it has in ``values``."""
+    for each in attrs.fields(type(into)):
+        setattr(into, each.name, getattr(values, each.name))
+
+
+def _enumerate(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+
+
+def _exit_with_failure() -> None:
+    """At the very end of the process; ``twistd`` would exit with 0."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

@@ -1,0 +1,272 @@
+"""
+One connection to one Redis, made again whenever it is lost.
+
+A command is answered, or fails with :class:`StoreAway` within a bound: nothing waits for a Redis
+that is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from logplex.interfaces import StoreAway
+from logplex.redis.address import RedisAddress
+from logplex.redis.connection import Argument, Commands, Subscriptions, shown
+
+_log = Logger()
+
+#: Patience is counted in looks at the connection, so that a node that was itself too busy to look
+#: does not blame Redis for it.
+_LOOKS = 5
+_LOST = "the connection was lost"
+_SILENT = "it does not answer"
+
+
+@frozen
+class LinkBounds:
+    """
+    How patient a link is.
+
+    :ivar answer_timeout_s: commands wait and nothing at all comes for so long (a fifth longer at
+        most): Redis is away.
+    :ivar ping_interval_s: after so long without commands and answers, ask whether it is there.
+    :ivar waiting_commands: without an answer yet; what comes on top fails at once.
+    :ivar retry_delay_s: between the first two attempts to connect; doubled after each failure.
+    """
+
+    answer_timeout_s: float = 1.5
+    ping_interval_s: float = 3.0
+    waiting_commands: int = 10_000
+    retry_delay_s: float = 0.1
+    max_retry_delay_s: float = 2.0
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+class RedisLink:
+    """
+    One connection, from :meth:`start` to :meth:`stop`.
+
+    :param name: what logs call it, such as ``configuration`` or ``shard a``.
+    :param up: called after every connecting (authenticated, database selected).
+    :param down: called after every loss of a connection that was up, but not for :meth:`stop`;
+        commands that waited have failed by then.
+    :param received: takes the channel and the body of what is published. Where it is given the
+        connection is for ``(P)SUBSCRIBE`` and the like alone, with one channel per command.
+    :param jitter: gives a random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        jitter: Callable[[], float],
+        *,
+        name: str,
+        up: Callable[[], None] = _nothing,
+        down: Callable[[], None] = _nothing,
+        received: Callable[[bytes, bytes], None] | None = None,
+        bounds: LinkBounds | None = None,
+    ) -> None:
+        self.address = address
+        self.name = name
+        self._endpoint = endpoint
+        self._clock = clock
+        self._jitter = jitter
+        self._up = up
+        self._down = down
+        self._received = received
+        self._bounds = bounds or LinkBounds()
+        self._life: Deferred[None] | None = None
+        self._stopping = False
+        self._connection: Any = None
+        self._away_because = "not connected yet"
+        self._told_away = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether commands may be given."""
+        return self._connection is not None and self._connection.reason is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it is away, in a line for operators, or ``None`` where it is not."""
+        if self.connected:
+            return None
+        because = self._away_because if self._connection is None else _LOST
+        return f"Redis ({self.name}, {self.address}) is away: {because}"
+
+    def start(self) -> None:
+        """Connect, and do so again for ever."""
+        self._life = Deferred.fromCoroutine(self._live())
+        self._life.addErrback(self._ended)
+
+    def stop(self) -> Deferred[None]:
+        """Give the connection up at once, and wait for its end. May be called without start."""
+        self._stopping = True
+        life, self._life = self._life, None
+        if life is None:
+            return succeed(None)
+        life.cancel()
+        return life
+
+    def ask(self, *command: Argument) -> Deferred[Any]:
+        """
+        Give a command; text in its answer is ``bytes``.
+
+        Fails with :class:`StoreAway`, or with ``txredisapi.ResponseError`` where Redis refuses
+        the command.
+        """
+        refusal = self._refusal(1)
+        if refusal is not None:
+            return fail(refusal)
+        answer: Deferred[Any] = self._connection.give(command)
+        return answer
+
+    def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
+        """
+        Give commands in one go; fires with all answers in order. A command that Redis refuses has
+        its ``txredisapi.ResponseError`` for an answer. Fails with :class:`StoreAway` alone.
+        """
+        if not commands:
+            return succeed([])
+        refusal = self._refusal(len(commands))
+        if refusal is not None:
+            return fail(refusal)
+        answers: Deferred[list[Any]] = self._connection.give_all(commands)
+        return answers
+
+    def _refusal(self, commands: int) -> StoreAway | None:
+        """Why so many commands cannot be given now."""
+        if not self.connected:
+            return StoreAway(self.trouble)
+        if self._connection.waiting() + commands > self._bounds.waiting_commands:
+            return StoreAway(f"too many commands wait for Redis ({self.name})")
+        return None
+
+    async def _live(self) -> None:
+        failures = 0
+        while True:
+            try:
+                connection = await self._connect()
+            except CancelledError:
+                raise
+            except Exception as error:
+                failures += 1
+                self._is_away(shown(error))
+            else:
+                failures = 0
+                await self._use(connection)
+            if self._stopping:
+                return
+            await deferLater(self._clock, self._delay_s(failures))
+
+    async def _connect(self) -> Any:
+        """A connection that is ready for commands."""
+        connection: Any = await self._endpoint.connect(_OneProtocol(self._protocol()))
+        watch = LoopingCall(self._look, connection)
+        watch.clock = self._clock
+        watch.start(self._bounds.answer_timeout_s / _LOOKS, now=False)
+        connection.ended().addCallback(lambda _: watch.stop())
+        try:
+            await self._greet(connection)
+        except BaseException as error:
+            # Lost already: the commands that waited know no more than that.
+            lost_because = connection.reason
+            await connection.end()
+            if connection.silent:
+                raise StoreAway(_SILENT) from error
+            if lost_because is not None and isinstance(error, StoreAway):
+                raise lost_because from error
+            raise
+        return connection
+
+    async def _greet(self, connection: Any) -> None:
+        address = self.address
+        if address.password:
+            who = [address.user] if address.user else []
+            await connection.give(["AUTH", *who, address.password])
+        if address.db:
+            await connection.give(["SELECT", address.db])
+        await connection.give(["PING"])
+
+    async def _use(self, connection: Any) -> None:
+        """Let commands be given until the connection is lost."""
+        lost = connection.ended()
+        self._connection = connection
+        self._told_away = False
+        _log.info("Redis ({name}) is connected: {address}", name=self.name, address=self.address)
+        self._tell(self._up)
+        try:
+            # Who was told may have stopped the link at once; a running coroutine is not cancelled.
+            if not self._stopping:
+                await lost
+        finally:
+            self._connection = None
+            await connection.end()
+            if not self._stopping:
+                self._is_away(_SILENT if connection.silent else _LOST)
+                self._tell(self._down)
+
+    def _protocol(self) -> Any:
+        if self._received is None:
+            return Commands()
+        subscriptions = Subscriptions()
+        subscriptions.received = self._received
+        return subscriptions
+
+    def _look(self, connection: Any) -> None:
+        """End a connection on which Redis does not answer; ask on one that is silent."""
+        connection.quiet += 1
+        quiet_s = connection.quiet * self._bounds.answer_timeout_s / _LOOKS
+        if connection.waiting():
+            if connection.quiet > _LOOKS:
+                connection.silent = True
+                connection.transport.abortConnection()
+        elif quiet_s >= self._bounds.ping_interval_s:
+            connection.give(["PING"]).addErrback(lambda _: None)
+
+    def _delay_s(self, failures: int) -> float:
+        bounds = self._bounds
+        delay_s = min(bounds.max_retry_delay_s, bounds.retry_delay_s * 2.0 ** min(failures, 30) / 2)
+        return delay_s * (1 + self._jitter()) / 2
+
+    def _is_away(self, because: str) -> None:
+        self._away_because = because
+        if not self._told_away:
+            self._told_away = True
+            _log.warn("{trouble}", trouble=self.trouble)
+
+    def _tell(self, event: Callable[[], None]) -> None:
+        try:
+            event()
+        except Exception:
+            _log.failure("bug: the user of Redis ({name}) failed", name=self.name)
+
+    def _ended(self, failure: Failure) -> None:
+        if not (self._stopping and isinstance(failure.value, CancelledError)):
+            _log.failure("bug: the link to Redis ({name}) ended", failure, name=self.name)
+
+
+class _OneProtocol(Factory):
+    """A factory for the one connection that an attempt makes."""
+
+    noisy = False
+
+    def __init__(self, protocol: Any) -> None:
+        self._made = protocol
+
+    def buildProtocol(self, addr: object) -> Any:
+        return self._made

@@ -1,0 +1,3 @@
+"""
+The way of a batch: each channel's outlets get their messages.
+"""

@@ -1,0 +1,87 @@
+"""
+The firehose: channels that get a copy of other channels' messages, spread at random (PROTOCOL §11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from attrs import define, field
+from prometheus_client.core import CounterMetricFamily
+
+from logplex.metrics import Sample
+from logplex.model.rods import Rods
+from logplex.routing.registry import Registry, Stream
+from logplex.settings import Firehose as Settings
+
+
+@define(eq=False, repr=False)
+class Firehose:
+    """
+    Chooses which channel gets a copy of which message.
+
+    :ivar random: chooses among several firehose channels.
+    """
+
+    settings: Settings
+    registry: Registry
+    rods: Rods
+    random: Random
+    _names: frozenset[str] = field(init=False)
+    _posted: dict[str, int] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._names = frozenset(self.settings.filter_tokens)
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is anything to choose; most nodes have no firehose."""
+        return bool(self.settings.channel_ids) and not self.rods.disable_firehose
+
+    def copies(
+        self, stream: Stream, messages: Sequence[bytes], name: bytes | None
+    ) -> list[tuple[Stream, list[bytes]]]:
+        """
+        The firehose channels that get some of these messages, and which, in order.
+
+        :param stream: where the messages come from; it gets no copy of its own.
+        :param messages: cooked.
+        :param name: of the token that wrote them all; ``None``: each says it in its fourth field.
+        """
+        if not (self.runs and self._may_want(stream)):
+            return []
+        targets = [
+            target
+            for channel_id in self.settings.channel_ids
+            if (target := self.registry.stream(channel_id)) and target is not stream
+        ]
+        chosen: dict[str, tuple[Stream, list[bytes]]] = {}
+        for message in self._wanted(messages, name) if targets else ():
+            target = self.random.choice(targets)
+            chosen.setdefault(target.id, (target, []))[1].append(message)
+        for target, copied in chosen.values():
+            self._posted[target.id] = self._posted.get(target.id, 0) + len(copied)
+        return list(chosen.values())
+
+    def samples(self) -> Iterator[Sample]:
+        """What each firehose channel got (``firehose.post.<channel>``)."""
+        for channel_id, count in self._posted.items():
+            yield Sample(
+                "logplex_firehose_messages",
+                "Messages copied into this firehose channel",
+                count,
+                {"channel": channel_id},
+                CounterMetricFamily,
+            )
+
+    def _may_want(self, stream: Stream) -> bool:
+        """Asked for every channel of every chunk, so before its messages are looked at."""
+        return any(token.name in self._names for token in stream.tokens)
+
+    def _wanted(self, messages: Sequence[bytes], name: bytes | None) -> Iterator[bytes]:
+        names = {each.encode() for each in self._names}
+        for message in messages:
+            source = name or message.split(b" ", 4)[3]
+            if source in names:
+                yield message

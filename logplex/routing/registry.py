@@ -1,0 +1,256 @@
+"""
+Who owns what, in memory: token -> route, channel -> tokens, drains and outlets.
+
+The registry is told of everything by the store; the APIs read it, and the drains and tails
+observe it. It is the only thing on the message path that knows what the store holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from logplex.interfaces import IConfigListener, IOutlet, IRegistryObserver
+from logplex.model.values import (
+    NO_REDIS,
+    Change,
+    Channel,
+    Credential,
+    Delete,
+    Drain,
+    Put,
+    Token,
+    Value,
+)
+from logplex.syslog.inner import Route
+
+_log = Logger()
+
+
+@define(eq=False, repr=False)
+class Stream:
+    """
+    One channel, as messages see it.
+
+    :ivar channel: ``None`` as long as only tokens or drains of it are known.
+    :ivar pending: what the present chunk holds for it; empty between chunks.
+    :ivar outlets: who gets its messages, besides the spool.
+    :ivar received: messages since the start of the node.
+    """
+
+    id: str
+    channel: Channel | None = None
+    keep: bool = True
+    pending: list[bytes] = field(factory=list)
+    outlets: tuple[IOutlet, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    drains: tuple[Drain, ...] = ()
+    received: int = 0
+
+
+@implementer(IConfigListener)
+class Registry:
+    """
+    Everything the store holds, looked up by id.
+
+    :ivar routes: token id -> route, for the router's inner loop; only tokens of known channels.
+    :ivar ready: whether the store has been loaded once.
+    """
+
+    def __init__(self) -> None:
+        self.routes: dict[bytes, Route[Stream]] = {}
+        self.ready = False
+        self._streams: dict[str, Stream] = {}
+        self._channels: dict[str, Channel] = {}
+        self._tokens: dict[str, Token] = {}
+        self._drains: dict[int, Drain] = {}
+        self._credentials: dict[str, Credential] = {}
+        self._values: dict[type[Any], dict[Any, Any]] = {
+            Channel: self._channels,
+            Token: self._tokens,
+            Drain: self._drains,
+            Credential: self._credentials,
+        }
+        self._observers: list[IRegistryObserver] = []
+
+    # What the store tells.
+
+    def loaded(self, values: Sequence[Value]) -> None:
+        """See :class:`IConfigListener`: apply what differs from what was known."""
+        known = {(kind, key) for kind, of in self._values.items() for key in of}
+        present = {(type(value), value.id) for value in values}
+        self.changed([Delete(kind, key) for kind, key in known - present])
+        self.changed([Put(value) for value in values])
+        self.ready = True
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """See :class:`IConfigListener`."""
+        for change in changes:
+            if isinstance(change, Put):
+                self._put(change.value)
+            else:
+                self._delete(change)
+
+    # What the APIs ask.
+
+    def channel(self, channel_id: str) -> Channel | None:
+        return self._channels.get(channel_id)
+
+    def channels(self) -> Iterator[Channel]:
+        return iter(list(self._channels.values()))
+
+    def token(self, token_id: str) -> Token | None:
+        return self._tokens.get(token_id)
+
+    def drain(self, drain_id: int) -> Drain | None:
+        return self._drains.get(drain_id)
+
+    def credential(self, credential_id: str) -> Credential | None:
+        return self._credentials.get(credential_id)
+
+    def values(self) -> list[Value]:
+        """Everything, as it is now."""
+        return [value for of in self._values.values() for value in of.values()]
+
+    def credentials(self) -> Iterator[Credential]:
+        return iter(list(self._credentials.values()))
+
+    def tokens_of(self, channel_id: str) -> tuple[Token, ...]:
+        """The channel's tokens, the newest last."""
+        stream = self._streams.get(channel_id)
+        return stream.tokens if stream else ()
+
+    def drains_of(self, channel_id: str) -> tuple[Drain, ...]:
+        """The channel's drains in the order of their ids, reserved ones too."""
+        stream = self._streams.get(channel_id)
+        return stream.drains if stream else ()
+
+    def stream(self, channel_id: str) -> Stream | None:
+        """The stream of a known channel."""
+        stream = self._streams.get(channel_id)
+        return stream if stream and stream.channel else None
+
+    def streams(self) -> Iterator[Stream]:
+        return iter([stream for stream in self._streams.values() if stream.channel])
+
+    def counts(self) -> Mapping[str, int]:
+        """How many values of each kind there are, by the kind's name in lower case."""
+        return {kind.__name__.lower(): len(of) for kind, of in self._values.items()}
+
+    # Who follows.
+
+    def observe(self, observer: IRegistryObserver) -> None:
+        """Tell the observer of everything that is known now, and of every change from now on."""
+        self._observers.append(observer)
+        for channel in list(self._channels.values()):
+            observer.channel_put(channel)
+        for drain in list(self._drains.values()):
+            observer.drain_put(drain)
+
+    def attach(self, channel_id: str, outlet: IOutlet) -> None:
+        """Give the channel's messages to this outlet too."""
+        stream = self._stream(channel_id)
+        stream.outlets = (*stream.outlets, outlet)
+
+    def detach(self, channel_id: str, outlet: IOutlet) -> None:
+        """Give it no more."""
+        stream = self._streams.get(channel_id)
+        if stream:
+            stream.outlets = tuple(other for other in stream.outlets if other is not outlet)
+            self._drop_if_empty(stream)
+
+    # How it is done.
+
+    def _stream(self, channel_id: str) -> Stream:
+        stream = self._streams.get(channel_id)
+        if stream is None:
+            stream = self._streams[channel_id] = Stream(channel_id)
+        return stream
+
+    def _drop_if_empty(self, stream: Stream) -> None:
+        if not (stream.channel or stream.tokens or stream.drains or stream.outlets):
+            self._streams.pop(stream.id, None)
+
+    def _put(self, value: Value) -> None:
+        of = self._values[type(value)]
+        old = of.get(value.id)
+        if old == value:
+            return
+        if _channel_of(old) != _channel_of(value) and old is not None:
+            self._delete(Delete(type(old), old.id))
+        of[value.id] = value
+        if isinstance(value, Channel):
+            self._channel_put(value)
+        elif isinstance(value, Token):
+            self._token_put(value)
+        elif isinstance(value, Drain):
+            self._drain_put(value)
+
+    def _delete(self, gone: Delete) -> None:
+        value = self._values[gone.kind].pop(gone.id, None)
+        if isinstance(value, Channel):
+            self._channel_deleted(value)
+        elif isinstance(value, Token):
+            self._token_deleted(value)
+        elif isinstance(value, Drain):
+            self._drain_deleted(value)
+
+    def _channel_put(self, channel: Channel) -> None:
+        stream = self._stream(channel.id)
+        stream.channel = channel
+        stream.keep = NO_REDIS not in channel.flags
+        for token in stream.tokens:
+            self._route(token, stream)
+        self._notify("channel_put", channel)
+
+    def _channel_deleted(self, channel: Channel) -> None:
+        stream = self._streams[channel.id]
+        stream.channel = None
+        for token in stream.tokens:
+            self.routes.pop(token.id.encode(), None)
+        self._notify("channel_deleted", channel.id)
+        self._drop_if_empty(stream)
+
+    def _token_put(self, token: Token) -> None:
+        stream = self._stream(token.channel_id)
+        others = [other for other in stream.tokens if other.id != token.id]
+        stream.tokens = tuple(sorted([*others, token], key=lambda each: (each.created_us, each.id)))
+        if stream.channel:
+            self._route(token, stream)
+
+    def _token_deleted(self, token: Token) -> None:
+        self.routes.pop(token.id.encode(), None)
+        stream = self._streams[token.channel_id]
+        stream.tokens = tuple(other for other in stream.tokens if other.id != token.id)
+        self._drop_if_empty(stream)
+
+    def _route(self, token: Token, stream: Stream) -> None:
+        self.routes[token.id.encode()] = (token.name.encode(), stream.pending, stream)
+
+    def _drain_put(self, drain: Drain) -> None:
+        stream = self._stream(drain.channel_id)
+        others = [other for other in stream.drains if other.id != drain.id]
+        stream.drains = tuple(sorted([*others, drain], key=lambda each: each.id))
+        self._notify("drain_put", drain)
+
+    def _drain_deleted(self, drain: Drain) -> None:
+        stream = self._streams[drain.channel_id]
+        stream.drains = tuple(other for other in stream.drains if other.id != drain.id)
+        self._notify("drain_deleted", drain)
+        self._drop_if_empty(stream)
+
+    def _notify(self, event: str, value: object) -> None:
+        for observer in self._observers:
+            try:
+                getattr(observer, event)(value)
+            except Exception:
+                _log.failure("bug: {observer} failed on {event}", observer=observer, event=event)
+
+
+def _channel_of(value: Value | None) -> str | None:
+    """The id of the channel that a token or drain belongs to."""
+    return value.channel_id if isinstance(value, Token | Drain) else None

@@ -1,0 +1,45 @@
+"""
+How a node is set up: the settings, and how they are read from a file and the environment.
+"""
+
+from __future__ import annotations
+
+from logplex.settings.changes import Changed, changed_options
+from logplex.settings.loading import ConfigError, load_settings
+from logplex.settings.sections import (
+    Auth,
+    Drains,
+    FileCredential,
+    Firehose,
+    Limits,
+    Listen,
+    Log,
+    Metrics,
+    Node,
+    Settings,
+    Spool,
+    Store,
+    Tls,
+    Urls,
+)
+
+__all__ = [
+    "Auth",
+    "Changed",
+    "ConfigError",
+    "Drains",
+    "FileCredential",
+    "Firehose",
+    "Limits",
+    "Listen",
+    "Log",
+    "Metrics",
+    "Node",
+    "Settings",
+    "Spool",
+    "Store",
+    "Tls",
+    "Urls",
+    "changed_options",
+    "load_settings",
+]

@@ -1,0 +1,235 @@
+"""
+From a TOML file and the environment to checked settings, or one clear line for each mistake.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeGuard, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, override
+
+from logplex.settings.bounds import OptionError
+from logplex.settings.environment import VARIABLES
+from logplex.settings.sections import Settings
+
+#: What a file holds before it is checked.
+Tables = dict[str, Any]
+
+#: The names that lead to an option: section, for ``[[credentials]]`` a place in the list, option.
+Place = tuple[str | int, ...]
+
+
+class ConfigError(Exception):
+    """
+    The configuration cannot be used.
+
+    As a string: one line for each mistake, which names the file or the environment variable, the
+    section and the option, and never shows a secret.
+    """
+
+
+@attrs.frozen
+class Mistake:
+    """What is wrong with the value at a path."""
+
+    path: Place
+    why: str
+
+
+def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
+    """
+    Read the settings of a node.
+
+    :param path: a TOML file; ``None`` means all defaults.
+    :param environ: the variables of :data:`~logplex.settings.environment.VARIABLES` in it override
+        the file.
+    :raise ConfigError: where anything is wrong with either.
+    """
+    tables = {} if path is None else _read(path)
+    origins, lines = _override(tables, environ)
+    try:
+        settings = _converter.structure(tables, Settings)
+    except BaseValidationError as error:
+        lines += [_line(mistake, path, origins) for mistake in _mistakes(error, ())]
+    if lines:
+        raise ConfigError("\n".join(lines))
+    return settings
+
+
+def _read(path: str) -> Tables:
+    """The tables of a TOML file."""
+    try:
+        return tomllib.loads(Path(path).read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"logplex: {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"logplex: {path}: is not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"logplex: {path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"logplex: {path}: is nested too deeply") from None
+
+
+def _override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
+    """
+    Put the environment's values over those of the file.
+
+    :return: which variable set the option at a path; and a line for each that cannot be read.
+    """
+    origins: dict[Place, str] = {}
+    lines: list[str] = []
+    for variable in VARIABLES:
+        value = environ.get(variable.name)
+        if not value:
+            continue
+        try:
+            parsed = variable.parse(value)
+        except ValueError as error:
+            lines.append(f"logplex: {variable.name}: {error}")
+            continue
+        section = tables.setdefault(variable.section, {})
+        if isinstance(section, dict):
+            section[variable.option] = parsed
+            origins[variable.section, variable.option] = variable.name
+    return origins, lines
+
+
+# What a value of the file becomes.
+
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a section",
+}
+
+
+def _exactly(value: object, wanted: type) -> Any:
+    """The value, where it has this type and no other: ``true`` is no integer here."""
+    if type(value) is wanted:
+        return value
+    if wanted is float and type(value) is int:
+        return float(value)
+    found = _TYPE_NAMES.get(type(value), "a date or time")
+    raise ValueError(f"must be {_TYPE_NAMES[wanted]}, not {found}")
+
+
+def _several(value: object, wanted: Any) -> Any:
+    """A tuple of values: from a list, from one value alone, from ``""`` for none."""
+    if not isinstance(value, list):
+        value = [] if value == "" else [value]
+    kind = get_args(wanted)[0]
+    return tuple(_converter.structure(value, list[kind]))  # type: ignore[valid-type]
+
+
+def _is_several(wanted: Any) -> bool:
+    return get_origin(wanted) is tuple
+
+
+def _is_settings(wanted: Any) -> TypeGuard[type[attrs.AttrsInstance]]:
+    return isinstance(wanted, type) and attrs.has(wanted)
+
+
+def _make_section(wanted: Any) -> Any:
+    """How a table becomes an object of this class."""
+    rules: dict[str, Any] = {
+        field.name: override(struct_hook=partial(_keeping_rule, field))
+        for field in attrs.fields(wanted)
+        if field.validator
+    }
+    structure = make_dict_structure_fn(wanted, _converter, _cattrs_forbid_extra_keys=True, **rules)
+
+    def section(value: object, _: object) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("must be a section")
+        return structure(value, wanted)
+
+    return section
+
+
+def _keeping_rule(field: Any, value: object, wanted: Any) -> Any:
+    """
+    A field's value, which keeps the field's rule. (The class asks again, but gives up at the first
+    field that does not, and only where there is no other mistake.)
+    """
+    made = _converter.structure(value, wanted)
+    try:
+        field.validator(None, field, made)
+    except ValueError as error:
+        # The place is known: the path of an OptionError would name it twice.
+        raise ValueError(str(error)) from None
+    return made
+
+
+_converter = Converter(detailed_validation=True)
+for _type in (bool, int, float, str):
+    _converter.register_structure_hook(_type, _exactly)
+_converter.register_structure_hook_func(_is_several, _several)
+_converter.register_structure_hook_factory(_is_settings, _make_section)
+
+
+# What a mistake looks like.
+
+
+def _mistakes(error: BaseException, path: Place) -> Iterator[Mistake]:
+    """Everything that is wrong below a path."""
+    if isinstance(error, BaseValidationError):
+        for each in error.exceptions:
+            yield from _mistakes(each, (*path, *_place(each)))
+    elif isinstance(error, ForbiddenExtraKeysError):
+        names = [field.name for field in attrs.fields(error.cl)]
+        for extra in sorted(error.extra_fields):
+            yield Mistake((*path, extra), _unknown(extra, names, "option" if path else "section"))
+    elif isinstance(error, OptionError):
+        yield Mistake((*path, *error.path), str(error))
+    elif isinstance(error, KeyError):
+        yield Mistake(path, "is missing")
+    else:
+        yield Mistake(path, str(error))
+
+
+def _place(error: BaseException) -> Iterator[str | int]:
+    """Where cattrs says that this went wrong, within what was being made: a name, an index."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            yield note.name
+        elif isinstance(note, IterableValidationNote):
+            yield note.index
+
+
+def _unknown(name: str, names: Iterable[str], kind: str) -> str:
+    """What to say about a name that nobody knows."""
+    close = get_close_matches(name, names, n=1)
+    hint = f'; did you mean "{close[0]}"?' if close else ""
+    return f"unknown {kind}{hint}"
+
+
+def _line(mistake: Mistake, path: str | None, origins: Mapping[Place, str]) -> str:
+    """A mistake as its reader sees it."""
+    variable = origins.get(mistake.path[:2])
+    if variable is not None:
+        return f"logplex: {variable}: {mistake.why}"
+    section, *rest = mistake.path
+    if section == "credentials":
+        where = "[[credentials]]"
+        rest = [f"number {each + 1}" if isinstance(each, int) else each for each in rest]
+    else:
+        where = f"[{section}]"
+        rest = [each for each in rest if isinstance(each, str)]
+    place = " ".join([where, *map(str, rest)])
+    return f"logplex: {path or 'environment'}: {place}: {mistake.why}"

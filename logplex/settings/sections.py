@@ -1,0 +1,245 @@
+"""
+The settings of a node: one frozen class per section of the configuration file.
+
+A field's name is the option's name, and tells the unit (``_s`` seconds, ``_bytes``,
+``_messages``); its default and its bounds are the option's. ``etc/logplex.toml`` explains each.
+A new field is a new option: the loader and its messages need nothing else.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from attrs import Attribute, Factory, define, field, frozen
+
+from logplex.model.rods import Rods
+from logplex.settings.bounds import (
+    OptionError,
+    base_url,
+    check_permissions,
+    check_user_id,
+    check_word,
+    checked,
+    each_not_negative,
+    listeners,
+    networks,
+    not_negative,
+    one_of,
+    positive,
+    redis_urls,
+    secret,
+    store_url,
+    word,
+)
+
+
+@frozen
+class Node:
+    """``[node]``"""
+
+    name: str = word(Factory(socket.gethostname))
+
+
+@frozen
+class Listen:
+    """``[listen]``: Twisted endpoint strings, one or several; none switches a listener off."""
+
+    syslog: tuple[str, ...] = listeners("tcp:6001:interface=127.0.0.1")
+    syslog_tls: tuple[str, ...] = listeners()
+    logs: tuple[str, ...] = listeners("tcp:8601:interface=127.0.0.1")
+    api: tuple[str, ...] = listeners("tcp:8001:interface=127.0.0.1")
+    api_v3: tuple[str, ...] = listeners("tcp:8002:interface=127.0.0.1")
+    metrics: tuple[str, ...] = listeners("tcp:8003:interface=127.0.0.1")
+
+
+@frozen
+class Urls:
+    """``[urls]``: how clients reach the APIs from outside."""
+
+    api: str = base_url("http://localhost:8001")
+    api_v3: str = base_url("http://localhost:8002")
+
+
+@frozen
+class Tls:
+    """``[tls]``: the certificate of the ``syslog_tls`` listener."""
+
+    certificate_file: str = ""
+    key_file: str = ""
+    client_ca_file: str = ""
+
+
+@frozen
+class Store:
+    """``[store]``"""
+
+    url: str = store_url("sqlite:var/logplex.db")
+    shards: tuple[str, ...] = redis_urls()
+    ring: str = one_of(("consistent", "erlang"), "consistent")
+    ca_file: str = ""
+
+
+@frozen
+class Auth:
+    """``[auth]``"""
+
+    key: str = secret()
+    log_api_user: bool = False
+    plain_passwords: bool = False
+
+
+@frozen
+class FileCredential:
+    """
+    ``[[credentials]]``: a credential that is kept in the file.
+
+    :ivar permissions: ``full_api``, and ``any_channel`` or ``channel:ID``.
+    """
+
+    id: str = field(validator=checked(check_user_id))
+    password: str = field(repr=False, validator=checked(check_word))
+    permissions: tuple[str, ...] = field(default=(), validator=checked(check_permissions))
+
+
+@define
+class Limits:
+    """
+    ``[limits]``: bounds of the inputs, the APIs and the tails.
+
+    Not frozen: all parts of a node hold the same limits, and SIGHUP puts new values into them.
+    """
+
+    syslog_connections: int = positive(10_000)
+    syslog_idle_timeout_s: float = positive(14_400.0)
+    syslog_handshake_timeout_s: float = positive(10.0)
+    logs_connections: int = positive(10_000)
+    logs_idle_timeout_s: float = positive(120.0)
+    logs_body_bytes: int = positive(8_000_000)
+    logs_decompressed_bytes: int = positive(32_000_000)
+    logs_body_messages: int = positive(200_000)
+    logs_frame_ids: int = not_negative(200_000)
+    logs_frame_id_lifetime_s: float = not_negative(300.0)
+    api_connections: int = positive(10_000)
+    api_idle_timeout_s: float = positive(120.0)
+    api_body_bytes: int = positive(1_000_000)
+    drains_per_channel: int = not_negative(6)
+    session_lifetime_s: float = positive(360.0)
+    auth_failures: int = not_negative(10)
+    auth_failure_delay_s: float = not_negative(1.0)
+    tail_buffer_messages: int = positive(1_024)
+    tail_buffer_bytes: int = positive(1_048_576)
+    tail_history_bytes: int = positive(268_435_456)
+    tail_keepalive_s: float = positive(15.0)
+    unknown_token_log_interval_s: float = not_negative(60.0)
+    notice_interval_s: float = not_negative(60.0)
+
+
+@frozen
+class Drains:
+    """``[drains]``: times and sizes of the drains."""
+
+    buffer_messages: int = positive(1_024)
+    shrunk_buffer_messages: int = positive(10)
+    connect_timeout_s: float = positive(3.0)
+    max_age_s: float = positive(18_000.0)
+    flush_s: float = not_negative(5.0)
+    linger_s: float = not_negative(0.05)
+    linger_max_s: float = not_negative(0.2)
+    http_batch_bytes: int = positive(102_400)
+    http_batch_messages: int = positive(400)
+    http_answer_timeout_s: float = positive(5.0)
+    http_answer_bytes: int = not_negative(65_536)
+    http_tries: int = positive(3)
+    http_retry_delays_s: tuple[float, ...] = each_not_negative((0.25, 1.0))
+    http_retry_after_max_s: float = not_negative(60.0)
+    http_idle_timeout_s: float = positive(144.0)
+    http_shrink_after_s: float = positive(300.0)
+    syslog_piece_bytes: int = positive(4_096)
+    syslog_stall_timeout_s: float = positive(4.0)
+    syslog_idle_timeout_s: float = positive(240.0)
+    syslog_backoff_max_s: float = positive(300.0)
+    syslog_shrink_after_failures: int = positive(10)
+    idle_jitter_s: float = not_negative(15.0)
+    ca_file: str = ""
+    pinned_file: str = ""
+    pinned_certificates: str = ""
+    verify_certificates: bool = True
+    deny_networks: tuple[str, ...] = networks(
+        "169.254.0.0/16",
+        "fe80::/10",
+        "100.100.100.200/32",
+        "168.63.129.16/32",
+        "192.0.0.192/32",
+        "fd00:ec2::254/128",
+    )
+
+
+@frozen
+class Spool:
+    """``[spool]``: what is kept of every channel, and of all together."""
+
+    messages: int = positive(1_500)
+    retention_s: float = positive(604_800.0)
+    max_bytes: int = positive(268_435_456)
+    tick_s: float = positive(0.05)
+    tick_max_s: float = positive(0.2)
+    followed_tick_s: float = positive(0.01)
+    waiting_batches: int = positive(2_000)
+    waiting_bytes: int = positive(67_108_864)
+
+
+@frozen
+class Firehose:
+    """``[firehose]``: channels that get a copy of other channels' messages, at random."""
+
+    channel_ids: tuple[str, ...] = ()
+    filter_tokens: tuple[str, ...] = ()
+
+
+@frozen
+class Metrics:
+    """``[metrics]``: where counts are told, besides the ``metrics`` listener."""
+
+    channel_id: str = ""
+
+
+@frozen
+class Log:
+    """``[log]``"""
+
+    level: str = one_of(("debug", "info", "warn", "error", "critical"), "info")
+
+
+@frozen
+class Settings:
+    """Everything in the configuration file."""
+
+    node: Node = Factory(Node)
+    listen: Listen = Factory(Listen)
+    urls: Urls = Factory(Urls)
+    tls: Tls = Factory(Tls)
+    store: Store = Factory(Store)
+    auth: Auth = Factory(Auth)
+    credentials: tuple[FileCredential, ...] = field(default=())
+    limits: Limits = Factory(Limits)
+    drains: Drains = Factory(Drains)
+    spool: Spool = Factory(Spool)
+    firehose: Firehose = Factory(Firehose)
+    metrics: Metrics = Factory(Metrics)
+    log: Log = Factory(Log)
+    rods: Rods = Factory(Rods)
+
+    def __attrs_post_init__(self) -> None:
+        """What options of different sections say must fit together."""
+        if self.listen.syslog_tls and not self.tls.certificate_file:
+            raise OptionError("is needed by [listen] syslog_tls", "tls", "certificate_file")
+
+    @credentials.validator
+    def _check_credentials(
+        self, _: Attribute[tuple[FileCredential, ...]], credentials: tuple[FileCredential, ...]
+    ) -> None:
+        seen = set()
+        for credential in credentials:
+            if credential.id in seen:
+                raise OptionError(f'"{credential.id}" stands there twice', "credentials")
+            seen.add(credential.id)

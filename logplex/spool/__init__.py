@@ -1,0 +1,3 @@
+"""
+The newest messages of each channel, numbered: in memory, or on a cluster's shards.
+"""

@@ -1,0 +1,83 @@
+"""
+The cluster's spool as the settings ask for it: shards over real links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from random import random
+from typing import Any
+
+from logplex.metrics import Counters
+from logplex.redis.address import RedisAddress
+from logplex.redis.link import RedisLink
+from logplex.settings import Settings
+from logplex.spool.cluster.ring import RINGS, shard_name
+from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
+from logplex.spool.cluster.shard.shard import Identity, Shard
+from logplex.spool.cluster.shard.writer import WritingTimes
+from logplex.spool.cluster.spool import RedisSpool
+from logplex.spool.cluster.topology import ShardMap
+from logplex.spool.cluster.wire.scripts import Origin
+
+CONNECT_TIMEOUT_S = 3.0
+
+
+def make_redis_spool(
+    settings: Settings,
+    reactor: Any,
+    counters: Counters,
+    jitter: Callable[[], float] = random,
+) -> RedisSpool:
+    """
+    A spool on ``[store] shards``, or on the Redis of ``[store] url``.
+
+    :raises ValueError: two shards have one name.
+    :raises StoreUnusable: ``[store] ca_file`` cannot be read.
+    """
+    spool, store = settings.spool, settings.store
+    bounds = OutboxBounds(
+        waiting_batches=spool.waiting_batches,
+        waiting_bytes=spool.waiting_bytes,
+        kept=spool.messages,
+    )
+    times = WritingTimes(
+        tick_s=spool.tick_s,
+        followed_tick_s=spool.followed_tick_s,
+        retention_s=spool.retention_s,
+        tick_max_s=spool.tick_max_s,
+    )
+    now_us = int(reactor.seconds() * 1_000_000)
+    # A life of its own for every start, even where two nodes have been given one name.
+    start = b"%016d-%08x" % (now_us, int(jitter() * 0x100000000))
+    origin = Origin(settings.node.name.encode(), start)
+    numbers = count(1)
+
+    def make_shard(url: str) -> Shard:
+        address = RedisAddress.parse(url)
+        endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, store.ca_file)
+        name = shard_name(url)
+
+        def connect(
+            purpose: str,
+            up: Callable[[], None],
+            down: Callable[[], None],
+            received: Callable[[bytes, bytes], None] | None = None,
+        ) -> RedisLink:
+            return RedisLink(
+                address,
+                endpoint,
+                reactor,
+                jitter,
+                name=f"shard {name}, {purpose}",
+                up=up,
+                down=down,
+                received=received,
+            )
+
+        identity = Identity(name, url, address.db, origin)
+        return Shard(identity, connect, reactor, times, Outbox(bounds, counters, numbers))
+
+    urls = store.shards or (store.url,)
+    return RedisSpool(ShardMap(urls, RINGS[store.ring], make_shard), reactor, spool.messages)

@@ -1,0 +1,255 @@
+"""
+One shard as this node sees it: present or away, what is written to it and who listens.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import txredisapi
+from attrs import frozen
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from logplex.interfaces import StoreAway
+from logplex.spool.cluster.shard.follower import Listener
+from logplex.spool.cluster.shard.followers import ShardFeeds
+from logplex.spool.cluster.shard.links import Connect, ShardLinks
+from logplex.spool.cluster.shard.outbox import Outbox
+from logplex.spool.cluster.shard.writer import ShardWriter, WritingTimes
+from logplex.spool.cluster.wire.scripts import History, Origin
+
+_log = Logger()
+
+#: After a shard that is connected could not take something.
+_RETRY_DELAY_S = 1.0
+#: A reader waits so long for what its own node has not written yet.
+_OWN_WRITES_PATIENCE_S = 1.0
+
+
+@frozen
+class Identity:
+    """
+    Which shard, and who speaks to it.
+
+    :ivar name: on the ring.
+    :ivar url: with its password; two shards of one name and different URLs are two.
+    :ivar db: the number of its database. Publications know no databases, so their names tell it.
+    """
+
+    name: str
+    url: str
+    db: int
+    origin: Origin
+
+
+class Shard:
+    """
+    One shard, present or away.
+
+    Present means that it takes batches, answers, and publishes to us. While it is away batches
+    wait, followers are told of this node's own messages, and nothing can be read.
+
+    :ivar absences: how often it went away.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        connect: Connect,
+        clock: IReactorTime,
+        times: WritingTimes,
+        outbox: Outbox,
+    ) -> None:
+        self.name = identity.name
+        self.url = identity.url
+        self.outbox = outbox
+        self._origin = identity.origin
+        self._db = identity.db
+        self._run_id = b""
+        self._clock = clock
+        self.absences = 0
+        self._present = False
+        self._when_present: list[Deferred[None]] = []
+        self._retry: IDelayedCall | None = None
+        #: Why it could not do what it was asked last.
+        self._because = ""
+        self._links = ShardLinks(
+            connect, self._introduce, self._returned, self._lost, self._published
+        )
+        self._prefix = f"logplex:live:{identity.db}:"
+        self._feeds = ShardFeeds(
+            self._origin, self._prefix, outbox, self._links.listen, self._history, self._stumbled
+        )
+        #: Looked up for every channel of every chunk.
+        self._followed = self._feeds.channels
+        self.writer = ShardWriter(
+            outbox,
+            self._origin,
+            self._prefix,
+            times,
+            clock,
+            run=self._links.write,
+            followed=self._followed,
+            failed=self._stumbled,
+        )
+
+    @property
+    def present(self) -> bool:
+        """Whether it takes batches, answers, and publishes to us."""
+        return self._present
+
+    @property
+    def database(self) -> tuple[bytes, int] | None:
+        """
+        Which database of which Redis process it was when it was reached last; ``None`` where it
+        was not reached yet, or does not tell. Two shards can be one under different URLs.
+        """
+        return (self._run_id, self._db) if self._run_id else None
+
+    @property
+    def feeds(self) -> ShardFeeds:
+        """What this node listens to here."""
+        return self._feeds
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong now, for health and operators."""
+        if self._present:
+            return None
+        return (
+            self._links.trouble
+            or f"shard {self.name} is away: {self._because or 'not introduced yet'}"
+        )
+
+    def start(self) -> None:
+        """Connect."""
+        self._links.start()
+
+    def when_present(self) -> Deferred[None]:
+        """Fires as soon as it is present."""
+        if self._present:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._when_present.remove)
+        self._when_present.append(waiter)
+        return waiter
+
+    async def close(self, flush_s: float) -> None:
+        """Write what waits, within this time, and give the links up."""
+        await self._within(flush_s, self.writer.everything_written())
+        await self._links.stop()
+        self.writer.stop()
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+
+    def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
+        """See :meth:`logplex.interfaces.ISpool.append`."""
+        if channel_id in self._followed:
+            self._feeds.received(channel_id, messages)
+        self.writer.append(channel_id, messages, keep)
+
+    async def history(self, channel_id: str) -> History | None:
+        """
+        Everything that the shard has of a channel, and what this node has for it; ``None`` where
+        the shard is away, for the channel's followers at least.
+        """
+        if self._feeds.away_from(channel_id):
+            return None
+        await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
+        try:
+            return await self._history(channel_id, self.outbox.bounds.kept)
+        except StoreAway:
+            if not self._links.reading.connected:
+                # Its loss is told after what waited has failed; followers must know first.
+                self._lost()
+            return None
+
+    def own_messages(self, channel_id: str) -> list[bytes]:
+        """
+        What this node has of a channel for a shard that is away, oldest first. The channel's
+        followers have been told of it.
+        """
+        away = self._feeds.away_from(channel_id)
+        return self.outbox.to_be_kept(channel_id) if away else []
+
+    async def follow(self, channel_id: str, listener: Listener) -> None:
+        """See :meth:`ShardFeeds.follow`."""
+        await self._feeds.follow(channel_id, listener)
+
+    async def everything_heard(self) -> None:
+        """Done when all that the shard has published until now was heard, or it is away."""
+        with suppress(StoreAway):
+            await self._links.listen("PING")
+
+    def unfollow(self, channel_id: str, listener: Listener, unwritten: bool = False) -> None:
+        """See :meth:`ShardFeeds.unfollow`."""
+        self._feeds.unfollow(channel_id, listener, unwritten)
+
+    # How it comes and goes.
+
+    def _introduce(self) -> None:
+        """The link for writing is connected."""
+        Deferred.fromCoroutine(self._introduction()).addErrback(
+            lambda failure: _log.failure("bug: shard {name}", failure, name=self.name)
+        )
+
+    async def _introduction(self) -> None:
+        try:
+            self._run_id = await self._links.introduce(self._prefix)
+        except (StoreAway, txredisapi.ResponseError) as error:
+            self._stumbled(str(error))
+        else:
+            self.writer.open()
+            self._returned()
+
+    def _returned(self) -> None:
+        """Something works again; perhaps everything does."""
+        if self._present or not self.writer.is_open:
+            return
+        if self._links.reading.connected and self._links.listening.connected:
+            self._present = True
+            self._because = ""
+            self._feeds.came()
+            waiters, self._when_present = self._when_present, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    def _lost(self) -> None:
+        """A link is down."""
+        if not self._links.writing.connected:
+            self.writer.shut()
+        if self._present:
+            self._present = False
+            self.absences += 1
+            self._feeds.went()
+
+    def _stumbled(self, because: str) -> None:
+        """It could not do what was asked; where no link is down by now, try again soon."""
+        if because != self._because:
+            self._because = because
+            _log.warn("shard {name}: {because}", name=self.name, because=because)
+        self._lost()
+        if self._retry is None or not self._retry.active():
+            self._retry = self._clock.callLater(_RETRY_DELAY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._links.writing.connected and not self.writer.is_open:
+            self._introduce()
+        else:
+            self._returned()
+
+    # What is said.
+
+    def _published(self, name: bytes, data: bytes) -> None:
+        self._feeds.published(name, data)
+
+    async def _history(self, channel_id: str, count: int) -> History:
+        history = await self._links.read(channel_id, count, self._origin)
+        self.outbox.taken = max(self.outbox.taken, history.own_batch)
+        return history
+
+    async def _within(self, seconds: float, wanted: Deferred[None]) -> None:
+        """Wait for it, but no longer."""
+        with suppress(TimeoutError):
+            await wanted.addTimeout(seconds, self._clock)

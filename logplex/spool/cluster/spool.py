@@ -1,0 +1,152 @@
+"""
+The spool of a cluster: every channel's newest messages on one of several Redis shards.
+
+Nodes share nothing but the shards; each knows by the ring which of them keeps a channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from logplex.interfaces import IFollower, ISpool
+from logplex.metrics import Sample
+from logplex.model.values import Recent
+from logplex.spool.cluster.recent import read_recent
+from logplex.spool.cluster.replacement import FLUSH_S, Replacement
+from logplex.spool.cluster.shard.follower import Listener
+from logplex.spool.cluster.shard.shard import Shard
+from logplex.spool.cluster.together import together
+from logplex.spool.cluster.topology import ShardMap, doubles
+
+_log = Logger()
+
+
+@implementer(ISpool)
+class RedisSpool:
+    """
+    See :class:`ISpool`. Connects as soon as the reactor runs.
+
+    :param kept: how many messages of a channel are kept.
+    :ivar replacement: the steps by which operators replace the shards.
+    """
+
+    def __init__(self, shards: ShardMap, clock: IReactorTime, kept: int) -> None:
+        self._shards = shards
+        self._kept = kept
+        self._clock = clock
+        #: Who follows which channel, by the follower's identity.
+        self._listeners: dict[str, dict[int, Listener]] = {}
+        self._starting = clock.callLater(0, self._start)
+        self.replacement = Replacement(shards, self._listeners, clock)
+
+    def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:
+        """See :class:`ISpool`."""
+        if messages:
+            self._shards.home(channel_id).append(channel_id, messages, keep)
+
+    def recent(self, channel_id: str) -> Deferred[Recent]:
+        """See :class:`ISpool`."""
+        return Deferred.fromCoroutine(
+            read_recent(self._shards, channel_id, self._kept, self._clock)
+        )
+
+    def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
+        """See :class:`ISpool`."""
+        listeners = self._listeners.setdefault(channel_id, {})
+        if id(follower) in listeners:
+            return succeed(None)
+        listener = listeners[id(follower)] = Listener(follower)
+        homes = self._shards.homes(channel_id)
+        following = together(shard.follow(channel_id, listener) for shard in homes)
+        return following.addCallback(lambda _: None)
+
+    def unfollow(self, channel_id: str, follower: IFollower) -> None:
+        """See :class:`ISpool`."""
+        listeners = self._listeners.get(channel_id, {})
+        listener = listeners.pop(id(follower), None)
+        if listener is None:
+            return
+        if not listeners:
+            del self._listeners[channel_id]
+        listener.leave()
+        for shard in self._shards.homes(channel_id):
+            shard.unfollow(channel_id, listener)
+
+    def forget(self, channel_id: str) -> None:
+        """See :class:`ISpool`."""
+        for shard in self._shards.all():
+            shard.writer.forget(channel_id)
+
+    def close(self) -> Deferred[None]:
+        """See :class:`ISpool`."""
+        if self._starting.active():
+            self._starting.cancel()
+        closing = together(shard.close(FLUSH_S) for shard in self._shards.all())
+        return closing.addCallback(lambda _: None)
+
+    def when_present(self) -> Deferred[None]:
+        """Fires as soon as every shard has been reached."""
+        reached = gatherResults([shard.when_present() for shard in self._shards.all()])
+        return reached.addCallback(lambda _: None)
+
+    def troubles(self) -> list[str]:
+        """What does not work now, one line each."""
+        away = [shard.trouble for shard in self._shards.all() if shard.trouble]
+        return away + self._doubles()
+
+    def samples(self) -> Iterable[Sample]:
+        """How each shard stands now."""
+        for shard in self._shards.all():
+            yield from _samples(shard)
+
+    def _start(self) -> None:
+        for shard in self._shards.all():
+            shard.start()
+        self.when_present().addCallback(self._warn)
+
+    def _warn(self, _: None) -> None:
+        for trouble in self._doubles():
+            _log.warn("{trouble}", trouble=trouble)
+
+    def _doubles(self) -> list[str]:
+        return [
+            f"shards {one.name!r} and {other.name!r} are the same Redis database: messages can be"
+            " lost"
+            for one, other in doubles(self._shards.all())
+        ]
+
+
+def _samples(shard: Shard) -> Iterator[Sample]:
+    labels, outbox = {"shard": shard.name}, shard.outbox
+    for name, help, value in (
+        ("logplex_shard_present", "Whether the shard is there: 1, else 0", int(shard.present)),
+        (
+            "logplex_shard_waiting_messages",
+            "Messages that wait to be written",
+            outbox.waiting_messages,
+        ),
+        (
+            "logplex_shard_waiting_batches",
+            "Batches that wait to be written",
+            outbox.waiting_batches,
+        ),
+        (
+            "logplex_shard_followed_channels",
+            "Channels that this node listens to",
+            len(shard.feeds.channels),
+        ),
+    ):
+        yield Sample(name, help, value, labels)
+    yield Sample(
+        "logplex_shard_absences",
+        "How often the shard went away",
+        shard.absences,
+        labels,
+        CounterMetricFamily,
+    )

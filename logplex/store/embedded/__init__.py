@@ -1,1 +1,0 @@
-"""One process: configuration in SQLite, spools in memory."""

@@ -1,1 +1,0 @@
-"""Links to Redis servers, and a cluster's configuration on one of them (PROTOCOL §10)."""

@@ -1,1 +1,0 @@
-"""A cluster's spool: every channel's newest messages, numbered, on one of several Redis shards."""

@@ -1,0 +1,58 @@
+"""The whole configuration through API v3."""
+
+from __future__ import annotations
+
+from logplex.model.export import export_values
+from logplex.model.values import Channel, Credential, Drain, Token, Value
+from tests.api.cases import APP, V3Case
+
+
+class ConfigurationTests(V3Case):
+    def test_export(self) -> None:
+        """Everything, with the secrets as they are kept."""
+        answer = self.ask("GET", "/v3/configuration")
+        self.assertAnswer(200, export_values(APP), answer)
+
+    def test_large_export(self) -> None:
+        """Other things are done meanwhile; what is exported is what there was at the beginning."""
+        self.put(*(Channel(f"c{n}") for n in range(2_000)))
+        before = export_values(self.registry.values())
+        exchange = self.send("GET", "/v3/configuration")
+        self.assertFalse(exchange.is_answered)
+        self.put(Channel("later"))
+        self.clock.pump([0] * 10)
+        self.assertAnswer(200, before, exchange.answer())
+
+    def test_import(self) -> None:
+        """What has the same id is replaced, the rest stays."""
+        values: list[Value] = [
+            Channel("app", "renamed"),
+            Token("t.new", "app", "worker", 2),
+            Drain(9, "app", "d.9", "http://h9"),
+            Credential("stored", "other", full_api=True),
+        ]
+        answer = self.ask("POST", "/v3/configuration", export_values(values))
+        self.assertAnswer(200, {"channels": 1, "tokens": 1, "drains": 1, "credentials": 1}, answer)
+        for value in values:
+            self.assertIn(value, self.registry.values())
+        self.assertIsNotNone(self.registry.token("t.old"))
+        self.assertEqual(401, self.ask("GET", "/v3/rods", auth="Basic c3RvcmVkOnNlY3JldA==").code)
+
+    def test_export_of_an_import(self) -> None:
+        """A backup that is restored changes nothing."""
+        backup = self.ask("GET", "/v3/configuration").json
+        self.assertEqual(200, self.ask("POST", "/v3/configuration", backup).code)
+        self.assertAnswer(200, backup, self.ask("GET", "/v3/configuration"))
+
+    def test_ids_go_on(self) -> None:
+        """A new drain does not take an imported one's id."""
+        drain = Drain(9, "empty", "d.9", "http://h9")
+        self.ask("POST", "/v3/configuration", export_values([drain]))
+        self.assertEqual(10, self.ask("POST", "/v3/channels/app/drains", {}).json["id"])
+
+    def test_bad(self) -> None:
+        """The answer says where it is wrong, and nothing is changed."""
+        body = {"channels": [{"id": "x", "name": "", "flags": []}, {"id": "a/b"}]}
+        answer = self.ask("POST", "/v3/configuration", body)
+        self.assertAnswer(400, {"error": "channels[1]: 'id' is missing or wrong"}, answer)
+        self.assertIsNone(self.registry.channel("x"))

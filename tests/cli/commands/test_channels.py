@@ -1,0 +1,123 @@
+"""``logplex channel``, ``token`` and ``drain``."""
+
+from __future__ import annotations
+
+from logplex.model.values import NO_TAIL
+from tests.cli.cases import CliCase
+
+
+class ChannelTests(CliCase):
+    """``logplex channel``"""
+
+    def names(self, channel_id: str) -> list[str]:
+        return [token.name for token in self.registry.tokens_of(channel_id)]
+
+    def test_create(self) -> None:
+        lines = self.lines("channel", "create", "shop", "--token", "app", "--flag", "no_tail")
+        self.assertEqual(["channel  shop", "flags    no_tail"], lines[:2])
+        self.assertRegex(lines[2], r"^token    app  t\.[-0-9a-f]{36}$")
+        channel = self.registry.channel("shop")
+        assert channel is not None
+        self.assertEqual(frozenset({NO_TAIL}), channel.flags)
+
+    def test_create_keeps_tokens(self) -> None:
+        """The API's whole set is no trap here: tokens that exist stay."""
+        before = set(self.registry.tokens_of("app"))
+        self.lines("channel", "create", "app", "--token", "cron")
+        self.assertEqual(["web", "web", "cron"], self.names("app"))
+        self.assertLess(before, set(self.registry.tokens_of("app")))
+
+    def test_show(self) -> None:
+        self.assertEqual(
+            [
+                "channel  app",
+                "token    web  t.new",
+                "drain    1  d.1  http://h1",
+                "drain    2  d.2  http://h2",
+            ],
+            self.lines("channel", "show", "app"),
+        )
+
+    def test_show_json(self) -> None:
+        shown = self.json("channel", "show", "app")
+        self.assertEqual(
+            ("app", {"web": "t.new"}, 1),
+            (shown["channel"], shown["tokens"], shown["drains"][0]["id"]),
+        )
+
+    def test_show_unknown(self) -> None:
+        self.assertFails(4, "channel not found", self.run_command("channel", "show", "none"))
+
+    def test_flags(self) -> None:
+        """They are the whole set."""
+        for flags in (["no_redis", "no_tail"], ["no_tail"], []):
+            self.lines("channel", "flags", "app", *flags)
+            channel = self.registry.channel("app")
+            assert channel is not None
+            self.assertEqual(set(flags), channel.flags)
+
+    def test_flags_of_unknown(self) -> None:
+        """No channel is made by that."""
+        result = self.run_command("channel", "flags", "none", "no_tail")
+        self.assertFails(4, "channel not found", result)
+        self.assertIsNone(self.registry.channel("none"))
+
+    def test_delete(self) -> None:
+        self.assertEqual(["deleted app"], self.lines("channel", "delete", "app"))
+        self.assertIsNone(self.registry.channel("app"))
+
+    def test_strange_id(self) -> None:
+        """An id may hold what means something in a URL."""
+        self.lines("channel", "create", "a?b#c%d")
+        self.assertEqual({"channel": "a?b#c%d"}, self.json("channel", "show", "a?b#c%d"))
+
+
+class TokenTests(CliCase):
+    """``logplex token``"""
+
+    def test_add(self) -> None:
+        (added,) = self.lines("token", "add", "app", "web")
+        self.assertEqual(added, self.registry.tokens_of("app")[-1].id)
+        self.assertEqual(3, len(self.registry.tokens_of("app")))
+
+    def test_list(self) -> None:
+        self.assertEqual(["web  t.new"], self.lines("token", "list", "app"))
+
+    def test_delete(self) -> None:
+        """Every one of the name, and no other."""
+        self.lines("token", "add", "app", "cron")
+        self.lines("token", "delete", "app", "web")
+        self.assertEqual(["cron"], [each.name for each in self.registry.tokens_of("app")])
+
+    def test_delete_unknown(self) -> None:
+        result = self.run_command("token", "delete", "app", "none")
+        self.assertFails(4, "token not found", result)
+
+
+class DrainTests(CliCase):
+    """``logplex drain``"""
+
+    def test_add(self) -> None:
+        """A URL's user info is for scripts only."""
+        (line,) = self.lines("drain", "add", "empty", "https://user:pass@h/x")
+        self.assertRegex(line, r"^4  d\.[-0-9a-f]{36}  https://…@h/x$")
+        self.assertEqual("https://user:pass@h/x", self.json("drain", "list", "empty")[0]["url"])
+
+    def test_reserve_and_move(self) -> None:
+        (line,) = self.lines("drain", "add", "empty")
+        self.assertTrue(line.endswith("(reserved)"), line)
+        self.assertEqual([], self.lines("drain", "list", "empty"))
+        self.lines("drain", "move", "empty", "4", "http://h4")
+        self.assertEqual("http://h4", self.json("drain", "list", "empty")[0]["url"])
+
+    def test_delete(self) -> None:
+        self.assertEqual(["deleted 1"], self.lines("drain", "delete", "app", "1"))
+        self.assertIsNone(self.registry.drain(1))
+
+    def test_refused(self) -> None:
+        """The node's own words."""
+        result = self.run_command("drain", "add", "app", "http://h1")
+        self.assertFails(1, "already exists", result)
+        result = self.run_command("drain", "add", "empty", "ftp://user:pass@h")
+        self.assertEqual(1, result.exit_code)
+        self.assertNotIn("pass", result.output)

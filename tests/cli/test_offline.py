@@ -1,0 +1,58 @@
+"""Stores without a node, opened and closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.cli.failures import BadSettings, NotFound, Refused, Unreachable
+from logplex.cli.offline import OPEN_TIMEOUT_S, opened
+from tests.threadless import NoThreads
+
+
+class OpenTests(SynchronousTestCase):
+    """What cannot be opened."""
+
+    def opening(
+        self, place: str, reactor: object = None, must_exist: bool = False
+    ) -> Deferred[None]:
+        async def open_and_close() -> None:
+            async with opened(place, reactor, must_exist):
+                pass
+
+        return Deferred.fromCoroutine(open_and_close())
+
+    def test_redis_is_away(self) -> None:
+        """It is not waited for as long as a node would."""
+        reactor = MemoryReactorClock()
+        opening = self.opening("redis://:hidden@host", reactor)
+        self.assertNoResult(opening)
+        reactor.advance(OPEN_TIMEOUT_S)
+        failed = self.failureResultOf(opening, Unreachable).value
+        self.assertNotIn("hidden", failed.message)
+
+    def test_no_url(self) -> None:
+        for url in ("redis://:hidden@host/x", "redis://", "sqlite:"):
+            failed = self.failureResultOf(self.opening(url), BadSettings).value
+            self.assertNotIn("hidden", failed.message)
+
+    def test_other_url(self) -> None:
+        """No file is made of what is a mistake, or is kept nowhere."""
+        for url in ("reddis://:hidden@host", "REDIS://:hidden@host", "memory:"):
+            failed = self.failureResultOf(self.opening(url), BadSettings).value
+            self.assertNotIn("hidden", failed.message)
+
+    def test_no_file(self) -> None:
+        """A file is not made where one is only read."""
+        path = Path(self.mktemp())
+        self.failureResultOf(self.opening(str(path), must_exist=True), NotFound)
+        self.assertFalse(path.exists())
+
+    def test_no_database(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text("This is no database, and it is long enough to be seen as none. " * 10)
+        failed = self.failureResultOf(self.opening(str(path), NoThreads()), Refused).value
+        self.assertIn("is not an SQLite database", failed.message)

@@ -1,0 +1,552 @@
+"""The life of a drain with a connection: every transition, and every time."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.courier import Connection, Courier, Pace, Phase, Reports
+from logplex.drains.delivery.lifecycle import Lifecycle
+from logplex.drains.delivery.linger import Linger
+from logplex.metrics import Counters
+from tests.drains.doubles import MiddleRandom, StubConnection, StubCourier
+
+PACE = Pace(
+    connect_timeout_s=3.0,
+    linger=Linger(0.05, 0.05),
+    linger_messages=4,
+    idle_s=100.0,
+    idle_jitter_s=10.0,
+    max_age_s=1_000.0,
+)
+
+
+class LifecycleCase(SynchronousTestCase):
+    """A drain with an empty buffer, started."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.buffer = Buffer(self.clock, Counters(), 100, lambda _: None)
+        self.courier = StubCourier()
+        courier: Courier = self.courier
+        self.life = Lifecycle(courier, self.buffer, PACE, self.clock, MiddleRandom())
+        self.life.start()
+
+    @property
+    def reports(self) -> Reports:
+        assert self.courier.reports is not None
+        return self.courier.reports
+
+    def push(self, count: int = 1) -> None:
+        self.buffer.push([b"message"] * count)
+
+    def turn(self) -> None:
+        """Let the reactor turn once."""
+        self.clock.advance(0)
+
+    def take_all(self) -> None:
+        """What the buffer holds has been sent."""
+        self.buffer.messages.clear()
+
+    def sending(self) -> StubConnection:
+        """A drain that sends its first message."""
+        self.push()
+        self.turn()
+        return self.courier.accept()
+
+    def quiet(self) -> StubConnection:
+        """A drain that has sent its first message."""
+        connection = self.sending()
+        self.take_all()
+        self.reports.finished()
+        return connection
+
+    def lingering(self) -> StubConnection:
+        """A drain that has sent something, and waits for company for the next."""
+        connection = self.sending()
+        self.reports.finished()
+        return connection
+
+    def failing(self) -> None:
+        """A drain that waits for its next attempt."""
+        self.push()
+        self.turn()
+        self.courier.attempts[-1].errback(Failure(ConnectionRefusedError()))
+
+    def assert_phase(self, phase: Phase) -> None:
+        self.assertIs(self.life.phase, phase)
+
+    def assert_no_timers(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Connecting(LifecycleCase):
+    def test_nothing_to_send(self) -> None:
+        """A drain without messages makes no connection and keeps no timer."""
+        self.assert_phase(Phase.RESTING)
+        self.assertEqual(self.courier.attempts, [])
+        self.assert_no_timers()
+
+    def test_first_message(self) -> None:
+        """The first message makes a connection, in the next turn of the reactor."""
+        self.push()
+        self.assertEqual(self.courier.attempts, [])
+        self.turn()
+        self.assertEqual(len(self.courier.attempts), 1)
+        self.assert_phase(Phase.CONNECTING)
+
+    def test_messages_that_were_there(self) -> None:
+        """A drain that is started with a buffer that holds something connects."""
+        buffer = Buffer(self.clock, Counters(), 100, lambda _: None)
+        buffer.push([b"message"])
+        courier = StubCourier()
+        Lifecycle(courier, buffer, PACE, self.clock, MiddleRandom()).start()
+        self.turn()
+        self.assertEqual(len(courier.attempts), 1)
+
+    def test_one_attempt_at_a_time(self) -> None:
+        self.push()
+        self.turn()
+        self.push()
+        self.turn()
+        self.assertEqual(len(self.courier.attempts), 1)
+
+    def test_connected(self) -> None:
+        """A connection is used at once."""
+        self.assertEqual(self.sending().asked, ["send"])
+        self.assert_phase(Phase.SENDING)
+        self.assert_no_timers()
+
+    def test_refused(self) -> None:
+        """After an attempt that failed the courier says how long to wait."""
+        self.failing()
+        self.assert_phase(Phase.WAITING)
+        self.assertEqual(self.life.next_attempt, self.clock.seconds() + 7)
+        self.clock.advance(6.9)
+        self.assertEqual(len(self.courier.attempts), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.courier.attempts), 2)
+        self.assertIsNone(self.life.next_attempt)
+
+    def test_refused_is_told(self) -> None:
+        """Who wants to know why hears it; what goes wrong there does not stop the drain."""
+        self.life = Lifecycle(
+            self.courier,
+            self.buffer,
+            PACE,
+            self.clock,
+            MiddleRandom(),
+            lambda why: why.raiseException(),
+        )
+        self.life.start()
+        self.failing()
+        self.assertEqual(len(self.flushLoggedErrors(ConnectionRefusedError)), 1)
+        self.assert_phase(Phase.WAITING)
+
+    def test_timeout(self) -> None:
+        """An attempt that takes too long is one that failed."""
+        self.push()
+        self.turn()
+        self.clock.advance(3)
+        self.assert_phase(Phase.WAITING)
+        self.assertIsInstance(self.courier.refusals[0].value, DeferredTimeout)
+
+    def test_messages_while_waiting(self) -> None:
+        """New messages make no attempt come earlier."""
+        self.failing()
+        self.push(50)
+        self.clock.advance(6.9)
+        self.assertEqual(len(self.courier.attempts), 1)
+
+
+class Sending(LifecycleCase):
+    def test_all_sent(self) -> None:
+        self.quiet()
+        self.assert_phase(Phase.QUIET)
+
+    def test_first_after_a_quiet_moment(self) -> None:
+        """It leaves at once."""
+        connection = self.quiet()
+        self.clock.advance(0.05)
+        self.push()
+        self.turn()
+        self.assertEqual(connection.asked, ["send", "send"])
+
+    def test_lingers_while_busy(self) -> None:
+        """Less than the linger after the last batch, messages wait for company."""
+        connection = self.quiet()
+        self.clock.advance(0.02)
+        self.push()
+        self.assert_phase(Phase.LINGERING)
+        self.clock.advance(0.02)
+        self.assertEqual(connection.asked, ["send"])
+        self.clock.advance(0.01)
+        self.assertEqual(connection.asked, ["send", "send"])
+
+    def test_more_waits(self) -> None:
+        """What came while a batch was on its way leaves when the linger is over."""
+        connection = self.lingering()
+        self.assert_phase(Phase.LINGERING)
+        self.clock.advance(0.05)
+        self.assertEqual(connection.asked, ["send", "send"])
+        self.assert_no_timers()
+
+    def test_enough(self) -> None:
+        """As much as fills a batch does not wait."""
+        connection = self.lingering()
+        self.push(2)
+        self.assert_phase(Phase.LINGERING)
+        self.push()
+        self.assertEqual(connection.asked, ["send", "send"])
+        self.assert_no_timers()
+
+    def test_enough_waits_already(self) -> None:
+        connection = self.sending()
+        self.push(3)
+        self.reports.finished()
+        self.turn()
+        self.assertEqual(connection.asked, ["send", "send"])
+
+    def test_half_full(self) -> None:
+        """What fills half of a small buffer does not wait either: more might not find room."""
+        self.buffer.resize(6)
+        connection = self.lingering()
+        self.push()
+        self.assert_phase(Phase.LINGERING)
+        self.push()
+        self.assertEqual(connection.asked, ["send", "send"])
+
+    def test_at_once(self) -> None:
+        """What a full batch left behind follows without a linger."""
+        connection = self.sending()
+        self.reports.finished(at_once=True)
+        self.assertEqual(connection.asked, ["send", "send"])
+        self.assert_phase(Phase.SENDING)
+
+    def test_one_at_a_time(self) -> None:
+        """Nothing is sent before what was sent is settled."""
+        connection = self.sending()
+        self.push(50)
+        self.clock.advance(10)
+        self.assertEqual(connection.asked, ["send"])
+
+    def test_bug(self) -> None:
+        """A bug while sending is logged, and costs this drain its connection."""
+        self.push()
+        self.turn()
+        connection = StubConnection(broken=True)
+        self.courier.attempts[-1].callback(connection)
+        self.assertEqual(connection.asked, ["send", "abort"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assert_phase(Phase.WAITING)
+
+
+class Ending(LifecycleCase):
+    """How connections end."""
+
+    def test_lost_while_quiet(self) -> None:
+        """There is nothing to send, so there is no need of another."""
+        connection = self.quiet()
+        self.reports.over()
+        self.assertEqual(connection.asked, ["send", "close"])
+        self.assert_phase(Phase.RESTING)
+        self.assert_no_timers()
+
+    def test_next_after_lost(self) -> None:
+        """A message makes a new one, but not before the courier allows it."""
+        self.quiet()
+        self.reports.over(delay_s=2.0)
+        self.push()
+        self.clock.advance(1.9)
+        self.assertEqual(len(self.courier.attempts), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.courier.attempts), 2)
+
+    def test_lost_while_lingering(self) -> None:
+        """What waits goes over a new one, when it would have gone over this one."""
+        self.lingering()
+        self.reports.over()
+        self.clock.advance(0.04)
+        self.assertEqual(len(self.courier.attempts), 1)
+        self.clock.advance(0.01)
+        self.assertEqual(len(self.courier.attempts), 2)
+        self.assertEqual(self.courier.accept().asked, ["send"])
+
+    def test_over_with_something_under_way(self) -> None:
+        """What is under way goes over a new one, when the courier says."""
+        self.sending()
+        self.take_all()
+        self.courier.under_way = True
+        self.reports.over(delay_s=1.0)
+        self.assert_phase(Phase.WAITING)
+        self.clock.advance(1.0)
+        self.assertEqual(self.courier.accept().asked, ["send"])
+
+    def test_over_and_all_sent(self) -> None:
+        self.sending()
+        self.take_all()
+        self.reports.over()
+        self.assert_phase(Phase.RESTING)
+
+    def test_over_after_every_batch(self) -> None:
+        """A receiver that ends every connection gets batches no more often than others."""
+        self.sending()
+        self.take_all()
+        self.reports.over()
+        self.push()
+        self.clock.advance(0.04)
+        self.assertEqual(len(self.courier.attempts), 1)
+        self.clock.advance(0.01)
+        self.assertEqual(len(self.courier.attempts), 2)
+
+    def test_idle(self) -> None:
+        """A connection that is not used is closed after the idle time and some at random."""
+        connection = self.quiet()
+        self.clock.advance(104.9)
+        self.assertEqual(connection.asked, ["send"])
+        self.clock.advance(0.1)
+        self.assertEqual(connection.asked, ["send", "close"])
+        self.assert_phase(Phase.RESTING)
+        self.assert_no_timers()
+
+    def test_used_is_not_idle(self) -> None:
+        connection = self.quiet()
+        self.clock.advance(104)
+        self.push()
+        self.turn()
+        self.take_all()
+        self.reports.finished()
+        self.clock.advance(104)
+        self.assertEqual(connection.asked, ["send", "send"])
+
+    def test_old_and_busy(self) -> None:
+        """A connection that is old is closed after what was being sent."""
+        connection = self.sending()
+        self.clock.advance(1_000)
+        self.reports.finished(at_once=True)
+        self.assertEqual(connection.asked, ["send", "close"])
+        self.turn()
+        self.assertEqual(len(self.courier.attempts), 2)
+
+    def test_old_and_quiet(self) -> None:
+        """The age ends a quiet connection too, before it was idle for long."""
+        connection = self.sending()
+        self.clock.advance(990)
+        self.take_all()
+        self.reports.finished()
+        self.clock.advance(10)
+        self.assertEqual(connection.asked, ["send", "close"])
+
+
+class Stopping(LifecycleCase):
+    """Stopping sends what there is; the result says when nothing will be sent any more."""
+
+    def test_resting(self) -> None:
+        self.successResultOf(self.life.stop(5))
+        self.assert_phase(Phase.STOPPED)
+        self.assert_no_timers()
+
+    def test_twice(self) -> None:
+        self.successResultOf(self.life.stop(5))
+        self.successResultOf(self.life.stop(5))
+
+    def test_quiet(self) -> None:
+        connection = self.quiet()
+        self.successResultOf(self.life.stop(5))
+        self.assertEqual(connection.asked, ["send", "close"])
+        self.assert_no_timers()
+
+    def test_lingering(self) -> None:
+        """What waits for company is sent at once."""
+        connection = self.lingering()
+        stopped = self.life.stop(5)
+        self.assertEqual(connection.asked, ["send", "send"])
+        self.take_all()
+        self.reports.finished()
+        self.successResultOf(stopped)
+        self.assertEqual(connection.asked, ["send", "send", "close"])
+
+    def test_sending(self) -> None:
+        """What is being sent is waited for, and so is what waits behind it, without linger."""
+        connection = self.sending()
+        stopped = self.life.stop(5)
+        self.reports.finished()
+        self.turn()
+        self.assertEqual(connection.asked, ["send", "send"])
+        self.assertNoResult(stopped)
+        self.take_all()
+        self.reports.finished()
+        self.successResultOf(stopped)
+        self.assert_no_timers()
+
+    def test_connecting(self) -> None:
+        """A connection that is being made is waited for."""
+        self.push()
+        self.turn()
+        stopped = self.life.stop(5)
+        self.assertEqual(self.courier.accept().asked, ["send"])
+        self.take_all()
+        self.reports.finished()
+        self.successResultOf(stopped)
+
+    def test_waiting(self) -> None:
+        """A drain that waits for its next attempt makes it now, but no more often after that."""
+        self.failing()
+        stopped = self.life.stop(5)
+        self.turn()
+        self.assertEqual(len(self.courier.attempts), 2)
+        self.courier.attempts[-1].errback(Failure(ConnectionRefusedError()))
+        self.clock.advance(4.9)
+        self.assertEqual(len(self.courier.attempts), 2)
+        self.assertNoResult(stopped)
+
+    def test_connection_over(self) -> None:
+        self.sending()
+        stopped = self.life.stop(5)
+        self.take_all()
+        self.reports.over()
+        self.successResultOf(stopped)
+        self.assert_no_timers()
+
+    def assert_abandons(self) -> None:
+        """After its time a stop is a stop, and what was under way is in the buffer again."""
+        stopped = self.life.stop(5)
+        self.clock.pump([0.5] * 9)
+        self.assertNoResult(stopped)
+        self.clock.advance(0.5)
+        self.successResultOf(stopped)
+        self.assert_phase(Phase.STOPPED)
+        self.assertEqual(self.courier.recalled, 1)
+        self.assert_no_timers()
+
+    def test_abandons_waiting(self) -> None:
+        self.failing()
+        self.courier.backoff_s = 60
+        stopped = self.life.stop(5)
+        self.turn()
+        self.courier.attempts[-1].errback(Failure(ConnectionRefusedError()))
+        self.clock.advance(5)
+        self.successResultOf(stopped)
+        self.assert_no_timers()
+
+    def test_abandons_connecting(self) -> None:
+        self.courier.backoff_s = 0
+        self.push()
+        self.turn()
+        self.assert_abandons()
+
+    def test_abandons_sending(self) -> None:
+        connection = self.sending()
+        self.assert_abandons()
+        self.assertEqual(connection.asked, ["send", "abort"])
+
+    def test_no_wake_afterwards(self) -> None:
+        """A drain that has stopped takes no notice of its buffer."""
+        self.successResultOf(self.life.stop(5))
+        self.push(50)
+        self.assert_no_timers()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class Retiring(LifecycleCase):
+    """Retiring ends a life at the next moment at which nothing is being sent."""
+
+    def test_resting(self) -> None:
+        self.successResultOf(self.life.retire())
+        self.assert_phase(Phase.STOPPED)
+
+    def test_quiet(self) -> None:
+        connection = self.quiet()
+        self.successResultOf(self.life.retire())
+        self.assertEqual(connection.asked, ["send", "close"])
+        self.assert_no_timers()
+
+    def test_lingering(self) -> None:
+        connection = self.lingering()
+        self.successResultOf(self.life.retire())
+        self.assertEqual(connection.asked, ["send", "close"])
+        self.assert_no_timers()
+
+    def test_waiting(self) -> None:
+        self.failing()
+        self.successResultOf(self.life.retire())
+        self.assert_no_timers()
+
+    def test_connecting(self) -> None:
+        """The attempt is given up, and nothing is held against the receiver."""
+        self.push()
+        self.turn()
+        self.successResultOf(self.life.retire())
+        self.assertEqual(self.courier.refusals, [])
+        self.assert_no_timers()
+
+    def assert_means_nothing(self, outcome: object) -> None:
+        """What becomes of an attempt that was given up."""
+        self.courier.cancelled = lambda attempt: attempt.callback(outcome)
+        self.push()
+        self.turn()
+        self.successResultOf(self.life.retire())
+        self.assert_phase(Phase.STOPPED)
+        self.assertEqual(self.courier.refusals, [])
+        self.assert_no_timers()
+
+    def test_connecting_fails_otherwise(self) -> None:
+        """An attempt that is given up may fail in any way: a lookup says "not found"."""
+        self.assert_means_nothing(Failure(ConnectionRefusedError()))
+
+    def test_connecting_succeeds_anyway(self) -> None:
+        connection = StubConnection()
+        self.assert_means_nothing(connection)
+        self.assertEqual(connection.asked, ["abort"])
+
+    def test_sending(self) -> None:
+        """What is being sent is waited for, and nothing else is sent."""
+        connection = self.sending()
+        retired = self.life.retire()
+        self.assertNoResult(retired)
+        self.assert_phase(Phase.RETIRING)
+        self.reports.finished(at_once=True)
+        self.successResultOf(retired)
+        self.assertEqual(connection.asked, ["send", "close"])
+        self.assertEqual(self.courier.recalled, 1)
+
+    def test_sending_fails(self) -> None:
+        self.sending()
+        self.courier.under_way = True
+        retired = self.life.retire()
+        self.reports.over(delay_s=1)
+        self.successResultOf(retired)
+        self.assertEqual(self.courier.recalled, 1)
+        self.assert_no_timers()
+
+    def test_sending_all(self) -> None:
+        self.sending()
+        retired = self.life.retire()
+        self.take_all()
+        self.reports.over()
+        self.successResultOf(retired)
+        self.assert_no_timers()
+
+    def test_then_stop(self) -> None:
+        """A stop while retiring ends no later than the stop's time."""
+        connection = self.sending()
+        retired = self.life.retire()
+        stopped = self.life.stop(5)
+        self.clock.advance(5)
+        self.successResultOf(retired)
+        self.successResultOf(stopped)
+        self.assertEqual(connection.asked, ["send", "abort"])
+
+
+class Contracts(SynchronousTestCase):
+    def test_doubles(self) -> None:
+        """The doubles are what they stand for (mypy sees to it)."""
+        connection: Connection = StubConnection()
+        courier: Courier = StubCourier()
+        self.assertFalse(courier.under_way)
+        connection.close()

@@ -1,0 +1,204 @@
+"""HTTP drains: what is lost and told, and how connections and drains end."""
+
+from __future__ import annotations
+
+from logplex.drains.delivery.buffer import Loss
+from tests.drains.http import NOW, OK, HttpCase, Request, answer, frame
+
+
+class Losses(HttpCase):
+    """What the receiver is told of what was lost."""
+
+    def test_overflow(self) -> None:
+        """A receiver that was away gets what the buffer held, and the exact count of the rest."""
+        self.push(1_500)
+        self.clock.advance(0)
+        link = self.endpoint.accept()
+        request = Request(link.received())
+        notice = (
+            b"<172>1 2026-11-22T16:00:00.000000+00:00 host heroku logplex - Error L10 "
+            b"(output buffer overflow): 476 messages dropped "
+            b"since 2026-11-22T16:00:00.000000+00:00.\n"
+        )
+        self.assertEqual(request.count, 401)
+        self.assertTrue(request.body.startswith(b"%d %b" % (len(notice), notice) + frame(477)))
+
+    def test_on_top_of_the_bounds(self) -> None:
+        """The notice takes no message's place."""
+        self.push(1_424)
+        link = self.connected()
+        self.assertEqual(Request(link.received()).count, 401)
+
+    def test_told_once(self) -> None:
+        link = self.connected(1_500)
+        self.assertIn(b"L10", link.received())
+        link.say(OK)
+        self.assertNotIn(b"L10", link.received())
+
+    def test_told_again_until_delivered(self) -> None:
+        """Count and time cover all losses since the last notice that was delivered."""
+        link = self.connected(1_025)
+        for wait_s in (0.25, 1.0):
+            link.say(answer(500))
+            link = self.next_link(wait_s)
+        link.say(answer(500))
+        request = Request(self.next_link(0.05).received())
+        self.assertIn(b"401 messages dropped since 2026-11-22T16:00:00.000000+00:00.", request.body)
+
+    def test_lost_while_the_notice_is_on_its_way(self) -> None:
+        """What is lost meanwhile is told with the next batch."""
+        link = self.connected(1_025)
+        link.received()
+        self.push(500)
+        link.say(OK)
+        request = Request(link.received())
+        self.assertIn(b"100 messages dropped", request.body)
+
+
+class Shrinking(HttpCase):
+    """A drain that has not succeeded for long holds little."""
+
+    def fail_for(self, seconds: float) -> None:
+        self.push(1_024)
+        self.clock.advance(0)
+        self.endpoint.refuse()
+        self.clock.advance(seconds)
+        self.endpoint.refuse()
+
+    def test_before(self) -> None:
+        self.fail_for(299)
+        self.assertEqual(self.buffer.buffered, 1_024)
+
+    def test_shrinks(self) -> None:
+        self.fail_for(300)
+        self.assertEqual(self.buffer.buffered, 10)
+        self.assert_counts(0, 1_014)
+
+    def test_grows_again(self) -> None:
+        """With the first success the buffer has its full size."""
+        self.fail_for(300)
+        self.clock.advance(6)
+        self.endpoint.accept().say(OK)
+        self.push(1_024)
+        self.assertEqual(self.buffer.buffered, 1_024)
+
+    def test_quiet_is_not_failing(self) -> None:
+        """A drain that had nothing to send for long has not failed for long."""
+        link = self.connected()
+        link.say(OK)
+        link.lose()
+        self.clock.advance(3_600)
+        self.push(1_024)
+        self.clock.advance(0)
+        self.endpoint.refuse()
+        self.assertEqual(self.buffer.buffered, 1_024)
+
+    def test_refusing_is_failing(self) -> None:
+        """A receiver that answers, but takes nothing, is no success."""
+        link = self.connected()
+        link.say(answer(404))
+        self.clock.advance(100)
+        for _ in range(3):
+            self.push()
+            self.clock.advance(0)
+            link.say(answer(404))
+            self.clock.advance(100)
+        self.push(100)
+        self.assertEqual(self.buffer.buffered, 10)
+
+
+class Closing(HttpCase):
+    """How connections end when the drain ends them."""
+
+    def test_idle(self) -> None:
+        link = self.connected()
+        link.say(OK)
+        self.clock.advance(144 + 7.4)
+        self.assertFalse(link.closed)
+        self.clock.advance(0.2)
+        self.assertTrue(link.closed)
+        link.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_receiver_does_not_close(self) -> None:
+        """A receiver that does not agree to the close is left after 5 s (TLS waits for it)."""
+        link = self.connected()
+        link.say(OK)
+        self.successResultOf(self.life.stop(5))
+        self.assertTrue(link.transport.disconnecting)
+        self.assertFalse(link.transport.disconnected)
+        self.clock.advance(5)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_old(self) -> None:
+        """A connection ends after 5 h, even in use."""
+        link = self.connected()
+        for _ in range(299):
+            link.say(OK)
+            self.clock.advance(60)
+            self.push()
+            self.clock.advance(0)
+        self.clock.advance(4)
+        link.say(OK)
+        self.clock.advance(54)
+        self.assertFalse(link.closed)
+        self.push()
+        self.clock.advance(3)
+        link.say(OK)
+        self.assertTrue(link.closed)
+        self.assert_counts(301, 0)
+
+
+class StoppingAndMoving(HttpCase):
+    def test_stop_while_sending(self) -> None:
+        """What is under way and what waits is sent before the drain stops."""
+        link = self.connected()
+        self.push(3)
+        stopped = self.life.stop(5)
+        link.say(OK)
+        self.clock.advance(0)
+        link.say(OK)
+        self.successResultOf(stopped)
+        self.assert_counts(4, 0)
+
+    def test_stop_in_vain(self) -> None:
+        """After its time everything is in the buffer again, in order, for somebody to count."""
+        link = self.connected(2)
+        link.say(answer(500))
+        self.push()
+        stopped = self.life.stop(5)
+        self.clock.advance(5)
+        self.successResultOf(stopped)
+        self.assertEqual(
+            [each[-9:] for each in self.buffer.messages], [b"number %d\n" % n for n in (1, 2, 3)]
+        )
+
+    def test_retire_while_sending(self) -> None:
+        """Nothing is sent after what was under way; what failed waits for the next life, in the
+        form in which it came, but for what drains never show."""
+        self.buffer.push([b'<190>1 2026-11-22T15:59:59+00:00 h app web.1 id [a b="\\]"] text  [x]'])
+        link = self.connected()
+        request = Request(link.received())
+        retired = self.life.retire()
+        self.push()
+        self.assertNoResult(retired)
+        link.say(answer(503))
+        self.successResultOf(retired)
+        self.assertEqual(self.buffer.buffered, 3)
+        self.assertEqual(self.buffer.in_flight, 0)
+        again = HttpCase("setUp")
+        again.setUp()
+        again.buffer.push(list(self.buffer.messages))
+        again.clock.advance(0)
+        repeated = Request(again.endpoint.accept().received())
+        self.assertEqual(repeated.body, request.body + frame(2))
+
+    def test_loss_survives(self) -> None:
+        """What the old receiver was not told, the new one is."""
+        link = self.connected(1_025)
+        retired = self.life.retire()
+        link.lose()
+        self.successResultOf(retired)
+        loss = self.buffer.loss
+        assert loss is not None
+        self.assertEqual(loss, Loss(1, NOW))

@@ -1,0 +1,189 @@
+"""Looking up the addresses of drains' hosts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from logplex.drains.network.resolver import DaemonThreadPool, Names
+
+
+class HeldPool:
+    """Runs what a thread would run when the test says so."""
+
+    started = False
+
+    def __init__(self) -> None:
+        self.held: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        self.started = True
+
+    def callInThreadWithCallback(
+        self, onResult: Callable[..., None], func: Callable[..., Any], *args: Any
+    ) -> None:
+        def run() -> None:
+            try:
+                result = func(*args)
+            except OSError:
+                onResult(False, Failure())
+            else:
+                onResult(True, result)
+
+        self.held.append(run)
+
+    def run(self) -> None:
+        held, self.held = self.held, []
+        for each in held:
+            each()
+
+
+class DirectReactor(MemoryReactorClock):
+    """Runs at once what threads give back."""
+
+    def callFromThread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        call(*args, **kwargs)
+
+
+class ScriptedNames(Names):
+    """Knows the addresses that a test says, without threads."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        self.failure: OSError | None = None
+        self.pool = HeldPool()
+        self.pool.callInThreadWithCallback = self._call  # type: ignore[method-assign]
+        super().__init__(DirectReactor(), self._getaddrinfo_scripted, self.pool)  # type: ignore[arg-type]
+
+    def _call(self, onResult: Callable[..., None], func: Callable[..., Any], *args: Any) -> None:
+        HeldPool.callInThreadWithCallback(self.pool, onResult, func, *args)
+        self.pool.run()
+
+    def _getaddrinfo_scripted(self, host: str, port: int, *_: int) -> Sequence[Any]:
+        if self.failure:
+            raise self.failure
+        return [
+            (socket.AF_INET6, 1, 6, "", (address, port, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, 1, 6, "", (address, port))
+            for address in self.addresses
+        ]
+
+
+@implementer(IResolutionReceiver)
+class Receiver:
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def resolutionBegan(self, resolutionInProgress: Any) -> None:
+        self.events.append(resolutionInProgress.name)
+
+    def addressResolved(self, address: Any) -> None:
+        self.events.append(address)
+
+    def resolutionComplete(self) -> None:
+        self.events.append("complete")
+
+
+class NamesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.answer: list[Any] = [
+            (socket.AF_INET6, 1, 6, "", ("2001:db8::1", 80, 0, 0)),
+            (socket.AF_INET, 1, 6, "", ("192.0.2.1", 80)),
+        ]
+        self.pool = HeldPool()
+        self.names = Names(DirectReactor(), self.getaddrinfo, self.pool)  # type: ignore[arg-type]
+
+    def getaddrinfo(self, *args: Any) -> list[Any]:
+        self.asked.append(args)
+        if not self.answer:
+            raise OSError("no such host")
+        return self.answer
+
+    def test_addresses(self) -> None:
+        """They come in the system's order (RFC 6724)."""
+        found = self.names.lookup("logs.example", 80)
+        self.assertNoResult(found)
+        self.pool.run()
+        self.assertEqual(
+            self.successResultOf(found),
+            [IPv6Address("TCP", "2001:db8::1", 80), IPv4Address("TCP", "192.0.2.1", 80)],
+        )
+        self.assertTrue(self.pool.started)
+
+    def test_literals(self) -> None:
+        """An address takes no thread: where all of them wait, it does not."""
+        for address in (
+            IPv4Address("TCP", "192.0.2.1", 80),
+            IPv6Address("TCP", "2001:db8::1", 80),
+        ):
+            self.assertEqual(self.successResultOf(self.names.lookup(address.host, 80)), [address])
+        self.assertEqual(self.pool.held, [])
+
+    def test_failure(self) -> None:
+        self.answer = []
+        found = self.names.lookup("logs.example", 80)
+        self.pool.run()
+        self.failureResultOf(found, OSError)
+
+    def test_once_at_a_time(self) -> None:
+        """However many ask for a name, one thread looks it up."""
+        found = [self.names.lookup("logs.example", 80) for _ in range(5)]
+        self.pool.run()
+        for each in found:
+            self.assertEqual(len(self.successResultOf(each)), 2)
+        self.assertEqual(len(self.asked), 1)
+
+    def test_cancelled(self) -> None:
+        """Who does not wait any more takes nothing from the others; a lookup that hangs holds one
+        thread, however often its drain tries again."""
+        gone = self.names.lookup("logs.example", 80)
+        gone.addErrback(lambda _: None)
+        gone.cancel()
+        found = self.names.lookup("logs.example", 80)
+        self.assertEqual(len(self.pool.held), 1)
+        self.pool.run()
+        self.assertEqual(len(self.successResultOf(found)), 2)
+
+    def test_asked_again(self) -> None:
+        """Nothing is remembered: a name may mean something else at the next connection."""
+        for _ in range(2):
+            found = self.names.lookup("logs.example", 80)
+            self.pool.run()
+            self.successResultOf(found)
+        self.assertEqual(len(self.asked), 2)
+
+    def test_resolver(self) -> None:
+        verifyObject(IHostnameResolver, self.names)
+        receiver = Receiver()
+        self.names.resolveHostName(receiver, "logs.example", 80).cancel()
+        self.pool.run()
+        self.assertEqual(
+            receiver.events,
+            [
+                "logs.example",
+                IPv6Address("TCP", "2001:db8::1", 80),
+                IPv4Address("TCP", "192.0.2.1", 80),
+                "complete",
+            ],
+        )
+
+    def test_resolver_fails(self) -> None:
+        self.answer = []
+        receiver = Receiver()
+        self.names.resolveHostName(receiver, "logs.example", 80)
+        self.pool.run()
+        self.assertEqual(receiver.events, ["logs.example", "complete"])
+
+    def test_threads_do_not_hold_up_the_end(self) -> None:
+        self.assertTrue(DaemonThreadPool.threadFactory(target=int).daemon)

@@ -1,0 +1,256 @@
+"""The life of a node: what happens in which order, and what SIGHUP changes."""
+
+from __future__ import annotations
+
+import atexit
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import Logger, LogPublisher, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from logplex.interfaces import IConfigListener, IConfigStore, StoreUnusable
+from logplex.metrics import Counters
+from logplex.model.rods import Rods
+from logplex.model.values import Change, Channel, Credential, Value
+from logplex.node.assembly import assemble
+from logplex.node.log_filter import LogFilter
+from logplex.node.service import Node
+from logplex.node.stores import Stores
+from logplex.settings import (
+    ConfigError,
+    Drains,
+    FileCredential,
+    Limits,
+    Listen,
+    Log,
+    Settings,
+)
+from logplex.settings import (
+    Node as NodeSettings,
+)
+from tests.fakes import LogLines, RecordingSpool
+
+
+@implementer(IConfigStore)
+class SlowStore:
+    """Loads when the test says so; remembers in which order it was used."""
+
+    def __init__(self, diary: list[str]) -> None:
+        self.diary = diary
+        self.loading: Deferred[None] = Deferred()
+        self.committed: list[Change] = []
+
+    def open(self, listener: IConfigListener) -> Deferred[None]:
+        self.listener = listener
+        return self.loading
+
+    def load(self, *values: Value) -> None:
+        self.listener.loaded(values)
+        self.loading.callback(None)
+
+    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+        self.committed.extend(changes)
+        return succeed(None)
+
+    def new_id(self, counter: str) -> Deferred[int]:
+        return succeed(1)
+
+    def count_healthcheck(self) -> Deferred[int]:
+        return succeed(1)
+
+    def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
+        return succeed(None)
+
+    def get_session(self, session_id: str) -> Deferred[bytes | None]:
+        return succeed(None)
+
+    def close(self) -> Deferred[None]:
+        self.diary.append("store closed")
+        return succeed(None)
+
+
+class Spool(RecordingSpool):
+    """Writes into the diary when it is closed, and then fails."""
+
+    diary: list[str]
+
+    def close(self) -> Deferred[None]:
+        self.diary.append("spool closed")
+        return fail(ZeroDivisionError())
+
+
+class Reactor(MemoryReactorClock):
+    """One whose threads are all this one."""
+
+    def callFromThread(self, call: Callable[..., object], *args: object) -> None:
+        self.callLater(0, call, *args)
+
+
+class NodeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        self.reactor = Reactor()
+        self.directory = Path(self.mktemp())
+        self.told = LogLines()
+        self.log = LogPublisher(self.told)
+        self.diary: list[str] = []
+        self.store = SlowStore(self.diary)
+        self.settings = Settings(
+            node=NodeSettings("test"), listen=Listen(syslog=("tcp:1", "tcp:2"))
+        )
+        self.exits: list[object] = []
+        self.patch(atexit, "register", self.exits.append)
+
+    def node(self) -> Node:
+        spool = Spool()
+        spool.diary = self.diary
+        counters = Counters()
+        stores = Stores(self.store, spool, "a test's", self.directory, samples=list)
+        self.parts = assemble(self.settings, stores, counters, self.reactor)
+        log_filter = LogFilter(self.log, self.settings.log.level)
+        return Node(
+            self.parts, self.settings, self.reactor, lambda: self.settings, "logplex: F", log_filter
+        )
+
+    def start(self) -> Node:
+        node = self.node()
+        node.privilegedStartService()
+        node.startService()
+        return node
+
+    def lines(self, captured: Sequence[object]) -> list[str]:
+        return [formatEvent(event) for event in captured]  # type: ignore[arg-type]
+
+    def test_ports_are_open_before_the_store_is_loaded_but_syslog_is_not_read(self) -> None:
+        self.start()
+        ports = [port for port, *_ in self.reactor.tcpServers]
+        self.assertEqual(sorted(ports), [1, 2, 8001, 8002, 8003, 8601])
+        self.assertTrue(self.parts.syslog.paused)
+        self.store.load()
+        self.assertFalse(self.parts.syslog.paused)
+
+    def test_the_log_says_what_runs(self) -> None:
+        with capturedLogs() as captured:
+            self.start()
+            self.store.load(Channel("one"), Credential("me", "secret"))
+        lines = "\n".join(self.lines(captured))
+        for line in (
+            "on node test",
+            "store: a test's",
+            "inner loop: pure Python",
+            "listening: syslog on ",
+            "ready: 1 channel, 0 tokens, 0 drains, 1 credential",
+        ):
+            self.assertIn(line, lines)
+
+    def test_a_node_without_credentials_makes_one(self) -> None:
+        self.start()
+        self.store.load()
+        self.assertEqual(len(self.store.committed), 1)
+        self.assertTrue((self.directory / "first-credential").exists())
+
+    def test_a_node_that_has_one_makes_none(self) -> None:
+        self.start()
+        self.store.load(Credential("me", "secret"))
+        self.settings = evolve(self.settings, credentials=(FileCredential("me", "secret"),))
+        self.store = SlowStore(self.diary)
+        self.start()
+        self.store.load()
+        self.assertEqual(self.store.committed, [])
+        self.assertFalse(self.directory.exists())
+
+    def test_a_store_that_is_unusable_ends_the_node_with_a_failure(self) -> None:
+        self.start()
+        with capturedLogs() as captured:
+            self.store.loading.errback(StoreUnusable("the disk is on fire"))
+        self.assertEqual(self.lines(captured), ["logplex: F: [store] url: the disk is on fire"])
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertEqual(len(self.exits), 1)
+
+    def test_a_node_that_stops_while_it_loads_is_no_failure(self) -> None:
+        node = self.start()
+        node.stopService()
+        self.store.loading.errback(StoreUnusable("closed"))
+        self.assertEqual(self.exits, [])
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_a_stop_goes_on_where_a_part_fails(self) -> None:
+        node = self.start()
+        self.store.load(Credential("me", "secret"))
+        self.successResultOf(node.stopService())
+        self.assertEqual(self.diary, ["spool closed", "store closed"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
+    def test_after_a_stop_nothing_is_scheduled(self) -> None:
+        node = self.start()
+        self.store.load(Credential("me", "secret"))
+        node.stopService()
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.reactor.advance(60)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def sighup(self) -> list[str]:
+        with capturedLogs() as captured:
+            signal.raise_signal(signal.SIGHUP)
+            self.reactor.advance(0)
+        return self.lines(captured)
+
+    def test_sighup_takes_over_limits_and_rods_and_names_the_rest(self) -> None:
+        self.start()
+        self.store.load(Credential("me", "secret"))
+        self.settings = evolve(
+            self.settings,
+            limits=Limits(drains_per_channel=9),
+            rods=Rods(deny_logs_ingress=True),
+            drains=Drains(linger_s=1.0),
+        )
+        self.assertEqual(
+            self.sighup(),
+            [
+                "SIGHUP: [limits] drains_per_channel has a new value",
+                "SIGHUP: [drains] linger_s needs a restart",
+                "SIGHUP: [rods] deny_logs_ingress has a new value",
+            ],
+        )
+        self.assertEqual(self.parts.limits.drains_per_channel, 9)
+        self.assertTrue(self.parts.rods.deny_logs_ingress)
+        self.assertTrue(self.parts.syslog.paused)
+
+    def test_the_level_of_the_log_is_kept_from_the_start_and_changed_by_sighup(self) -> None:
+        self.settings = evolve(self.settings, log=Log("error"))
+        self.start()
+        log = Logger(observer=self.log)
+        log.warn("one")
+        self.settings = evolve(self.settings, log=Log("warn"))
+        self.assertEqual(self.sighup(), ["SIGHUP: [log] level has a new value"])
+        log.warn("two")
+        self.assertEqual(self.told.lines, ["two"])
+
+    def test_what_needs_a_restart_is_named_until_there_is_one(self) -> None:
+        self.start()
+        self.store.load(Credential("me", "secret"))
+        self.settings = evolve(
+            self.settings, drains=Drains(linger_s=1.0), rods=Rods(deny_tail_sessions=True)
+        )
+        self.sighup()
+        self.assertEqual(self.sighup(), ["SIGHUP: [drains] linger_s needs a restart"])
+
+    def test_a_mistake_in_the_file_changes_nothing(self) -> None:
+        node = self.start()
+        self.store.load(Credential("me", "secret"))
+
+        def load() -> Settings:
+            raise ConfigError("logplex: x.toml: [limits] oops: is no option")
+
+        self.patch(node, "_load", load)
+        self.assertEqual(
+            self.sighup(),
+            ["SIGHUP: nothing changed: logplex: x.toml: [limits] oops: is no option"],
+        )
