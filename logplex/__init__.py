@@ -19,4 +19,4 @@ How a message walks through:
 ``twistd``.
 """
 
-__version__ = "1.0.0"
+__version__ = "1.0.0.dev0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.internet.error import ConnectionLost
 
+from logplex import __version__
 from logplex.drains.delivery.courier import Phase
 from logplex.drains.network.tls import CertificateRejected
 from logplex.settings import Drains
@@ -32,7 +33,7 @@ class Requests(HttpCase):
         self.assertEqual(request.headers[b"content-type"], b"application/logplex-1")
         self.assertEqual(request.headers[b"logplex-msg-count"], b"2")
         self.assertEqual(request.headers[b"logplex-drain-token"], b"d.0815")
-        self.assertEqual(request.headers[b"user-agent"], b"Logplex/1.0.0")
+        self.assertEqual(request.headers[b"user-agent"], f"Logplex/{__version__}".encode())
         self.assertEqual(request.headers[b"authorization"], b"Basic dXMgZXI6cGFAc3M=")
         self.assertRegex(request.frame_id, rb"\A[0-9A-F]{32}\Z")
         self.assertEqual(request.body, frame(1) + frame(2))
