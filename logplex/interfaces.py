@@ -10,10 +10,35 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUDP,
+)
 from zope.interface import Attribute, Interface
 
 from logplex.model.rods import Position
 from logplex.model.values import Change, Channel, Drain, DrainStatus, DrainTest, Recent, Value
+
+
+class IReactor(
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUDP,
+):
+    """
+    The interfaces of a reactor that Logplex needs. Every reactor of Twisted on Linux provides them.
+
+    Code that needs less asks for less, mostly for an ``IReactorTime``.
+    """
 
 
 class StoreAway(Exception):

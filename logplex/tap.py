@@ -7,13 +7,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from twisted.application.service import IService
 from twisted.python.usage import CompleteFiles, Completions
 from twisted.python.usage import Options as UsageOptions
 
 from logplex import __version__
+from logplex.interfaces import IReactor
 from logplex.node.service import make_service
 from logplex.settings import ConfigError, Settings, load_settings
 
@@ -71,4 +72,4 @@ def makeService(options: Options) -> IService:
 
     file = options["config"]
     origin = "logplex" if file is None else f"logplex: {file}"
-    return make_service(options.settings, reactor, options.load, origin)
+    return make_service(options.settings, cast(IReactor, reactor), options.load, origin)

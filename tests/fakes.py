@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
@@ -17,6 +17,7 @@ from logplex.interfaces import (
     IDrains,
     IFollower,
     IOutlet,
+    IReactor,
     IReplacement,
     IShareRods,
     ISpool,
@@ -26,6 +27,11 @@ from logplex.interfaces import (
 )
 from logplex.model.rods import Panel, Position
 from logplex.model.values import Change, Drain, DrainStatus, DrainTest, Put, Recent, Value
+
+
+def as_reactor(partial: object) -> IReactor:
+    """Let a stand-in that provides only a part of a reactor, such as ``Clock``, pass for one."""
+    return cast(IReactor, partial)
 
 
 @implementer(ILogObserver)

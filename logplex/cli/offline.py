@@ -8,13 +8,12 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from logplex.cli.failures import BadSettings, NotFound, Refused, Unreachable
-from logplex.interfaces import IConfigStore, StoreAway, StoreUnusable
+from logplex.interfaces import IConfigStore, IReactor, StoreAway, StoreUnusable
 from logplex.model.values import Put, Value
 from logplex.node.stores import make_config_store
 from logplex.routing.registry import Registry
@@ -40,7 +39,7 @@ class OpenStore:
     """
 
     _store: IConfigStore
-    _reactor: Any
+    _reactor: IReactor
     registry: Registry
 
     async def put(self, values: list[Value]) -> None:
@@ -54,7 +53,9 @@ class OpenStore:
 
 
 @asynccontextmanager
-async def opened(place: str, reactor: Any, must_exist: bool = False) -> AsyncIterator[OpenStore]:
+async def opened(
+    place: str, reactor: IReactor, must_exist: bool = False
+) -> AsyncIterator[OpenStore]:
     """
     Open a store, and close it at the end.
 
@@ -86,7 +87,7 @@ async def opened(place: str, reactor: Any, must_exist: bool = False) -> AsyncIte
         await store.close()
 
 
-async def _answered(asked: Deferred[None], timeout_s: float, reactor: Any) -> None:
+async def _answered(asked: Deferred[None], timeout_s: float, reactor: IReactor) -> None:
     late = Unreachable(f"the store does not answer within {timeout_s:.0f} s")
     try:
         await within(asked, timeout_s, reactor, late)

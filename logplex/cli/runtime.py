@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import click
 from attrs import frozen
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent
 
 from logplex.cli.failures import INTERRUPTED, Failed
+from logplex.interfaces import IReactor
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -39,7 +40,7 @@ class World:
     :ivar home: where the file with settings is looked for.
     """
 
-    reactor: Any
+    reactor: IReactor
     client: HTTPClient
     run: Run
     home: Path
@@ -49,14 +50,16 @@ def real_world() -> World:
     """The world of a process."""
     from twisted.internet import reactor
 
+    real = cast(IReactor, reactor)
+
     def run(conversation: Conversation[T]) -> T:
-        return run_to_the_end(reactor, conversation)
+        return run_to_the_end(real, conversation)
 
-    agent = Agent(reactor, connectTimeout=CONNECT_TIMEOUT_S)
-    return World(reactor, HTTPClient(agent), run, Path.home())
+    agent = Agent(real, connectTimeout=CONNECT_TIMEOUT_S)
+    return World(real, HTTPClient(agent), run, Path.home())
 
 
-def run_to_the_end(reactor: Any, conversation: Conversation[T]) -> T:
+def run_to_the_end(reactor: IReactor, conversation: Conversation[T]) -> T:
     """
     Run the reactor as long as the conversation takes. It can be done once in a process.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any
 
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -26,7 +25,7 @@ from logplex.drains.network.tls import Trust
 from logplex.drains.probe import Probe
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
-from logplex.interfaces import IDrains, IRegistryObserver, Tell
+from logplex.interfaces import IDrains, IReactor, IRegistryObserver, Tell
 from logplex.metrics import Counters, Sample
 from logplex.model.destination import BadDestination, Destination, parse_destination
 from logplex.model.values import Channel, Drain, DrainStatus, DrainTest
@@ -58,7 +57,7 @@ class DrainService:
         counters: Counters,
         settings: Settings,
         limits: Limits,
-        reactor: Any,
+        reactor: IReactor,
         random: Random | None = None,
         names: Names | None = None,
         connect_to: Callable[[str, int], IStreamClientEndpoint] | None = None,

@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from random import SystemRandom
-from typing import Any
 
 import attrs
 from attrs import frozen
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 
 from logplex import __version__
 from logplex.access.authenticator import Authenticator, credential_from_file
@@ -26,6 +25,7 @@ from logplex.drains.service import DrainService
 from logplex.inputs.logs import logs_site
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls
+from logplex.interfaces import IReactor
 from logplex.metrics import Counters, Sample, Source, counter_samples
 from logplex.model.rods import Panel, Rods
 from logplex.node.listeners import Listener, describe
@@ -68,7 +68,7 @@ class Parts:
     sites: dict[str, Site]
     ports: list[IListeningPort]
 
-    def listeners(self, settings: Settings, reactor: Any) -> Iterator[Listener]:
+    def listeners(self, settings: Settings, reactor: IReactor) -> Iterator[Listener]:
         """The ports to open: a factory for each transport."""
         factories: dict[str, IProtocolFactory] = {"syslog": self.syslog, **self.sites}
         if self.tls is not None:
@@ -78,7 +78,7 @@ class Parts:
                 yield Listener(name, endpoint, factory)
 
 
-def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: Any) -> Parts:
+def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IReactor) -> Parts:
     """
     Put a node together.
 
@@ -185,7 +185,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: An
     )
 
 
-def _node_samples(registry: Registry, clock: Any, started_s: float) -> Iterator[Sample]:
+def _node_samples(registry: Registry, clock: IReactorTime, started_s: float) -> Iterator[Sample]:
     """What the node knows of itself."""
     about = {"version": __version__, "inner_loop": inner.KIND}
     yield Sample("logplex_info", "Which Logplex this is", 1, about)

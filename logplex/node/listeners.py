@@ -16,6 +16,8 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFacto
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from logplex.interfaces import IReactor
+
 _log = Logger()
 
 
@@ -37,7 +39,7 @@ class CannotListen(Exception):
     """A port cannot be opened; the text is one line that says which and why."""
 
 
-def open_ports(reactor: Any, listeners: Iterable[Listener]) -> list[IListeningPort]:
+def open_ports(reactor: IReactor, listeners: Iterable[Listener]) -> list[IListeningPort]:
     """
     Open all ports, or none.
 
@@ -78,7 +80,7 @@ def describe(address: IAddress) -> str:
     return str(address)
 
 
-def _listen(reactor: Any, listener: Listener) -> IListeningPort:
+def _listen(reactor: IReactor, listener: Listener) -> IListeningPort:
     """Every endpoint of Twisted opens its port at once, so there is nothing to wait for."""
     opened: list[IListeningPort | Failure] = []
     endpoint = serverFromString(reactor, listener.endpoint)

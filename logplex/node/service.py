@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from logplex import __version__
 from logplex.access.credentials import make_first_credential
 from logplex.certificates import BadPem
-from logplex.interfaces import StoreUnusable
+from logplex.interfaces import IReactor, StoreUnusable
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
 from logplex.node.listeners import CannotListen, close_ports, open_ports
@@ -41,7 +41,7 @@ _LIVE_SECTIONS = ("limits", "log", "rods", "tls")
 
 
 def make_service(
-    settings: Settings, reactor: Any, load: Callable[[], Settings], origin: str = "logplex"
+    settings: Settings, reactor: IReactor, load: Callable[[], Settings], origin: str = "logplex"
 ) -> IService:
     """
     The service of a node, not started.
@@ -83,7 +83,7 @@ class Node(Service):
         self,
         parts: Parts,
         settings: Settings,
-        reactor: Any,
+        reactor: IReactor,
         load: Callable[[], Settings],
         origin: str,
         log_filter: LogFilter,

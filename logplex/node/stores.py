@@ -8,14 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from random import random
-from typing import Any
 
 from attrs import field, frozen
 
 from logplex.configuration.redis.rods import SharedRods
 from logplex.configuration.redis.store import RedisConfigStore
 from logplex.configuration.sqlite import SqliteConfigStore
-from logplex.interfaces import IConfigStore, IReplacement, IShareRods, ISpool, StoreUnusable
+from logplex.interfaces import (
+    IConfigStore,
+    IReactor,
+    IReplacement,
+    IShareRods,
+    ISpool,
+    StoreUnusable,
+)
 from logplex.metrics import Counters, Sample
 from logplex.model.rods import Position
 from logplex.redis.address import RedisAddress
@@ -62,7 +68,7 @@ class Stores:
     share_rods: Callable[[RodsTold], IShareRods] | None = None
 
 
-def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
+def make_stores(settings: Settings, reactor: IReactor, counters: Counters) -> Stores:
     """
     Make the configuration store and the spool; ``config.open(registry)`` then loads the first.
 
@@ -76,7 +82,7 @@ def make_stores(settings: Settings, reactor: Any, counters: Counters) -> Stores:
     return _embedded(path, settings, reactor, counters)
 
 
-def make_config_store(store: Store, reactor: Any) -> IConfigStore:
+def make_config_store(store: Store, reactor: IReactor) -> IConfigStore:
     """
     Make a configuration store alone, without a node around it.
 
@@ -92,13 +98,13 @@ def make_config_store(store: Store, reactor: Any) -> IConfigStore:
     )
 
 
-def _redis(store: Store, reactor: Any) -> RedisConfigStore:
+def _redis(store: Store, reactor: IReactor) -> RedisConfigStore:
     address = RedisAddress.parse(store.url)
     endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, store.ca_file)
     return RedisConfigStore(partial(RedisLink, address, endpoint, reactor, random), reactor)
 
 
-def _embedded(path: str, settings: Settings, reactor: Any, counters: Counters) -> Stores:
+def _embedded(path: str, settings: Settings, reactor: IReactor, counters: Counters) -> Stores:
     config = make_config_store(settings.store, reactor)
     spool = MemorySpool(settings.spool, reactor, counters)
     return Stores(
@@ -110,7 +116,7 @@ def _embedded(path: str, settings: Settings, reactor: Any, counters: Counters) -
     )
 
 
-def _shared(settings: Settings, reactor: Any, counters: Counters) -> Stores:
+def _shared(settings: Settings, reactor: IReactor, counters: Counters) -> Stores:
     config = _redis(settings.store, reactor)
     try:
         spool = make_redis_spool(settings, reactor, counters)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 
 from logplex.certificates import BadPem, read_authorities
-from logplex.interfaces import StoreUnusable
+from logplex.interfaces import IReactor, StoreUnusable
 
 DEFAULT_PORT = 6379
 
@@ -63,7 +63,7 @@ class RedisAddress:
         return f"{scheme}://{host}:{self.port}/{self.db}"
 
     def endpoint(
-        self, reactor: Any, connect_timeout_s: float, ca_file: str = ""
+        self, reactor: IReactor, connect_timeout_s: float, ca_file: str = ""
     ) -> IStreamClientEndpoint:
         """
         How to connect to it.

@@ -22,6 +22,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from logplex.cli.runtime import Conversation, T, World
+from tests.fakes import as_reactor
 
 #: Far more steps than any conversation takes; one that needs more hangs.
 MAX_STEPS = 5_000
@@ -106,4 +107,4 @@ def memory_world(
     def run(conversation: Conversation[T]) -> T:
         return run_in_memory(net, conversation)
 
-    return World(clock, HTTPClient(agent), run, home), net
+    return World(as_reactor(clock), HTTPClient(agent), run, home), net

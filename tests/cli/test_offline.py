@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.cli.failures import BadSettings, NotFound, Refused, Unreachable
 from logplex.cli.offline import OPEN_TIMEOUT_S, opened
+from tests.fakes import as_reactor
 from tests.threadless import NoThreads
 
 
@@ -20,7 +21,7 @@ class OpenTests(SynchronousTestCase):
         self, place: str, reactor: object = None, must_exist: bool = False
     ) -> Deferred[None]:
         async def open_and_close() -> None:
-            async with opened(place, reactor, must_exist):
+            async with opened(place, as_reactor(reactor), must_exist):
                 pass
 
         return Deferred.fromCoroutine(open_and_close())

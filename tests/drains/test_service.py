@@ -28,7 +28,7 @@ from logplex.settings import Firehose as FirehoseSettings
 from tests.drains.doubles import MiddleRandom, ScriptedEndpoint
 from tests.drains.http import NOW, OK, Request, answer
 from tests.drains.network.test_resolver import HeldPool
-from tests.fakes import RecordingSpool
+from tests.fakes import RecordingSpool, as_reactor
 
 DRAIN = Drain(1, "app", "d.1", "http://one.example/")
 OTHER = Drain(2, "app", "d.2", "http://two.example/")
@@ -64,7 +64,7 @@ class ServiceCase(SynchronousTestCase):
             self.counters,
             Drains(),
             Limits(),
-            self.clock,
+            as_reactor(self.clock),
             MiddleRandom(1),
             connect_to=self.endpoint,
         )
@@ -126,7 +126,7 @@ class Following(ServiceCase):
         registry = Registry()
         registry.changed([Put(Channel("app")), Put(DRAIN)])
         service = DrainService(
-            registry, self.router.tell, self.counters, Drains(), Limits(), self.clock
+            registry, self.router.tell, self.counters, Drains(), Limits(), as_reactor(self.clock)
         )
         service.start()
         stream = registry.stream("app")
@@ -377,14 +377,14 @@ class Hanging(SynchronousTestCase):
         self.registry = Registry()
         self.counters = Counters()
         self.pool = HeldPool()
-        names: Any = Names(self.reactor, pool=cast(Any, self.pool))
+        names: Any = Names(as_reactor(self.reactor), pool=cast(Any, self.pool))
         self.service = DrainService(
             self.registry,
             lambda *told: None,
             self.counters,
             Drains(),
             Limits(),
-            self.reactor,
+            as_reactor(self.reactor),
             MiddleRandom(1),
             names=names,
         )

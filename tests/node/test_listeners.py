@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.node.listeners import CannotListen, Listener, close_ports, describe, open_ports
+from tests.fakes import as_reactor
 
 
 class BusyReactor(MemoryReactor):
@@ -38,7 +39,7 @@ class OpenPortsTests(SynchronousTestCase):
             Listener("logs", "tcp:3:interface=127.0.0.1", Factory()),
         ]
         with capturedLogs() as captured:
-            ports = open_ports(reactor, listeners)
+            ports = open_ports(as_reactor(reactor), listeners)
         self.assertEqual(len(ports), 2)
         self.assertEqual([server[0] for server in reactor.tcpServers], [1, 3])
         self.assertEqual(
@@ -104,7 +105,7 @@ class OpenPortsTests(SynchronousTestCase):
             self.assertEqual(self.refused(listen), f"[listen] api = 'tcp:1': {shown}")
 
     def test_closing_fires_when_all_are_closed(self) -> None:
-        ports = open_ports(MemoryReactor(), [Listener("api", "tcp:1", Factory())])
+        ports = open_ports(as_reactor(MemoryReactor()), [Listener("api", "tcp:1", Factory())])
         self.assertEqual(self.successResultOf(close_ports(ports)), [])
         self.assertEqual(self.successResultOf(close_ports([])), [])
 

@@ -34,7 +34,7 @@ from logplex.settings import (
 from logplex.settings import (
     Node as NodeSettings,
 )
-from tests.fakes import LogLines, RecordingSpool
+from tests.fakes import LogLines, RecordingSpool, as_reactor
 
 
 @implementer(IConfigStore)
@@ -112,10 +112,15 @@ class NodeTests(SynchronousTestCase):
         spool.diary = self.diary
         counters = Counters()
         stores = Stores(self.store, spool, "a test's", self.directory, samples=list)
-        self.parts = assemble(self.settings, stores, counters, self.reactor)
+        self.parts = assemble(self.settings, stores, counters, as_reactor(self.reactor))
         log_filter = LogFilter(self.log, self.settings.log.level)
         return Node(
-            self.parts, self.settings, self.reactor, lambda: self.settings, "logplex: F", log_filter
+            self.parts,
+            self.settings,
+            as_reactor(self.reactor),
+            lambda: self.settings,
+            "logplex: F",
+            log_filter,
         )
 
     def start(self) -> Node:

@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -29,7 +28,7 @@ class StandardInput:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorFDSet,
         descriptor: int,
         take: Callable[[bytes], None],
         ended: Callable[[OSError | None], None],

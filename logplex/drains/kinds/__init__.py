@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -24,6 +23,7 @@ from logplex.drains.network.guard import Guard
 from logplex.drains.network.resolver import Names
 from logplex.drains.network.tls import Trust
 from logplex.drains.running import RunningDrain
+from logplex.interfaces import IReactor
 from logplex.model.destination import (
     Destination,
     HttpDestination,
@@ -47,7 +47,7 @@ class Couriers:
     trust: Trust
     guard: Guard
     names: Names
-    reactor: Any
+    reactor: IReactor
     random: Random
     connect_to: Callable[[str, int], IStreamClientEndpoint]
     _http_pace: Pace = field(init=False)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from errno import ECONNREFUSED
 from os import strerror
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, evolve, field
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import MessageLengthError
+from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
@@ -27,6 +28,7 @@ from logplex.drains.kinds.syslog import syslog_pace
 from logplex.drains.network.errors import explain
 from logplex.drains.network.guard import DestinationDenied, Guard
 from logplex.drains.network.resolver import Address, Names
+from logplex.interfaces import IReactor
 from logplex.model.destination import UdpDestination
 from logplex.settings import Drains as Settings
 from logplex.syslog.inner import take_datagrams
@@ -34,6 +36,8 @@ from logplex.syslog.notices import l10_datagram
 
 #: So many datagrams are sent in one turn of the reactor.
 MAX_DATAGRAMS = 128
+#: Receivers do not answer; a datagram that comes back is cut to this length and ignored.
+MAX_ANSWER_BYTES = 8_192
 #: Nobody tells a sender of datagrams that a host has moved: its name is looked up this often.
 MAX_AGE_S = 300.0
 
@@ -63,7 +67,7 @@ class UdpCourier:
     backoff: Backoff
     names: Names
     guard: Guard
-    reactor: Any
+    reactor: IReactor
     _reports: Reports | None = field(default=None, init=False)
 
     # What the drain's life asks.
@@ -83,7 +87,8 @@ class UdpCourier:
         address = self._permitted(addresses)
         socket = UdpSocket(self)
         interface = "::" if isinstance(address, IPv6Address) else ""
-        port = self.reactor.listenUDP(0, socket, interface=interface)
+        opened = self.reactor.listenUDP(0, socket, interface, MAX_ANSWER_BYTES)
+        port = cast(IUDPTransport, opened)
         try:
             port.connect(address.host, address.port)
         except OSError:

@@ -31,6 +31,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from logplex.drains.network.resolver import Names
+from logplex.interfaces import IReactor
 
 #: Translated by NAT64 into the IPv4 address of their last 32 bits (RFC 6052 §2.1, RFC 8215).
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
@@ -123,7 +124,7 @@ class GuardedReactor:
     :ivar nameResolver: what endpoints ask for the addresses of a host.
     """
 
-    reactor: Any
+    reactor: IReactor
     guard: Guard
     nameResolver: Names = field(alias="names")
 

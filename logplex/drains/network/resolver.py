@@ -28,6 +28,8 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from logplex.interfaces import IReactor
+
 Address = IPv4Address | IPv6Address
 
 #: Lookups under way at a time. Most of them wait; a name that hangs does so for half a minute.
@@ -53,7 +55,7 @@ class Names:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         getaddrinfo: Callable[..., Sequence[Any]] = socket.getaddrinfo,
         pool: ThreadPool | None = None,
     ) -> None:

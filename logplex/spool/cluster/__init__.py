@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from random import random
-from typing import Any
 
+from logplex.interfaces import IReactor
 from logplex.metrics import Counters
 from logplex.redis.address import RedisAddress
 from logplex.redis.link import RedisLink
@@ -26,7 +26,7 @@ CONNECT_TIMEOUT_S = 3.0
 
 def make_redis_spool(
     settings: Settings,
-    reactor: Any,
+    reactor: IReactor,
     counters: Counters,
     jitter: Callable[[], float] = random,
 ) -> RedisSpool:

@@ -23,6 +23,7 @@ from logplex.model.destination import UdpDestination
 from logplex.settings import Drains
 from tests.drains.doubles import MiddleRandom
 from tests.drains.network.test_resolver import ScriptedNames
+from tests.fakes import as_reactor
 
 NOW = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()
 
@@ -62,7 +63,7 @@ class UdpReactor(Clock):
         super().__init__()
         self.ports: list[Port] = []
 
-    def listenUDP(self, port: int, protocol: Any, interface: str = "") -> Port:
+    def listenUDP(self, port: int, protocol: Any, interface: str, maxPacketSize: int) -> Port:
         assert port == 0
         self.ports.append(Port(protocol, interface))
         return self.ports[-1]
@@ -92,7 +93,7 @@ class UdpCase(SynchronousTestCase):
             Backoff(Drains(), self.buffer, self.record, self.reactor, MiddleRandom()),
             self.names,
             Guard(["10.0.0.0/8"]),
-            self.reactor,
+            as_reactor(self.reactor),
         )
         self.refusals: list[BaseException | None] = []
         self.life = Lifecycle(

@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 from logplex.drains.network.guard import DestinationDenied, Guard, GuardedReactor
 from logplex.settings import Drains
 from tests.drains.network.test_resolver import ScriptedNames
+from tests.fakes import as_reactor
 
 INTERNAL = Guard(
     ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10", "fd00:ec2::254/128"]
@@ -87,7 +88,7 @@ class GuardedReactorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.names = ScriptedNames()
-        self.guarded = GuardedReactor(self.reactor, INTERNAL, self.names)
+        self.guarded = GuardedReactor(as_reactor(self.reactor), INTERNAL, self.names)
 
     def connect(self, host: str = "logs.example") -> Failure | None:
         """Try; the failure if there is one now."""
