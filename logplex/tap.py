@@ -16,7 +16,7 @@ from twisted.python.usage import Options as UsageOptions
 from logplex import __version__
 from logplex.interfaces import IReactor
 from logplex.node.service import make_service
-from logplex.settings import ConfigError, Settings, load_settings
+from logplex.settings import Settings, SettingsError, load_settings
 
 
 class Options(UsageOptions):
@@ -51,7 +51,7 @@ class Options(UsageOptions):
         """
         try:
             self.settings = self.load()
-        except ConfigError as error:
+        except SettingsError as error:
             raise SystemExit(str(error)) from None
         if self["config"] is not None:
             # The daemon changes its working directory, and may read the file again.
@@ -61,7 +61,7 @@ class Options(UsageOptions):
         """
         Read the configuration, now.
 
-        :raise ConfigError: where anything is wrong with it.
+        :raise SettingsError: where anything is wrong with it.
         """
         return load_settings(self["config"], os.environ)
 

@@ -30,8 +30,7 @@ from logplex.metrics import Counters, Sample
 from logplex.model.destination import BadDestination, Destination, parse_destination
 from logplex.model.values import Channel, Drain, DrainStatus, DrainTest
 from logplex.routing.registry import Registry
-from logplex.settings import Drains as Settings
-from logplex.settings import Limits
+from logplex.settings import DrainSettings, Limits
 
 _log = Logger()
 
@@ -55,7 +54,7 @@ class DrainService:
         registry: Registry,
         tell: Tell,
         counters: Counters,
-        settings: Settings,
+        settings: DrainSettings,
         limits: Limits,
         reactor: IReactor,
         random: Random | None = None,

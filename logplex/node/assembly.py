@@ -69,13 +69,13 @@ class Parts:
     ports: list[IListeningPort]
 
     def listeners(self, settings: Settings, reactor: IReactor) -> Iterator[Listener]:
-        """The ports to open: a factory for each transport."""
+        """The ports to open, each with the factory of its protocols."""
         factories: dict[str, IProtocolFactory] = {"syslog": self.syslog, **self.sites}
         if self.tls is not None:
             factories["syslog_tls"] = self.tls.factory(self.syslog, reactor)
-        for name, factory in factories.items():
-            for endpoint in getattr(settings.listen, name):
-                yield Listener(name, endpoint, factory)
+        for name, endpoints in settings.listen.by_name().items():
+            for endpoint in endpoints:
+                yield Listener(name, endpoint, factories[name])
 
 
 def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IReactor) -> Parts:

@@ -17,16 +17,18 @@ _log = Logger()
 
 INTERVAL_S = 60.0
 
-#: The names that operators know, and what is counted under them.
-_NAMES = {
-    "message.received": "received",
-    "message.received-malformed": "malformed",
-    "message.processed": "processed",
-    "unknown_token": "unknown_token",
-    "unknown_channel": "unknown_channel",
-    "drain.delivered": "drain_delivered",
-    "drain.dropped": "drain_dropped",
-}
+
+def _totals(counters: Counters) -> dict[str, int]:
+    """Return the counts under the names that operators of the Erlang Logplex know."""
+    return {
+        "message.received": counters.received,
+        "message.received-malformed": counters.malformed,
+        "message.processed": counters.processed,
+        "unknown_token": counters.unknown_token,
+        "unknown_channel": counters.unknown_channel,
+        "drain.delivered": counters.drain_delivered,
+        "drain.dropped": counters.drain_dropped,
+    }
 
 
 @define(eq=False, repr=False)
@@ -67,8 +69,7 @@ class MetricsChannel:
 
     def _message(self) -> bytes:
         counts = []
-        for name, attribute in _NAMES.items():
-            total = getattr(self.counters, attribute)
+        for name, total in _totals(self.counters).items():
             counts.append(f"count#{name}={total - self._told.get(name, 0)}")
             self._told[name] = total
         text = f"source={self.node} {' '.join(counts)}"

@@ -27,8 +27,7 @@ from logplex.node.assembly import Parts, assemble
 from logplex.node.listeners import CannotListen, close_ports, open_ports
 from logplex.node.log_filter import LogFilter
 from logplex.node.stores import make_stores
-from logplex.settings import ConfigError, Settings, changed_options
-from logplex.syslog import inner
+from logplex.settings import Settings, SettingsError, changed_options
 from logplex.waiting import within
 
 _log = Logger()
@@ -46,7 +45,7 @@ def make_service(
     """
     The service of a node, not started.
 
-    :param load: reads the configuration again, for SIGHUP; may raise :class:`ConfigError`.
+    :param load: reads the configuration again, for SIGHUP; may raise :class:`SettingsError`.
     :param origin: what a line about a mistake begins with: ``logplex``, and the file.
     :raise SystemExit: with one line, where the node could not work.
     """
@@ -119,7 +118,6 @@ class Node(Service):
             "Logplex {version} on node {name}", version=__version__, name=self._settings.node.name
         )
         _log.info("store: {store}", store=self._parts.stores.name)
-        _log.info("inner loop: {kind}", kind=inner.KIND)
         signal.signal(signal.SIGHUP, self._sighup)
         Deferred.fromCoroutine(self._open()).addErrback(self._cannot_open)
 
@@ -225,7 +223,7 @@ class Node(Service):
         """Take from the configuration what can change while running, and name the rest."""
         try:
             new = self._load()
-        except ConfigError as error:
+        except SettingsError as error:
             _log.error("SIGHUP: nothing changed: {error}", error=error)
             return
         self._log_filter.set_level(new.log.level)

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily
 from logplex.metrics import Sample
 from logplex.model.rods import Rods
 from logplex.routing.registry import Registry, Stream
-from logplex.settings import Firehose as Settings
+from logplex.settings import FirehoseSettings
 
 
 @define(eq=False, repr=False)
@@ -24,7 +24,7 @@ class Firehose:
     :ivar random: chooses among several firehose channels.
     """
 
-    settings: Settings
+    settings: FirehoseSettings
     registry: Registry
     rods: Rods
     random: Random

@@ -42,16 +42,16 @@ class Router:
     clock: IReactorTime
     limits: Limits
     firehose: Firehose
-    _strangers_unlogged: int = field(default=0, init=False)
-    _strangers_logged_at: float | None = field(default=None, init=False)
+    _unknown_unlogged: int = field(default=0, init=False)
+    _unknown_logged_at: float | None = field(default=None, init=False)
 
     def route(self, frames: Sequence[bytes]) -> None:
         """Route frames whose fourth field says the token."""
         counters = self.counters
         counters.received += len(frames)
         touched: list[Stream] = []
-        strangers = sort_frames(frames, self.registry.routes, touched)
-        counters.processed += len(frames) - len(strangers)
+        unknown = sort_frames(frames, self.registry.routes, touched)
+        counters.processed += len(frames) - len(unknown)
         copying = self.firehose.runs
         # Once for every channel that a chunk touches, which may be hundreds: each call in here and
         # below costs the widest scenario of the benchmark 1 %.
@@ -63,15 +63,15 @@ class Router:
             self._spread(stream, messages)
             if copying:
                 self._copy(stream, messages, None)
-        if strangers:
-            self._count_strangers(strangers)
+        if unknown:
+            self._count_unknown_frames(unknown)
 
     def route_as(self, token_id: bytes, frames: Sequence[bytes]) -> None:
         """Route frames into the channel of this token, whatever their fourth field is."""
         self.counters.received += len(frames)
         route = self.registry.routes.get(token_id)
         if route is None:
-            self._count_stranger(token_id, len(frames))
+            self._count_unknown(token_id, len(frames))
         elif frames:
             name, _, stream = route
             messages = cook_frames(frames, token_id, name)
@@ -110,24 +110,24 @@ class Router:
         for target, copied in self.firehose.copies(stream, messages, name):
             self._spread(target, copied)
 
-    def _count_strangers(self, frames: Sequence[bytes]) -> None:
+    def _count_unknown_frames(self, frames: Sequence[bytes]) -> None:
         for frame in frames:
             fields = frame.split(b" ", 4)
-            self._count_stranger(fields[3] if len(fields) > 3 else b"", 1)
+            self._count_unknown(fields[3] if len(fields) > 3 else b"", 1)
 
-    def _count_stranger(self, token_id: bytes, messages: int) -> None:
+    def _count_unknown(self, token_id: bytes, messages: int) -> None:
         if self.registry.token(token_id.decode("latin-1")):
             self.counters.unknown_channel += messages
             return
         self.counters.unknown_token += messages
-        self._strangers_unlogged += messages
+        self._unknown_unlogged += messages
         now = self.clock.seconds()
-        last = self._strangers_logged_at
+        last = self._unknown_logged_at
         if last is None or now - last >= self.limits.unknown_token_log_interval_s:
             _log.warn(
                 "dropped {messages} messages whose token is unknown; the last token begins {token}",
-                messages=self._strangers_unlogged,
+                messages=self._unknown_unlogged,
                 token=ascii(token_id[:_SHOWN_TOKEN_BYTES].decode("latin-1")),
             )
-            self._strangers_logged_at = now
-            self._strangers_unlogged = 0
+            self._unknown_logged_at = now
+            self._unknown_unlogged = 0

@@ -5,17 +5,17 @@ How a node is set up: the settings, and how they are read from a file and the en
 from __future__ import annotations
 
 from logplex.settings.changes import Changed, changed_options
-from logplex.settings.loading import ConfigError, load_settings
+from logplex.settings.loading import SettingsError, load_settings
 from logplex.settings.sections import (
     Auth,
-    Drains,
+    DrainSettings,
     FileCredential,
-    Firehose,
+    FirehoseSettings,
     Limits,
     Listen,
     Log,
     Metrics,
-    Node,
+    NodeSettings,
     Settings,
     Spool,
     Store,
@@ -26,16 +26,16 @@ from logplex.settings.sections import (
 __all__ = [
     "Auth",
     "Changed",
-    "ConfigError",
-    "Drains",
+    "DrainSettings",
     "FileCredential",
-    "Firehose",
+    "FirehoseSettings",
     "Limits",
     "Listen",
     "Log",
     "Metrics",
-    "Node",
+    "NodeSettings",
     "Settings",
+    "SettingsError",
     "Spool",
     "Store",
     "Tls",

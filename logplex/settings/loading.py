@@ -32,7 +32,7 @@ Tables = dict[str, Any]
 Place = tuple[str | int, ...]
 
 
-class ConfigError(Exception):
+class SettingsError(Exception):
     """
     The configuration cannot be used.
 
@@ -56,7 +56,7 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
     :param path: a TOML file; ``None`` means all defaults.
     :param environ: the variables of :data:`~logplex.settings.environment.VARIABLES` in it override
         the file.
-    :raise ConfigError: where anything is wrong with either.
+    :raise SettingsError: where anything is wrong with either.
     """
     tables = {} if path is None else _read(path)
     origins, lines = _override(tables, environ)
@@ -65,7 +65,7 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
     except BaseValidationError as error:
         lines += [_line(mistake, path, origins) for mistake in _mistakes(error, ())]
     if lines:
-        raise ConfigError("\n".join(lines))
+        raise SettingsError("\n".join(lines))
     return settings
 
 
@@ -74,13 +74,13 @@ def _read(path: str) -> Tables:
     try:
         return tomllib.loads(Path(path).read_bytes().decode("utf-8"))
     except OSError as error:
-        raise ConfigError(f"logplex: {path}: {error.strerror}") from None
+        raise SettingsError(f"logplex: {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"logplex: {path}: is not UTF-8 at byte {error.start}") from None
+        raise SettingsError(f"logplex: {path}: is not UTF-8 at byte {error.start}") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"logplex: {path}: {error}") from None
+        raise SettingsError(f"logplex: {path}: {error}") from None
     except RecursionError:
-        raise ConfigError(f"logplex: {path}: is nested too deeply") from None
+        raise SettingsError(f"logplex: {path}: is nested too deeply") from None
 
 
 def _override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:

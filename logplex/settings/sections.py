@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 
-from attrs import Attribute, Factory, define, field, frozen
+from attrs import Attribute, Factory, asdict, define, field, frozen
 
 from logplex.model.rods import Rods
 from logplex.settings.bounds import (
@@ -34,7 +34,7 @@ from logplex.settings.bounds import (
 
 
 @frozen
-class Node:
+class NodeSettings:
     """``[node]``"""
 
     name: str = word(Factory(socket.gethostname))
@@ -50,6 +50,10 @@ class Listen:
     api: tuple[str, ...] = listeners("tcp:8001:interface=127.0.0.1")
     api_v3: tuple[str, ...] = listeners("tcp:8002:interface=127.0.0.1")
     metrics: tuple[str, ...] = listeners("tcp:8003:interface=127.0.0.1")
+
+    def by_name(self) -> dict[str, tuple[str, ...]]:
+        """Return the endpoint strings of each listener, in the order of the options."""
+        return asdict(self)
 
 
 @frozen
@@ -135,7 +139,7 @@ class Limits:
 
 
 @frozen
-class Drains:
+class DrainSettings:
     """``[drains]``: times and sizes of the drains."""
 
     buffer_messages: int = positive(1_024)
@@ -189,7 +193,7 @@ class Spool:
 
 
 @frozen
-class Firehose:
+class FirehoseSettings:
     """``[firehose]``: channels that get a copy of other channels' messages, at random."""
 
     channel_ids: tuple[str, ...] = ()
@@ -214,7 +218,7 @@ class Log:
 class Settings:
     """Everything in the configuration file."""
 
-    node: Node = Factory(Node)
+    node: NodeSettings = Factory(NodeSettings)
     listen: Listen = Factory(Listen)
     urls: Urls = Factory(Urls)
     tls: Tls = Factory(Tls)
@@ -222,9 +226,9 @@ class Settings:
     auth: Auth = Factory(Auth)
     credentials: tuple[FileCredential, ...] = field(default=())
     limits: Limits = Factory(Limits)
-    drains: Drains = Factory(Drains)
+    drains: DrainSettings = Factory(DrainSettings)
     spool: Spool = Factory(Spool)
-    firehose: Firehose = Factory(Firehose)
+    firehose: FirehoseSettings = Factory(FirehoseSettings)
     metrics: Metrics = Factory(Metrics)
     log: Log = Factory(Log)
     rods: Rods = Factory(Rods)

@@ -16,7 +16,7 @@ from logplex.drains.delivery.record import Record
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.metrics import Counters
 from logplex.model.destination import HttpDestination, parse_destination
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.drains.doubles import Link, MiddleRandom, ScriptedEndpoint
 
 #: Sunday, 22 November 2026, 16:00 UTC.
@@ -72,7 +72,7 @@ class HttpCase(SynchronousTestCase):
 
     url = "http://receiver.example/logs?key=a"
     random: MiddleRandom = MiddleRandom(1)
-    options = Drains()
+    options = DrainSettings()
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -23,8 +23,7 @@ from logplex.model.values import Channel, Delete, Drain, Put, Token
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
-from logplex.settings import Drains, Limits
-from logplex.settings import Firehose as FirehoseSettings
+from logplex.settings import DrainSettings, FirehoseSettings, Limits
 from tests.drains.doubles import MiddleRandom, ScriptedEndpoint
 from tests.drains.http import NOW, OK, Request, answer
 from tests.drains.network.test_resolver import HeldPool
@@ -62,7 +61,7 @@ class ServiceCase(SynchronousTestCase):
             self.registry,
             self.router.tell,
             self.counters,
-            Drains(),
+            DrainSettings(),
             Limits(),
             as_reactor(self.clock),
             MiddleRandom(1),
@@ -126,7 +125,12 @@ class Following(ServiceCase):
         registry = Registry()
         registry.changed([Put(Channel("app")), Put(DRAIN)])
         service = DrainService(
-            registry, self.router.tell, self.counters, Drains(), Limits(), as_reactor(self.clock)
+            registry,
+            self.router.tell,
+            self.counters,
+            DrainSettings(),
+            Limits(),
+            as_reactor(self.clock),
         )
         service.start()
         stream = registry.stream("app")
@@ -382,7 +386,7 @@ class Hanging(SynchronousTestCase):
             self.registry,
             lambda *told: None,
             self.counters,
-            Drains(),
+            DrainSettings(),
             Limits(),
             as_reactor(self.reactor),
             MiddleRandom(1),

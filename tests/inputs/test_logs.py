@@ -20,8 +20,7 @@ from logplex.model.values import ANY_CHANNEL, Channel, Credential, Delete, Token
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
-from logplex.settings import Firehose as FirehoseSettings
-from logplex.settings import Limits
+from logplex.settings import FirehoseSettings, Limits
 from tests import samples
 from tests.fakes import ListOutlet, RecordingSpool
 from tests.wire import Wire, body_of, chunks, request, status

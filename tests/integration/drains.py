@@ -16,7 +16,7 @@ from logplex.drains.service import DrainService
 from logplex.metrics import Counters
 from logplex.model.values import Channel, Delete, Drain, DrainStatus, Put
 from logplex.routing.registry import Registry, Stream
-from logplex.settings import Drains, Limits
+from logplex.settings import DrainSettings, Limits
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import PATIENCE_S, reactor, until
 
@@ -41,7 +41,7 @@ def numbers(frames: list[bytes]) -> list[int]:
 class DrainsTestCase(IntegrationTestCase):
     """Drains that run as long as the test does; what they tell their channel is kept."""
 
-    options = Drains()
+    options = DrainSettings()
 
     def setUp(self) -> None:
         self.registry = Registry()
@@ -50,7 +50,7 @@ class DrainsTestCase(IntegrationTestCase):
         self.drains = self.service(self.options)
         self.last_id = 0
 
-    def service(self, options: Drains) -> DrainService:
+    def service(self, options: DrainSettings) -> DrainService:
         service = DrainService(
             self.registry,
             lambda channel_id, message, except_for: self.told.append(message),

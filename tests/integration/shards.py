@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from logplex.interfaces import IFollower
 from logplex.metrics import Counters
-from logplex.settings import Node, Settings, Spool, Store
+from logplex.settings import NodeSettings, Settings, Spool, Store
 from logplex.spool.cluster import make_redis_spool
 from logplex.spool.cluster.spool import RedisSpool
 from logplex.spool.cluster.wire.scripts import APPEND
@@ -102,7 +102,7 @@ class ShardsTestCase(IntegrationTestCase):
     ) -> SpoolNode:
         """A node's spool that has reached all its shards."""
         settings = Settings(
-            node=Node(name=name), store=Store(shards=urls, ring=ring), spool=Spool(**spool)
+            node=NodeSettings(name=name), store=Store(shards=urls, ring=ring), spool=Spool(**spool)
         )
         counters = Counters()
         made = make_redis_spool(settings, reactor, counters)

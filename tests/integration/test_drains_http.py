@@ -6,13 +6,13 @@ import trustme
 from attrs import evolve
 from twisted.internet.protocol import Factory, Protocol
 
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.integration.drains import DrainsTestCase, listen_tls, numbers
 from tests.integration.process import reactor
 from tests.integration.receivers import Answer, HttpReceiver, refusal
 
 #: Times that a test can wait for.
-QUICK = Drains(
+QUICK = DrainSettings(
     http_answer_timeout_s=0.3, http_retry_delays_s=(0.02, 0.05), http_answer_bytes=10_000
 )
 

@@ -6,13 +6,13 @@ import trustme
 from attrs import evolve
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.integration.drains import DrainsTestCase, listen_tls, message, numbers
 from tests.integration.process import reactor, until
 from tests.integration.receivers import TcpReceiver, octet_frames
 
 #: Times that a test can wait for.
-QUICK = Drains(syslog_stall_timeout_s=0.3, syslog_backoff_max_s=0.2)
+QUICK = DrainSettings(syslog_stall_timeout_s=0.3, syslog_backoff_max_s=0.2)
 
 
 class Deaf(Protocol):

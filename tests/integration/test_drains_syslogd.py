@@ -12,7 +12,7 @@ from attrs import evolve
 from twisted.trial.unittest import SkipTest
 
 from logplex.model.values import Drain
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.integration.drains import DrainsTestCase
 from tests.integration.process import Child, until
 
@@ -80,7 +80,7 @@ class SyslogdTestCase(DrainsTestCase):
         leaf = self.authority.issue_cert("localhost")
         leaf.private_key_pem.write_to_path(str(self.directory_ / "key.pem"))
         leaf.cert_chain_pems[0].write_to_path(str(self.directory_ / "cert.pem"))
-        self.options = evolve(Drains(), ca_file=str(self.directory_ / "ca.pem"))
+        self.options = evolve(DrainSettings(), ca_file=str(self.directory_ / "ca.pem"))
         super().setUp()
         self.port, self.tls_port = free_port(), free_port()
 

@@ -23,16 +23,14 @@ from logplex.node.log_filter import LogFilter
 from logplex.node.service import Node
 from logplex.node.stores import Stores
 from logplex.settings import (
-    ConfigError,
-    Drains,
+    DrainSettings,
     FileCredential,
     Limits,
     Listen,
     Log,
+    NodeSettings,
     Settings,
-)
-from logplex.settings import (
-    Node as NodeSettings,
+    SettingsError,
 )
 from tests.fakes import LogLines, RecordingSpool, as_reactor
 
@@ -148,7 +146,6 @@ class NodeTests(SynchronousTestCase):
         for line in (
             "on node test",
             "store: a test's",
-            "inner loop: pure Python",
             "listening: syslog on ",
             "ready: 1 channel, 0 tokens, 0 drains, 1 credential",
         ):
@@ -214,7 +211,7 @@ class NodeTests(SynchronousTestCase):
             self.settings,
             limits=Limits(drains_per_channel=9),
             rods=Rods(deny_logs_ingress=True),
-            drains=Drains(linger_s=1.0),
+            drains=DrainSettings(linger_s=1.0),
         )
         self.assertEqual(
             self.sighup(),
@@ -242,7 +239,7 @@ class NodeTests(SynchronousTestCase):
         self.start()
         self.store.load(Credential("me", "secret"))
         self.settings = evolve(
-            self.settings, drains=Drains(linger_s=1.0), rods=Rods(deny_tail_sessions=True)
+            self.settings, drains=DrainSettings(linger_s=1.0), rods=Rods(deny_tail_sessions=True)
         )
         self.sighup()
         self.assertEqual(self.sighup(), ["SIGHUP: [drains] linger_s needs a restart"])
@@ -252,7 +249,7 @@ class NodeTests(SynchronousTestCase):
         self.store.load(Credential("me", "secret"))
 
         def load() -> Settings:
-            raise ConfigError("logplex: x.toml: [limits] oops: is no option")
+            raise SettingsError("logplex: x.toml: [limits] oops: is no option")
 
         self.patch(node, "_load", load)
         self.assertEqual(

@@ -14,8 +14,7 @@ from logplex.model.values import Channel, Delete, Token
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
-from logplex.settings import Firehose as Settings
-from logplex.settings import Limits
+from logplex.settings import FirehoseSettings, Limits
 from tests.fakes import RecordingSpool
 
 APP, OTHER, OWN = "t.app", "t.other", "t.own"
@@ -43,7 +42,9 @@ class FirehoseTests(SynchronousTestCase):
         self.route(("hose1", "hose2"), ("app", "heroku"))
 
     def route(self, channel_ids: tuple[str, ...], names: tuple[str, ...]) -> None:
-        self.firehose = Firehose(Settings(channel_ids, names), self.registry, self.rods, Random(1))
+        self.firehose = Firehose(
+            FirehoseSettings(channel_ids, names), self.registry, self.rods, Random(1)
+        )
         self.router = Router(
             self.registry, self.spool, self.rods, Counters(), Clock(), Limits(), self.firehose
         )

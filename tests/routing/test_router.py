@@ -14,8 +14,7 @@ from logplex.model.values import NO_REDIS, Channel, Delete, Put, Token
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
-from logplex.settings import Firehose as FirehoseSettings
-from logplex.settings import Limits
+from logplex.settings import FirehoseSettings, Limits
 from tests.fakes import ListOutlet, RecordingSpool
 
 ONE = "t.11111111-1111-4111-8111-111111111111"

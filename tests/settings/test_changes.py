@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.model.rods import Rods
-from logplex.settings import FileCredential, Limits, Node, Settings, changed_options
+from logplex.settings import FileCredential, Limits, NodeSettings, Settings, changed_options
 
 
 class ChangedOptionsTests(SynchronousTestCase):
@@ -14,13 +14,15 @@ class ChangedOptionsTests(SynchronousTestCase):
         return [str(each) for each in changed_options(old, new)]
 
     def test_equal_settings_differ_in_nothing(self) -> None:
-        self.assertEqual(self.names(Settings(node=Node("a")), Settings(node=Node("a"))), [])
+        self.assertEqual(
+            self.names(Settings(node=NodeSettings("a")), Settings(node=NodeSettings("a"))), []
+        )
 
     def test_every_option_that_differs_is_named_as_in_the_file(self) -> None:
-        old = Settings(node=Node("a"))
+        old = Settings(node=NodeSettings("a"))
         new = evolve(
             old,
-            node=Node("b"),
+            node=NodeSettings("b"),
             limits=Limits(drains_per_channel=7, notice_interval_s=1.0),
             rods=Rods(deny_tail_sessions=True),
         )
@@ -35,6 +37,6 @@ class ChangedOptionsTests(SynchronousTestCase):
         )
 
     def test_a_list_of_tables_is_one_change_without_its_secrets(self) -> None:
-        old = Settings(node=Node("a"))
+        old = Settings(node=NodeSettings("a"))
         new = evolve(old, credentials=(FileCredential("me", "secret"),))
         self.assertEqual(self.names(old, new), ["[[credentials]]"])

@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.access.authenticator import credential_from_file
 from logplex.settings import (
-    ConfigError,
-    Drains,
+    DrainSettings,
     FileCredential,
     Limits,
     Settings,
+    SettingsError,
     load_settings,
 )
 from logplex.settings.environment import VARIABLES
@@ -42,7 +42,7 @@ class ConfigTestCase(SynchronousTestCase):
 
         :param lines: each without what all begin with; ``FILE:`` stands for the file's name.
         """
-        with self.assertRaises(ConfigError) as caught:
+        with self.assertRaises(SettingsError) as caught:
             self.load(toml, environ)
         self.assertEqual(
             str(caught.exception).splitlines(),
@@ -81,7 +81,7 @@ class FileTests(ConfigTestCase):
         self.assertEqual(settings.limits.syslog_connections, 7)
         self.assertEqual(settings.limits.api_idle_timeout_s, 1.5)
         self.assertIs(settings.rods.deny_logs_ingress, True)
-        self.assertEqual(settings.drains, Drains())
+        self.assertEqual(settings.drains, DrainSettings())
 
     def test_integer_for_float(self) -> None:
         settings = self.load("[limits]\napi_idle_timeout_s = 2")
@@ -139,29 +139,29 @@ class MistakeTests(ConfigTestCase):
     """Every mistake is one line that names the file, the section and the option."""
 
     def test_unreadable(self) -> None:
-        with self.assertRaises(ConfigError) as caught:
+        with self.assertRaises(SettingsError) as caught:
             load_settings("/nonexistent/file", {})
         self.assertEqual(
             str(caught.exception), "logplex: /nonexistent/file: No such file or directory"
         )
 
     def test_directory(self) -> None:
-        with self.assertRaisesRegex(ConfigError, "^logplex: /: Is a directory$"):
+        with self.assertRaisesRegex(SettingsError, "^logplex: /: Is a directory$"):
             load_settings("/", {})
 
     def test_not_utf8(self) -> None:
         path = self.mktemp()
         Path(path).write_bytes(b"# \xff")
-        with self.assertRaisesRegex(ConfigError, "^logplex: .*: is not UTF-8 at byte 2$"):
+        with self.assertRaisesRegex(SettingsError, "^logplex: .*: is not UTF-8 at byte 2$"):
             load_settings(path, {})
 
     def test_syntax(self) -> None:
         """With the line where it stands."""
-        with self.assertRaisesRegex(ConfigError, r"^logplex: \S+: .* \(at line 2, column 6\)$"):
+        with self.assertRaisesRegex(SettingsError, r"^logplex: \S+: .* \(at line 2, column 6\)$"):
             self.load("[node]\nname \n[x]")
 
     def test_nested_too_deeply(self) -> None:
-        with self.assertRaisesRegex(ConfigError, "^logplex: .*: is nested too deeply$"):
+        with self.assertRaisesRegex(SettingsError, "^logplex: .*: is nested too deeply$"):
             self.load("a = " + "[" * 10_000 + "]" * 10_000)
 
     def test_unknown_section(self) -> None:
@@ -235,7 +235,7 @@ class MistakeTests(ConfigTestCase):
 
     def test_endpoints(self) -> None:
         for text in ("tcp", "tcp:x", "6001", "tcp:1:bla=2", "nonsense:1", "ssl:1:privateKey=/no"):
-            with self.assertRaises(ConfigError) as caught:
+            with self.assertRaises(SettingsError) as caught:
                 self.load(f'[listen]\nsyslog = "{text}"')
             self.assertRegex(
                 str(caught.exception),
@@ -246,7 +246,9 @@ class MistakeTests(ConfigTestCase):
         """OpenSSL's mistakes are none of Python's usual ones."""
         key = Path(self.mktemp()).absolute()
         key.write_text("no key")
-        with self.assertRaisesRegex(ConfigError, rf'\[listen\] syslog: "ssl:1:.*{key.name}" is no'):
+        with self.assertRaisesRegex(
+            SettingsError, rf'\[listen\] syslog: "ssl:1:.*{key.name}" is no'
+        ):
             self.load(f'[listen]\nsyslog = "ssl:1:privateKey={key}"')
 
     def test_systemd_socket_missing(self) -> None:
@@ -317,7 +319,7 @@ class MistakeTests(ConfigTestCase):
 
     def test_credentials_as_section(self) -> None:
         with self.assertRaisesRegex(
-            ConfigError, r"\[\[credentials\]\] number 1 password: is missing"
+            SettingsError, r"\[\[credentials\]\] number 1 password: is missing"
         ):
             self.load('[credentials]\nid = "a"')
 
@@ -356,7 +358,7 @@ class MistakeTests(ConfigTestCase):
         )
 
     def test_no_secret_shown(self) -> None:
-        with self.assertRaises(ConfigError) as caught:
+        with self.assertRaises(SettingsError) as caught:
             self.load('[auth]\nkey = "SEC RET"\n[[credentials]]\nid = "a"\npassword = "SEC RET"')
         self.assertNotIn("SEC RET", str(caught.exception))
 
@@ -461,7 +463,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_units(self) -> None:
         """A time's unit is in its name."""
-        for field in (*attrs.fields(Limits), *attrs.fields(Drains)):
+        for field in (*attrs.fields(Limits), *attrs.fields(DrainSettings)):
             if isinstance(field.default, float):
                 self.assertTrue(field.name.endswith("_s"), field.name)
 

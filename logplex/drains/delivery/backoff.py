@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.delivery.record import Record
-from logplex.settings import Drains as Settings
+from logplex.settings import DrainSettings
 
 #: After failure k in a row the next connect comes in about 2^k s.
 _BASE_S = 2.0
@@ -24,7 +24,7 @@ STEADY_AFTER_S = 1.0
 class Backoff:
     """The failures of one drain in a row."""
 
-    settings: Settings
+    settings: DrainSettings
     buffer: Buffer
     record: Record
     clock: IReactorTime

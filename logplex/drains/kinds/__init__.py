@@ -31,7 +31,7 @@ from logplex.model.destination import (
     UdpDestination,
 )
 from logplex.model.values import Drain
-from logplex.settings import Drains as Settings
+from logplex.settings import DrainSettings
 
 
 @define(eq=False, repr=False)
@@ -43,7 +43,7 @@ class Couriers:
     :ivar connect_to: leads to a host and port, without TLS.
     """
 
-    settings: Settings
+    settings: DrainSettings
     trust: Trust
     guard: Guard
     names: Names

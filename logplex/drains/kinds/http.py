@@ -23,7 +23,7 @@ from logplex.drains.kinds.http_connection import HttpConnection, Limits
 from logplex.drains.kinds.stream import open_connection
 from logplex.drains.network.errors import explain
 from logplex.model.destination import HttpDestination
-from logplex.settings import Drains as Settings
+from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_http_frames
 from logplex.syslog.notices import l10_http_frame
 
@@ -36,7 +36,7 @@ _BACKOFF_MAX_EXPONENT = 10
 _JITTER = 0.25
 
 
-def http_pace(settings: Settings, linger: Linger) -> Pace:
+def http_pace(settings: DrainSettings, linger: Linger) -> Pace:
     """The times of HTTP drains."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
@@ -78,7 +78,7 @@ class HttpCourier:
     drain_token: str
     buffer: Buffer
     record: Record
-    settings: Settings
+    settings: DrainSettings
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
     random: Random

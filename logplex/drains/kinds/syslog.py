@@ -22,7 +22,7 @@ from logplex.drains.kinds.stream import open_connection
 from logplex.drains.kinds.syslog_connection import SyslogConnection
 from logplex.drains.network.errors import explain
 from logplex.model.destination import SyslogDestination
-from logplex.settings import Drains as Settings
+from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_syslog_frames
 from logplex.syslog.notices import l10_syslog_frame
 
@@ -38,7 +38,7 @@ MOST_GROWTH = 16
 AT_ONCE_S = 0.05
 
 
-def syslog_pace(settings: Settings, linger: Linger) -> Pace:
+def syslog_pace(settings: DrainSettings, linger: Linger) -> Pace:
     """The times of syslog drains over TCP and TLS."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
@@ -75,7 +75,7 @@ class SyslogCourier:
     drain_token: bytes
     buffer: Buffer
     backoff: Backoff
-    settings: Settings
+    settings: DrainSettings
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
     _reports: Reports | None = field(default=None, init=False)

@@ -30,7 +30,7 @@ from logplex.drains.network.guard import DestinationDenied, Guard
 from logplex.drains.network.resolver import Address, Names
 from logplex.interfaces import IReactor
 from logplex.model.destination import UdpDestination
-from logplex.settings import Drains as Settings
+from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_datagrams
 from logplex.syslog.notices import l10_datagram
 
@@ -42,7 +42,7 @@ MAX_ANSWER_BYTES = 8_192
 MAX_AGE_S = 300.0
 
 
-def udp_pace(settings: Settings, linger: Linger) -> Pace:
+def udp_pace(settings: DrainSettings, linger: Linger) -> Pace:
     """The times of syslog drains over UDP."""
     return evolve(
         syslog_pace(settings, linger),

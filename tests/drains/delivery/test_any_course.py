@@ -25,11 +25,11 @@ from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.metrics import Counters
 from logplex.model.destination import HttpDestination, SyslogDestination, parse_destination
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.drains.doubles import Link, MiddleRandom, ScriptedEndpoint
 from tests.drains.http import NO_CONTENT, OK, answer
 
-OPTIONS = Drains(buffer_messages=20, http_batch_messages=5, shrunk_buffer_messages=2)
+OPTIONS = DrainSettings(buffer_messages=20, http_batch_messages=5, shrunk_buffer_messages=2)
 
 #: So many seconds with a receiver that is well, and everything has been delivered.
 LONG_S = 400

@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionLost
 from logplex import __version__
 from logplex.drains.delivery.courier import Phase
 from logplex.drains.network.tls import CertificateRejected
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.drains.http import OK, HttpCase, Request, frame
 
 
@@ -73,7 +73,7 @@ class Requests(HttpCase):
 class Batches(HttpCase):
     """What goes into a request, and when."""
 
-    options = evolve(Drains(), http_batch_messages=10, http_batch_bytes=1_000)
+    options = evolve(DrainSettings(), http_batch_messages=10, http_batch_bytes=1_000)
 
     def test_first(self) -> None:
         """The first message leaves at once."""

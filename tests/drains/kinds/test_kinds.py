@@ -22,7 +22,7 @@ from logplex.drains.network.tls import Trust
 from logplex.metrics import Counters
 from logplex.model.destination import parse_destination
 from logplex.model.values import Drain
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 
 
 class _AskedTrust(Trust):
@@ -39,7 +39,7 @@ class _AskedTrust(Trust):
         return super().secured(endpoint, host, verify, clock)
 
 
-def couriers_of(settings: Drains, trust: Trust) -> Couriers:
+def couriers_of(settings: DrainSettings, trust: Trust) -> Couriers:
     clock: Any = Clock()
     return Couriers(
         settings,
@@ -63,7 +63,7 @@ class VerificationTests(SynchronousTestCase):
 
     URLS = ("https://one.example", "https://two.example#insecure", "syslog+tls://three.example")
 
-    def asked(self, settings: Drains) -> dict[str, bool]:
+    def asked(self, settings: DrainSettings) -> dict[str, bool]:
         """Which hosts are verified when drains with these settings get their couriers."""
         trust = _AskedTrust()
         couriers = couriers_of(settings, trust)
@@ -73,14 +73,14 @@ class VerificationTests(SynchronousTestCase):
 
     def test_default(self) -> None:
         self.assertEqual(
-            self.asked(Drains()),
+            self.asked(DrainSettings()),
             {"one.example": True, "two.example": False, "three.example": True},
         )
 
     def test_switched_off(self) -> None:
         """``[drains] verify_certificates = false`` is ``#insecure`` for all."""
         self.assertEqual(
-            self.asked(Drains(verify_certificates=False)),
+            self.asked(DrainSettings(verify_certificates=False)),
             {"one.example": False, "two.example": False, "three.example": False},
         )
 
@@ -88,7 +88,7 @@ class VerificationTests(SynchronousTestCase):
 class LingerTests(SynchronousTestCase):
     def test_shared(self) -> None:
         """Drains of all kinds count together who is busy, within the configured times."""
-        couriers = couriers_of(Drains(linger_s=0.1, linger_max_s=0.3), Trust())
+        couriers = couriers_of(DrainSettings(linger_s=0.1, linger_max_s=0.3), Trust())
         urls = ("http://one.example", "http://two.example", "syslog://three", "syslog+udp://four")
         lingers = [make(couriers, url)[1].linger for url in urls]
         self.assertEqual([linger.seconds for linger in lingers], [0.1] * 4)

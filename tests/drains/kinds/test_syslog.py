@@ -22,7 +22,7 @@ from logplex.drains.kinds.syslog_connection import SyslogConnection
 from logplex.drains.network.tls import CertificateRejected
 from logplex.metrics import Counters
 from logplex.model.destination import SyslogDestination
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.drains.doubles import HighRandom, Link, MiddleRandom, ScriptedEndpoint
 
 #: Sunday, 22 November 2026, 16:00 UTC.
@@ -49,7 +49,7 @@ class SyslogCase(SynchronousTestCase):
 
     tls = False
     random: MiddleRandom = MiddleRandom(1)
-    options = Drains()
+    options = DrainSettings()
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -391,7 +391,7 @@ class Losses(SyslogCase):
 
 
 class Shrinking(SyslogCase):
-    options = evolve(Drains(), syslog_backoff_max_s=2.0)
+    options = evolve(DrainSettings(), syslog_backoff_max_s=2.0)
 
     def fail(self, times: int, count: int = 1_024) -> None:  # type: ignore[override]
         self.push(count)

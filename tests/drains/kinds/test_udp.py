@@ -20,7 +20,7 @@ from logplex.drains.kinds.udp import UdpCourier, udp_pace
 from logplex.drains.network.guard import DestinationDenied, Guard
 from logplex.metrics import Counters
 from logplex.model.destination import UdpDestination
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.drains.doubles import MiddleRandom
 from tests.drains.network.test_resolver import ScriptedNames
 from tests.fakes import as_reactor
@@ -90,7 +90,7 @@ class UdpCase(SynchronousTestCase):
             UdpDestination("syslog+udp", "logs.example", 514, url, url),
             b"d.0815",
             self.buffer,
-            Backoff(Drains(), self.buffer, self.record, self.reactor, MiddleRandom()),
+            Backoff(DrainSettings(), self.buffer, self.record, self.reactor, MiddleRandom()),
             self.names,
             Guard(["10.0.0.0/8"]),
             as_reactor(self.reactor),
@@ -99,7 +99,7 @@ class UdpCase(SynchronousTestCase):
         self.life = Lifecycle(
             courier,
             self.buffer,
-            udp_pace(Drains(), Linger(0.05, 0.05)),
+            udp_pace(DrainSettings(), Linger(0.05, 0.05)),
             self.reactor,
             MiddleRandom(),
             lambda why: self.refusals.append(why.value),

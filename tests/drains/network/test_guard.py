@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from logplex.drains.network.guard import DestinationDenied, Guard, GuardedReactor
-from logplex.settings import Drains
+from logplex.settings import DrainSettings
 from tests.drains.network.test_resolver import ScriptedNames
 from tests.fakes import as_reactor
 
@@ -71,7 +71,7 @@ class GuardTests(SynchronousTestCase):
     def test_default(self) -> None:
         """Without configuration link-local and the clouds' metadata are denied, loopback is not:
         a receiver on the same machine is common."""
-        guard = Guard(Drains().deny_networks)
+        guard = Guard(DrainSettings().deny_networks)
         for address in ("169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "100.100.100.200"):
             self.assertRaises(DestinationDenied, guard.check, address)
         guard.check("127.0.0.1")
