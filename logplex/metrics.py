@@ -38,6 +38,11 @@ class Counters:
     truncated: int = _total(
         "logplex_messages_truncated", "Frames that were too long and lost their end"
     )
+    unreadable: int = _total(
+        "logplex_messages_unreadable",
+        "Messages that no reader or receiver can be shown, counted when they come",
+        reason="no_head",
+    )
     not_permitted: int = _total(
         "logplex_messages_not_permitted",
         "Messages dropped: their sender may not write into the channel of their token",

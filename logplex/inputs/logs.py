@@ -125,7 +125,7 @@ class _Logs(Resource):
             self._counters.repeated_requests += 1
             return _accept(request)
         try:
-            frames, truncated = decode_body(body, self._limits.logs_body_messages)
+            frames, truncated, unreadable = decode_body(body, self._limits.logs_body_messages)
             _check_count(request, len(frames))
         except TooManyMessages:
             return _answer(request, 413, b"Too many log messages")
@@ -135,6 +135,7 @@ class _Logs(Resource):
         except CountMismatch:
             return _answer(request, 400, b"Message count mismatch")
         self._counters.truncated += truncated
+        self._counters.unreadable += unreadable
         self._route(sender, frames)
         if frame_id is not None:
             self._frame_ids.add(sender.name, frame_id)

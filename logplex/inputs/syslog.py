@@ -55,6 +55,7 @@ class SyslogProtocol(Protocol):
     _timer: IDelayedCall | None = None
     _malformed = 0
     _truncated = 0
+    _unreadable = 0
 
     def connectionMade(self) -> None:
         self._decoder = FrameDecoder()
@@ -93,7 +94,11 @@ class SyslogProtocol(Protocol):
 
     def _route(self, messages: list[bytes]) -> None:
         decoder = self._decoder
-        if decoder.malformed != self._malformed or decoder.truncated != self._truncated:
+        if (
+            decoder.malformed != self._malformed
+            or decoder.truncated != self._truncated
+            or decoder.unreadable != self._unreadable
+        ):
             self._count(decoder)
         if messages:
             try:
@@ -108,10 +113,12 @@ class SyslogProtocol(Protocol):
     def _count(self, decoder: FrameDecoder) -> None:
         counters = self.factory.counters
         counters.truncated += decoder.truncated - self._truncated
+        counters.unreadable += decoder.unreadable - self._unreadable
         counters.malformed += decoder.malformed - self._malformed
         if decoder.malformed != self._malformed:
             self.factory.complain(self, "what comes is no syslog")
         self._truncated, self._malformed = decoder.truncated, decoder.malformed
+        self._unreadable = decoder.unreadable
 
     def _check_idle(self) -> None:
         """One timer a connection, set again when it fires, costs nothing per chunk."""

@@ -9,12 +9,40 @@ import re
 #: The most bytes that a message has (PROTOCOL §2).
 MAX_MESSAGE_BYTES = 10_240
 
+#: U+FEFF in UTF-8. Some senders write it before PRI or at the start of a connection.
+BOM = b"\xef\xbb\xbf"
+
+#: The end of a message that was too long (PROTOCOL §3).
+CUT_MARK = "…".encode()
+
 #: ``<PRI>1`` for every PRI that there is (RFC 5424 §6.2.1: 0 to 191, no leading zeros).
 VALID_HEADS = frozenset(b"<%d>1" % pri for pri in range(192))
 
 # Nothing in it can match in two ways, so a text that only begins like structured data costs one way
 # back. (A possessive group would cost none, and matches wrongly before Python 3.11.5.)
 _STRUCTURED_DATA = re.compile(rb"(?:\[[^\]\\]*(?:\\.[^\]\\]*)*\])+(?: |\Z)", re.DOTALL)
+
+
+_PART_OF_A_CHARACTER = re.compile(
+    rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
+)
+
+
+def cut_message(beginning: bytes) -> bytes:
+    """
+    Return the message to keep of one that is too long: whole UTF-8 characters, and ``…``.
+
+    :param beginning: the first :data:`MAX_MESSAGE_BYTES` bytes of the message, or more.
+    """
+    kept = beginning[: MAX_MESSAGE_BYTES - len(CUT_MARK)]
+    part = _PART_OF_A_CHARACTER.search(kept, len(kept) - 3)
+    return (kept[: part.start()] if part else kept) + CUT_MARK
+
+
+def has_head(message: bytes) -> bool:
+    """Return true if a message begins with a head of RFC 5424, ``<PRI>1 SP``."""
+    head, space, _ = message[:7].partition(b" ")
+    return bool(space) and head in VALID_HEADS
 
 
 def skip_structured_data(rest: bytes) -> bytes:

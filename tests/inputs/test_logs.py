@@ -21,6 +21,7 @@ from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import FirehoseSettings, Limits
+from logplex.syslog.message import cut_message
 from tests import samples
 from tests.fakes import ListOutlet, RecordingSpool
 from tests.wire import Wire, body_of, chunks, request, status
@@ -178,7 +179,7 @@ class BodyTests(LogsTests):
         self.assertEqual(self.post(frames(long, message(ONE, "2"))), (204, b""))
         self.assertEqual(
             self.one.messages,
-            [long[:10_240].replace(ONE.encode(), b"app"), message("app", "2")],
+            [cut_message(long).replace(ONE.encode(), b"app"), message("app", "2")],
         )
         self.assertEqual(self.counters.truncated, 1)
 

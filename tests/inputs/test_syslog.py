@@ -70,7 +70,7 @@ class SyslogTests(SynchronousTestCase):
         self.factory = SyslogFactory(self.route, self.counters, LIMITS, self.clock)
 
     def route(self, messages: list[bytes]) -> None:
-        if b"bug" in messages:
+        if b"<13>1 bug" in messages:
             raise RuntimeError("secret")
         self.routed.append(messages)
 
@@ -83,26 +83,30 @@ class SyslogTests(SynchronousTestCase):
 class MessageTests(SyslogTests):
     def test_once_a_chunk(self) -> None:
         """All messages of a chunk are routed together, and a chunk without one is no call."""
-        Sender(self.factory).write(b"3 one3 two5 th", b"re", b"e<13>1 four\n")
-        self.assertEqual(self.routed, [[b"one", b"two"], [b"three", b"<13>1 four"]])
+        Sender(self.factory).write(b"9 <13>1 one9 <13>1 two11 <13>1 th", b"re", b"e<13>1 four\n")
+        self.assertEqual(
+            self.routed, [[b"<13>1 one", b"<13>1 two"], [b"<13>1 three", b"<13>1 four"]]
+        )
 
     def test_connections_do_not_mix(self) -> None:
         one, two = Sender(self.factory), Sender(self.factory)
-        one.write(b"7 one ")
-        two.write(b"7 two ")
+        one.write(b"13 <13>1 one ")
+        two.write(b"13 <13>1 two ")
         one.write(b"one")
         two.write(b"two")
-        self.assertEqual(self.routed, [[b"one one"], [b"two two"]])
+        self.assertEqual(self.routed, [[b"<13>1 one one"], [b"<13>1 two two"]])
 
     def test_nothing_is_answered(self) -> None:
         sender = Sender(self.factory)
-        sender.write(b"3 one", b"garbage\n")
+        sender.write(b"9 <13>1 one", b"garbage\n")
         self.assertEqual(sender.transport.value(), b"")
         self.assertFalse(sender.closed)
 
     def test_counted(self) -> None:
         sender = Sender(self.factory)
-        sender.write(b"garbage\n", b"11000 <" + b"a" * 11_000, b"garbage\ngarbage\n", b"3 one")
+        sender.write(
+            b"garbage\n", b"11000 <13>" + b"a" * 10_996, b"garbage\ngarbage\n", b"9 <13>1 one"
+        )
         self.assertEqual((self.counters.malformed, self.counters.truncated), (3, 1))
 
     def test_last_line(self) -> None:
@@ -110,7 +114,7 @@ class MessageTests(SyslogTests):
         one, two = Sender(self.factory), Sender(self.factory)
         one.write(b"<13>1 one")
         one.leave()
-        two.write(b"5 tw")
+        two.write(b"9 <13>1 tw")
         two.leave()
         self.assertEqual(self.routed, [[b"<13>1 one"]])
         self.assertEqual(self.counters.malformed, 1)
@@ -118,10 +122,10 @@ class MessageTests(SyslogTests):
     def test_bug(self) -> None:
         """A bug in routing costs one connection, and is logged."""
         one, two = Sender(self.factory), Sender(self.factory)
-        one.write(b"3 bug")
-        two.write(b"3 two")
+        one.write(b"9 <13>1 bug")
+        two.write(b"9 <13>1 two")
         self.assertEqual((one.aborted, two.aborted), (True, False))
-        self.assertEqual(self.routed, [[b"two"]])
+        self.assertEqual(self.routed, [[b"<13>1 two"]])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
 
@@ -145,7 +149,7 @@ class ComplaintTests(SyslogTests):
         self.assertEqual(self.complaints(why=SSL.Error([])), ["TLS fails"])
 
     def test_good_senders(self) -> None:
-        self.assertEqual(self.complaints(b"3 one", b"11000 <" + b"a" * 10_999), [])
+        self.assertEqual(self.complaints(b"9 <13>1 one", b"11000 <13>" + b"a" * 10_996), [])
 
 
 class ConnectionTests(SyslogTests):
@@ -168,7 +172,7 @@ class ConnectionTests(SyslogTests):
     def test_idle_since_the_last_chunk(self) -> None:
         sender = Sender(self.factory)
         self.clock.advance(60)
-        sender.write(b"3 o")
+        sender.write(b"9 <13>1 o")
         self.clock.advance(99)
         self.assertFalse(sender.closed)
         self.clock.advance(1)
@@ -241,12 +245,12 @@ class CloseTests(SyslogTests):
         sender = Sender(self.factory)
         done = self.factory.close()
         self.clock.advance(QUIET_S / 2)
-        sender.write(b"3 one")
+        sender.write(b"9 <13>1 one")
         self.clock.advance(QUIET_S / 2)
         self.assertFalse(sender.closed)
         self.clock.advance(QUIET_S)
         self.assertTrue(sender.closed)
-        self.assertEqual(self.routed, [[b"one"]])
+        self.assertEqual(self.routed, [[b"<13>1 one"]])
         sender.leave()
         self.successResultOf(done)
 
@@ -257,7 +261,7 @@ class CloseTests(SyslogTests):
         while self.clock.seconds() < until - QUIET_S:
             self.clock.advance(QUIET_S / 2)
             self.assertFalse(sender.closed)
-            sender.write(b"3 one")
+            sender.write(b"9 <13>1 one")
         self.clock.pump([QUIET_S, QUIET_S])
         self.assertTrue(sender.closed)
 

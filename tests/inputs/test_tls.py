@@ -111,9 +111,9 @@ class ConnectionTests(TlsTests):
     def test_messages(self) -> None:
         sender = TlsSender(self.factory(ServerTls(self.own())), self.context())
         sender.handshake()
-        sender.write(b"3 one3 t")
+        sender.write(b"9 <13>1 one9 <13>1 t")
         sender.write(b"wo")
-        self.assertEqual(self.routed, [b"one", b"two"])
+        self.assertEqual(self.routed, [b"<13>1 one", b"<13>1 two"])
 
     def test_key_in_the_certificate_file(self) -> None:
         file = self.file("all.pem", LEAF.private_key_and_cert_chain_pem.bytes())
@@ -172,10 +172,10 @@ class HandshakeTests(TlsTests):
         self.clock.advance(9)
         self.sender.handshake()
         self.clock.advance(99)
-        self.sender.write(b"3 one")
+        self.sender.write(b"9 <13>1 one")
         self.clock.advance(99)
-        self.sender.write(b"3 two")
-        self.assertEqual(self.routed, [b"one", b"two"])
+        self.sender.write(b"9 <13>1 two")
+        self.assertEqual(self.routed, [b"<13>1 one", b"<13>1 two"])
         self.clock.advance(100)
         self.assertTrue(self.sender.protocol.wrappedProtocol.disconnecting)
 
@@ -224,8 +224,8 @@ class SilenceTests(TlsTests):
         """Not at the end of the handshake, and not later."""
         sender, said = self.shake_hands()
         self.assertEqual(said, b"")
-        sender.connection.send(b"3 one")
-        self.assertEqual((sender.exchange(), self.routed), (b"", [b"one"]))
+        sender.connection.send(b"9 <13>1 one")
+        self.assertEqual((sender.exchange(), self.routed), (b"", [b"<13>1 one"]))
 
     def test_bound(self) -> None:
         """What would be too much to hold back is said after all."""
@@ -254,15 +254,15 @@ class ClientCertificateTests(TlsTests):
         for client in (CLIENT, OTHER_LEAF):
             sender = TlsSender(self.tls_factory, self.context(client))
             sender.handshake()
-            sender.write(b"3 one")
-        self.assertEqual(self.routed, [b"one", b"one"])
+            sender.write(b"9 <13>1 one")
+        self.assertEqual(self.routed, [b"<13>1 one", b"<13>1 one"])
 
     def refused(self, client: trustme.LeafCert | None) -> None:
         sender = TlsSender(self.tls_factory, self.context(client))
         with self.assertRaises(SSL.Error):
             # In TLS 1.3 the client learns of it after the handshake.
             sender.handshake()
-            sender.write(b"3 one")
+            sender.write(b"9 <13>1 one")
             sender.connection.recv(1)
         self.assertEqual(self.routed, [])
 
@@ -283,9 +283,9 @@ class ReloadTests(TlsTests):
         server_tls.reload(self.own(OTHER_LEAF))
         new = TlsSender(tls_factory, self.context())
         new.handshake()
-        old.write(b"3 old")
+        old.write(b"9 <13>1 old")
         self.assertEqual((old.server_name, new.server_name), ("first", "second"))
-        self.assertEqual(self.routed, [b"old"])
+        self.assertEqual(self.routed, [b"<13>1 old"])
 
     def test_unusable(self) -> None:
         """Then all stays as it was."""

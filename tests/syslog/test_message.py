@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.syslog.message import VALID_HEADS, skip_structured_data
+from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, cut_message, skip_structured_data
 
 
 class HeadTests(SynchronousTestCase):
@@ -21,6 +21,26 @@ class HeadTests(SynchronousTestCase):
     def test_not_valid(self) -> None:
         for head in (b"<192>1", b"<013>1", b"<-1>1", b"<>1", b"<x>1", b"<13>2", b"<13>", b"13"):
             self.assertNotIn(head, VALID_HEADS)
+
+
+class CutTests(SynchronousTestCase):
+    """A message that is too long loses its end, and its reader sees that."""
+
+    def test_whole_characters(self) -> None:
+        for character in ("é", "€", "😀", "a"):
+            for shift in range(5):
+                text = "<13>1 " + "x" * shift + character * 11_000
+                message = cut_message(text.encode()[:MAX_MESSAGE_BYTES])
+                self.assertLessEqual(len(message), MAX_MESSAGE_BYTES)
+                self.assertGreater(len(message), MAX_MESSAGE_BYTES - 4)
+                kept = message.decode()
+                self.assertEqual(kept, text[: len(kept) - 1] + "…")
+
+    def test_not_utf_8(self) -> None:
+        for byte in (b"\xff", b"\x80", b"\xe9"):
+            message = cut_message(byte * MAX_MESSAGE_BYTES)
+            self.assertLessEqual(len(message), MAX_MESSAGE_BYTES)
+            self.assertGreater(len(message), MAX_MESSAGE_BYTES - 7)
 
 
 class StructuredDataTests(SynchronousTestCase):

@@ -28,7 +28,7 @@ class NoticeTests(SynchronousTestCase):
         )
         frame = notices.l10_http_frame(NOW, 3, SINCE)
         self.assertEqual(frame, b"%d %b" % (len(message), message))
-        self.assertEqual(decode_body(frame, 1), ([message], 0))
+        self.assertEqual(decode_body(frame, 1), ([message], 0, 0))
 
     def test_l10_syslog(self) -> None:
         message = (

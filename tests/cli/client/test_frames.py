@@ -74,12 +74,12 @@ class FormTests(SynchronousTestCase):
 
     def test_longest_line(self) -> None:
         """It makes the longest message, at any time."""
-        messages, truncated = decode_body(FORM.frames([b"x" * FORM.max_line_bytes], 1e9), 10)
+        messages, truncated, _ = decode_body(FORM.frames([b"x" * FORM.max_line_bytes], 1e9), 10)
         self.assertEqual(([MAX_MESSAGE_BYTES], 0), (list(map(len, messages)), truncated))
 
     @settings(deadline=None)
     @given(st.lists(st.binary(max_size=50)))
     def test_any_lines(self, lines: list[bytes]) -> None:
         """What a node makes of the frames is what they were made of."""
-        messages, _ = decode_body(FORM.frames(lines, 2e9), 1_000)
+        messages, _, _ = decode_body(FORM.frames(lines, 2e9), 1_000)
         self.assertEqual(lines, [message.split(b" ", 7)[7] for message in messages])

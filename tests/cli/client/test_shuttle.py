@@ -48,7 +48,7 @@ class Input(Resource):
 
     def render_POST(self, request: Request) -> bytes | int:
         assert request.content is not None
-        messages, _ = decode_body(request.content.read(), 10_000)
+        messages, _, _ = decode_body(request.content.read(), 10_000)
         if str(len(messages)) != request.getHeader("Logplex-Msg-Count"):
             raise AssertionError("wrong count")
         lines = [message.split(b" ", 7)[7] for message in messages]
