@@ -32,6 +32,7 @@ HOUSE: Rows = (
     ("sqlite_file", "waiting"),
     ("certificates", "dialects", "interfaces", "metrics", "settings"),
     ("model", "syslog"),
+    ("hosts",),
 )
 
 #: The same within a room. "*" is everything that is not named: the door and its neighbours.
@@ -99,6 +100,7 @@ LIBRARIES = {
 #: Bytes and values: no Twisted here.
 PURE = {
     "dialects",
+    "hosts",
     "syslog",
     "model",
     "drains/formats",

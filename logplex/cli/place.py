@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from logplex.cli.failures import BadSettings
+from logplex.hosts import host_and_port
 
 DEFAULT_URL = "http://localhost:8002"
 #: The port of ``POST /logs`` on the API's host, where no other URL is given.
@@ -95,8 +96,7 @@ def _base_url(name: str, url: str) -> str:
 
 def _beside(url: str) -> str:
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{LOGS_PORT}"
+    return f"{parts.scheme}://{host_and_port(parts.hostname or '', LOGS_PORT)}"
 
 
 def _credential(text: str | None) -> tuple[str, str] | None:

@@ -14,6 +14,8 @@ from urllib.parse import quote, unquote_to_bytes
 import idna
 from attrs import field, frozen
 
+from logplex.hosts import host_and_port
+
 #: A longer URL is refused.
 MAX_URL_CHARACTERS = 4_096
 
@@ -130,9 +132,9 @@ def parse_destination(url: str) -> Destination:
     user_info, at, address = authority.rpartition("@")
     given_host, port = _split_port(address, _DEFAULT_PORTS[scheme])
     host = _host(given_host)
-    host_text = f"[{host}]" if ":" in host else host
     hidden = "***@" if user_info else ""
-    public = f"{scheme}://{hidden}{host_text}:{port}"
+    address = host_and_port(host, port)
+    public = f"{scheme}://{hidden}{address}"
     end = resource if fragment is None else f"{resource}#{fragment}"
     with_port = f"{parts[1]}://{user_info}{at}{given_host}:{port}{end}"
     if scheme in _UDP_SCHEMES:
@@ -149,9 +151,7 @@ def parse_destination(url: str) -> Destination:
         with_port,
         tls,
         verify,
-        authority=(host_text if port == _DEFAULT_PORTS[scheme] else f"{host_text}:{port}").encode(
-            "ascii"
-        ),
+        authority=address.removesuffix(f":{_DEFAULT_PORTS[scheme]}").encode("ascii"),
         target=_request_target(resource),
         basic_auth=_basic_auth(user_info) if user_info else None,
     )

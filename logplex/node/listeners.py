@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFacto
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from logplex.hosts import host_and_port
 from logplex.interfaces import IReactor
 
 _log = Logger()
@@ -71,10 +72,8 @@ def close_ports(ports: Iterable[IListeningPort]) -> Deferred[Any]:
 
 def describe(address: IAddress) -> str:
     """``tcp 127.0.0.1:6001``, ``tcp [::1]:6001``, ``unix /run/logplex.sock``."""
-    if isinstance(address, IPv4Address):
-        return f"tcp {address.host}:{address.port}"
-    if isinstance(address, IPv6Address):
-        return f"tcp [{address.host}]:{address.port}"
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        return f"tcp {host_and_port(address.host, address.port)}"
     if isinstance(address, UNIXAddress):
         return f"unix {os.fsdecode(address.name or b'')}"
     return str(address)

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 
 from logplex.certificates import BadPem, read_authorities
+from logplex.hosts import host_and_port
 from logplex.interfaces import IReactor, StoreUnusable
 
 DEFAULT_PORT = 6379
@@ -59,8 +60,7 @@ class RedisAddress:
     def __str__(self) -> str:
         """What may be shown to anybody."""
         scheme = "rediss" if self.tls else "redis"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}/{self.db}"
+        return f"{scheme}://{host_and_port(self.host, self.port)}/{self.db}"
 
     def endpoint(
         self, reactor: IReactor, connect_timeout_s: float, ca_file: str = ""

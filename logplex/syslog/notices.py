@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from logplex.hosts import host_and_port
+
 _NOT_QUOTABLE = re.compile(r"[\x00-\x1f\x7f\"]+")
 
 
@@ -96,7 +98,7 @@ def _lost(dropped: int, since: float) -> bytes:
 
 
 def _uri(scheme: str, host: str, port: int) -> str:
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return f"{scheme}://{host_and_port(host, port)}"
 
 
 def _message(now: float, text: bytes) -> bytes:

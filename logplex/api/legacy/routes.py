@@ -30,6 +30,7 @@ from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.provisioning import Provisioning, shown_tokens, url_with_port
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, Refused, UnknownChannel
 from logplex.api.routes import App
+from logplex.hosts import host_and_port
 from logplex.interfaces import IConfigStore, StoreAway
 from logplex.model.destination import BadDestination
 from logplex.model.rods import Rods
@@ -65,7 +66,7 @@ def drain_url(body: dict[str, Any]) -> str:
         raise BadDestination("'url' or 'host' is missing, or no host")
     if isinstance(port, bool) or not isinstance(port, int | str) or not str(port).isdecimal():
         raise BadDestination("'port' must be a whole number")
-    return f"syslog://[{host}]:{port}" if ":" in host else f"syslog://{host}:{port}"
+    return f"syslog://{host_and_port(host, port)}"
 
 
 @define(eq=False, repr=False, slots=False)

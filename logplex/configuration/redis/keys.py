@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from sys import intern
 from typing import TypeVar
 
+from logplex.hosts import host_and_port
 from logplex.model.values import NO_FLAGS, Change, Channel, Credential, Delete, Drain, Token, Value
 
 Kind = type[Channel] | type[Token] | type[Drain] | type[Credential]
@@ -151,8 +152,7 @@ def _url_of(text: Mapping[str, str]) -> str | None:
     host = text.get("host")
     if not host:
         return None
-    shown = f"[{host}]" if ":" in host else host
-    return f"syslog://{shown}:{text.get('port') or _OLD_DRAIN_PORT}"
+    return f"syslog://{host_and_port(host, text.get('port') or _OLD_DRAIN_PORT)}"
 
 
 def pairs(answer: Sequence[_T]) -> dict[_T, _T]:
