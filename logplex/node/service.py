@@ -1,5 +1,5 @@
 """
-The life of a node: its parts started and stopped in order, and what SIGHUP changes.
+The life of a node: start and stop its parts in order.
 """
 
 from __future__ import annotations
@@ -7,12 +7,9 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import attrs
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, globalLogPublisher
@@ -25,18 +22,15 @@ from logplex.interfaces import IReactor, StoreUnusable
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
 from logplex.node.listeners import CannotListen, close_ports, open_ports
-from logplex.node.log_filter import LogFilter
+from logplex.node.reload import LogFilter, Reload
 from logplex.node.stores import make_stores
-from logplex.settings import Settings, SettingsError, changed_options
+from logplex.settings import Settings
 from logplex.waiting import within
 
 _log = Logger()
 
 #: A stopping node waits so long for requests to be answered.
 SITES_CLOSE_TIMEOUT_S = 2.0
-
-#: What SIGHUP can change; every other section needs a restart.
-_LIVE_SECTIONS = ("limits", "log", "rods", "tls")
 
 
 def make_service(
@@ -54,7 +48,7 @@ def make_service(
         stores = make_stores(settings, reactor, counters)
         parts = assemble(settings, stores, counters, reactor)
         log_filter = LogFilter(globalLogPublisher, settings.log.level)
-        return Node(parts, settings, reactor, load, origin, log_filter)
+        return Node(parts, settings, reactor, load, origin=origin, log_filter=log_filter)
     except StoreUnusable as error:
         raise SystemExit(f"{origin}: [store] url: {error}") from None
     except BadPem as error:
@@ -84,15 +78,16 @@ class Node(Service):
         settings: Settings,
         reactor: IReactor,
         load: Callable[[], Settings],
+        *,
         origin: str,
         log_filter: LogFilter,
     ) -> None:
         self._parts = parts
         self._settings = settings
         self._reactor = reactor
-        self._load = load
         self._origin = origin
         self._log_filter = log_filter
+        self._reload = Reload(settings, parts, log_filter, load, reactor=reactor)
         parts.panel.observe(self._obey_rods)
         parts.syslog.pause()
 
@@ -118,7 +113,7 @@ class Node(Service):
             "Logplex {version} on node {name}", version=__version__, name=self._settings.node.name
         )
         _log.info("store: {store}", store=self._parts.stores.name)
-        signal.signal(signal.SIGHUP, self._sighup)
+        self._reload.begin()
         Deferred.fromCoroutine(self._open()).addErrback(self._cannot_open)
 
     async def _open(self) -> None:
@@ -173,7 +168,7 @@ class Node(Service):
     def stopService(self) -> Deferred[None]:
         """Let what is in the node get where it should be, each part within its bound."""
         super().stopService()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._reload.end()
         self._parts.metrics_channel.stop()
         return Deferred.fromCoroutine(self._close())
 
@@ -215,43 +210,6 @@ class Node(Service):
             self._parts.syslog.pause()
         else:
             self._parts.syslog.resume()
-
-    def _sighup(self, *_: object) -> None:
-        self._reactor.callFromThread(self._reload)
-
-    def _reload(self) -> None:
-        """Take from the configuration what can change while running, and name the rest."""
-        try:
-            new = self._load()
-        except SettingsError as error:
-            _log.error("SIGHUP: nothing changed: {error}", error=error)
-            return
-        self._log_filter.set_level(new.log.level)
-        for changed in changed_options(self._settings, new):
-            if changed.section in _LIVE_SECTIONS:
-                _log.info("SIGHUP: {option} has a new value", option=str(changed))
-            else:
-                _log.warn("SIGHUP: {option} needs a restart", option=str(changed))
-        _copy(new.limits, self._parts.limits)
-        self._parts.panel.configure(new.rods.positions())
-        live = {section: getattr(new, section) for section in _LIVE_SECTIONS}
-        self._settings = attrs.evolve(self._settings, **live)
-        self._reload_tls()
-
-    def _reload_tls(self) -> None:
-        """Also where the options are the same: certificates are renewed in place."""
-        if self._parts.tls is None:
-            return
-        try:
-            self._parts.tls.reload(self._settings.tls)
-        except BadPem as error:
-            _log.error("SIGHUP: the old certificate stays: {error}", error=error)
-
-
-def _copy(values: Any, into: Any) -> None:
-    """Give every field of ``into`` the value that it has in ``values``."""
-    for each in attrs.fields(type(into)):
-        setattr(into, each.name, getattr(values, each.name))
 
 
 def _enumerate(counts: Mapping[str, int]) -> str:

@@ -4,7 +4,6 @@ How a node is set up: the settings, and how they are read from a file and the en
 
 from __future__ import annotations
 
-from logplex.settings.changes import Changed, changed_options
 from logplex.settings.loading import SettingsError, load_settings
 from logplex.settings.sections import (
     Auth,
@@ -25,7 +24,6 @@ from logplex.settings.sections import (
 
 __all__ = [
     "Auth",
-    "Changed",
     "DrainSettings",
     "FileCredential",
     "FirehoseSettings",
@@ -40,6 +38,5 @@ __all__ = [
     "Store",
     "Tls",
     "Urls",
-    "changed_options",
     "load_settings",
 ]

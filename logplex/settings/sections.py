@@ -137,6 +137,11 @@ class Limits:
     unknown_token_log_interval_s: float = not_negative(60.0)
     notice_interval_s: float = not_negative(60.0)
 
+    def take(self, other: Limits) -> None:
+        """Put the values of other limits into these."""
+        for name, value in asdict(other).items():
+            setattr(self, name, value)
+
 
 @frozen
 class DrainSettings:

@@ -6,7 +6,7 @@ from attrs import fields
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.node.log_filter import LogFilter
+from logplex.node.reload import LogFilter
 from logplex.settings import Log
 from tests.fakes import LogLines
 

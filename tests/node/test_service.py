@@ -19,7 +19,7 @@ from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Change, Channel, Credential, Value
 from logplex.node.assembly import assemble
-from logplex.node.log_filter import LogFilter
+from logplex.node.reload import LogFilter
 from logplex.node.service import Node
 from logplex.node.stores import Stores
 from logplex.settings import (
@@ -116,10 +116,14 @@ class NodeTests(SynchronousTestCase):
             self.parts,
             self.settings,
             as_reactor(self.reactor),
-            lambda: self.settings,
-            "logplex: F",
-            log_filter,
+            lambda: self.load(),
+            origin="logplex: F",
+            log_filter=log_filter,
         )
+
+    def load(self) -> Settings:
+        """Read the settings, as SIGHUP does."""
+        return self.settings
 
     def start(self) -> Node:
         node = self.node()
@@ -245,13 +249,13 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(self.sighup(), ["SIGHUP: [drains] linger_s needs a restart"])
 
     def test_a_mistake_in_the_file_changes_nothing(self) -> None:
-        node = self.start()
+        self.start()
         self.store.load(Credential("me", "secret"))
 
         def load() -> Settings:
             raise SettingsError("logplex: x.toml: [limits] oops: is no option")
 
-        self.patch(node, "_load", load)
+        self.patch(self, "load", load)
         self.assertEqual(
             self.sighup(),
             ["SIGHUP: nothing changed: logplex: x.toml: [limits] oops: is no option"],

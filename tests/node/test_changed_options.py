@@ -1,4 +1,4 @@
-"""What SIGHUP has to look at: the options that differ."""
+"""``logplex.node.reload``: the options that differ between two settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.model.rods import Rods
-from logplex.settings import FileCredential, Limits, NodeSettings, Settings, changed_options
+from logplex.node.reload import changed_options
+from logplex.settings import FileCredential, Limits, NodeSettings, Settings
 
 
 class ChangedOptionsTests(SynchronousTestCase):
