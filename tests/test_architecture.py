@@ -70,7 +70,6 @@ STILL_WRONG = {
     ("spool/cluster/shard/refusals", "txredisapi"),
     ("spool/cluster/shard/shard", "txredisapi"),
     ("spool/cluster/shard/writer", "txredisapi"),
-    ("web/connection", "web/site"),
 }
 
 #: Rooms that see less than what lies below them: the command starts no node, and a client of Redis

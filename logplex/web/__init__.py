@@ -1,5 +1,5 @@
 """
-What all our HTTP servers share: bounds, refusals before the body is read, and no idle talk.
+The HTTP server of all listeners: bounds, and refusals before the body is read.
 
 A :class:`Site` is ``twisted.web``'s, without an access log (paths are secrets: they name sessions),
 without HTTP/2, tracebacks, form parsing, temporary files or a ``Server`` header.
@@ -7,8 +7,15 @@ without HTTP/2, tracebacks, form parsing, temporary files or a ``Server`` header
 
 from __future__ import annotations
 
-from logplex.web.connection import HALF_CLOSED_S, MAX_DISCARDED_BYTES, Request
-from logplex.web.refusals import SERVER_ERROR, TOO_LARGE, Refusal, plain_refusal
+from logplex.web.connection import (
+    HALF_CLOSED_S,
+    MAX_DISCARDED_BYTES,
+    SERVER_ERROR,
+    TOO_LARGE,
+    Refusal,
+    Request,
+    plain_refusal,
+)
 from logplex.web.site import Admit, Bounds, Site, api_bounds
 
 __all__ = [

@@ -1,44 +1,94 @@
 """
-One client's connection to a site, and the requests that come over it.
+One client's connection to a site, the requests that come over it, and refusals of requests.
 """
 
 from __future__ import annotations
 
 import re
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
+from attrs import frozen
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from zope.interface import implementer
 
-from logplex.web.refusals import SERVER_ERROR, Refusal
-
-if TYPE_CHECKING:
-    from logplex.web.site import Site
-
 _log = Logger()
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)((?:[/?].*)?)", re.IGNORECASE | re.DOTALL)
 
-#: So much of a refused request's body is read and thrown away, for the sake of clients that look
-#: for the answer only when they have sent everything; then the connection is closed.
+#: At most this much of a refused request's body is read and thrown away, because some clients look
+#: for the answer only after they have sent everything; then the connection is closed.
 MAX_DISCARDED_BYTES = 65_536
 
-#: A client that closes its side may be gone, or may only have said that it has nothing more to ask
-#: (``nc -N``). It gets an answer within so many seconds after its request, or none.
+#: A client that closes its side of the connection may be gone, or may only have nothing more to
+#: request (``nc -N``). It gets an answer within this many seconds after its request, or none.
 HALF_CLOSED_S = 15.0
-#: What is written to it already has so long to go out; a tail would be followed for nobody.
+#: An answer that has begun gets this long to be sent: a tail could go on for ever without a reader.
 HALF_CLOSED_ANSWER_S = 2.0
+
+
+@frozen
+class Refusal:
+    """
+    An answer that is given as soon as a request's head has been read.
+
+    :ivar headers: added to those that are already set on the request. ``Content-Length`` is set
+        from the body.
+    :ivar delay_s: seconds until the answer is given; meanwhile only a little of the body is read.
+    """
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+    delay_s: float = 0.0
+
+
+def plain_refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Refusal:
+    """A refusal that gives its reason in one line of plain text."""
+    content_type = (b"Content-Type", b"text/plain; charset=utf-8")
+    return Refusal(status, (content_type, *headers), text.encode())
+
+
+TOO_LARGE = plain_refusal(413, "Request body too large")
+SERVER_ERROR = plain_refusal(500, "Internal Server Error")
+
+
+class _Bounds(Protocol):
+    """The bound of a site that its connections check."""
+
+    @property
+    def body_bytes(self) -> int:
+        """A larger body is refused."""
+
+
+class _Site(Protocol):
+    """The site, as its connections see it."""
+
+    too_large: Refusal
+    reactor: IReactorTime
+
+    def connected(self, connection: Connection) -> bool:
+        """Count a new connection. False: there is no room for it."""
+
+    def disconnected(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+
+    def judge(self, request: Request, length: int | None) -> Refusal | None:
+        """Refuse a request on its head, or return ``None``."""
+
+    def bounds(self) -> _Bounds:
+        """Return the bounds as they are now."""
 
 
 def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
     """
-    A request's target as a path and query, and the host that it names where it was a whole URL
-    (RFC 9112 §3.2.2: what is sent to proxies, and must be understood by servers).
+    Split a request's target into path and query, and the host if the target was a whole URL.
+
+    Clients send whole URLs to proxies, and servers must understand them too (RFC 9112 §3.2.2).
     """
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
@@ -54,17 +104,17 @@ class Request(server.Request):
     channel: Connection
     content: BytesIO
     _refused = False
-    # Of a refused request: whether it has come whole, and whether its answer is written.
+    # Of a refused request: it has arrived completely; its answer is written.
     _received = False
     _answered = False
 
     def begin(self, method: bytes, uri: bytes, version: bytes) -> None:
-        """The head has been read. Now is said what otherwise is said when the body has come."""
+        """Set method, path and version before the body arrives, so that ``admit`` can see them."""
         self.method, self.uri, self.clientproto = method, uri, version
         self.path = uri.partition(b"?")[0]
 
     def refuse(self, refusal: Refusal) -> None:
-        """Write the whole answer, now or later; the rest of the body does not matter any more."""
+        """Write the whole answer, now or after the refusal's delay; ignore the rest of the body."""
         self._refused = True
         self.content = BytesIO()
         if refusal.delay_s:
@@ -86,7 +136,7 @@ class Request(server.Request):
 
     @property
     def address(self) -> str:
-        """Where it comes from; behind a balancer, where that says it does."""
+        """The address of the client; behind a load balancer, the one that the balancer names."""
         return str(getattr(self.getClientAddress(), "host", "")) or "-"
 
     def gotLength(self, length: int | None) -> None:
@@ -111,8 +161,8 @@ class Request(server.Request):
 
     def answer(self, body: bytes) -> int:
         """
-        Give the whole answer; what a resource's method returns. (Where it returned the body,
-        Twisted would log a line for every HEAD.)
+        Give the whole answer, and return what a resource's method must return. (If it returned the
+        body itself, Twisted would log a line for every HEAD.)
         """
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)
@@ -125,7 +175,7 @@ class Request(server.Request):
         super().write(data)
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """A resource has a bug: the client is told nothing of it."""
+        """Answer a request whose resource has a bug; the details are logged, not sent."""
         _log.failure("bug: a request cannot be answered", failure=reason)
         if self.startedWriting:
             # Closing is the only way to say that this is not the whole answer.
@@ -141,11 +191,11 @@ class Request(server.Request):
 class Connection(http.HTTPChannel):
     """One connection. The names in camel case, and those that begin with ``_``, are Twisted's."""
 
-    site: Site
+    site: _Site
     discard_bytes: int | None = None
-    #: When the request that is being answered had come whole.
+    #: The time at which the present request had arrived completely.
     received_at = 0.0
-    #: Of a client that sends no more: cuts it off.
+    #: Closes the connection of a client that has closed its side.
     cutting_off: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -161,8 +211,8 @@ class Connection(http.HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """
-        The client sends no more. Whether it still reads, nobody knows: what it has asked for is
-        answered, but only for so long.
+        The client has closed its side. It may still read, so its request is answered, but only
+        within a bound.
         """
         if not self._handlingRequest:
             self.close()
@@ -173,7 +223,7 @@ class Connection(http.HTTPChannel):
             self.cutting_off = self.callLater(max(0.0, rest), self.abort)
 
     def writeConnectionLost(self) -> None:
-        """We never close only our side."""
+        """Do nothing: we never close only our side."""
 
     def allContentReceived(self) -> None:
         self.received_at = self.site.reactor.seconds()
@@ -197,12 +247,12 @@ class Connection(http.HTTPChannel):
         request = self.requests[-1]
         self._path, host = origin_form(self._path)
         if host is not None:
-            # It counts, not what the header says.
+            # The host of the target replaces the header's.
             request.requestHeaders.setRawHeaders(b"Host", [host])
         request.begin(self._command, self._path, self._version)
         refusal = self.site.judge(request, self.length)
         if refusal is None:
-            # Keeps the connection or not, as the client wishes; answers "Expect: 100-continue".
+            # Keeps the connection if the client wishes so; answers "Expect: 100-continue".
             super().allHeadersReceived()
         elif self.length == 0:
             self.persistent = self.checkPersistence(request, self._version)
@@ -211,7 +261,7 @@ class Connection(http.HTTPChannel):
             self.refuse(request, refusal)
 
     def refuse(self, request: Request, refusal: Refusal) -> None:
-        """Refuse a request of whose body some is still to come."""
+        """Refuse a request before its whole body has arrived."""
         self.persistent = False
         self.discard_bytes = MAX_DISCARDED_BYTES
         request.setHeader(b"Connection", b"close")
@@ -233,11 +283,11 @@ class Connection(http.HTTPChannel):
             self.close()
 
     def abort(self) -> None:
-        """Close at once, whatever was written and not sent."""
+        """Close at once, and drop what was written and not sent."""
         cast(Any, self.transport).abortConnection()
 
     def close(self) -> None:
-        """Close, and within a bound also where the client does not take what was written."""
+        """Close; abort after a bound if the client does not read what was written."""
         if self._abortingCall is None:
             self.setTimeout(None)
             self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)

@@ -1,5 +1,5 @@
 """
-A site: a resource, and what is asked and bounded before a request reaches it.
+A site: a resource, with the checks and bounds that a request passes before it reaches it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from twisted.web.resource import IResource
 
 from logplex.metrics import Sample, connection_samples
 from logplex.settings import Limits
-from logplex.web.connection import Connection, Request
-from logplex.web.refusals import SERVER_ERROR, TOO_LARGE, Refusal
+from logplex.web.connection import SERVER_ERROR, TOO_LARGE, Connection, Refusal, Request
 
 _log = Logger()
 
@@ -25,12 +24,12 @@ _log = Logger()
 @frozen
 class Bounds:
     """
-    How much a site takes.
+    The bounds of a site.
 
-    :ivar body_bytes: larger bodies are refused, by their ``Content-Length`` or when more has come.
-    :ivar connections: of all listeners of the site together; one more is closed at once.
-    :ivar idle_timeout_s: connections are closed on which a request, or the rest of one, does not
-        come; an answer may take, or stream, as long as it likes.
+    :ivar body_bytes: larger bodies are refused, by ``Content-Length`` or when more has arrived.
+    :ivar connections: for all listeners of the site together; a further one is closed at once.
+    :ivar idle_timeout_s: a connection is closed if no request, or no further part of one, arrives
+        for this long. An answer may take, or stream, any time.
     """
 
     body_bytes: int
@@ -39,7 +38,7 @@ class Bounds:
 
 
 def api_bounds(limits: Limits) -> Callable[[], Bounds]:
-    """The bounds of the APIs' sites, as the limits are when they are asked for."""
+    """Return a function that gives the bounds of the APIs' sites as the limits are then."""
     return lambda: Bounds(limits.api_body_bytes, limits.api_connections, limits.api_idle_timeout_s)
 
 
@@ -53,7 +52,7 @@ class Site(server.Site):
     Serves a resource within bounds.
 
     :ivar bounds: gives the bounds as they are now.
-    :ivar refused_connections: how many were one too many, since the start.
+    :ivar refused_connections: connections closed for lack of room, since the start.
     """
 
     displayTracebacks = False
@@ -70,9 +69,9 @@ class Site(server.Site):
         too_large: Refusal = TOO_LARGE,
     ) -> None:
         """
-        :param admit: is asked about every request as soon as its head has been read; what it
-            refuses never reaches the resource, and its body is not read (and not asked for: no
-            ``100 Continue``).
+        :param admit: called for every request as soon as its head has been read. A request that it
+            refuses never reaches the resource; its body is not read, and no ``100 Continue`` is
+            sent.
         :param too_large: the refusal of a larger body.
         """
         super().__init__(
@@ -87,8 +86,8 @@ class Site(server.Site):
 
     def close(self) -> Deferred[None]:
         """
-        Close every connection as soon as it has no request. New ones must not come any more.
-        Fires when none is left; bound the wait where answers stream.
+        Close every connection as soon as it has no request. The listeners must be closed before.
+        Fires when no connection is left; the caller bounds the wait, because answers may stream.
         """
         if not self._connections:
             return succeed(None)
@@ -101,20 +100,20 @@ class Site(server.Site):
 
     def samples(self, listener: str) -> Iterator[Sample]:
         """
-        How many connections there are, for the metrics.
+        The numbers of open and of refused connections, for the metrics.
 
         :param listener: the option in ``[listen]``.
         """
         return connection_samples(listener, len(self._connections), self.refused_connections)
 
-    # What the connections tell, and ask.
+    # Called by the connections.
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         self.timeOut = self.bounds().idle_timeout_s
         return super().buildProtocol(addr)
 
     def connected(self, connection: Connection) -> bool:
-        """A new connection: whether there is room for it."""
+        """Count a new connection. False: there is no room for it."""
         if len(self._connections) >= self.bounds().connections:
             self.refused_connections += 1
             return False
@@ -122,7 +121,7 @@ class Site(server.Site):
         return True
 
     def disconnected(self, connection: Connection) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         self._connections.discard(connection)
         if self._closed is not None and not self._connections:
             closed, self._closed = self._closed, None
@@ -130,9 +129,9 @@ class Site(server.Site):
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """
-        Whether the request is refused on its head.
+        Refuse a request on its head, or return ``None``.
 
-        :param length: of the body, where the head says it.
+        :param length: of the body; ``None`` if the head does not say it.
         """
         try:
             refusal = self._admit(request)
