@@ -1,29 +1,110 @@
 """
-The first credential of a node that has none: how its owner gets in.
+Credentials made: secrets, hashes, and the first credential of a node that has none.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
-from collections.abc import Callable, Sequence
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 
-from logplex.access.authenticator import ANY_CHANNEL_PERMISSION, FULL_API, make_credential
-from logplex.model.values import Change, Put
+from logplex.model.values import (
+    ANY_CHANNEL_PERMISSION,
+    FULL_API,
+    Change,
+    Credential,
+    Put,
+    parse_permissions,
+)
+from logplex.settings import FileCredential
 
 FILE_NAME = "first-credential"
 CREDENTIAL_ID = "admin"
 
-#: A store's way to make changes durable.
+_HASHED = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})")
+
+#: Makes changes durable in a store.
 Commit = Callable[[Sequence[Change]], Deferred[None]]
+
+
+def make_secret() -> str:
+    """Return a new password: 256 random bits, in letters, digits, ``-`` and ``_``."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_secret(password: str, salt: bytes | None = None) -> str:
+    """
+    Return the form in which a password is kept: ``sha256$<salt>$<digest>``, both in hex.
+
+    One round is enough, because only secrets of :func:`make_secret` are kept so: guessing
+    one of 2**256 is hopeless, and a slow hash would only make every request slow.
+
+    :param salt: 16 bytes; ``None``: new random ones.
+    """
+    salt = secrets.token_bytes(16) if salt is None else salt
+    return f"sha256${salt.hex()}${hashlib.sha256(salt + password.encode()).hexdigest()}"
+
+
+def secret_matches(kept: str, password: str) -> bool:
+    """Compare a password with the kept one, plain or hashed, in constant time."""
+    hashed = _HASHED.fullmatch(kept)
+    if hashed:
+        password = hash_secret(password, bytes.fromhex(hashed[1]))
+    return hmac.compare_digest(kept.encode(), password.encode())
+
+
+@frozen
+class Made:
+    """A credential with its new password, which cannot be found out later."""
+
+    credential: Credential
+    password: str = field(repr=False)
+
+
+def make_credential(
+    id: str, name: str, permissions: Iterable[str], keep_plain: bool = False
+) -> Made:
+    """
+    Make a credential with a password of :func:`make_secret`.
+
+    :param permissions: see :func:`parse_permissions`.
+    :param keep_plain: store the password itself, for Erlang nodes that cannot read hashes.
+    :raise ValueError: the permissions are wrong.
+    """
+    full_api, channel = parse_permissions(permissions)
+    return with_new_password(Credential(id, "", name, full_api, channel), keep_plain)
+
+
+def with_new_password(credential: Credential, keep_plain: bool = False) -> Made:
+    """Give the credential another password; see :func:`make_credential`."""
+    password = make_secret()
+    kept = password if keep_plain else hash_secret(password)
+    return Made(evolve(credential, secret=kept), password)
+
+
+def credential_from_file(kept: FileCredential) -> Credential:
+    """
+    Turn a credential of the settings file into a value of the model.
+
+    :raise ValueError: the permissions are wrong, basic auth cannot carry the id, or
+        there is no password.
+    """
+    full_api, channel = parse_permissions(kept.permissions)
+    if not kept.id or ":" in kept.id or not kept.password:
+        raise ValueError("a credential needs a password and an id without colon")
+    return Credential(kept.id, kept.password, kept.id, full_api, channel)
 
 
 @frozen
 class FirstCredential:
-    """Where the secret was written, and the secret for who sits at a terminal."""
+    """The path of the file with the secret, and the secret itself, to be shown on a terminal."""
 
     path: Path
     id: str
@@ -35,8 +116,8 @@ def make_first_credential(commit: Commit, directory: Path) -> Deferred[FirstCred
     Make a credential with every permission, and write ``id:password`` into a file that only its
     owner can read.
 
-    The file is written first: should the node die between the two steps, it makes a new one at
-    its next start, while a credential without file could never be used.
+    The file is written first. If the node dies between the two steps, it makes a new credential at
+    its next start; a stored credential without a file could never be used.
 
     :param commit: see :meth:`logplex.interfaces.IConfigStore.commit`.
     :raise OSError: the file cannot be written.
@@ -51,7 +132,7 @@ def make_first_credential(commit: Commit, directory: Path) -> Deferred[FirstCred
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step, so that it never is readable by others or half written."""
+    """Replace the file in one step: it is never readable by others, and never half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)

@@ -11,9 +11,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 from zope.interface import Interface
 
-from logplex.access.authenticator import NOBODY
 from logplex.api.routes import Match
-from logplex.model.values import Credential
+from logplex.model.values import NOBODY, Credential
 
 
 class IAdmission(Interface):

@@ -8,6 +8,7 @@ can, say, add one drain too many. Every verb ends within a bound, the store's si
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -28,13 +29,24 @@ from logplex.api.refusals import (
 from logplex.interfaces import IConfigStore, ISpool
 from logplex.model.destination import BadDestination, parse_destination
 from logplex.model.session import BadSession, parse_session
-from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
+from logplex.model.values import (
+    Change,
+    Channel,
+    Credential,
+    Delete,
+    Drain,
+    Put,
+    Token,
+    Value,
+    is_id,
+)
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
 from logplex.waiting import in_time, unbroken
 
-MAX_CHANNEL_ID_CHARACTERS = 128
 MAX_TOKEN_NAME_CHARACTERS = 48
+# Printable ASCII without space.
+_TOKEN_NAME = re.compile(rf"[!-~]{{1,{MAX_TOKEN_NAME_CHARACTERS}}}")
 #: A session's JSON is kept as it came, but not if it is longer than this.
 MAX_SESSION_BYTES = 8_192
 
@@ -43,29 +55,24 @@ _Result = TypeVar("_Result")
 
 def check_channel_id(channel_id: str) -> str:
     """
-    The id, if it can be a channel's (PROTOCOL §1).
+    Return the id if a channel may have it (PROTOCOL §1).
 
     :raise BadChannelId: it cannot.
     """
-    if not is_word(channel_id, MAX_CHANNEL_ID_CHARACTERS) or set(":/") & set(channel_id):
+    if not is_id(channel_id):
         raise BadChannelId
     return channel_id
 
 
 def check_token_name(name: str) -> str:
     """
-    The name, if it can be a token's (PROTOCOL §1).
+    Return the name if a token may have it (PROTOCOL §1).
 
     :raise BadName: it cannot.
     """
-    if not is_word(name, MAX_TOKEN_NAME_CHARACTERS):
+    if not _TOKEN_NAME.fullmatch(name):
         raise BadName
     return name
-
-
-def is_word(text: str, max_characters: int) -> bool:
-    """Whether the text is printable ASCII without space, not empty and not too long."""
-    return 0 < len(text) <= max_characters and all("!" <= each <= "~" for each in text)
 
 
 def shown_tokens(tokens: Iterable[Token]) -> dict[str, str]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from logplex.access.authenticator import TOKEN_USER, Authenticator, Basic, NotKnown, parse_basic
+from logplex.access.authenticator import Authenticator, Basic, NotKnown, parse_basic
 from logplex.model.rods import Rods
-from logplex.model.values import ANY_CHANNEL
+from logplex.model.values import ANY_CHANNEL, TOKEN_USER
 from logplex.routing.registry import Registry
 from logplex.web import Refusal, Request, plain_refusal
 

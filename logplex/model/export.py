@@ -7,11 +7,10 @@ A document may hold a part of the configuration: ``{"channels": […], "tokens":
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from logplex.model.values import CHANNEL_FLAGS, Channel, Credential, Drain, Token, Value
+from logplex.model.values import CHANNEL_FLAGS, Channel, Credential, Drain, Token, Value, is_id
 
 #: Member of a document -> the kind of values in it, in the order in which they are best restored.
 MEMBERS: dict[str, type[Any]] = {
@@ -21,8 +20,6 @@ MEMBERS: dict[str, type[Any]] = {
     "credentials": Credential,
 }
 _MEMBER_OF = {kind: member for member, kind in MEMBERS.items()}
-
-_ID = re.compile(r"[!-.0-9;-~]{1,128}")
 
 
 class BadExport(ValueError):
@@ -97,7 +94,7 @@ def _imported(kind: type[Any], entry: object, where: str) -> Value:
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
+    return isinstance(value, str) and is_id(value)
 
 
 def _is_text(value: object) -> bool:

@@ -1,5 +1,5 @@
 """
-What Logplex knows: frozen values, without behaviour and without Twisted.
+The values of the configuration, and what credentials permit: frozen, and without Twisted.
 
 The words are those of the wire contract. Ids of channels, tokens and sessions are ``str``,
 ids of drains are ``int``.
@@ -7,11 +7,12 @@ ids of drains are ``int``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-#: Channel flag: nobody may tail this channel live.
+#: Channel flag: this channel may not be tailed live.
 NO_TAIL = "no_tail"
 #: Channel flag: this channel's messages are numbered and published, but not kept.
 NO_REDIS = "no_redis"
@@ -21,6 +22,17 @@ NO_FLAGS: frozenset[str] = frozenset()
 
 #: The value of :attr:`Credential.channel` that means: may write into any channel.
 ANY_CHANNEL = "any"
+
+#: Permission: every route of the APIs.
+FULL_API = "full_api"
+#: Permission: write into every channel.
+ANY_CHANNEL_PERMISSION = "any_channel"
+#: The beginning of a permission for one channel; the channel's id follows.
+ONE_CHANNEL_PREFIX = "channel:"
+
+MAX_ID_CHARACTERS = 128
+# Printable ASCII without space, ":" and "/".
+_ID = re.compile(rf"[!-.0-9;-~]{{1,{MAX_ID_CHARACTERS}}}")
 
 
 @frozen
@@ -153,3 +165,82 @@ class DrainTest:
     status: int | None = None
     said: str = ""
     error: str | None = None
+
+
+#: The user id of a sender that presents a channel's token instead of a credential (PROTOCOL §4).
+TOKEN_USER = "token"
+
+#: The credential of a caller who presents the node's ``auth_key``. It is for the APIs only: it
+#: may not write messages.
+AUTH_KEY_HOLDER = Credential(id="auth_key", secret="", full_api=True)
+
+#: The credential of every caller on routes that are open to all.
+NOBODY = Credential(id="", secret="")
+
+#: Ids that no credential may have, because basic auth gives them another meaning.
+RESERVED_IDS = frozenset({TOKEN_USER, AUTH_KEY_HOLDER.id})
+
+
+def is_id(text: str) -> bool:
+    """Return true if the text can be the id of a channel, a token or a credential (PROTOCOL §1)."""
+    return _ID.fullmatch(text) is not None
+
+
+def is_new_credential_id(text: str) -> bool:
+    """Return true if a new credential may have this id."""
+    return is_id(text) and text not in RESERVED_IDS
+
+
+def parse_permissions(permissions: Iterable[str]) -> tuple[bool, str | None]:
+    """
+    Return :attr:`Credential.full_api` and :attr:`Credential.channel` for these permissions.
+
+    :param permissions: ``full_api``, ``any_channel``, ``channel:<id>``.
+    :raise ValueError: a permission does not exist, or two of them exclude each other.
+    """
+    full_api, channels = False, set()
+    for permission in permissions:
+        if permission == FULL_API:
+            full_api = True
+        elif permission == ANY_CHANNEL_PERMISSION:
+            channels.add(ANY_CHANNEL)
+        elif permission.startswith(ONE_CHANNEL_PREFIX):
+            channels.add(one_channel(permission.removeprefix(ONE_CHANNEL_PREFIX)))
+        else:
+            raise ValueError(f"unknown permission {permission!r}")
+    if len(channels) > 1:
+        raise ValueError("a credential is for one channel or for any channel")
+    return full_api, channels.pop() if channels else None
+
+
+def permissions_of(credential: Credential) -> list[str]:
+    """Return the credential's permissions, as :func:`parse_permissions` reads them."""
+    permissions = [FULL_API] if credential.full_api else []
+    if credential.channel == ANY_CHANNEL:
+        permissions.append(ANY_CHANNEL_PERMISSION)
+    elif credential.channel is not None:
+        permissions.append(ONE_CHANNEL_PREFIX + credential.channel)
+    return permissions
+
+
+def one_channel(channel_id: str) -> str:
+    """
+    Return the channel of a permission for one channel.
+
+    :raise ValueError: the id is empty, or the one that means "any channel" in the store.
+    """
+    if not channel_id or channel_id == ANY_CHANNEL:
+        raise ValueError(f"there is no permission for a channel {channel_id!r}")
+    return channel_id
+
+
+def is_for_one_channel(credential: Credential) -> bool:
+    """Return true if the credential names one channel."""
+    return credential.channel not in (None, ANY_CHANNEL)
+
+
+def may_read(credential: Credential, channel_id: str) -> bool:
+    """Return true if the credential may read this channel's logs and open sessions on it."""
+    return credential.full_api or (
+        is_for_one_channel(credential) and credential.channel == channel_id
+    )

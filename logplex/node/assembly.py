@@ -13,7 +13,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 
 from logplex import __version__
-from logplex.access.authenticator import Authenticator, credential_from_file
+from logplex.access.authenticator import Authenticator
+from logplex.access.credentials import credential_from_file
 from logplex.access.throttle import Throttle
 from logplex.api.audit import Journal
 from logplex.api.legacy.site import legacy_site
@@ -96,7 +97,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
     registry.observe(tails)
     syslog = SyslogFactory(router.route, counters, limits, reactor)
     authenticator = Authenticator(
-        registry,
+        registry.credential,
         [credential_from_file(each) for each in settings.credentials],
         settings.auth.key,
         Throttle(reactor, limits),

@@ -17,12 +17,18 @@ from urllib.parse import urlsplit
 from attrs import Attribute, field
 from twisted.internet.endpoints import serverFromString
 
+from logplex.model.values import (
+    ANY_CHANNEL,
+    ANY_CHANNEL_PERMISSION,
+    FULL_API,
+    ONE_CHANNEL_PREFIX,
+    is_id,
+)
+
 Number = TypeVar("Number", int, float)
 Value = TypeVar("Value")
 
 _PRINTABLE = re.compile(r"[!-~]+")
-#: A permission for one channel; "any" is how stores write "any channel" (PROTOCOL §10).
-_ONE_CHANNEL = re.compile(r"channel:(?!any$)[!-.0-9;-~]{1,128}")
 
 
 class OptionError(ValueError):
@@ -135,12 +141,14 @@ def check_user_id(value: str) -> None:
 
 
 def check_permissions(values: tuple[str, ...]) -> None:
-    """Raise :class:`ValueError` on permissions that do not exist, or do not go together."""
+    """Raise :class:`ValueError` on permissions that do not exist, or exclude each other."""
     channels = set()
     for value in values:
-        if value == "any_channel" or _ONE_CHANNEL.fullmatch(value):
+        channel_id = value.removeprefix(ONE_CHANNEL_PREFIX)
+        is_for_one = channel_id != value and channel_id != ANY_CHANNEL and is_id(channel_id)
+        if value == ANY_CHANNEL_PERMISSION or is_for_one:
             channels.add(value)
-        elif value != "full_api":
+        elif value != FULL_API:
             raise ValueError(f'must be "full_api", "any_channel" or "channel:ID", not "{value}"')
     if len(channels) > 1:
         raise ValueError("must be for one channel or for any channel")

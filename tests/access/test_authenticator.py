@@ -9,20 +9,15 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.access.authenticator import (
-    AUTH_KEY_HOLDER,
-    Authenticator,
-    Basic,
-    NotKnown,
+from logplex.access.authenticator import Authenticator, Basic, NotKnown, parse_basic
+from logplex.access.credentials import (
     credential_from_file,
     hash_secret,
     make_secret,
-    may_read,
-    parse_basic,
     secret_matches,
 )
 from logplex.access.throttle import Throttle
-from logplex.model.values import ANY_CHANNEL, Credential, Put
+from logplex.model.values import ANY_CHANNEL, AUTH_KEY_HOLDER, Credential, Put, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import FileCredential, Limits
 
@@ -144,7 +139,7 @@ class AuthenticatorTests(SynchronousTestCase):
 
     def new_authenticator(self, auth_key: str) -> Authenticator:
         throttle = Throttle(self.clock, self.limits)
-        return Authenticator(self.registry, [self.in_file], auth_key, throttle)
+        return Authenticator(self.registry.credential, [self.in_file], auth_key, throttle)
 
     def test_known(self) -> None:
         """Credentials of the store and of the file, with their passwords."""

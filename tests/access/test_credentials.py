@@ -43,9 +43,9 @@ class FirstCredentialTests(SynchronousTestCase):
         user, _, password = made.path.read_text().rstrip("\n").partition(":")
         registry = Registry()
         registry.changed(store.committed)
-        credential = Authenticator(registry, [], "", Throttle(Clock(), Limits())).credential(
-            Basic(user, password), "address"
-        )
+        credential = Authenticator(
+            registry.credential, [], "", Throttle(Clock(), Limits())
+        ).credential(Basic(user, password), "address")
         self.assertTrue(credential.full_api)
         self.assertEqual(credential.channel, "any")
         self.assertEqual((made.id, made.password), (user, password))

@@ -89,7 +89,7 @@ class ApiCase(SynchronousTestCase):
             self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)
         )
         authenticator = Authenticator(
-            self.registry, [FULL, ANY, ONE], AUTH_KEY, Throttle(self.clock, limits)
+            self.registry.credential, [FULL, ANY, ONE], AUTH_KEY, Throttle(self.clock, limits)
         )
         self.v3 = v3_site(
             provisioning,

@@ -66,7 +66,9 @@ class LogsTests(SynchronousTestCase):
             self.limits,
             Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
         )
-        authenticator = Authenticator(self.registry, [], "", Throttle(self.clock, self.limits))
+        authenticator = Authenticator(
+            self.registry.credential, [], "", Throttle(self.clock, self.limits)
+        )
         self.site = logs_site(
             router, self.registry, authenticator, self.rods, self.counters, self.limits, self.clock
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.access.authenticator import credential_from_file
+from logplex.access.credentials import credential_from_file
 from logplex.settings import (
     DrainSettings,
     FileCredential,

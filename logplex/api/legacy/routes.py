@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
-from logplex.access.authenticator import may_read
 from logplex.api.admission import admission_of
 from logplex.api.audit import REMOVED
 from logplex.api.json import (
@@ -35,7 +34,7 @@ from logplex.interfaces import IConfigStore, StoreAway
 from logplex.model.destination import BadDestination
 from logplex.model.rods import Rods
 from logplex.model.session import BadSession, parse_session
-from logplex.model.values import Drain
+from logplex.model.values import Drain, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import Urls
 from logplex.waiting import in_time

@@ -10,7 +10,7 @@ from attrs import frozen
 from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
-from logplex.access.authenticator import Authenticator, is_for_one_channel
+from logplex.access.authenticator import Authenticator
 from logplex.api.admission import Admission
 from logplex.api.audit import Journal
 from logplex.api.json import text_answer
@@ -23,6 +23,7 @@ from logplex.api.site import api_site
 from logplex.api.v3.gate import authenticated
 from logplex.interfaces import IConfigStore
 from logplex.model.rods import DISABLED, READ_ONLY, Rods
+from logplex.model.values import is_for_one_channel
 from logplex.routing.registry import Registry
 from logplex.settings import Limits, Urls
 from logplex.web import Request, Site

@@ -13,7 +13,6 @@ from klein import Response
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from logplex.access.authenticator import may_read
 from logplex.api.admission import admission_of
 from logplex.api.json import (
     Headers,
@@ -37,7 +36,7 @@ from logplex.api.v3.app import V3App
 from logplex.api.v3.gate import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN
 from logplex.interfaces import IDrains, ISpool, StoreAway
 from logplex.model.session import parse_session
-from logplex.model.values import CHANNEL_FLAGS, Drain
+from logplex.model.values import CHANNEL_FLAGS, Drain, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import Urls
 from logplex.syslog.inner import log_frames

@@ -15,16 +15,8 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from logplex.access.authenticator import (
-    AUTH_KEY_HOLDER,
-    TOKEN_USER,
-    Authenticator,
-    Made,
-    is_for_one_channel,
-    make_credential,
-    permissions_of,
-    with_new_password,
-)
+from logplex.access.authenticator import Authenticator
+from logplex.access.credentials import Made, make_credential, with_new_password
 from logplex.api.admission import admission_of
 from logplex.api.json import (
     error_answer,
@@ -33,7 +25,6 @@ from logplex.api.json import (
     optional_strings,
     read_object,
 )
-from logplex.api.provisioning import is_word
 from logplex.api.refusals import (
     BadBody,
     BadCredentialId,
@@ -43,12 +34,19 @@ from logplex.api.refusals import (
 )
 from logplex.api.v3.app import V3App
 from logplex.interfaces import IConfigStore
-from logplex.model.values import Change, Credential, Delete, Put
+from logplex.model.values import (
+    Change,
+    Credential,
+    Delete,
+    Put,
+    is_for_one_channel,
+    is_new_credential_id,
+    permissions_of,
+)
 from logplex.routing.registry import Registry
 from logplex.settings import Auth, Urls
 from logplex.waiting import in_time, unbroken
 
-MAX_ID_CHARACTERS = 128
 MAX_NAME_CHARACTERS = 128
 #: Who makes a credential without saying its id gets one of so many random bytes.
 _RANDOM_ID_BYTES = 8
@@ -172,8 +170,7 @@ class CredentialRoutes:
 
 
 def _checked(id: str) -> str:
-    taken = (AUTH_KEY_HOLDER.id, TOKEN_USER)
-    if not is_word(id, MAX_ID_CHARACTERS) or set(":/") & set(id) or id in taken:
+    if not is_new_credential_id(id):
         raise BadCredentialId
     return id
 

@@ -4,24 +4,22 @@
 
 from __future__ import annotations
 
-import re
 from secrets import token_hex
 from typing import Any
 
 import click
 
-from logplex.access.authenticator import (
-    AUTH_KEY_HOLDER,
-    TOKEN_USER,
-    Made,
-    is_for_one_channel,
-    make_credential,
-    parse_permissions,
-    permissions_of,
-)
+from logplex.access.credentials import Made, make_credential
 from logplex.cli.command import Node, checked, examples, table, talks
 from logplex.cli.failures import Refused
 from logplex.cli.offline import opened
+from logplex.model.values import (
+    RESERVED_IDS,
+    is_for_one_channel,
+    is_id,
+    parse_permissions,
+    permissions_of,
+)
 
 
 def credential_id(value: str) -> str:
@@ -30,9 +28,9 @@ def credential_id(value: str) -> str:
 
     :raise ValueError: it cannot.
     """
-    if not re.fullmatch(r"[!-.0-9;-~]{1,128}", value):
+    if not is_id(value):
         raise ValueError("must be 1 to 128 printable characters without ':', '/' or space")
-    if value in (TOKEN_USER, AUTH_KEY_HOLDER.id):
+    if value in RESERVED_IDS:
         raise ValueError(f'"{value}" is taken')
     return value
 

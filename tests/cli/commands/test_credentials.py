@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logplex.access.authenticator import secret_matches
+from logplex.access.credentials import secret_matches
 from tests.cli.cases import CREDENTIAL, CliCase
 
 
