@@ -1,5 +1,5 @@
 """
-Authentication of requests: HTTP basic auth (RFC 7617) and the ``auth_key``.
+Authentication of requests: HTTP basic auth (RFC 7617), the ``auth_key``, and a throttle.
 
 Secrets are compared in constant time, and an unknown id costs the same comparison.
 """
@@ -9,13 +9,24 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
-from attrs import frozen
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.credentials import secret_matches
-from logplex.access.throttle import Throttle
 from logplex.model.values import AUTH_KEY_HOLDER, Credential
+from logplex.settings import Limits
+
+#: A pair of id and address is forgotten this long after its last failure.
+FORGET_AFTER_S = 60.0
+#: The longest delay of an answer, whatever the number of answers that wait.
+MAX_DELAY_S = 30.0
+#: At most this many pairs are remembered; the pair that failed longest ago is forgotten first.
+MAX_PAIRS = 10_000
+#: Only the beginning of a longer id is remembered.
+MAX_REMEMBERED_ID_CHARACTERS = 128
 
 _NO_SECRET = f"sha256${'0' * 32}${'0' * 64}"
 
@@ -60,6 +71,62 @@ class NotKnown(Exception):
     def __init__(self, delay_s: float) -> None:
         super().__init__(delay_s)
         self.delay_s = delay_s
+
+
+@define
+class _Failures:
+    """
+    The failures of one pair of id and address.
+
+    :ivar due_s: the time of the last delayed answer.
+    """
+
+    count: int
+    last_s: float
+    due_s: float
+
+
+@define(eq=False, repr=False)
+class Throttle:
+    """
+    Slows down repeated authentication failures for one credential id from one address.
+
+    Failures are answered late, one after another, so that guessing over many connections at once
+    is no faster. A caller with the right password never waits.
+    """
+
+    _clock: IReactorTime
+    _limits: Limits
+    _pairs: OrderedDict[tuple[str, str], _Failures] = field(factory=OrderedDict, init=False)
+
+    def judge(self, credential_id: str, address: str, is_known: bool) -> float:
+        """
+        Note an attempt to authenticate.
+
+        :param credential_id: as the caller gave it; empty if it gave none.
+        :param address: of the client.
+        :param is_known: the attempt has succeeded.
+        :return: seconds until the answer is to be given.
+        """
+        pair = (credential_id[:MAX_REMEMBERED_ID_CHARACTERS], address)
+        if is_known:
+            self._pairs.pop(pair, None)
+            return 0.0
+        now = self._clock.seconds()
+        failures = self._pairs.pop(pair, None)
+        if failures is None or now - failures.last_s > FORGET_AFTER_S:
+            failures = _Failures(0, now, now)
+        failures.count += 1
+        failures.last_s = now
+        self._pairs[pair] = failures
+        if len(self._pairs) > MAX_PAIRS:
+            self._pairs.popitem(last=False)
+        if failures.count <= self._limits.auth_failures:
+            return 0.0
+        failures.due_s = min(
+            max(now, failures.due_s) + self._limits.auth_failure_delay_s, now + MAX_DELAY_S
+        )
+        return failures.due_s - now
 
 
 class Authenticator:

@@ -13,9 +13,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 
 from logplex import __version__
-from logplex.access.authenticator import Authenticator
+from logplex.access.authenticator import Authenticator, Throttle
 from logplex.access.credentials import credential_from_file
-from logplex.access.throttle import Throttle
 from logplex.api.audit import Journal
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning

@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.access.authenticator import Authenticator, Basic, NotKnown, parse_basic
+from logplex.access.authenticator import Authenticator, Basic, NotKnown, Throttle, parse_basic
 from logplex.access.credentials import (
     credential_from_file,
     hash_secret,
     make_secret,
     secret_matches,
 )
-from logplex.access.throttle import Throttle
 from logplex.model.values import ANY_CHANNEL, AUTH_KEY_HOLDER, Credential, Put, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import FileCredential, Limits

@@ -10,9 +10,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.access.authenticator import Authenticator, Basic
+from logplex.access.authenticator import Authenticator, Basic, Throttle
 from logplex.access.credentials import make_first_credential
-from logplex.access.throttle import Throttle
 from logplex.interfaces import StoreAway
 from logplex.model.values import Change
 from logplex.routing.registry import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.access.throttle import FORGET_AFTER_S, MAX_DELAY_S, MAX_PAIRS, Throttle
+from logplex.access.authenticator import FORGET_AFTER_S, MAX_DELAY_S, MAX_PAIRS, Throttle
 from logplex.settings import Limits
 
 

@@ -13,8 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
-from logplex.access.authenticator import Authenticator
-from logplex.access.throttle import Throttle
+from logplex.access.authenticator import Authenticator, Throttle
 from logplex.api.audit import Journal
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning

@@ -10,8 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.access.authenticator import Authenticator
-from logplex.access.throttle import Throttle
+from logplex.access.authenticator import Authenticator, Throttle
 from logplex.inputs import logs
 from logplex.inputs.logs import logs_site
 from logplex.metrics import Counters
