@@ -1,7 +1,7 @@
 """
-The contracts between the packages.
+The contracts between the packages, and the values that they give.
 
-Whoever implements one of these passes its contract suite in ``tests/contracts_*.py``.
+Every implementation passes the contract suite of its interface, in ``tests/contracts_*.py``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IReactorCore,
@@ -22,7 +23,7 @@ from twisted.internet.interfaces import (
 from zope.interface import Attribute, Interface
 
 from logplex.model.rods import Position
-from logplex.model.values import Change, Channel, Drain, DrainStatus, DrainTest, Recent, Value
+from logplex.model.values import Change, Channel, Drain, Value
 
 
 class IReactor(
@@ -133,6 +134,30 @@ class IFollower(Interface):
 
     def missed() -> None:
         """Some messages may be missing between what was told before and what follows."""
+
+
+@frozen
+class Recent:
+    """
+    A channel's kept messages.
+
+    :ivar last: the number of the channel's newest message at that moment, kept or not; 0 if the
+        channel has none.
+    :ivar entries: ``(number, cooked message)``, oldest first; the number is ``None`` for a
+        message that was written without one.
+    :ivar complete: false if a part of the spool is away; the entries are then those that can still
+        be read.
+    :ivar moving: the channel is numbered in two places, or was while this was read. Numbers then do
+        not say where the entries end: the entries are everything up to the moment of the answer,
+        and everything that followers are told later is new.
+    :ivar jumps: number -> the channel's number before it, if that was not one less.
+    """
+
+    last: int
+    entries: list[tuple[int | None, bytes]]
+    complete: bool = True
+    moving: bool = False
+    jumps: Mapping[int, int] = field(factory=dict)
 
 
 class ISpool(Interface):
@@ -248,6 +273,46 @@ class IRegistryObserver(Interface):
 
     def drain_deleted(drain: Drain) -> None:
         """A drain is gone."""
+
+
+@frozen
+class DrainStatus:
+    """
+    The state and counts of a drain on this node. Times are seconds since the epoch.
+
+    :ivar state: of its lifecycle; ``reserved`` without URL, ``unusable`` with a URL that a drain
+        cannot have.
+    :ivar received: messages since the start of the node; each of them is delivered, dropped or
+        buffered.
+    :ivar last_error: for the channel's owner, without the secret parts of the URL.
+    :ivar next_attempt: the time of the next attempt to connect, while the drain waits for it.
+    """
+
+    state: str
+    received: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    buffered: int = 0
+    last_success: float | None = None
+    last_error: str | None = None
+    last_error_at: float | None = None
+    next_attempt: float | None = None
+
+
+@frozen
+class DrainTest:
+    """
+    The outcome of a test message.
+
+    :ivar status: the HTTP status of the receiver's answer; ``None`` without one.
+    :ivar said: the beginning of the receiver's answer; printable, at most 200 characters.
+    :ivar error: the reason why it was not delivered.
+    """
+
+    delivered: bool
+    status: int | None = None
+    said: str = ""
+    error: str | None = None
 
 
 class IDrains(Interface):

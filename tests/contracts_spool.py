@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from logplex.interfaces import IFollower, ISpool
-from logplex.model.values import Recent
+from logplex.interfaces import IFollower, ISpool, Recent
 from tests.contracts import conversation
 
 

@@ -12,6 +12,8 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent
 from zope.interface import implementer
 
 from logplex.interfaces import (
+    DrainStatus,
+    DrainTest,
     IConfigListener,
     IConfigStore,
     IDrains,
@@ -21,12 +23,13 @@ from logplex.interfaces import (
     IReplacement,
     IShareRods,
     ISpool,
+    Recent,
     Step,
     StoreAway,
     WrongStep,
 )
 from logplex.model.rods import Panel, Position
-from logplex.model.values import Change, Drain, DrainStatus, DrainTest, Put, Recent, Value
+from logplex.model.values import Change, Drain, Put, Value
 
 
 def as_reactor(partial: object) -> IReactor:

@@ -14,8 +14,8 @@ from logplex.drains.delivery.courier import Courier
 from logplex.drains.delivery.record import Record
 from logplex.drains.kinds.http import HttpCourier
 from logplex.drains.network.errors import explain, printable
+from logplex.interfaces import DrainTest
 from logplex.metrics import Counters
-from logplex.model.values import DrainTest
 from logplex.syslog.notices import timestamp
 
 #: A test has an outcome after so long at most.

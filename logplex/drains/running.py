@@ -19,8 +19,9 @@ from logplex.drains.delivery.record import Record
 from logplex.drains.network.guard import DestinationDenied
 from logplex.drains.network.tls import CertificateRejected
 from logplex.drains.telling import ChannelNotices
+from logplex.interfaces import DrainStatus
 from logplex.model.destination import Destination
-from logplex.model.values import Drain, DrainStatus
+from logplex.model.values import Drain
 
 _log = Logger()
 

@@ -25,10 +25,10 @@ from logplex.drains.network.tls import Trust
 from logplex.drains.probe import Probe
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
-from logplex.interfaces import IDrains, IReactor, IRegistryObserver, Tell
+from logplex.interfaces import DrainStatus, DrainTest, IDrains, IReactor, IRegistryObserver, Tell
 from logplex.metrics import Counters, Sample
 from logplex.model.destination import BadDestination, Destination, parse_destination
-from logplex.model.values import Channel, Drain, DrainStatus, DrainTest
+from logplex.model.values import Channel, Drain
 from logplex.routing.registry import Registry
 from logplex.settings import DrainSettings, Limits
 

@@ -8,7 +8,7 @@ ids of drains are ``int``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from attrs import field, frozen
 
@@ -101,70 +101,6 @@ class Delete:
 
 
 Change = Put | Delete
-
-
-@frozen
-class Recent:
-    """
-    A channel's kept messages.
-
-    :ivar last: the number of the channel's newest message at that moment, kept or not; 0 where
-        the channel has none.
-    :ivar entries: ``(number, cooked message)``, oldest first; the number is ``None`` for a
-        message that somebody pushed without one.
-    :ivar complete: false where what keeps the channel is away; the entries are then what can be
-        had all the same.
-    :ivar moving: whether the channel is numbered in two places, or was while this was read. Then
-        numbers do not say where the entries end: they are everything up to the moment of the
-        answer, and whatever followers are told after it is new.
-    :ivar jumps: what the channel's number was before these numbers, where that was not one less.
-    """
-
-    last: int
-    entries: list[tuple[int | None, bytes]]
-    complete: bool = True
-    moving: bool = False
-    jumps: Mapping[int, int] = field(factory=dict)
-
-
-@frozen
-class DrainStatus:
-    """
-    How a drain fares on this node. Times are seconds since the epoch.
-
-    :ivar state: where in its life it is; ``reserved`` without URL, ``unusable`` with one that
-        cannot be a drain's.
-    :ivar received: messages since the start of the node; each of them is delivered, dropped or
-        buffered.
-    :ivar last_error: for its owner, without anything secret of the URL.
-    :ivar next_attempt: when it will try to connect again, while it waits for that.
-    """
-
-    state: str
-    received: int = 0
-    delivered: int = 0
-    dropped: int = 0
-    buffered: int = 0
-    last_success: float | None = None
-    last_error: str | None = None
-    last_error_at: float | None = None
-    next_attempt: float | None = None
-
-
-@frozen
-class DrainTest:
-    """
-    What became of a test message.
-
-    :ivar status: the HTTP status of the receiver's answer, where there was one.
-    :ivar said: the beginning of what the receiver said; printable, at most 200 characters.
-    :ivar error: why it was not delivered.
-    """
-
-    delivered: bool
-    status: int | None = None
-    said: str = ""
-    error: str | None = None
 
 
 #: The user id of a sender that presents a channel's token instead of a credential (PROTOCOL §4).

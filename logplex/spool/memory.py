@@ -15,9 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower, ISpool
+from logplex.interfaces import IFollower, ISpool, Recent
 from logplex.metrics import Counters, Sample
-from logplex.model.values import Recent
 from logplex.settings import Spool
 
 _log = Logger()

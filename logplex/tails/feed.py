@@ -13,9 +13,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower, ISpool
+from logplex.interfaces import IFollower, ISpool, Recent
 from logplex.metrics import Counters
-from logplex.model.values import Recent
 from logplex.settings import Limits
 from logplex.syslog.notices import gap_line, l15_line
 from logplex.tails.group import PIECE_BYTES, Group

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from attrs import define, frozen
 
-from logplex.model.values import Recent
+from logplex.interfaces import Recent
 from logplex.syslog.inner import tail_matches
 from logplex.tails.view import View
 from logplex.tails.window import Entry

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from logplex.interfaces import IRegistryObserver, ISpool, StoreAway
+from logplex.interfaces import IRegistryObserver, ISpool, Recent, StoreAway
 from logplex.metrics import Counters, Sample
 from logplex.model.session import Session
-from logplex.model.values import NO_TAIL, Channel, Drain, Recent
+from logplex.model.values import NO_TAIL, Channel, Drain
 from logplex.settings import Limits
 from logplex.syslog.notices import l15_line, l20_line
 from logplex.tails.feed import Feed

@@ -20,18 +20,10 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.v3.health import Health
 from logplex.api.v3.operation import OperationRoutes
 from logplex.api.v3.site import v3_site
+from logplex.interfaces import DrainStatus
 from logplex.metrics import Counters
 from logplex.model.rods import Panel, Rods
-from logplex.model.values import (
-    ANY_CHANNEL,
-    Channel,
-    Credential,
-    Drain,
-    DrainStatus,
-    Put,
-    Token,
-    Value,
-)
+from logplex.model.values import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, Value
 from logplex.routing.registry import Registry
 from logplex.settings import Auth, Limits, Spool, Urls
 from logplex.spool.memory import MemorySpool

@@ -13,8 +13,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
 from logplex.drains.service import DrainService
+from logplex.interfaces import DrainStatus
 from logplex.metrics import Counters
-from logplex.model.values import Channel, Delete, Drain, DrainStatus, Put
+from logplex.model.values import Channel, Delete, Drain, Put
 from logplex.routing.registry import Registry, Stream
 from logplex.settings import DrainSettings, Limits
 from tests.integration.cases import IntegrationTestCase

@@ -10,7 +10,7 @@ from random import Random
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from logplex.model.values import Recent
+from logplex.interfaces import Recent
 from logplex.spool.cluster.ring import consistent, erlang, shard_name
 from tests.integration.process import reactor, until, within
 from tests.integration.redis_server import BUNDLED

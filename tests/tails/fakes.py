@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower, ISpool
-from logplex.model.values import Recent
+from logplex.interfaces import IFollower, ISpool, Recent
 
 
 def cooked(text: bytes, source: bytes = b"app", ps: bytes = b"web.1") -> bytes:

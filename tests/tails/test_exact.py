@@ -20,9 +20,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.interfaces import Recent
 from logplex.metrics import Counters
 from logplex.model.session import Session
-from logplex.model.values import Channel, Recent
+from logplex.model.values import Channel
 from logplex.settings import Limits
 from logplex.tails.stream import Stream
 from logplex.tails.tails import Tails

@@ -7,7 +7,7 @@ from functools import partial
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.model.values import Recent
+from logplex.interfaces import Recent
 from logplex.tails import join
 from logplex.tails.join import History, Place
 from logplex.tails.view import View

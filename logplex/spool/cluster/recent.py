@@ -14,8 +14,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower
-from logplex.model.values import Recent
+from logplex.interfaces import IFollower, Recent
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
 from logplex.spool.cluster.together import together

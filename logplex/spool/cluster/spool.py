@@ -14,9 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from logplex.interfaces import IFollower, ISpool
+from logplex.interfaces import IFollower, ISpool, Recent
 from logplex.metrics import Sample
-from logplex.model.values import Recent
 from logplex.spool.cluster.recent import read_recent
 from logplex.spool.cluster.replacement import FLUSH_S, Replacement
 from logplex.spool.cluster.shard.follower import Listener

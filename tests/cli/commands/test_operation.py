@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, succeed
 
+from logplex.interfaces import DrainStatus, DrainTest
 from logplex.model.rods import Rods
-from logplex.model.values import DrainStatus, DrainTest
 from tests.cli.cases import CliCase
 
 

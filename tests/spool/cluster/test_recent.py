@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from logplex.model.values import Recent
+from logplex.interfaces import Recent
 from logplex.spool.cluster.ring import consistent
 from tests.spool.cluster.model_nodes import URLS, SpoolsTestCase
 from tests.spool.cluster.shard.test_followers import Diary

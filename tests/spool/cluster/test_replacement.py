@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from logplex.interfaces import Step, StoreAway, WrongStep
-from logplex.model.values import Recent
+from logplex.interfaces import Recent, Step, StoreAway, WrongStep
 from tests.spool.cluster.model_nodes import CHANNELS, MOVES_TO_S3, URLS, SpoolNode, SpoolsTestCase
 from tests.spool.cluster.model_redis import ModelLink
 from tests.spool.cluster.shard.test_followers import Diary
