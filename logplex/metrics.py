@@ -1,8 +1,7 @@
 """
-What the node counts: plain integers, because a message's way has no time for more.
+The counts of a node. They are plain integers, because the message path has no time for more.
 
-An integer is exported under the Prometheus name that stands beside it; :func:`exposition` reads
-them when somebody asks.
+Each integer has a Prometheus name beside it; :func:`exposition` reads the integers at a scrape.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 
 def _total(name: str, help: str, **labels: str) -> int:
-    """A total that starts at 0; fields with one name and different labels are one metric."""
+    """Define a total that starts at 0. Fields with equal names but other labels form one metric."""
     field: int = attrs.field(default=0, metadata={"name": name, "help": help, "labels": labels})
     return field
 
@@ -24,7 +23,7 @@ def _total(name: str, help: str, **labels: str) -> int:
 @define
 class Counters:
     """
-    Totals since the start of the node. On the message path each is added to once per chunk.
+    Totals since the start of the node. The message path adds to each once per chunk.
     """
 
     received: int = _total(
@@ -95,7 +94,7 @@ class Counters:
 
 @frozen
 class Sample:
-    """One number, with its labels: how many of what there are now, or have been."""
+    """One number with its labels: a present state, or a total."""
 
     name: str
     help: str
@@ -104,12 +103,12 @@ class Sample:
     kind: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
 
 
-#: A part of the node that has numbers: asked for them at every scrape.
+#: The function of a part of the node that returns its numbers; called at every scrape.
 Source = Callable[[], Iterable[Sample]]
 
 
 def counter_samples(counters: Counters) -> Iterator[Sample]:
-    """Every total, under its name."""
+    """Yield every total under its Prometheus name."""
     for field in attrs.fields(Counters):
         about = field.metadata
         value = getattr(counters, field.name)
@@ -117,7 +116,7 @@ def counter_samples(counters: Counters) -> Iterator[Sample]:
 
 
 def exposition(sources: Iterable[Source]) -> bytes:
-    """The numbers of these sources as they are now, in the text format of Prometheus."""
+    """Return the present numbers of these sources in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families([sample for source in sources for sample in source()]))
     return generate_latest(registry)
@@ -125,9 +124,9 @@ def exposition(sources: Iterable[Source]) -> bytes:
 
 def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[Sample]:
     """
-    What a listener with a bound tells.
+    Yield the numbers of a listener whose connections are bounded.
 
-    :param refused: connections that were one too many, since the start.
+    :param refused: connections above the bound since the start.
     """
     labels = {"listener": listener}
     yield Sample("logplex_connections", "Connections that are open", open_now, labels)
@@ -142,12 +141,12 @@ def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[S
 
 @define(eq=False, repr=False)
 class _Families:
-    """What ``prometheus_client`` calls a collector."""
+    """A collector in the sense of ``prometheus_client``."""
 
     samples: list[Sample]
 
     def collect(self) -> Iterable[Metric]:
-        """Samples of one name together, in the order in which the names came first."""
+        """Return the samples grouped by name, in the order in which the names first appear."""
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         for sample in self.samples:
             family = families.get(sample.name)

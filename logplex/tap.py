@@ -23,7 +23,7 @@ class Options(UsageOptions):
     """
     The options of ``twistd logplex``.
 
-    :ivar settings: what the configuration file and the environment say, once options are parsed.
+    :ivar settings: from the settings file and the environment, once the options are parsed.
     """
 
     settings: Settings
@@ -45,9 +45,9 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """
-        Read the configuration, while there still is a terminal to complain to.
+        Read the settings while the process still has a terminal for error messages.
 
-        :raise SystemExit: with a line for each mistake; the exit status is 1.
+        :raise SystemExit: there are mistakes, one line each; the exit status is 1.
         """
         try:
             self.settings = self.load()
@@ -59,15 +59,15 @@ class Options(UsageOptions):
 
     def load(self) -> Settings:
         """
-        Read the configuration, now.
+        Read the settings again.
 
-        :raise SettingsError: where anything is wrong with it.
+        :raise SettingsError: there is a mistake in them.
         """
         return load_settings(self["config"], os.environ)
 
 
 def makeService(options: Options) -> IService:
-    """The service of a node, for ``twistd``."""
+    """Return the service of a node, for ``twistd``."""
     from twisted.internet import reactor
 
     file = options["config"]

@@ -1,5 +1,5 @@
 """
-Bodies that come compressed (RFC 1952), made large again within bounds.
+Decompression of gzip bodies (RFC 1952) within bounds.
 """
 
 from __future__ import annotations
@@ -7,30 +7,30 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-#: A body may consist of several members, one after another, but not of nothing but members.
+#: A body may consist of several members; this bound stops bodies made of empty members.
 MAX_MEMBERS = 10_000
-#: What is given at a time, at most.
+#: The largest piece of decompressed data.
 PIECE_BYTES = 65_536
 
-# zlib is given pieces: what follows a member in the same piece is copied.
+# zlib gets slices of the body, because it copies all input that follows the end of a member.
 _TAKEN_BYTES = 16_384
 _GZIP = zlib.MAX_WBITS | 16
 
 
 class BadGzip(ValueError):
-    """This is not gzip, or it is cut off."""
+    """The body is not gzip, or is cut off."""
 
 
 class TooLarge(ValueError):
-    """Decompressed, it is larger than it may be."""
+    """The decompressed body would be larger than allowed."""
 
 
 def inflate(body: bytes, max_bytes: int) -> Iterator[bytes]:
     """
-    Decompress all members of a body, piece by piece. Zeros after the last one are padding.
+    Decompress all members of a body, piece by piece. Zeros after the last member are padding.
 
-    :param max_bytes: of the result; little beyond is decompressed.
-    :raises BadGzip: also for more than :data:`MAX_MEMBERS`.
+    :param max_bytes: bound on the result; at most one piece more is decompressed.
+    :raises BadGzip: the body is not gzip, is cut off, or has more than :data:`MAX_MEMBERS` members.
     :raises TooLarge: the result would be larger.
     """
     room = max_bytes
@@ -39,7 +39,7 @@ def inflate(body: bytes, max_bytes: int) -> Iterator[bytes]:
         member = zlib.decompressobj(_GZIP)
         taken = piece = b""
         while not member.eof:
-            # A piece that is full may not be all that can be made of what was taken.
+            # After a full piece, zlib may hold more output for the input that it has.
             if not taken and len(piece) < PIECE_BYTES:
                 if position == len(body):
                     raise BadGzip("cut off")

@@ -1,5 +1,5 @@
 """
-Large compressed bodies, which must not keep the node from everything else.
+Decompression of large bodies in slices, so that the reactor stays responsive.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from twisted.internet.task import deferLater
 
 from logplex.inputs.compression import PIECE_BYTES, inflate
 
-#: Half a megabyte, which takes some milliseconds. What is smaller is done at once.
+#: Half a megabyte, which takes some milliseconds. A smaller body is decompressed in one turn.
 PIECES_A_TURN = 524_288 // PIECE_BYTES
 
 
 class Decompressor:
     """
-    Decompresses in slices, between which the reactor does what else there is to do.
+    Decompress bodies in slices, and let the reactor do other work between the slices.
 
-    One body at a time: those that wait are small still.
+    Only one body is decompressed at a time. The bodies that wait are still compressed, so small.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -27,7 +27,7 @@ class Decompressor:
 
     async def decompress(self, body: bytes, max_bytes: int) -> bytes:
         """
-        What a compressed body holds.
+        Return the decompressed body.
 
         :raises BadGzip: or :class:`~logplex.inputs.compression.TooLarge`: see
             :func:`~logplex.inputs.compression.inflate`.

@@ -1,5 +1,5 @@
 """
-Requests that were answered before, and are told apart by their ``Logplex-Frame-Id`` (PROTOCOL §4).
+Requests that were answered before, recognised by their ``Logplex-Frame-Id`` (PROTOCOL §4).
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from logplex.settings import Limits
 
 class FrameIds:
     """
-    The frame ids of the last minutes, each of one sender, and a bounded number of all together.
+    The frame ids that senders used in the last minutes, up to a bounded number in total.
 
-    What is kept of one is a digest: ids may be as long as headers may be.
+    Only a digest of each id is kept, because an id may be as long as a header.
     """
 
     def __init__(self, limits: Limits, clock: IReactorTime) -> None:
         self._limits = limits
         self._clock = clock
-        #: Digest -> when it was given last, the oldest first.
+        #: Digest -> time of the last request with it, the oldest first.
         self._times: dict[bytes, float] = {}
 
     def __len__(self) -> int:
         return len(self._times)
 
     def add(self, sender: bytes, frame_id: bytes) -> None:
-        """The sender has got a 204 for this, just now."""
+        """Remember that the sender's request with this id was just answered with 204."""
         times = self._times
         key = _digest(sender, frame_id)
         times.pop(key, None)
@@ -40,7 +40,7 @@ class FrameIds:
             del times[oldest]
 
     def has(self, sender: bytes, frame_id: bytes) -> bool:
-        """Whether the sender got a 204 for this, not too long ago."""
+        """Return true if the sender's request with this id was answered with 204 recently."""
         given_at = self._times.get(_digest(sender, frame_id))
         return given_at is not None and not self._is_over(given_at)
 
@@ -49,5 +49,5 @@ class FrameIds:
 
 
 def _digest(sender: bytes, frame_id: bytes) -> bytes:
-    # No sender's name contains a NUL, so no two pairs are one.
+    # No sender's name contains a NUL, so different pairs give different bytes.
     return blake2b(b"%b\0%b" % (sender, frame_id), digest_size=16).digest()

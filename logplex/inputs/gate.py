@@ -1,5 +1,6 @@
 """
-Who may post messages, decided on a request's head: readiness, method, sender, type (PROTOCOL §4).
+Admission to the listener for logs, decided on the request head alone: readiness, method, sender,
+content type (PROTOCOL §4).
 """
 
 from __future__ import annotations
@@ -36,13 +37,12 @@ _WRONG_ENCODING = plain_refusal(415, "The content encoding must be gzip, or none
 @frozen
 class Sender:
     """
-    Who sends a request; a component of it.
+    The sender of a request. The gate stores it as a component of the request.
 
-    :ivar name: tells senders apart; holds no NUL.
-    :ivar token: all messages go to this token's channel; ``None``: each goes where its own token
-        says.
-    :ivar channel_id: the only channel into which it may write, where it has no token; ``None``:
-        any.
+    :ivar name: differs for every sender; contains no NUL.
+    :ivar token: all messages go to the channel of this token. ``None``: each message goes to the
+        channel of its own token.
+    :ivar channel_id: the only channel that a sender without token may write to. ``None``: any.
     """
 
     name: bytes
@@ -52,14 +52,14 @@ class Sender:
 
 @frozen
 class Gate:
-    """Stands before the routes of the listener for logs."""
+    """Admit or refuse requests before the routes of the listener for logs see them."""
 
     registry: Registry
     rods: Rods
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Refusal | None:
-        """Let a request pass, and remember its :class:`Sender`; or say why not."""
+        """Store the :class:`Sender` of an admitted request; return the refusal of any other."""
         allowed = _METHODS.get(request.path)
         if allowed is None:
             return _UNKNOWN_PATH
@@ -77,8 +77,8 @@ class Gate:
         basic = parse_basic(request.getHeader(b"Authorization"))
         try:
             sender = self._sender(basic, request.address) if basic else None
-        except NotKnown as nobody:
-            return evolve(_NOT_AUTHORIZED, delay_s=nobody.delay_s)
+        except NotKnown as unknown:
+            return evolve(_NOT_AUTHORIZED, delay_s=unknown.delay_s)
         if not isinstance(sender, Sender):
             return sender or _NOT_AUTHORIZED
         if _content_type(request) not in _CONTENT_TYPES:
@@ -90,9 +90,10 @@ class Gate:
 
     def _sender(self, basic: Basic, address: str) -> Sender | Refusal | None:
         """
-        Who this is, or a refusal of somebody known; ``None`` for a token that nobody knows.
+        Return the sender, the refusal of a sender without permission, or ``None`` for an unknown
+        token. Unknown tokens are not slowed down: they are random, so guessing them is hopeless.
 
-        :raise NotKnown: nobody known. (Guessing tokens needs no slowing down: they are random.)
+        :raise NotKnown: the credential is unknown, or its password is wrong.
         """
         if basic.user == TOKEN_USER:
             token = basic.password.encode() if self.registry.token(basic.password) else None
@@ -105,10 +106,10 @@ class Gate:
 
 
 def content_encoding(request: Request) -> bytes:
-    """In lower case; empty where there is none."""
+    """Return the content encoding in lower case; empty if the request has none."""
     return b",".join(request.requestHeaders.getRawHeaders(b"Content-Encoding", [])).strip().lower()
 
 
 def _content_type(request: Request) -> bytes:
-    """In lower case, without parameters."""
+    """Return the content type in lower case, without parameters."""
     return (request.getHeader(b"Content-Type") or b"").partition(b";")[0].strip().lower()

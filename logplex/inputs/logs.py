@@ -1,5 +1,5 @@
 """
-``POST /logs`` (PROTOCOL §4): whole bodies of frames, from senders who showed who they are.
+``POST /logs`` (PROTOCOL §4): bodies of frames from authenticated senders.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from logplex.web import Bounds, Request, Site
 
 
 class CountMismatch(ValueError):
-    """The sender counted other frames than there are."""
+    """The number of frames differs from the number that the sender announced."""
 
 
 def logs_site(
@@ -37,7 +37,7 @@ def logs_site(
     limits: Limits,
     clock: IReactorTime,
 ) -> Site:
-    """The listener for logs over HTTP, and its health check."""
+    """Return the site of the listener for logs over HTTP, with its health check."""
     gate = Gate(registry, rods, authenticator)
     root = Resource()
     frame_ids = FrameIds(limits, clock)
@@ -72,10 +72,10 @@ class _HealthCheck(Resource):
 
 class _Logs(Resource):
     """
-    ``POST /logs``. Who may pass is :mod:`logplex.inputs.gate`' business.
+    ``POST /logs``, for requests that :mod:`logplex.inputs.gate` has admitted.
 
-    A body is routed and its frame id remembered in one step of the reactor, so that of two
-    requests with one id that overlap the second finds what became of the first.
+    Routing a body and remembering its frame id happen in one turn of the reactor. So if two
+    requests with one frame id overlap, the second finds the id of the first.
     """
 
     isLeaf = True
@@ -103,7 +103,7 @@ class _Logs(Resource):
             return self._take(request, body)
         taking = Deferred.fromCoroutine(self._take_compressed(request, body))
         if not taking.called:
-            # Who leaves before the answer has sent nothing, as far as he knows.
+            # A client that leaves before the answer must assume that nothing was taken.
             request.notifyFinish().addErrback(lambda _: taking.cancel())
         taking.addErrback(_fail, request)
         return NOT_DONE_YET
@@ -150,7 +150,7 @@ class _Logs(Resource):
             self._router.route(self._permitted(sender.channel_id, frames))
 
     def _permitted(self, channel_id: str, frames: list[bytes]) -> list[bytes]:
-        """Those frames whose token is one of this channel's."""
+        """Return the frames whose token belongs to this channel."""
         tokens = {token.id.encode() for token in self._registry.tokens_of(channel_id)}
         permitted = [frame for frame in frames if tokens.intersection(frame.split(b" ", 4)[3:4])]
         foreign = len(frames) - len(permitted)
@@ -160,7 +160,7 @@ class _Logs(Resource):
 
 
 def _check_count(request: Request, count: int) -> None:
-    """:raises CountMismatch: the header ``Logplex-Msg-Count`` is a number, and another one."""
+    """Raise :class:`CountMismatch` if the header ``Logplex-Msg-Count`` is another number."""
     told = request.getHeader(b"Logplex-Msg-Count")
     try:
         number = count if told is None else int(told)

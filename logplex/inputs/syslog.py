@@ -1,5 +1,5 @@
 """
-Syslog over TCP and TLS (PROTOCOL §3): connections that write, and are never answered.
+Syslog over TCP and TLS (PROTOCOL §3). Senders write; the node never answers.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from logplex.syslog.framing import FrameDecoder
 
 _log = Logger()
 
-#: A connection that we close is cut off where it has not ended after so many seconds.
+#: A connection that the node closes is aborted if it has not ended after this time.
 CLOSE_TIMEOUT_S = 15.0
-#: On shutdown a connection is closed once nothing has come for so many seconds.
+#: On shutdown a connection is closed once it has been silent for this time.
 QUIET_S = 0.05
-#: On shutdown all connections are closed after so many seconds.
+#: On shutdown every connection is closed after this time.
 LAST_WORDS_S = 1.0
-#: And cut off so soon after: a sender over TLS that never reads does not let it end.
+#: On shutdown a closed connection is aborted after this time: a sender over TLS that never
+#: reads keeps it from ending.
 LAST_CLOSE_TIMEOUT_S = 2.0
 
-#: Takes whole messages, and keeps nothing of the list: the router.
+#: The function that takes whole messages (the router's). It must not keep the list.
 Route = Callable[[list[bytes]], None]
 
 
@@ -44,8 +45,8 @@ class SyslogProtocol(Protocol):
     """
     One sender's connection.
 
-    :ivar active_at: when something came last, on the factory's clock; before the end of the TLS
-        handshake: since when the sender can make it.
+    :ivar active_at: time of the last data, on the factory's clock; before the end of the TLS
+        handshake: time at which the handshake could begin.
     """
 
     factory: SyslogFactory
@@ -62,7 +63,7 @@ class SyslogProtocol(Protocol):
         if not self.factory.admit(self):
             self.transport.abortConnection()
             return
-        # Not asked by interface: TLS says that it is TCP, and may lie on a Unix socket.
+        # No check of the interface: TLS claims to be TCP even over a Unix socket.
         set_keep_alive = getattr(self.transport, "setTcpKeepAlive", None)
         if set_keep_alive is not None:
             set_keep_alive(True)
@@ -83,11 +84,11 @@ class SyslogProtocol(Protocol):
         if not self.factory.forget(self):
             return
         if isinstance(reason.value, SSL.Error):
-            self.factory.complain(self, "TLS fails")
+            self.factory.complain(self, "TLS failed")
         self._route(self._decoder.finish())
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Close the connection, and cut it off where the sender does not let it end."""
+        """Close the connection; abort it if the sender does not let it end within the timeout."""
         self._call_no_more()
         self._call_later(timeout_s, self.transport.abortConnection)
         self.transport.loseConnection()
@@ -116,12 +117,12 @@ class SyslogProtocol(Protocol):
         counters.unreadable += decoder.unreadable - self._unreadable
         counters.malformed += decoder.malformed - self._malformed
         if decoder.malformed != self._malformed:
-            self.factory.complain(self, "what comes is no syslog")
+            self.factory.complain(self, "the data is malformed")
         self._truncated, self._malformed = decoder.truncated, decoder.malformed
         self._unreadable = decoder.unreadable
 
     def _check_idle(self) -> None:
-        """One timer a connection, set again when it fires, costs nothing per chunk."""
+        """Close a silent connection. The timer is only set again when it fires, not per chunk."""
         rest = self.active_at + self._patience_s - self.factory.clock.seconds()
         if rest > 0:
             self._call_later(rest, self._check_idle)
@@ -129,12 +130,12 @@ class SyslogProtocol(Protocol):
             self._call_later(self._patience_s, self._check_idle)
         else:
             if self._is_shaking_hands:
-                self.factory.complain(self, "its TLS handshake does not end")
+                self.factory.complain(self, "the TLS handshake timed out")
             self.close()
 
     @property
     def _patience_s(self) -> float:
-        """How long the sender may be silent, now."""
+        """The time that the sender may be silent in the present state."""
         limits = self.factory.limits
         if self._is_shaking_hands:
             return limits.syslog_handshake_timeout_s
@@ -150,10 +151,10 @@ class SyslogProtocol(Protocol):
 
 class SyslogFactory(ServerFactory):
     """
-    All connections of the syslog listeners.
+    The connections of all syslog listeners.
 
-    :ivar paused: nothing is read; senders have to wait, and lose nothing.
-    :ivar refused_connections: how many were one too many, since the start.
+    :ivar paused: no connection is read; senders wait, and lose nothing.
+    :ivar refused_connections: connections above the bound since the start.
     """
 
     protocol = SyslogProtocol  # type: ignore[assignment]
@@ -173,7 +174,7 @@ class SyslogFactory(ServerFactory):
         self._closed: Deferred[None] | None = None
 
     def pause(self) -> None:
-        """Read nothing, from present and from new connections."""
+        """Stop reading from open and from new connections."""
         self.paused = True
         for protocol in self._open:
             protocol.transport.pauseProducing()
@@ -187,8 +188,8 @@ class SyslogFactory(ServerFactory):
 
     def close(self) -> Deferred[None]:
         """
-        Read what senders have already written, and close all connections. New ones must not come
-        any more. Fires when none is left, a few seconds later at most.
+        Read the data that senders have already written, then close all connections. The ports must
+        be closed before. Fires when no connection is left, after a few seconds at most.
         """
         if not self._open:
             return succeed(None)
@@ -198,13 +199,13 @@ class SyslogFactory(ServerFactory):
         return self._closed
 
     def samples(self) -> Iterator[Sample]:
-        """How many connections there are, for the metrics."""
+        """Return the numbers of connections, for the metrics."""
         return connection_samples("syslog", len(self._open), self.refused_connections)
 
-    # What the connections tell.
+    # Called by the connections.
 
     def admit(self, protocol: SyslogProtocol) -> bool:
-        """A new connection: whether there is room for it."""
+        """Add a new connection; return false if there are too many."""
         if len(self._open) >= self.limits.syslog_connections:
             self.refused_connections += 1
             return False
@@ -214,7 +215,7 @@ class SyslogFactory(ServerFactory):
         return True
 
     def forget(self, protocol: SyslogProtocol) -> bool:
-        """A connection has ended: whether it was one for which there was room."""
+        """Remove a connection that has ended; return false if it had not been admitted."""
         known = protocol in self._open
         self._open.discard(protocol)
         if self._closed is not None and not self._open:
@@ -223,13 +224,13 @@ class SyslogFactory(ServerFactory):
         return known
 
     def complain(self, protocol: SyslogProtocol, what: str) -> None:
-        """Log what a sender does wrong, once in a while and for all of them."""
+        """Log a sender's mistake, at most once per interval for all senders together."""
         now = self.clock.seconds()
         last = self._complained_at
         if last is None or now - last >= self.limits.unknown_token_log_interval_s:
             self._complained_at = now
             peer = getattr(protocol.transport.getPeer(), "host", "unknown")
-            _log.warn("a sender at {peer} does wrong: {what}", peer=peer, what=what)
+            _log.warn("syslog from {peer}: {what}", peer=peer, what=what)
 
     def _close_quiet(self, deadline: float) -> None:
         now = self.clock.seconds()

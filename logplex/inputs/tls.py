@@ -1,5 +1,5 @@
 """
-The certificate that TLS listeners show (RFC 5425), and whose certificates senders must show.
+TLS for listeners (RFC 5425): the node's certificate, and the authorities of senders' certificates.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from logplex.certificates import (
 )
 from logplex.settings import Tls
 
-#: Two tickets have 160 bytes. A client may ask for new keys (RFC 8446 §4.6.3) as often as it likes.
+#: Two tickets take 160 bytes. Requests for new keys (RFC 8446 §4.6.3), which are not bounded, add
+#: more.
 MAX_HELD_BYTES = 4_096
 
-#: How OpenSSL says that the handshake is over.
+#: The state that OpenSSL reports after the handshake.
 _FINISHED = b"SSL negotiation finished successfully"
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTls:
     """
-    TLS for new connections, version 1.2 or later, as the files say that were loaded last.
+    TLS 1.2 or later for new connections, with the files that were loaded last.
     """
 
     def __init__(self, tls: Tls) -> None:
@@ -45,14 +46,14 @@ class ServerTls:
 
     def reload(self, tls: Tls) -> None:
         """
-        Use these files, as they are now, for connections that come from now on.
+        Read these files again, and use them for new connections.
 
-        :raise BadPem: they cannot be used; nothing has changed.
+        :raise BadPem: the files cannot be used; the previous ones stay in use.
         """
         self._options = _load(tls)
 
     def factory(self, wrapped: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
-        """Accepts connections with TLS for a factory whose protocols never write."""
+        """Return a factory that adds TLS to one whose protocols never write."""
         return _SilentFactory(TLSMemoryBIOFactory(self, False, wrapped, clock))
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -61,12 +62,12 @@ class ServerTls:
 
 class _Silent(ProtocolWrapper):
     """
-    What is under TLS. Holds back what only a client who reads would need.
+    The transport below TLS. It holds back data that only a client which reads would need.
 
     In TLS 1.3 a server sends session tickets (RFC 8446 §4.6.1) after the handshake. Senders of
-    syslog never read, and when one closes with the tickets unread, its kernel resets the
-    connection: messages are lost that we have not read yet. pyOpenSSL cannot turn tickets off, and
-    to throw them away would break what comes after them, the notice that we close.
+    syslog never read. When one closes with unread tickets, its kernel resets the connection, and
+    messages that the node has not read yet are lost. pyOpenSSL cannot turn tickets off, and
+    dropping them would break the records after them, such as the notice that the node closes.
     """
 
     _held = b""
@@ -81,7 +82,7 @@ class _Silent(ProtocolWrapper):
 
     @property
     def _is_for_readers(self) -> bool:
-        """Whether what TLS says now is neither of the handshake nor of the end."""
+        """True if the data of TLS belongs neither to the handshake nor to the close."""
         tls: Any = self.wrappedProtocol
         connection: SSL.Connection = tls.getHandle()
         return (

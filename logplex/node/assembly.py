@@ -1,5 +1,5 @@
 """
-The only place that knows all parts of a node, and puts them together.
+Make all parts of a node and put them together. No other module knows all of them.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from logplex.web import Site
 @frozen
 class Parts:
     """
-    What a node is made of, beside its settings. Nothing of it is started.
+    The parts of a node, none of them started.
 
-    :ivar limits: the one object that all parts look at, so that it can change while they run.
-    :ivar rods: likewise.
-    :ivar panel: where the rods are thrown.
-    :ivar ports: those that are open.
-    :ivar tls: ``None`` where nothing listens with TLS.
-    :ivar sites: what answers over HTTP, by the listener's name.
+    :ivar limits: shared by all parts, so that SIGHUP can change it while they run.
+    :ivar rods: the positions of the control rods, shared in the same way.
+    :ivar panel: changes the positions of the rods.
+    :ivar ports: the open ports.
+    :ivar tls: ``None`` if no listener uses TLS.
+    :ivar sites: the HTTP sites, by the listener's name.
     """
 
     stores: Stores
@@ -69,7 +69,7 @@ class Parts:
     ports: list[IListeningPort]
 
     def listeners(self, settings: Settings, reactor: IReactor) -> Iterator[Listener]:
-        """The ports to open, each with the factory of its protocols."""
+        """Yield the ports to open, each with the factory of its protocols."""
         factories: dict[str, IProtocolFactory] = {"syslog": self.syslog, **self.sites}
         if self.tls is not None:
             factories["syslog_tls"] = self.tls.factory(self.syslog, reactor)
@@ -82,7 +82,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
     """
     Put a node together.
 
-    :param stores: where it keeps things; they count into the same counters.
+    :param stores: must use the same counters.
     :param reactor: makes connections, and is the clock of everything.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
@@ -186,7 +186,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
 
 
 def _node_samples(registry: Registry, clock: IReactorTime, started_s: float) -> Iterator[Sample]:
-    """What the node knows of itself."""
+    """Yield the numbers of the node itself."""
     about = {"version": __version__, "inner_loop": inner.KIND}
     yield Sample("logplex_info", "Which Logplex this is", 1, about)
     yield Sample(

@@ -44,13 +44,13 @@ def open_ports(reactor: IReactor, listeners: Iterable[Listener]) -> list[IListen
     """
     Open all ports, or none.
 
-    :raise CannotListen: one of them cannot be opened; those that were are closed again.
+    :raise CannotListen: a port cannot be opened; the ports opened before it are closed again.
     """
     ports: list[IListeningPort] = []
     for listener in listeners:
         try:
             port = _listen(reactor, listener)
-        # Endpoints raise what they like (OverflowError: a port above 65535), plugins too.
+        # Endpoints, and plugins for them, raise any exception (OverflowError: a port above 65535).
         except Exception as error:
             close_ports(ports)
             text = " ".join(str(getattr(error, "socketError", None) or error).split())
@@ -65,13 +65,13 @@ def open_ports(reactor: IReactor, listeners: Iterable[Listener]) -> list[IListen
 
 
 def close_ports(ports: Iterable[IListeningPort]) -> Deferred[Any]:
-    """Close the ports. Fires when nobody can connect any more; connections stay."""
+    """Close the ports. Fires when no client can connect any more; open connections stay."""
     stopped = [port.stopListening() for port in ports]
     return DeferredList([each for each in stopped if each is not None], consumeErrors=True)
 
 
 def describe(address: IAddress) -> str:
-    """``tcp 127.0.0.1:6001``, ``tcp [::1]:6001``, ``unix /run/logplex.sock``."""
+    """Return ``tcp 127.0.0.1:6001``, ``tcp [::1]:6001`` or ``unix /run/logplex.sock``."""
     if isinstance(address, (IPv4Address, IPv6Address)):
         return f"tcp {host_and_port(address.host, address.port)}"
     if isinstance(address, UNIXAddress):
@@ -80,7 +80,7 @@ def describe(address: IAddress) -> str:
 
 
 def _listen(reactor: IReactor, listener: Listener) -> IListeningPort:
-    """Every endpoint of Twisted opens its port at once, so there is nothing to wait for."""
+    """Open one port. Every endpoint of Twisted does so at once, so the result is already there."""
     opened: list[IListeningPort | Failure] = []
     endpoint = serverFromString(reactor, listener.endpoint)
     endpoint.listen(listener.factory).addBoth(opened.append)

@@ -1,5 +1,5 @@
 """
-The node's counts as log lines in a channel, once a minute: for operators who watch them there.
+The node's counts as log lines in a channel, once a minute.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def _totals(counters: Counters) -> dict[str, int]:
 @define(eq=False, repr=False)
 class MetricsChannel:
     """
-    Tells a channel what was counted since the last time: ``source=NODE count#NAME=N …``.
+    Write the counts since the previous line into a channel: ``source=NODE count#NAME=N …``.
 
-    :ivar channel_id: the channel; empty: nobody is told.
+    :ivar channel_id: the channel; empty to write nothing.
     :ivar node: the node's name.
     """
 
@@ -49,14 +49,14 @@ class MetricsChannel:
     _loop: LoopingCall | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Tell once a minute from now on."""
+        """Write a line once a minute from now on."""
         if self.channel_id and self._loop is None:
             self._loop = LoopingCall(self._tell_safely)
             self._loop.clock = self.clock
             self._loop.start(INTERVAL_S, now=False)
 
     def stop(self) -> None:
-        """Tell no more."""
+        """Write no more lines."""
         if self._loop is not None:
             self._loop.stop()
             self._loop = None
@@ -64,7 +64,7 @@ class MetricsChannel:
     def _tell_safely(self) -> None:
         try:
             self.tell(self.channel_id, self._message(), None)
-        except Exception:  # or the loop would end for ever
+        except Exception:  # an exception would end the loop for ever
             _log.failure("bug: cannot tell the metrics channel")
 
     def _message(self) -> bytes:

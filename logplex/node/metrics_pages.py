@@ -21,7 +21,7 @@ _READING = (b"GET", b"HEAD")
 
 
 def channel_samples(registry: Registry) -> Iterator[Sample]:
-    """What every channel received, if it did, since the start of the node."""
+    """Yield the messages received by each channel since the start, if there were any."""
     for stream in registry.streams():
         if stream.received:
             yield Sample(
@@ -34,7 +34,7 @@ def channel_samples(registry: Registry) -> Iterator[Sample]:
 
 
 def rod_samples(rods: Rods) -> Iterator[Sample]:
-    """How the control rods stand."""
+    """Yield the position of every control rod."""
     for name, position in rods.positions().items():
         if isinstance(position, bool):
             help = "Control rods: 1 where a switch is thrown"
@@ -50,10 +50,10 @@ def metrics_site(
     pages: Mapping[bytes, Sequence[Source]], limits: Limits, clock: IReactorTime
 ) -> Site:
     """
-    Serve each page to whoever can reach the listener: there is no authentication.
+    Serve each page without authentication: every client that reaches the listener may read it.
 
-    :param pages: path -> what is on it. A page with a sample per channel can be large, so it is
-        one that need not be scraped.
+    :param pages: path -> the sources on that page. A page with a sample per channel can be large,
+        so it is separate from the others and need not be scraped.
     """
 
     def admit(request: Request) -> Refusal | None:

@@ -29,7 +29,7 @@ from logplex.waiting import within
 
 _log = Logger()
 
-#: A stopping node waits so long for requests to be answered.
+#: The time that a stopping node gives to open requests.
 SITES_CLOSE_TIMEOUT_S = 2.0
 
 
@@ -37,11 +37,12 @@ def make_service(
     settings: Settings, reactor: IReactor, load: Callable[[], Settings], origin: str = "logplex"
 ) -> IService:
     """
-    The service of a node, not started.
+    Return the service of a node, not started.
 
-    :param load: reads the configuration again, for SIGHUP; may raise :class:`SettingsError`.
-    :param origin: what a line about a mistake begins with: ``logplex``, and the file.
-    :raise SystemExit: with one line, where the node could not work.
+    :param load: reads the settings again, for SIGHUP; may raise
+        :class:`~logplex.settings.SettingsError`.
+    :param origin: the beginning of a line about a mistake: ``logplex``, and the file.
+    :raise SystemExit: the node cannot work; the text is one line.
     """
     counters = Counters()
     try:
@@ -57,19 +58,20 @@ def make_service(
 
 class CannotStart(SystemExit, Exception):
     """
-    The node ends before it has begun; the text is one line that says why.
+    The node cannot start; the text is one line that says why.
 
-    As an exit, it makes Python show this line and nothing else. As an exception, it is told by
-    ``twistd`` to the process that waits at the terminal for its daemon, and would wait for ever.
+    Because this is a ``SystemExit``, Python prints the line and no traceback. Because it is also an
+    ``Exception``, ``twistd`` reports it from the daemon to the process at the terminal, which would
+    otherwise wait for ever.
     """
 
 
 class Node(Service):
     """
-    One Logplex.
+    One Logplex node.
 
-    Its ports are bound before privileges are shed; syslog connections are accepted but not read
-    until the store is loaded.
+    Ports are bound before privileges are shed. Syslog connections are accepted at once, but read
+    only after the configuration store has been loaded.
     """
 
     def __init__(
@@ -95,9 +97,9 @@ class Node(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Bind all ports, low ones too. ``twistd`` has not shed its privileges yet.
+        Bind all ports, also ports below 1024: ``twistd`` has not shed its privileges yet.
 
-        :raise CannotStart: one of them cannot be bound.
+        :raise CannotStart: a port cannot be bound.
         """
         self._log_filter.begin()
         listeners = self._parts.listeners(self._settings, self._reactor)
@@ -107,7 +109,7 @@ class Node(Service):
             raise CannotStart(f"{self._origin}: {error}") from None
 
     def startService(self) -> None:
-        """Load the store; then read syslog and say ``OK`` when asked for health."""
+        """Load the configuration store; then read syslog, and report the health ``OK``."""
         super().startService()
         _log.info(
             "Logplex {version} on node {name}", version=__version__, name=self._settings.node.name
@@ -125,14 +127,14 @@ class Node(Service):
         await self._welcome()
         self._obey_rods()
         parts.metrics_channel.start()
-        # What is there now stays. Looking at all of it for garbage again and again would stop the
-        # node for 30 ms each time, and longer with many channels.
+        # The loaded objects stay for the life of the node. Without freezing, every full garbage
+        # collection would walk through them and stop the node for 30 ms or more.
         gc.collect()
         gc.freeze()
         _log.info("ready: {counts}", counts=_enumerate(parts.registry.counts()))
 
     async def _welcome(self) -> None:
-        """Make the first credential of a node of its own that has none at all."""
+        """Make the first credential, if the node does not share its store and has none at all."""
         stores, registry = self._parts.stores, self._parts.registry
         has_one = self._settings.credentials or registry.counts()["credential"]
         if stores.directory is None or has_one:
@@ -148,11 +150,11 @@ class Node(Service):
             path=str(made.path),
         )
         if sys.stderr.isatty():
-            # Not through the log: it may go anywhere, and stays.
+            # Not through the log, which may be copied and kept anywhere.
             print(f"The first credential is {made.id}:{made.password}", file=sys.stderr)
 
     def _cannot_open(self, failure: Failure) -> None:
-        """A node without store is of no use; twistd has no way of its own to fail this late."""
+        """Stop and exit with a failure: a node cannot work without its store."""
         if not self.running:
             return
         if failure.check(StoreUnusable):
@@ -166,7 +168,7 @@ class Node(Service):
     # Stop.
 
     def stopService(self) -> Deferred[None]:
-        """Let what is in the node get where it should be, each part within its bound."""
+        """Deliver the messages that are still in the node, each part within its own time limit."""
         super().stopService()
         self._reload.end()
         self._parts.metrics_channel.stop()
@@ -189,7 +191,7 @@ class Node(Service):
                 _log.failure("stopping: {what} failed", what=what)
 
     async def _close_sites(self) -> None:
-        """Answer the requests that are there; those that take too long are cut off."""
+        """Answer the open requests; cut off those that take too long."""
         closing = [site.close() for site in self._parts.sites.values()]
         late = TimeoutError(f"requests not answered within {SITES_CLOSE_TIMEOUT_S} s")
         try:
@@ -202,10 +204,10 @@ class Node(Service):
         except TimeoutError as error:
             _log.warn("stopping: {why}; cutting them off", why=str(error))
 
-    # While it runs.
+    # While the node runs.
 
     def _obey_rods(self) -> None:
-        """Tell how the rods stand to those who do not look at them each time."""
+        """Pause or resume the parts that do not read the rods by themselves."""
         if self._parts.rods.deny_logs_ingress or not self._parts.registry.ready:
             self._parts.syslog.pause()
         else:
@@ -217,7 +219,7 @@ def _enumerate(counts: Mapping[str, int]) -> str:
 
 
 def _exit_with_failure() -> None:
-    """At the very end of the process; ``twistd`` would exit with 0."""
+    """End the process with status 1; ``twistd`` itself would exit with 0."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

@@ -1,5 +1,5 @@
 """
-The stores that the settings ask for, by the scheme of ``[store] url``.
+The configuration store and the spool, chosen by the scheme of ``[store] url``.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from logplex.spool.cluster import CONNECT_TIMEOUT_S, make_redis_spool
 from logplex.spool.memory import MemorySpool
 from logplex.sqlite_file import IN_MEMORY, check_file, connection_pool
 
-#: Where the files of a node are that keeps nothing else in files.
+#: The directory for files of a node whose stores are in memory.
 IN_MEMORY_DIRECTORY = "var"
 
 
-#: Is told of all control rods that are thrown for the cluster.
+#: A function that takes all control rods that are thrown for the cluster.
 RodsTold = Callable[[Mapping[str, Position]], None]
 
 
@@ -46,16 +46,16 @@ def _nothing() -> list[str]:
 @frozen
 class Stores:
     """
-    What a node keeps things in, made but not opened.
+    The configuration store and the spool of a node, made but not opened.
 
-    :ivar name: what the log may call it; without any password.
-    :ivar directory: where files for the owner of this node belong; ``None`` where the store is
-        shared with other nodes.
-    :ivar samples: gauges of both, for :attr:`logplex.metrics.Exposition.sources`.
-    :ivar replacement: replaces the shards; ``None`` where there are none.
-    :ivar share_rods: makes what throws control rods for all nodes; is given who is told of all
-        that are thrown. ``None`` where the node is alone. To be called before the store is opened.
-    :ivar troubles: what does not work now, one line each, for health and the operator.
+    :ivar name: a description for the log, without passwords.
+    :ivar directory: for files of this node's owner; ``None`` if the store is shared with other
+        nodes.
+    :ivar samples: the numbers of both, a :data:`logplex.metrics.Source`.
+    :ivar replacement: replaces the shards; ``None`` if there are none.
+    :ivar share_rods: makes the object that throws control rods for all nodes, given the function to
+        call with all thrown rods. Call it before the store is opened. ``None`` for a single node.
+    :ivar troubles: the present failures, one line each, for the health check and the operator.
     """
 
     config: IConfigStore
@@ -70,9 +70,9 @@ class Stores:
 
 def make_stores(settings: Settings, reactor: IReactor, counters: Counters) -> Stores:
     """
-    Make the configuration store and the spool; ``config.open(registry)`` then loads the first.
+    Make the configuration store and the spool. ``config.open(registry)`` loads the configuration.
 
-    :param reactor: for SQLite's thread and Redis' connections, and as the clock of both.
+    :param reactor: runs the thread of SQLite and the connections to Redis, and is the clock.
     :raise StoreUnusable: a file that the settings name cannot be used, or two shards have one
         name.
     """

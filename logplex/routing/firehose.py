@@ -36,7 +36,7 @@ class Firehose:
 
     @property
     def runs(self) -> bool:
-        """Whether there is anything to choose; most nodes have no firehose."""
+        """True if there are copies to make; most nodes have no firehose."""
         return bool(self.settings.channel_ids) and not self.rods.disable_firehose
 
     def copies(
@@ -65,7 +65,7 @@ class Firehose:
         return list(chosen.values())
 
     def samples(self) -> Iterator[Sample]:
-        """What each firehose channel got (``firehose.post.<channel>``)."""
+        """Yield the messages copied to each firehose channel (``firehose.post.<channel>``)."""
         for channel_id, count in self._posted.items():
             yield Sample(
                 "logplex_firehose_messages",

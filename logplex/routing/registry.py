@@ -1,8 +1,8 @@
 """
-Who owns what, in memory: token -> route, channel -> tokens, drains and outlets.
+The configuration in memory: token -> route, channel -> tokens, drains and outlets.
 
-The registry is told of everything by the store; the APIs read it, and the drains and tails
-observe it. It is the only thing on the message path that knows what the store holds.
+The configuration store tells the registry of every value and change. The APIs read the registry;
+the drains and tails observe it. The message path knows the configuration only through it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _log = Logger()
 @define(eq=False, repr=False)
 class Stream:
     """
-    One channel, as messages see it.
+    One channel on the message path.
 
-    :ivar channel: ``None`` as long as only tokens or drains of it are known.
-    :ivar pending: what the present chunk holds for it; empty between chunks.
-    :ivar outlets: who gets its messages, besides the spool.
+    :ivar channel: ``None`` while only tokens or drains of the channel are known.
+    :ivar pending: the channel's messages in the present chunk; empty between chunks.
+    :ivar outlets: the receivers of its messages, besides the spool.
     :ivar received: messages since the start of the node.
     """
 
@@ -55,10 +55,10 @@ class Stream:
 @implementer(IConfigListener)
 class Registry:
     """
-    Everything the store holds, looked up by id.
+    Every value in the configuration store, found by id.
 
     :ivar routes: token id -> route, for the router's inner loop; only tokens of known channels.
-    :ivar ready: whether the store has been loaded once.
+    :ivar ready: true once the store has been loaded.
     """
 
     def __init__(self) -> None:
@@ -77,10 +77,10 @@ class Registry:
         }
         self._observers: list[IRegistryObserver] = []
 
-    # What the store tells.
+    # Called by the configuration store.
 
     def loaded(self, values: Sequence[Value]) -> None:
-        """See :class:`IConfigListener`: apply what differs from what was known."""
+        """See :class:`IConfigListener`: apply the difference to the values known so far."""
         known = {(kind, key) for kind, of in self._values.items() for key in of}
         present = {(type(value), value.id) for value in values}
         self.changed([Delete(kind, key) for kind, key in known - present])
@@ -95,7 +95,7 @@ class Registry:
             else:
                 self._delete(change)
 
-    # What the APIs ask.
+    # Read by the APIs.
 
     def channel(self, channel_id: str) -> Channel | None:
         return self._channels.get(channel_id)
@@ -113,24 +113,24 @@ class Registry:
         return self._credentials.get(credential_id)
 
     def values(self) -> list[Value]:
-        """Everything, as it is now."""
+        """Return all values."""
         return [value for of in self._values.values() for value in of.values()]
 
     def credentials(self) -> Iterator[Credential]:
         return iter(list(self._credentials.values()))
 
     def tokens_of(self, channel_id: str) -> tuple[Token, ...]:
-        """The channel's tokens, the newest last."""
+        """Return the channel's tokens, the newest last."""
         stream = self._streams.get(channel_id)
         return stream.tokens if stream else ()
 
     def drains_of(self, channel_id: str) -> tuple[Drain, ...]:
-        """The channel's drains in the order of their ids, reserved ones too."""
+        """Return the channel's drains in the order of their ids, reserved ones included."""
         stream = self._streams.get(channel_id)
         return stream.drains if stream else ()
 
     def stream(self, channel_id: str) -> Stream | None:
-        """The stream of a known channel."""
+        """Return the stream of a channel; ``None`` if the channel is unknown."""
         stream = self._streams.get(channel_id)
         return stream if stream and stream.channel else None
 
@@ -138,13 +138,13 @@ class Registry:
         return iter([stream for stream in self._streams.values() if stream.channel])
 
     def counts(self) -> Mapping[str, int]:
-        """How many values of each kind there are, by the kind's name in lower case."""
+        """Return the number of values of each kind, by the kind's name in lower case."""
         return {kind.__name__.lower(): len(of) for kind, of in self._values.items()}
 
-    # Who follows.
+    # Observers and outlets.
 
     def observe(self, observer: IRegistryObserver) -> None:
-        """Tell the observer of everything that is known now, and of every change from now on."""
+        """Tell the observer of every known channel and drain now, and of every later change."""
         self._observers.append(observer)
         for channel in list(self._channels.values()):
             observer.channel_put(channel)
@@ -157,13 +157,13 @@ class Registry:
         stream.outlets = (*stream.outlets, outlet)
 
     def detach(self, channel_id: str, outlet: IOutlet) -> None:
-        """Give it no more."""
+        """Stop giving the channel's messages to this outlet."""
         stream = self._streams.get(channel_id)
         if stream:
             stream.outlets = tuple(other for other in stream.outlets if other is not outlet)
             self._drop_if_empty(stream)
 
-    # How it is done.
+    # Internals.
 
     def _stream(self, channel_id: str) -> Stream:
         stream = self._streams.get(channel_id)
@@ -252,5 +252,5 @@ class Registry:
 
 
 def _channel_of(value: Value | None) -> str | None:
-    """The id of the channel that a token or drain belongs to."""
+    """Return the id of a token's or drain's channel; ``None`` for other values."""
     return value.channel_id if isinstance(value, Token | Drain) else None

@@ -1,5 +1,5 @@
 """
-How a node is set up: the settings, and how they are read from a file and the environment.
+The settings of a node, read from a file and the environment.
 """
 
 from __future__ import annotations

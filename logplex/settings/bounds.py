@@ -1,8 +1,8 @@
 """
-What an option's value must be like, said where the option is defined.
+Rules for the values of options.
 
-Each function makes a field of a settings class: from its default, and the rule that every value
-keeps. Types are checked by the loader; a rule may rely on them.
+Each function here makes a field of a settings class from a default and a rule. The loader has
+checked the type before a rule sees the value.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _PRINTABLE = re.compile(r"[!-~]+")
 
 class OptionError(ValueError):
     """
-    An option has a value that it cannot have.
+    An option has a value that breaks its rule.
 
-    :ivar path: the option, as the names that lead to it from the object that was being made.
+    :ivar path: the names that lead to the option from the object that was being made.
     """
 
     def __init__(self, why: str, *path: str) -> None:
@@ -45,9 +45,9 @@ class OptionError(ValueError):
 
 def checked(rule: Callable[[Value], None]) -> Callable[[Any, Attribute[Value], Value], None]:
     """
-    A validator of attrs.
+    Return a validator of attrs.
 
-    :param rule: raises :class:`ValueError`, saying what is wrong, on a value that breaks it.
+    :param rule: raises :class:`ValueError` with the reason for a value that breaks the rule.
     """
 
     def check(_: object, attribute: Attribute[Value], value: Value) -> None:
@@ -61,7 +61,7 @@ def checked(rule: Callable[[Value], None]) -> Callable[[Any, Attribute[Value], V
 
 def option(default: Value, rule: Callable[[Value], None], **how: Any) -> Value:
     """
-    A field whose value keeps a rule.
+    Define a field whose value must obey a rule.
 
     :param how: further arguments of :func:`attrs.field`.
     """
@@ -70,7 +70,7 @@ def option(default: Value, rule: Callable[[Value], None], **how: Any) -> Value:
 
 
 def positive(default: Number) -> Number:
-    """A number above 0."""
+    """Define a number above 0."""
 
     def rule(value: Number) -> None:
         if not (value > 0 and math.isfinite(value)):
@@ -80,7 +80,7 @@ def positive(default: Number) -> Number:
 
 
 def not_negative(default: Number) -> Number:
-    """A number of at least 0."""
+    """Define a number of at least 0."""
 
     def rule(value: Number) -> None:
         if not (value >= 0 and math.isfinite(value)):
@@ -90,7 +90,7 @@ def not_negative(default: Number) -> Number:
 
 
 def each_not_negative(default: tuple[float, ...]) -> tuple[float, ...]:
-    """Numbers of at least 0 each."""
+    """Define a list of numbers of at least 0 each."""
 
     def rule(values: tuple[float, ...]) -> None:
         for value in values:
@@ -101,7 +101,7 @@ def each_not_negative(default: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def one_of(choices: Iterable[str], default: str) -> str:
-    """One of a few words."""
+    """Define a choice between words."""
     words = tuple(choices)
 
     def rule(value: str) -> None:
@@ -112,19 +112,19 @@ def one_of(choices: Iterable[str], default: str) -> str:
 
 
 def word(default: Any) -> str:
-    """Printable ASCII characters without space, at least one."""
+    """Define a text of printable ASCII characters without space, at least one."""
     made: str = option(default, check_word)
     return made
 
 
 def check_word(value: str) -> None:
-    """Raise :class:`ValueError` on what is not printable ASCII without space, or empty."""
+    """Raise :class:`ValueError` unless the text is printable ASCII without space, and not empty."""
     if not _PRINTABLE.fullmatch(value):
         raise ValueError("must be printable ASCII characters without space")
 
 
 def secret() -> str:
-    """Printable ASCII characters without space; empty means none. Never shown."""
+    """Define a text of printable ASCII characters without space, or empty. It is never shown."""
 
     def rule(value: str) -> None:
         if value:
@@ -134,7 +134,7 @@ def secret() -> str:
 
 
 def check_user_id(value: str) -> None:
-    """Raise :class:`ValueError` on what cannot be the user id of HTTP basic auth (RFC 7617 §2)."""
+    """Raise :class:`ValueError` on a text that cannot be a user id of RFC 7617 §2."""
     check_word(value)
     if ":" in value:
         raise ValueError("must have no colon")
@@ -155,7 +155,7 @@ def check_permissions(values: tuple[str, ...]) -> None:
 
 
 def listeners(*default: str) -> tuple[str, ...]:
-    """Endpoint strings of Twisted that can be listened on."""
+    """Define a list of server endpoint strings of Twisted."""
 
     def rule(values: tuple[str, ...]) -> None:
         for value in values:
@@ -165,20 +165,20 @@ def listeners(*default: str) -> tuple[str, ...]:
 
 
 def _check_listener(text: str) -> None:
-    """Raise :class:`ValueError` on what is no server endpoint string."""
+    """Raise :class:`ValueError` on a text that is not a server endpoint string."""
     try:
         # An endpoint keeps the reactor for later; parsing does nothing with it.
         serverFromString(cast(Any, None), text)
     except (KeyError, IndexError):
         raise ValueError(f'"{text}" names a socket that systemd did not pass') from None
     except Exception as error:
-        # Whatever the parser of this kind of endpoint raises; OpenSSL has errors of its own.
+        # Each kind of endpoint has its own parser with its own errors, OpenSSL's among them.
         why = str(error).replace("\n", " ")
         raise ValueError(f'"{text}" is no endpoint string, such as "tcp:6001" ({why})') from None
 
 
 def networks(*default: str) -> tuple[str, ...]:
-    """IP networks in CIDR form."""
+    """Define a list of IP networks in CIDR form."""
 
     def rule(values: tuple[str, ...]) -> None:
         for value in values:
@@ -191,7 +191,7 @@ def networks(*default: str) -> tuple[str, ...]:
 
 
 def base_url(default: str) -> str:
-    """An ``http`` or ``https`` URL that paths are added to; a slash at its end is left out."""
+    """Define an ``http`` or ``https`` URL that paths are added to, without a slash at its end."""
 
     def rule(value: str) -> None:
         try:
@@ -208,12 +208,12 @@ def base_url(default: str) -> str:
 
 
 def store_url(default: str) -> str:
-    """Where a store is kept; never shown, since it may hold a password."""
+    """Define the URL of a store. It is never shown, since it may contain a password."""
     return option(default, check_store_url, repr=False)
 
 
 def check_store_url(value: str) -> None:
-    """Raise :class:`ValueError` on a URL that names no store."""
+    """Raise :class:`ValueError` on a text that is not the URL of a store."""
     scheme, _, rest = value.partition(":")
     if scheme == "sqlite" and rest and "\0" not in rest:
         return
@@ -226,7 +226,7 @@ def check_store_url(value: str) -> None:
 
 
 def redis_urls() -> tuple[str, ...]:
-    """URLs of Redis servers, none by default; never shown, since they may hold passwords."""
+    """Define a list of Redis URLs. They are never shown, since they may contain passwords."""
 
     def rule(values: tuple[str, ...]) -> None:
         for value in values:
@@ -236,7 +236,7 @@ def redis_urls() -> tuple[str, ...]:
 
 
 def check_redis_url(value: str) -> None:
-    """Raise :class:`ValueError` on a URL that names no Redis (PROTOCOL §10)."""
+    """Raise :class:`ValueError` on a text that is not the URL of a Redis (PROTOCOL §10)."""
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0

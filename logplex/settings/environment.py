@@ -1,5 +1,5 @@
 """
-The environment variables that operators know: which option each of them sets.
+The environment variables of the Erlang Logplex, and the option that each of them sets.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _FLAGS |= {"0": False, "false": False, "no": False, "off": False}
 
 
 def text(value: str) -> object:
-    """The value as it is."""
+    """Return the value unchanged."""
     return value
 
 
 def flag(value: str) -> object:
-    """``true`` or ``false``, in one of the usual spellings."""
+    """Return true or false for one of the usual spellings."""
     try:
         return _FLAGS[value.strip().lower()]
     except KeyError:
@@ -26,14 +26,14 @@ def flag(value: str) -> object:
 
 
 def tls_mode(value: str) -> object:
-    """Whether certificates are verified: ``secure`` or ``insecure``."""
+    """Return true for ``secure``: certificates are verified; false for ``insecure``."""
     if value not in ("secure", "insecure"):
         raise ValueError(f'must be secure or insecure, not "{value}"')
     return value == "secure"
 
 
 def whole_number(value: str) -> object:
-    """A decimal integer."""
+    """Return a decimal integer."""
     try:
         return int(value)
     except ValueError:
@@ -41,7 +41,7 @@ def whole_number(value: str) -> object:
 
 
 def comma_list(value: str) -> object:
-    """Several strings with commas between them."""
+    """Return the strings between commas."""
     return [item for each in value.split(",") if (item := each.strip())]
 
 
@@ -50,7 +50,8 @@ class Variable:
     """
     An environment variable that overrides an option.
 
-    :ivar parse: gives what would stand in the file; raises :class:`ValueError` saying why not.
+    :ivar parse: returns the value as the file would have it; raises :class:`ValueError` with the
+        reason if there is none.
     """
 
     name: str

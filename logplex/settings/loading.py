@@ -1,5 +1,5 @@
 """
-From a TOML file and the environment to checked settings, or one clear line for each mistake.
+Load settings from a TOML file and the environment; report every mistake in a line of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from logplex.settings.bounds import OptionError
 from logplex.settings.environment import VARIABLES
 from logplex.settings.sections import Settings
 
-#: What a file holds before it is checked.
+#: The content of a file before it is checked.
 Tables = dict[str, Any]
 
 #: The names that lead to an option: section, for ``[[credentials]]`` a place in the list, option.
@@ -34,16 +34,16 @@ Place = tuple[str | int, ...]
 
 class SettingsError(Exception):
     """
-    The configuration cannot be used.
+    The settings cannot be used.
 
-    As a string: one line for each mistake, which names the file or the environment variable, the
-    section and the option, and never shows a secret.
+    As a string: one line for each mistake. A line names the file or the environment variable, the
+    section and the option. It never shows a secret.
     """
 
 
 @attrs.frozen
 class Mistake:
-    """What is wrong with the value at a path."""
+    """One mistake, in the value at a path."""
 
     path: Place
     why: str
@@ -56,7 +56,7 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
     :param path: a TOML file; ``None`` means all defaults.
     :param environ: the variables of :data:`~logplex.settings.environment.VARIABLES` in it override
         the file.
-    :raise SettingsError: where anything is wrong with either.
+    :raise SettingsError: there is a mistake in either.
     """
     tables = {} if path is None else _read(path)
     origins, lines = _override(tables, environ)
@@ -70,7 +70,7 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
 
 
 def _read(path: str) -> Tables:
-    """The tables of a TOML file."""
+    """Return the tables of a TOML file."""
     try:
         return tomllib.loads(Path(path).read_bytes().decode("utf-8"))
     except OSError as error:
@@ -87,7 +87,8 @@ def _override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, s
     """
     Put the environment's values over those of the file.
 
-    :return: which variable set the option at a path; and a line for each that cannot be read.
+    :return: the variable behind each option that was set; and a line for each variable that
+        cannot be read.
     """
     origins: dict[Place, str] = {}
     lines: list[str] = []
@@ -107,7 +108,7 @@ def _override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, s
     return origins, lines
 
 
-# What a value of the file becomes.
+# From a value in the file to a value of the settings.
 
 _TYPE_NAMES = {
     bool: "true or false",
@@ -120,7 +121,7 @@ _TYPE_NAMES = {
 
 
 def _exactly(value: object, wanted: type) -> Any:
-    """The value, where it has this type and no other: ``true`` is no integer here."""
+    """Return the value if it has exactly this type: ``true`` does not pass for an integer."""
     if type(value) is wanted:
         return value
     if wanted is float and type(value) is int:
@@ -130,7 +131,7 @@ def _exactly(value: object, wanted: type) -> Any:
 
 
 def _several(value: object, wanted: Any) -> Any:
-    """A tuple of values: from a list, from one value alone, from ``""`` for none."""
+    """Return a tuple: from a list, from a single value, or empty from ``""``."""
     if not isinstance(value, list):
         value = [] if value == "" else [value]
     kind = get_args(wanted)[0]
@@ -146,7 +147,7 @@ def _is_settings(wanted: Any) -> TypeGuard[type[attrs.AttrsInstance]]:
 
 
 def _make_section(wanted: Any) -> Any:
-    """How a table becomes an object of this class."""
+    """Return a function that turns a table into an object of this class."""
     rules: dict[str, Any] = {
         field.name: override(struct_hook=partial(_keeping_rule, field))
         for field in attrs.fields(wanted)
@@ -164,14 +165,16 @@ def _make_section(wanted: Any) -> Any:
 
 def _keeping_rule(field: Any, value: object, wanted: Any) -> Any:
     """
-    A field's value, which keeps the field's rule. (The class asks again, but gives up at the first
-    field that does not, and only where there is no other mistake.)
+    Return a field's value after checking the field's rule.
+
+    The class runs the same validators again, but it stops at the first mistake. Checking each field
+    here reports all mistakes at once.
     """
     made = _converter.structure(value, wanted)
     try:
         field.validator(None, field, made)
     except ValueError as error:
-        # The place is known: the path of an OptionError would name it twice.
+        # The path is known here: an OptionError would add the option's name a second time.
         raise ValueError(str(error)) from None
     return made
 
@@ -183,11 +186,11 @@ _converter.register_structure_hook_func(_is_several, _several)
 _converter.register_structure_hook_factory(_is_settings, _make_section)
 
 
-# What a mistake looks like.
+# From a mistake to a line.
 
 
 def _mistakes(error: BaseException, path: Place) -> Iterator[Mistake]:
-    """Everything that is wrong below a path."""
+    """Yield every mistake below a path."""
     if isinstance(error, BaseValidationError):
         for each in error.exceptions:
             yield from _mistakes(each, (*path, *_place(each)))
@@ -204,7 +207,7 @@ def _mistakes(error: BaseException, path: Place) -> Iterator[Mistake]:
 
 
 def _place(error: BaseException) -> Iterator[str | int]:
-    """Where cattrs says that this went wrong, within what was being made: a name, an index."""
+    """Yield the field name and the index, if any, that cattrs noted on the error."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             yield note.name
@@ -213,14 +216,14 @@ def _place(error: BaseException) -> Iterator[str | int]:
 
 
 def _unknown(name: str, names: Iterable[str], kind: str) -> str:
-    """What to say about a name that nobody knows."""
+    """Return the reason for an unknown name, with the closest known name."""
     close = get_close_matches(name, names, n=1)
     hint = f'; did you mean "{close[0]}"?' if close else ""
     return f"unknown {kind}{hint}"
 
 
 def _line(mistake: Mistake, path: str | None, origins: Mapping[Place, str]) -> str:
-    """A mistake as its reader sees it."""
+    """Return the line that reports a mistake."""
     variable = origins.get(mistake.path[:2])
     if variable is not None:
         return f"logplex: {variable}: {mistake.why}"

@@ -1,9 +1,9 @@
 """
-The settings of a node: one frozen class per section of the configuration file.
+The settings of a node: one class per section of the settings file.
 
-A field's name is the option's name, and tells the unit (``_s`` seconds, ``_bytes``,
-``_messages``); its default and its bounds are the option's. ``etc/logplex.toml`` explains each.
-A new field is a new option: the loader and its messages need nothing else.
+A field is an option: it has the option's name, default and bounds. The name ends in the unit
+(``_s`` seconds, ``_bytes``, ``_messages``). ``etc/logplex.toml`` explains every option. A new field
+is a new option; the loader needs no change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NodeSettings:
 
 @frozen
 class Listen:
-    """``[listen]``: Twisted endpoint strings, one or several; none switches a listener off."""
+    """``[listen]``: Twisted endpoint strings, one or several; an empty list disables it."""
 
     syslog: tuple[str, ...] = listeners("tcp:6001:interface=127.0.0.1")
     syslog_tls: tuple[str, ...] = listeners()
@@ -58,7 +58,7 @@ class Listen:
 
 @frozen
 class Urls:
-    """``[urls]``: how clients reach the APIs from outside."""
+    """``[urls]``: the URLs of the APIs as clients see them."""
 
     api: str = base_url("http://localhost:8001")
     api_v3: str = base_url("http://localhost:8002")
@@ -95,7 +95,7 @@ class Auth:
 @frozen
 class FileCredential:
     """
-    ``[[credentials]]``: a credential that is kept in the file.
+    ``[[credentials]]``: a credential in the settings file.
 
     :ivar permissions: ``full_api``, and ``any_channel`` or ``channel:ID``.
     """
@@ -110,7 +110,7 @@ class Limits:
     """
     ``[limits]``: bounds of the inputs, the APIs and the tails.
 
-    Not frozen: all parts of a node hold the same limits, and SIGHUP puts new values into them.
+    Not frozen: all parts of a node share one object, and SIGHUP writes new values into it.
     """
 
     syslog_connections: int = positive(10_000)
@@ -185,7 +185,7 @@ class DrainSettings:
 
 @frozen
 class Spool:
-    """``[spool]``: what is kept of every channel, and of all together."""
+    """``[spool]``: bounds on the recent messages of each channel and of all channels."""
 
     messages: int = positive(1_500)
     retention_s: float = positive(604_800.0)
@@ -207,7 +207,7 @@ class FirehoseSettings:
 
 @frozen
 class Metrics:
-    """``[metrics]``: where counts are told, besides the ``metrics`` listener."""
+    """``[metrics]``: a channel that gets the counts of the node as log lines."""
 
     channel_id: str = ""
 
@@ -221,7 +221,7 @@ class Log:
 
 @frozen
 class Settings:
-    """Everything in the configuration file."""
+    """All sections of the settings file."""
 
     node: NodeSettings = Factory(NodeSettings)
     listen: Listen = Factory(Listen)
@@ -239,7 +239,7 @@ class Settings:
     rods: Rods = Factory(Rods)
 
     def __attrs_post_init__(self) -> None:
-        """What options of different sections say must fit together."""
+        """Check rules between options of different sections."""
         if self.listen.syslog_tls and not self.tls.certificate_file:
             raise OptionError("is needed by [listen] syslog_tls", "tls", "certificate_file")
 

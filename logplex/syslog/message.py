@@ -1,5 +1,5 @@
 """
-A syslog message (RFC 5424) as Logplex sees it: which fields it has, and where its text begins.
+The parts of a syslog message (RFC 5424): its head, its structured data and its text.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ def has_head(message: bytes) -> bool:
 
 def skip_structured_data(rest: bytes) -> bytes:
     r"""
-    The text of a message, given everything after its sixth field.
+    Return the text of a message, given the bytes after its sixth field.
 
-    ``-`` or one or more ``[…]`` elements, in which a backslash escapes a ``]``, are skipped
-    together with the space after them; where there are none, the text begins at once (PROTOCOL
-    §2). So does one that begins with ``[`` but is not closed, or goes on right after its ``]``.
+    Structured data is ``-``, or one or more ``[…]`` elements in which a backslash escapes a ``]``.
+    It is skipped together with the space after it. Bytes that are not structured data belong to the
+    text: no ``-`` and no ``[``, a ``[`` that is not closed, or a ``]`` without a space after it
+    (PROTOCOL §2).
     """
     if rest[:1] == b"[":
         found = _STRUCTURED_DATA.match(rest)

@@ -1,5 +1,5 @@
 """
-What Logplex itself says to readers and receivers: the notices L10 to L20 (PROTOCOL §7, §8, §9).
+The notices L10 to L20, which Logplex itself sends to readers and receivers (PROTOCOL §7, §8, §9).
 
 Times are seconds since the epoch.
 """
@@ -15,29 +15,29 @@ _NOT_QUOTABLE = re.compile(r"[\x00-\x1f\x7f\"]+")
 
 
 def timestamp(seconds: float) -> bytes:
-    """As messages have it (RFC 5424 §6.2.3), in UTC: ``2026-11-22T08:48:05.472588+00:00``."""
+    """Return a timestamp of RFC 5424 §6.2.3 in UTC: ``2026-11-22T08:48:05.472588+00:00``."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").encode()
 
 
 def l10_http_frame(now: float, dropped: int, since: float) -> bytes:
-    """To an HTTP drain's receiver: so many messages were lost on the way (PROTOCOL §8)."""
+    """Return the notice to an HTTP drain's receiver that messages were dropped (PROTOCOL §8)."""
     text = _lost(dropped, since)
     return _frame(b"<172>1 %b host heroku logplex - %b\n" % (timestamp(now), text))
 
 
 def l10_syslog_frame(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
-    """To a syslog drain's receiver, over TCP or TLS (PROTOCOL §9)."""
+    """Return the same notice for a syslog drain over TCP or TLS (PROTOCOL §9)."""
     return _frame(l10_datagram(now, drain_token, dropped, since) + b"\n")
 
 
 def l10_datagram(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
-    """To a syslog drain's receiver, over UDP (PROTOCOL §9)."""
+    """Return the same notice for a syslog drain over UDP (PROTOCOL §9)."""
     text = _lost(dropped, since)
     return b"<172>1 %b %b heroku logplex - - %b" % (timestamp(now), drain_token, text)
 
 
 def l10_message(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
-    """To the channel: one of its drains lost messages (PROTOCOL §8). Cooked."""
+    """Return the cooked notice to a channel that a drain dropped messages (PROTOCOL §8)."""
     return _message(
         now,
         b"Error L10 (output buffer overflow): drain '%b' dropped %d messages since %b."
@@ -46,7 +46,7 @@ def l10_message(now: float, drain_token: bytes, dropped: int, since: float) -> b
 
 
 def l11_line(now: float, dropped: int, since: float) -> bytes:
-    """To a reader who was too slow, in the place of the lines that are gone (PROTOCOL §7)."""
+    """Return the notice that replaces the lines a slow reader has missed (PROTOCOL §7)."""
     return (
         b"%b logplex[1]: Error L11 (Tail buffer overflow) -> "
         b"This tail session dropped %d messages since %b.\n"
@@ -56,10 +56,10 @@ def l11_line(now: float, dropped: int, since: float) -> bytes:
 
 def l14_message(now: float, reason: str, scheme: str, host: str, port: int) -> bytes:
     """
-    To the channel: a drain's receiver could not prove who it is (PROTOCOL §9). Cooked.
+    Return the cooked notice to a channel that a receiver's certificate was rejected (PROTOCOL §9).
 
-    :param reason: for people; quotes and control characters in it become spaces.
-    :param host: a name or an address; of the URL's other parts nothing is told.
+    :param reason: a text for people; its quotes and control characters become spaces.
+    :param host: a name or an address. The notice shows no other part of the URL.
     """
     error = _NOT_QUOTABLE.sub(" ", reason)
     text = f'Error L14 (certificate validation): error="{error}" uri="{_uri(scheme, host, port)}"'
@@ -67,23 +67,23 @@ def l14_message(now: float, reason: str, scheme: str, host: str, port: int) -> b
 
 
 def denied_message(now: float, scheme: str, host: str, port: int) -> bytes:
-    """To the channel: this node's operator lets no drain connect to that address. Cooked."""
+    """Return the cooked notice to a channel that the operator denies a drain's address."""
     text = f'Error (drain destination denied): uri="{_uri(scheme, host, port)}"'
     return _message(now, text.encode(errors="replace"))
 
 
 def l15_line(now: float) -> bytes:
-    """To a reader: the messages of other nodes and the history cannot be had now (PROTOCOL §7)."""
+    """Return the notice to a reader that the channel's spool is away (PROTOCOL §7)."""
     return b"%b logplex[1]: Error L15 (Tail buffer temporarily unavailable)\n" % timestamp(now)
 
 
 def gap_line(now: float) -> bytes:
-    """To a reader: here the channel's numbers jump, or its messages could not be followed."""
+    """Return the notice to a reader that messages may be missing at this place."""
     return b"%b logplex[1]: Some messages may be missing here.\n" % timestamp(now)
 
 
 def l20_line(now: float) -> bytes:
-    """To a reader of a channel that has the flag ``no_tail`` (PROTOCOL §7)."""
+    """Return the notice to a reader of a channel with the flag ``no_tail`` (PROTOCOL §7)."""
     return (
         b"%b Logplex: Error L20 (Tail sessions forbidden) "
         b"Tail sessions for this app are forbidden due to log volume.\n" % timestamp(now)

@@ -140,13 +140,13 @@ class ComplaintTests(SyslogTests):
         return [event["what"] for event in events if event["log_level"] is LogLevel.warn]
 
     def test_garbage(self) -> None:
-        self.assertEqual(self.complaints(b"garbage\n", b"garbage\n"), ["what comes is no syslog"])
+        self.assertEqual(self.complaints(b"garbage\n", b"garbage\n"), ["the data is malformed"])
         self.assertEqual(self.complaints(b"garbage\n"), [])
         self.clock.advance(60)
-        self.assertEqual(self.complaints(b"garbage\n"), ["what comes is no syslog"])
+        self.assertEqual(self.complaints(b"garbage\n"), ["the data is malformed"])
 
     def test_tls(self) -> None:
-        self.assertEqual(self.complaints(why=SSL.Error([])), ["TLS fails"])
+        self.assertEqual(self.complaints(why=SSL.Error([])), ["TLS failed"])
 
     def test_good_senders(self) -> None:
         self.assertEqual(self.complaints(b"9 <13>1 one", b"11000 <13>" + b"a" * 10_996), [])
