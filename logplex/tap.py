@@ -32,7 +32,7 @@ class Options(UsageOptions):
     longdesc = (
         "Run a Logplex node: take syslog messages over TCP and HTTP, route them by token, and"
         " push them to drains. Without --config everything has its default, and listens on the"
-        " loopback interface only. docs/configuration.md explains the file and the environment"
+        " loopback interface only. docs/settings.md explains the file and the environment"
         " variables."
     )
     optParameters = [["config", "c", None, "The configuration file (TOML)."]]

@@ -513,10 +513,10 @@ class ExampleTests(SynchronousTestCase):
 
 
 class ManualTests(SynchronousTestCase):
-    """``docs/configuration.md``"""
+    """``docs/settings.md``"""
 
     def setUp(self) -> None:
-        self.text = (EXAMPLE.parent.parent / "docs" / "configuration.md").read_text("utf-8")
+        self.text = (EXAMPLE.parent.parent / "docs" / "settings.md").read_text("utf-8")
 
     def test_sections(self) -> None:
         """The table has every section, in the order of the file."""
