@@ -18,7 +18,7 @@ from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
 from logplex.spool.cluster.spool import RedisSpool
-from logplex.spool.cluster.topology import ShardMap
+from logplex.spool.cluster.topology import Shards
 from logplex.spool.cluster.wire.scripts import Origin
 
 CONNECT_TIMEOUT_S = 3.0
@@ -80,4 +80,4 @@ def make_redis_spool(
         return Shard(identity, connect, reactor, times, Outbox(bounds, counters, numbers))
 
     urls = store.shards or (store.url,)
-    return RedisSpool(ShardMap(urls, RINGS[store.ring], make_shard), reactor, spool.messages)
+    return RedisSpool(Shards(urls, RINGS[store.ring], make_shard), reactor, spool.messages)

@@ -18,7 +18,7 @@ from logplex.interfaces import IFollower, Recent
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
 from logplex.spool.cluster.together import together
-from logplex.spool.cluster.topology import ShardMap, doubles
+from logplex.spool.cluster.topology import Shards, doubles
 from logplex.spool.cluster.wire.history import Passage, interleave, passages
 
 #: Shards that are not a channel's home are waited for so long: they have its older messages at
@@ -38,7 +38,7 @@ class _Found:
         return sum(len(passage.messages) for passage in self.passages)
 
 
-async def read_recent(shards: ShardMap, channel_id: str, kept: int, clock: IReactorTime) -> Recent:
+async def read_recent(shards: Shards, channel_id: str, kept: int, clock: IReactorTime) -> Recent:
     """
     See :meth:`logplex.interfaces.ISpool.recent`. A channel that moved, and has not had many
     messages since, is looked for on the other shards too.
@@ -47,11 +47,12 @@ async def read_recent(shards: ShardMap, channel_id: str, kept: int, clock: IReac
     """
     homes: list[Shard] = []
     recent: Recent | None = None
-    while recent is None or set(homes) != set(shards.homes(channel_id)):
-        homes = shards.homes(channel_id)
+    while recent is None or set(homes) != set(shards.topology.homes(channel_id)):
+        homes = shards.topology.homes(channel_id)
         # One database under two URLs would show everything twice.
-        read_already = {later for _, later in doubles([*homes, *shards.all()])}.union(homes)
-        others = [each for each in shards.all() if each not in read_already]
+        everywhere = shards.topology.all()
+        read_already = {later for _, later in doubles([*homes, *everywhere])}.union(homes)
+        others = [each for each in everywhere if each not in read_already]
         # Once more where a step of a replacement was taken meanwhile.
         read = _read_settled if len(homes) == 1 and recent is None else _read_moving
         recent = await read(channel_id, homes, _Others(others, clock), kept)

@@ -8,8 +8,8 @@ matter in which order the nodes are asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IReactorTime
@@ -21,16 +21,31 @@ from logplex.settings.bounds import check_redis_url
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
 from logplex.spool.cluster.together import together
-from logplex.spool.cluster.topology import ShardMap, doubles
+from logplex.spool.cluster.topology import (
+    Committed,
+    Prepared,
+    Preparing,
+    Settled,
+    Shards,
+    doubles,
+)
 
 _log = Logger()
 
-#: New shards must be there so soon.
+#: A new shard that is not reached within this time is away.
 _PREPARE_TIMEOUT_S = 10.0
-#: What the old shards have been given must be written so soon before the new ones are written to.
+#: The new shards are written to after this time, even if an old one has not taken what waits.
 _COMMIT_TIMEOUT_S = 5.0
-#: Waiting messages are written for so long before a shard is given up.
+#: A shard that is given up gets this time to take what waits for it.
 FLUSH_S = 5.0
+
+#: The step at which a topology stands while no step is under way.
+_STEPS: dict[type, Step] = {
+    Settled: Step.SETTLED,
+    Preparing: Step.PREPARING,
+    Prepared: Step.PREPARED,
+    Committed: Step.COMMITTED,
+}
 
 
 @implementer(IReplacement)
@@ -39,61 +54,65 @@ class Replacement:
     The three steps.
 
     :param listeners: of the channels that are followed, as they are at every moment.
-    :ivar step: where it stands.
     """
 
     def __init__(
-        self, shards: ShardMap, listeners: Mapping[str, Mapping[int, Listener]], clock: IReactorTime
+        self, shards: Shards, listeners: Mapping[str, Mapping[int, Listener]], clock: IReactorTime
     ) -> None:
         self._shards = shards
         self._listeners = listeners
         self._clock = clock
-        #: Whether this node has committed since the first step, aborted by now or not.
-        self._committed = False
-        self.step = Step.SETTLED
+        self._under_way: Step | None = None
+
+    @property
+    def step(self) -> Step:
+        """See :class:`IReplacement`."""
+        return self._under_way or _STEPS[type(self._shards.topology)]
 
     def troubles(self) -> list[str]:
         """See :class:`IReplacement`."""
-        return self._troubles(self._shards.all())
+        return self._troubles(self._shards.topology.all())
 
     async def prepare(self, urls: Sequence[str]) -> None:
         """
-        First step: reach all new shards, and listen to what moves to them. Shards whose URLs stay
-        are kept. Where it fails everything is as before.
+        First step: reach all new shards, and listen to the channels that move to them. Shards whose
+        URLs stay are kept. If it fails, everything is as before.
 
         :raises ValueError: these URLs make no ring, or a new one leads to the database of another.
         :raises StoreAway: a new shard was not there in time.
         :raises WrongStep: a replacement is under way.
         """
-        self._expect(Step.SETTLED)
+        settled = self._shards.topology
+        if self._under_way or not isinstance(settled, Settled):
+            raise self._wrong_step()
         for url in urls:
             check_redis_url(url)
-        self._shards.prepare(urls)
-        self._committed = False
-        self.step = Step.PREPARING
-        try:
-            new = self._shards.only_other()
-            for shard in new:
-                shard.start()
-            await self._reach(new)
-            self._refuse_doubles(new)
-            await self._listen()
-        except BaseException as error:
-            _log.warn("the shards are not replaced: {reason}", reason=str(error))
-            await self._give_up_other()
-            raise
-        self.step = Step.PREPARED
+        preparing = settled.prepare(self._shards.make_set(urls, settled.all()))
+        self._shards.topology = preparing
+        with self._taking(Step.PREPARING):
+            try:
+                new = preparing.only_other()
+                for shard in new:
+                    shard.start()
+                await self._reach(new)
+                self._refuse_doubles(new)
+                await self._listen(preparing)
+            except BaseException as error:
+                _log.warn("the shards are not replaced: {reason}", reason=str(error))
+                await self._settle()
+                raise
 
     async def commit(self) -> None:
         """
-        Second step: write to the new shards. Done when the old ones have been given all of theirs.
+        Second step: write to the new shards. Done when the old ones have taken what waits for
+        them, but within :data:`_COMMIT_TIMEOUT_S`.
 
         :raises WrongStep: nothing is prepared.
         """
-        self._expect(Step.PREPARED)
-        self._committed = True
-        await self._switch()
-        self.step = Step.COMMITTED
+        prepared = self._shards.topology
+        if self._under_way or not isinstance(prepared, Prepared):
+            raise self._wrong_step()
+        await self._switch(prepared.commit())
 
     async def make_permanent(self) -> None:
         """
@@ -101,8 +120,9 @@ class Replacement:
 
         :raises WrongStep: nothing is committed.
         """
-        self._expect(Step.COMMITTED)
-        await self._give_up_other()
+        if self.step is not Step.COMMITTED:
+            raise self._wrong_step()
+        await self._settle()
 
     async def abort(self) -> None:
         """
@@ -112,16 +132,25 @@ class Replacement:
 
         :raises WrongStep: nothing is prepared or committed.
         """
-        self._expect(Step.PREPARED, Step.COMMITTED)
-        if self.step is Step.COMMITTED:
-            await self._switch()
-            self.step = Step.PREPARED
+        topology = self._shards.topology
+        if self._under_way or not isinstance(topology, (Prepared, Committed)):
+            raise self._wrong_step()
+        if isinstance(topology, Committed):
+            await self._switch(topology.abort())
         else:
-            await self._give_up_other()
+            await self._settle()
 
-    def _expect(self, *steps: Step) -> None:
-        if self.step not in steps:
-            raise WrongStep(f"the replacement of the shards is at the step {self.step.value!r}")
+    @contextmanager
+    def _taking(self, step: Step) -> Iterator[None]:
+        """Show this step until its work is done."""
+        self._under_way = step
+        try:
+            yield
+        finally:
+            self._under_way = None
+
+    def _wrong_step(self) -> WrongStep:
+        return WrongStep(f"the replacement of the shards is at the step {self.step.value!r}")
 
     async def _reach(self, shards: list[Shard]) -> None:
         await self._within(_PREPARE_TIMEOUT_S, [each.when_present() for each in shards])
@@ -134,65 +163,63 @@ class Replacement:
         return [shard.trouble for shard in shards if shard.trouble]
 
     def _refuse_doubles(self, new: Sequence[Shard]) -> None:
-        for earlier, later in doubles(self._shards.all()):
+        for earlier, later in doubles(self._shards.topology.all()):
             if later in new:
                 raise ValueError(
                     f"{later.name!r} is the same Redis database as {earlier.name!r}, under another"
                     " URL: every message would be shown twice"
                 )
 
-    async def _listen(self) -> None:
+    async def _listen(self, preparing: Preparing) -> None:
         """Listen at the second homes of all followed channels, too."""
-        # Exactly these follow one home only: who comes later finds both.
+        # Exactly these follow one home only: a follower that comes later finds both.
         followed = [
             (channel_id, listener)
             for channel_id, listeners in self._listeners.items()
             for listener in listeners.values()
         ]
-        self._shards.both = True
+        prepared = self._shards.topology = preparing.listen()
         for channel_id, listener in followed:
             if not listener.gone:
-                for shard in self._shards.homes(channel_id)[1:]:
+                for shard in prepared.homes(channel_id)[1:]:
                     await shard.follow(channel_id, listener)
-        # What was read at one home only must be heard before anybody writes to the other.
-        await together(shard.everything_heard() for shard in self._shards.current.shards.values())
+        # What was read at one home only must be heard before any node writes to the other.
+        await together(shard.everything_heard() for shard in prepared.current.shards.values())
 
-    async def _switch(self) -> None:
+    async def _switch(self, switched: Prepared | Committed) -> None:
         """
-        Write to the other set from now on: for a channel that moves, when its old shard has been
-        given all of it, and with numbers above the clock, since the new one may know old numbers.
+        Write to the other set from now on: for a channel that moves, when its old shard has taken
+        all of it, and with numbers above the clock, since the new one may know old numbers.
         """
-        self.step = Step.SWITCHING
-        shards = self._shards.all()
-        now_us = int(self._clock.seconds() * 1_000_000)
-        written = []
-        for shard in shards:
-            shard.outbox.raised_above = now_us
-            shard.writer.hold()
-            written.append(shard.writer.everything_written())
-        self._shards.switch()
-        await self._within(_COMMIT_TIMEOUT_S, written)
-        for shard in shards:
-            shard.writer.let_go()
+        with self._taking(Step.SWITCHING):
+            shards = switched.all()
+            now_us = int(self._clock.seconds() * 1_000_000)
+            written = []
+            for shard in shards:
+                shard.outbox.raised_above = now_us
+                shard.writer.hold()
+                written.append(shard.writer.everything_written())
+            self._shards.topology = switched
+            await self._within(_COMMIT_TIMEOUT_S, written)
+            for shard in shards:
+                shard.writer.let_go()
 
     async def _within(self, seconds: float, waiting: list[Deferred[None]]) -> None:
         """Wait for all of them, but no longer."""
         with suppress(TimeoutError):
             await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
 
-    async def _give_up_other(self) -> None:
+    async def _settle(self) -> None:
         """Hear both sets out, forget the other, and close what is only in it."""
-        assert self._shards.other is not None
-        self.step = Step.SWITCHING
-        await together(shard.everything_heard() for shard in self._shards.all())
-        for channel_id, listeners in self._listeners.items():
-            for shard in self._shards.homes(channel_id)[1:]:
-                for listener in listeners.values():
-                    shard.unfollow(channel_id, listener, unwritten=not self._committed)
-        given_up = self._shards.only_other()
-        self._shards.other = None
-        self._shards.both = False
-        self.step = Step.SETTLED
-        await together(shard.close(FLUSH_S) for shard in given_up)
-        names = ", ".join(self._shards.current.placement.names)
+        topology = self._shards.topology
+        assert not isinstance(topology, Settled)
+        with self._taking(Step.SWITCHING):
+            await together(shard.everything_heard() for shard in topology.all())
+            for channel_id, listeners in self._listeners.items():
+                for shard in topology.homes(channel_id)[1:]:
+                    for listener in listeners.values():
+                        shard.unfollow(channel_id, listener, unwritten=not topology.has_switched)
+            self._shards.topology = topology.settle()
+        await together(shard.close(FLUSH_S) for shard in topology.only_other())
+        names = ", ".join(topology.current.placement.names)
         _log.info("the shards are: {names}", names=names)

@@ -21,7 +21,7 @@ from logplex.spool.cluster.replacement import FLUSH_S, Replacement
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
 from logplex.spool.cluster.together import together
-from logplex.spool.cluster.topology import ShardMap, doubles
+from logplex.spool.cluster.topology import Shards, doubles
 
 _log = Logger()
 
@@ -35,7 +35,7 @@ class RedisSpool:
     :ivar replacement: the steps by which operators replace the shards.
     """
 
-    def __init__(self, shards: ShardMap, clock: IReactorTime, kept: int) -> None:
+    def __init__(self, shards: Shards, clock: IReactorTime, kept: int) -> None:
         self._shards = shards
         self._kept = kept
         self._clock = clock
@@ -61,7 +61,7 @@ class RedisSpool:
         if id(follower) in listeners:
             return succeed(None)
         listener = listeners[id(follower)] = Listener(follower)
-        homes = self._shards.homes(channel_id)
+        homes = self._shards.topology.homes(channel_id)
         following = together(shard.follow(channel_id, listener) for shard in homes)
         return following.addCallback(lambda _: None)
 
@@ -74,38 +74,38 @@ class RedisSpool:
         if not listeners:
             del self._listeners[channel_id]
         listener.leave()
-        for shard in self._shards.homes(channel_id):
+        for shard in self._shards.topology.homes(channel_id):
             shard.unfollow(channel_id, listener)
 
     def forget(self, channel_id: str) -> None:
         """See :class:`ISpool`."""
-        for shard in self._shards.all():
+        for shard in self._shards.topology.all():
             shard.writer.forget(channel_id)
 
     def close(self) -> Deferred[None]:
         """See :class:`ISpool`."""
         if self._starting.active():
             self._starting.cancel()
-        closing = together(shard.close(FLUSH_S) for shard in self._shards.all())
+        closing = together(shard.close(FLUSH_S) for shard in self._shards.topology.all())
         return closing.addCallback(lambda _: None)
 
     def when_present(self) -> Deferred[None]:
         """Fires as soon as every shard has been reached."""
-        reached = gatherResults([shard.when_present() for shard in self._shards.all()])
+        reached = gatherResults([shard.when_present() for shard in self._shards.topology.all()])
         return reached.addCallback(lambda _: None)
 
     def troubles(self) -> list[str]:
         """What does not work now, one line each."""
-        away = [shard.trouble for shard in self._shards.all() if shard.trouble]
+        away = [shard.trouble for shard in self._shards.topology.all() if shard.trouble]
         return away + self._doubles()
 
     def samples(self) -> Iterable[Sample]:
         """How each shard stands now."""
-        for shard in self._shards.all():
+        for shard in self._shards.topology.all():
             yield from _samples(shard)
 
     def _start(self) -> None:
-        for shard in self._shards.all():
+        for shard in self._shards.topology.all():
             shard.start()
         self.when_present().addCallback(self._warn)
 
@@ -117,7 +117,7 @@ class RedisSpool:
         return [
             f"shards {one.name!r} and {other.name!r} are the same Redis database: messages can be"
             " lost"
-            for one, other in doubles(self._shards.all())
+            for one, other in doubles(self._shards.topology.all())
         ]
 
 

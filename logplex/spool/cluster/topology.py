@@ -1,5 +1,12 @@
 """
-Which shards there are, and which of them keeps a channel: one set of them, two at a replacement.
+The shards of a node as a value: settled, or at one of the steps of a replacement.
+
+A step makes a new value from the old one (:mod:`~logplex.spool.cluster.replacement`):
+
+* :class:`Settled`: one set of shards.
+* :class:`Preparing`: the new set is being reached, and nothing else has changed.
+* :class:`Prepared`: the other set is read and listened to, because other nodes may write there.
+* :class:`Committed`: the two sets have changed places; the old one is still listened to.
 """
 
 from __future__ import annotations
@@ -15,21 +22,122 @@ from logplex.spool.cluster.shard.shard import Shard
 _PLACES = 200_000
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class ShardSet:
-    """Shards, and which of them keeps which channel."""
+    """Shards by their names, and the ring that says which of them keeps which channel."""
 
     placement: Placement
     shards: dict[str, Shard]
 
     def of(self, channel_id: str) -> Shard:
+        """Return the shard that keeps this channel."""
         return self.shards[self.placement.shard_of(channel_id)]
+
+
+@frozen
+class _Topology:
+    """
+    :ivar current: the shards that this node writes to.
+    :ivar before: the shards that it wrote to before the last switch; at first the current ones. A
+        channel may have its first message since then long after the replacement is over, and its
+        new home may know lower numbers.
+    """
+
+    current: ShardSet
+    before: ShardSet
+
+    def all(self) -> list[Shard]:
+        """Return every shard, once."""
+        return list(self.current.shards.values())
+
+    def homes(self, channel_id: str) -> list[Shard]:
+        """Return the shards that any node may write the channel to; this node's comes first."""
+        return [self.current.of(channel_id)]
+
+
+@frozen
+class Settled(_Topology):
+    """One set of shards."""
+
+    def prepare(self, new: ShardSet) -> Preparing:
+        """Begin a replacement by these shards; those that stay are in both sets."""
+        return Preparing(self.current, self.before, new)
+
+
+@frozen
+class _TwoSets(_Topology):
+    """
+    Two sets of shards.
+
+    :ivar other: the set that this node does not write to.
+    """
+
+    other: ShardSet
+
+    def all(self) -> list[Shard]:
+        """Return every shard of both sets, once."""
+        return [*self.current.shards.values(), *self.only_other()]
+
+    def only_other(self) -> list[Shard]:
+        """Return the shards that are in the other set only."""
+        current = list(self.current.shards.values())
+        return [each for each in self.other.shards.values() if each not in current]
+
+    @property
+    def has_switched(self) -> bool:
+        """True if this node has committed, and so has written to both sets."""
+        return self.before is self.other
+
+    def settle(self) -> Settled:
+        """End the replacement; the other set is given up."""
+        return Settled(self.current, self.before)
+
+
+@frozen
+class Preparing(_TwoSets):
+    """The other set is new and is being reached. No channel has a home there yet."""
+
+    def listen(self) -> Prepared:
+        """All new shards are there."""
+        return Prepared(self.current, self.before, self.other)
+
+
+@frozen
+class _TwoHomes(_TwoSets):
+    """A channel that moves has a home in both sets."""
+
+    def homes(self, channel_id: str) -> list[Shard]:
+        """Return the shards that any node may write the channel to; this node's comes first."""
+        home, second = self.current.of(channel_id), self.other.of(channel_id)
+        return [home] if second is home else [home, second]
+
+
+@frozen
+class Prepared(_TwoHomes):
+    """The other set is new, or was written to until an abort."""
+
+    def commit(self) -> Committed:
+        """Let the two sets change places."""
+        return Committed(current=self.other, before=self.current, other=self.current)
+
+
+@frozen
+class Committed(_TwoHomes):
+    """The other set is the old one."""
+
+    def abort(self) -> Prepared:
+        """Let the two sets change places again."""
+        return Prepared(current=self.other, before=self.current, other=self.current)
+
+
+#: What a node's shards can be.
+Topology = Settled | Preparing | Prepared | Committed
 
 
 def doubles(shards: Iterable[Shard]) -> list[tuple[Shard, Shard]]:
     """
-    Shards that are one database of one Redis under different URLs: the first of them, with each
-    of the others.
+    Return the shards that are one database of one Redis under different URLs: the first of them,
+    with each of the others.
     """
     first: dict[tuple[bytes, int], Shard] = {}
     found = []
@@ -41,15 +149,12 @@ def doubles(shards: Iterable[Shard]) -> list[tuple[Shard, Shard]]:
     return found
 
 
-class ShardMap:
+class Shards:
     """
-    The shards that a node writes to, and those it writes to no more or not yet.
+    The topology of this node as it is now, and the home of each channel in it.
 
     :param ring: makes a placement of shard URLs.
-    :param make_shard: a shard for a URL, not started.
-    :ivar current: where messages are written.
-    :ivar other: while shards are replaced: the new ones, after the commit the old ones.
-    :ivar both: whether the other ones are homes, too; not before all of them have been reached.
+    :param make_shard: makes a shard for a URL, not started.
     """
 
     def __init__(
@@ -61,59 +166,44 @@ class ShardMap:
         self._ring = ring
         self._make_shard = make_shard
         self._places: dict[str, Shard] = {}
-        #: What was current before the last switch. Kept also when the replacement is over: a
-        #: channel may have its first message since long after, and its new home may know lower
-        #: numbers. To raise a sequence again, where places were forgotten, changes nothing.
-        self._before: ShardSet | None = None
-        self.other: ShardSet | None = None
-        self.both = False
-        self.current = self._make(urls, {})
+        current = self.make_set(urls)
+        self._topology: Topology = Settled(current, before=current)
 
-    def all(self) -> list[Shard]:
-        """Every shard of both sets, once."""
-        return [*self.current.shards.values(), *self.only_other()]
+    @property
+    def topology(self) -> Topology:
+        """The shards, and the step at which they stand."""
+        return self._topology
 
-    def only_other(self) -> list[Shard]:
-        """The shards that are in the other set only."""
-        if self.other is None:
-            return []
-        current = self.current.shards.values()
-        return [each for each in self.other.shards.values() if each not in current]
+    @topology.setter
+    def topology(self, topology: Topology) -> None:
+        if topology.current is not self._topology.current:
+            self._places.clear()
+        self._topology = topology
 
-    def home(self, channel_id: str) -> Shard:
-        """Where the channel's messages are written, and its sequence goes on above the clock."""
-        return self._places.get(channel_id) or self._locate(channel_id)
-
-    def homes(self, channel_id: str) -> list[Shard]:
-        """Where any node may write the channel's messages now; this node's way first."""
-        home = self.current.of(channel_id)
-        if self.other is None or not self.both or self.other.of(channel_id) is home:
-            return [home]
-        return [home, self.other.of(channel_id)]
-
-    def prepare(self, urls: Sequence[str]) -> None:
+    def make_set(self, urls: Sequence[str], known: Iterable[Shard] = ()) -> ShardSet:
         """
-        Make the other set; a shard whose URL stays is in both.
+        Make a set of shards.
 
+        :param known: shards that are used again if their URL is the same.
         :raises ValueError: these URLs make no ring.
         """
-        self.other = self._make(urls, {each.url: each for each in self.current.shards.values()})
-
-    def switch(self) -> None:
-        """Let the two sets change places."""
-        assert self.other is not None
-        self.current, self.other, self._before = self.other, self.current, self.current
-        self._places.clear()
-
-    def _make(self, urls: Sequence[str], known: dict[str, Shard]) -> ShardSet:
         placement = self._ring(urls)
+        by_url = {each.url: each for each in known}
         return ShardSet(
-            placement, {shard_name(url): known.get(url) or self._make_shard(url) for url in urls}
+            placement, {shard_name(url): by_url.get(url) or self._make_shard(url) for url in urls}
         )
 
+    def home(self, channel_id: str) -> Shard:
+        """
+        Return the shard that this node writes the channel to. A channel that has moved there goes
+        on with numbers above the clock.
+        """
+        return self._places.get(channel_id) or self._locate(channel_id)
+
     def _locate(self, channel_id: str) -> Shard:
-        shard = self.current.of(channel_id)
-        if self._before is not None and self._before.of(channel_id) is not shard:
+        shard = self._topology.current.of(channel_id)
+        # To raise a sequence again, when places were forgotten, changes nothing.
+        if self._topology.before.of(channel_id) is not shard:
             shard.outbox.raise_sequence(channel_id)
         if len(self._places) >= _PLACES:
             self._places.clear()

@@ -15,7 +15,7 @@ from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
 from logplex.spool.cluster.spool import RedisSpool
-from logplex.spool.cluster.topology import ShardMap
+from logplex.spool.cluster.topology import Shards
 from logplex.spool.cluster.wire.scripts import Origin
 from tests.spool.cluster.model_redis import KEPT, ModelLink, ModelRedis
 from tests.spool.cluster.shard.test_followers import Diary
@@ -41,7 +41,7 @@ class SpoolNode:
     spool: RedisSpool = field(init=False)
 
     def begin(self, urls: Sequence[str]) -> None:
-        self.spool = RedisSpool(ShardMap(urls, consistent, self.make_shard), self.clock, KEPT)
+        self.spool = RedisSpool(Shards(urls, consistent, self.make_shard), self.clock, KEPT)
 
     def make_shard(self, url: str) -> Shard:
         def connect(
