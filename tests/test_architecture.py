@@ -57,18 +57,7 @@ STILL_WRONG = {
     ("cli/__main__", "cli/main"),
     ("cli/command", "cli/place"),
     ("cli/offline", "node/stores"),
-    ("configuration/redis/contents", "txredisapi"),
-    ("configuration/redis/emptied", "txredisapi"),
-    ("configuration/redis/notifications", "txredisapi"),
-    ("configuration/redis/reader", "txredisapi"),
-    ("configuration/redis/rods", "txredisapi"),
-    ("configuration/redis/store", "txredisapi"),
-    ("configuration/redis/transaction", "txredisapi"),
     ("drains/kinds/__init__", "drains/running"),
-    ("spool/cluster/shard/links", "txredisapi"),
-    ("spool/cluster/shard/refusals", "txredisapi"),
-    ("spool/cluster/shard/shard", "txredisapi"),
-    ("spool/cluster/shard/writer", "txredisapi"),
 }
 
 #: Rooms that see less than what lies below them: the command starts no node, and a client of Redis

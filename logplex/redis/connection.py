@@ -4,12 +4,14 @@ A connection to a Redis: txredisapi's protocols, with what a link needs to watch
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import txredisapi
 from attrs import define, field
+from hiredis import Reader
 from hiredis import pack_command as _pack_command
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -23,19 +25,50 @@ _log = Logger()
 Argument = bytes | str | int
 #: Its type asks for a tuple of one.
 _packed: Callable[[tuple[Argument, ...]], bytes] = _pack_command  # type: ignore[assignment]
-#: What Redis answers where it cannot now but may later. Whatever else it refuses is our mistake.
-_PASSING = (
-    "BUSY",
-    "CLUSTERDOWN",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "NOAUTH",
-    "NOREPLICAS",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
+#: The codes of refusals that pass: Redis may take the same command later. Any other refusal is a
+#: mistake of ours, or of the operator.
+_PASSING = frozenset(
+    {
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOAUTH",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+    }
 )
+#: Redis 6 puts the code of a command that a script called into the middle of the text.
+_CODE_IN_SCRIPT = re.compile(r"-(OOM|READONLY|MISCONF|NOREPLICAS)\b")
+#: What several versions of Redis say if a script calls a command that its user may not use.
+_NO_PERMISSION_IN_SCRIPT = re.compile(r"user executing the script can't|ACL failure in script")
+
+
+class Refused(Exception):
+    """
+    Redis refuses a command.
+
+    :param text: the error as Redis sends it. The arguments that Redis repeats for an unknown
+        command are cut off, because they may be a password.
+    :ivar code: the first word of the error, such as ``WRONGTYPE``. If a script was refused, the
+        code of the command that the script called, as far as it can be found.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.partition(", with args")[0])
+        self.code = _code(text)
+
+
+def _code(text: str) -> str:
+    in_script = _CODE_IN_SCRIPT.search(text)
+    if in_script is not None:
+        return in_script[1]
+    if _NO_PERMISSION_IN_SCRIPT.search(text):
+        return "NOPERM"
+    return text.partition(" ")[0]
 
 
 @define(eq=False, repr=False)
@@ -111,6 +144,7 @@ class _Connection:
 
     def __init__(self) -> None:
         super().__init__(charset=None, convertNumbers=False)  # type: ignore[call-arg]
+        self._reader = Reader(protocolError=txredisapi.InvalidData, replyError=Refused)
         self.replyQueue = _Answers()
         self._waiting_for_end: list[Deferred[None]] = []
 
@@ -184,14 +218,6 @@ class Subscriptions(_Connection, txredisapi.SubscriberProtocol):  # type: ignore
             _log.failure("bug: nobody could take what was published")
 
 
-def shown(error: BaseException) -> str:
-    """
-    An error as it may be shown: Redis repeats the arguments of a command that it does not know,
-    and they may be a password.
-    """
-    return str(error).partition(", with args")[0] or type(error).__name__
-
-
 def _away(failure: Failure) -> Failure:
     """Tell a Redis that is away from one that refuses."""
     _raise_if_away(failure.value)
@@ -208,5 +234,5 @@ def _none_away(answers: list[Any]) -> list[Any]:
 def _raise_if_away(error: BaseException | None) -> None:
     if isinstance(error, txredisapi.ConnectionError):
         raise StoreAway("the connection to Redis was lost") from error
-    if isinstance(error, txredisapi.ResponseError) and str(error).startswith(_PASSING):
-        raise StoreAway(f"Redis: {shown(error)}") from error
+    if isinstance(error, Refused) and error.code in _PASSING:
+        raise StoreAway(f"Redis: {error}") from error

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
 from logplex.redis.address import RedisAddress
-from logplex.redis.connection import Argument, Commands, Subscriptions, shown
+from logplex.redis.connection import Argument, Commands, Subscriptions
 
 _log = Logger()
 
@@ -126,7 +126,7 @@ class RedisLink:
         """
         Give a command; text in its answer is ``bytes``.
 
-        Fails with :class:`StoreAway`, or with ``txredisapi.ResponseError`` where Redis refuses
+        Fails with :class:`StoreAway`, or with ``Refused`` where Redis refuses
         the command.
         """
         refusal = self._refusal(1)
@@ -138,7 +138,7 @@ class RedisLink:
     def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """
         Give commands in one go; fires with all answers in order. A command that Redis refuses has
-        its ``txredisapi.ResponseError`` for an answer. Fails with :class:`StoreAway` alone.
+        its ``Refused`` for an answer. Fails with :class:`StoreAway` alone.
         """
         if not commands:
             return succeed([])
@@ -165,7 +165,7 @@ class RedisLink:
                 raise
             except Exception as error:
                 failures += 1
-                self._is_away(shown(error))
+                self._is_away(str(error) or type(error).__name__)
             else:
                 failures = 0
                 await self._use(connection)

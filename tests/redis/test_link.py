@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import txredisapi
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
@@ -18,6 +17,7 @@ from zope.interface import implementer
 
 from logplex.interfaces import StoreAway
 from logplex.redis.address import RedisAddress
+from logplex.redis.connection import Refused
 from logplex.redis.link import LinkBounds, RedisLink
 
 
@@ -152,7 +152,7 @@ class RedisLinkTests(SynchronousTestCase):
     def test_what_redis_refuses_is_an_error_of_ours(self) -> None:
         answer = self.connected().ask("NONSENSE")
         self.endpoint.says(b"-ERR unknown command\r\n")
-        self.failureResultOf(answer, txredisapi.ResponseError)
+        self.failureResultOf(answer, Refused)
 
     def test_a_redis_that_loads_its_data_is_away(self) -> None:
         answer = self.connected().ask("GET", "a")
@@ -166,7 +166,7 @@ class RedisLinkTests(SynchronousTestCase):
         self.endpoint.says(b"$1\r\n3\r\n")
         first, second, third = self.successResultOf(answers)
         self.assertEqual((first, third), (b"1", b"3"))
-        self.assertIsInstance(second, txredisapi.ResponseError)
+        self.assertIsInstance(second, Refused)
 
     def test_no_command_waits_for_a_connection(self) -> None:
         self.endpoint.refuses = True
@@ -335,3 +335,25 @@ class RedisAddressTests(SynchronousTestCase):
         address = RedisAddress.parse("redis://user:secret@h/1")
         self.assertEqual(str(address), "redis://h:6379/1")
         self.assertNotIn("secret", repr(address))
+
+
+class RefusedTests(SynchronousTestCase):
+    """The code of a command that Redis refuses."""
+
+    def test_the_first_word(self) -> None:
+        self.assertEqual("WRONGTYPE", Refused("WRONGTYPE Operation against a key").code)
+
+    def test_a_command_in_a_script(self) -> None:
+        """Redis 6 names the code in the middle of the text, or says it in words alone."""
+        text = "ERR Error running script (call to f_1): @user_script:1: -OOM command not allowed"
+        self.assertEqual("OOM", Refused(text).code)
+        for text in (
+            "ERR The user executing the script can't run this command or subcommand",
+            "ERR ACL failure in script: this user has no permissions",
+        ):
+            self.assertEqual("NOPERM", Refused(text).code)
+
+    def test_arguments_are_cut_off(self) -> None:
+        """They may be a password."""
+        refused = Refused("ERR unknown command 'AUHT', with args beginning with: 'secret'")
+        self.assertEqual("ERR unknown command 'AUHT'", str(refused))

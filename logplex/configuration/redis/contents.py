@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-import txredisapi
 from twisted.logger import Logger
 
 from logplex.configuration.redis.keys import Kind, Malformed, Name, key_of, name_of, pairs, value_of
 from logplex.interfaces import IConfigListener
 from logplex.model.values import Change, Channel, Delete, Drain, Put, Value
+from logplex.redis.connection import Refused
 
 _log = Logger()
 
@@ -160,7 +160,7 @@ class Contents:
         name = None
         try:
             name = name_of(key)
-            if isinstance(answer, txredisapi.ResponseError):
+            if isinstance(answer, Refused):
                 raise Malformed(str(answer))
             if name is None or not answer:
                 return name, None

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-import txredisapi
-
 from logplex.interfaces import StoreAway
+from logplex.redis.connection import Refused
 from logplex.redis.link import RedisLink
 
 #: Holds what the first node put there; the same for all nodes, for as long as Redis keeps it.
@@ -31,13 +30,13 @@ class Mark:
     async def gone(self) -> bool:
         """
         Whether Redis does not hold the mark any more that was seen. Fails with
-        :class:`StoreAway`, or ``txredisapi.ResponseError`` where it is not let read.
+        :class:`StoreAway`, or ``Refused`` where it is not let read.
         """
         return self._seen is not None and self.is_gone(await self._link.ask(*READ_MARK))
 
     def is_gone(self, answer: Any) -> bool:
         """The same, from the answer to :data:`READ_MARK`. One that is not let read is there."""
-        refused = isinstance(answer, txredisapi.ResponseError)
+        refused = isinstance(answer, Refused)
         return not refused and self._seen is not None and answer != self._seen
 
     async def leave(self) -> None:
@@ -48,6 +47,6 @@ class Mark:
         except StoreAway:
             # What was seen before still tells whether it is the same.
             pass
-        except txredisapi.ResponseError:
+        except Refused:
             # A Redis that lets us keep no such key is watched by its values alone.
             self._seen = None

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import uuid4
 
-import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from logplex.redis.connection import shown
+from logplex.redis.connection import Refused
 from logplex.redis.link import RedisLink
 
 _log = Logger()
@@ -105,8 +104,8 @@ class Notifications:
             for pattern in self.patterns:
                 await self.link.ask("PSUBSCRIBE", self._prefix + pattern.encode())
             await self._set_flags()
-        except txredisapi.ResponseError as error:
-            self._refusal = shown(error)
+        except Refused as error:
+            self._refusal = str(error)
         await self.probe()
 
     async def probe(self) -> None:
@@ -120,8 +119,8 @@ class Notifications:
             await self._commands.ask("HMSET", self._probe_key, "probe", "1")
             await self._commands.ask("DEL", self._probe_key)
             await came
-        except txredisapi.ResponseError as error:
-            self._refusal = shown(error)
+        except Refused as error:
+            self._refusal = str(error)
         finally:
             came.cancel()
         self.working = not self._awaited

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-import txredisapi
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -17,7 +16,7 @@ from logplex.configuration.redis.contents import Contents
 from logplex.configuration.redis.emptied import Mark
 from logplex.configuration.redis.keys import Malformed, name_of
 from logplex.interfaces import StoreAway
-from logplex.redis.connection import Argument
+from logplex.redis.connection import Argument, Refused
 from logplex.redis.link import RedisLink
 
 _log = Logger()
@@ -34,7 +33,7 @@ class Followed:
     Keys that are no values of the configuration, but that somebody must know.
 
     :ivar commands: what to ask about them, in one go.
-    :ivar told: gets the answers; ``txredisapi.ResponseError`` where Redis refuses.
+    :ivar told: gets the answers; ``Refused`` where Redis refuses.
     """
 
     keys: frozenset[bytes]
@@ -73,7 +72,7 @@ class Reader:
 
     async def load(self) -> None:
         """
-        Read everything. Fails with :class:`StoreAway`, or ``txredisapi.ResponseError`` where it
+        Read everything. Fails with :class:`StoreAway`, or ``Refused`` where it
         may not be read.
         """
         self._contents.begin_load()
@@ -137,7 +136,7 @@ class Reader:
                 for key in keys:
                     del self._changed[key]
                 await self._read(keys)
-        except (StoreAway, txredisapi.ResponseError):
+        except (StoreAway, Refused):
             self._changed.clear()
             if self._link.connected:
                 self._missed()
@@ -152,22 +151,18 @@ class Reader:
 
     async def _held(self, keys: Sequence[bytes]) -> list[tuple[bytes, Any]]:
         """
-        What these keys hold, which may be no hash. Fails with ``txredisapi.ResponseError`` where
+        What these keys hold, which may be no hash. Fails with ``Refused`` where
         they may not be read: then nobody knows what they hold, and nothing was deleted.
         """
         answers = await self._link.ask_all([("HGETALL", key) for key in keys])
         for answer in answers:
-            if isinstance(answer, txredisapi.ResponseError) and not _is_other_kind(answer):
+            if isinstance(answer, Refused) and answer.code != "WRONGTYPE":
                 raise answer
         return list(zip(keys, answers, strict=True))
 
     def _failed(self, failure: Any) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("bug: changed keys could not be read", failure)
-
-
-def _is_other_kind(refusal: txredisapi.ResponseError) -> bool:
-    return str(refusal).startswith("WRONGTYPE")
 
 
 def _is_ours(key: bytes) -> bool:

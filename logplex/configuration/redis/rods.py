@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -19,7 +18,7 @@ from logplex.configuration.redis.keys import pairs
 from logplex.configuration.redis.store import RedisConfigStore
 from logplex.interfaces import IShareRods
 from logplex.model.rods import NORMAL, READ_ONLY, BadPosition, Position, check_position
-from logplex.redis.connection import Argument
+from logplex.redis.connection import Argument, Refused
 
 _log = Logger()
 
@@ -60,7 +59,7 @@ class SharedRods:
 
     def _read(self, answers: list[Any]) -> None:
         hash, bit = answers
-        if isinstance(hash, txredisapi.ResponseError) or isinstance(bit, txredisapi.ResponseError):
+        if isinstance(hash, Refused) or isinstance(bit, Refused):
             self._refuse(f"{_RODS_KEY} or {_ERLANG_KEY} holds something else")
             return
         shared = self._understood(pairs(hash))

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -30,7 +29,7 @@ from logplex.configuration.redis.transaction import (
 from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
 from logplex.metrics import Sample
 from logplex.model.values import Change, Value
-from logplex.redis.connection import Argument, shown
+from logplex.redis.connection import Argument, Refused
 
 _log = Logger()
 
@@ -89,7 +88,7 @@ class RedisConfigStore:
         Tell what commands about some keys answer: after every load, and whenever one of the keys
         changes. Call it before :meth:`open`.
 
-        :param told: gets the answers; ``txredisapi.ResponseError`` where Redis refuses.
+        :param told: gets the answers; ``Refused`` where Redis refuses.
         """
         names = frozenset(key.encode() for key in keys)
         self._reader.follow(Followed(names, commands, told))
@@ -254,9 +253,9 @@ class RedisConfigStore:
                 complete = await self._check(complete)
                 self._refusal = None
                 pause_s = self._rescan_interval_s
-            except (StoreAway, txredisapi.ResponseError) as error:
+            except (StoreAway, Refused) as error:
                 complete = False
-                self._cannot_read(shown(error))
+                self._cannot_read(str(error))
                 pause_s = _RETRY_DELAY_S
             if turn == self._turn:
                 await deferLater(self._clock, pause_s)

@@ -7,14 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import txredisapi
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from logplex.configuration.redis.keys import commands_of
 from logplex.interfaces import StoreAway
 from logplex.model.values import Change
-from logplex.redis.connection import Argument, shown
+from logplex.redis.connection import Argument, Refused
 
 _log = Logger()
 
@@ -37,18 +36,18 @@ def check(answers: Sequence[Any]) -> None:
     """
     done = answers[-1] if answers and isinstance(answers[-1], list) else []
     for answer in [*answers, *done]:
-        if isinstance(answer, txredisapi.ResponseError):
+        if isinstance(answer, Refused):
             raise _refused(answer)
 
 
 def refusal_is_away(failure: Failure) -> Failure:
     """Errback: a command that is refused is as good as one that is not answered."""
-    if isinstance(failure.value, txredisapi.ResponseError):
+    if isinstance(failure.value, Refused):
         raise _refused(failure.value)
     return failure
 
 
-def _refused(error: txredisapi.ResponseError) -> StoreAway:
+def _refused(error: Refused) -> StoreAway:
     """Keys that are not as they should be, or rights that are missing: for the operator to mend."""
-    _log.error("Redis refuses a command: {error}", error=shown(error))
-    return StoreAway(f"Redis refuses a command: {shown(error)}")
+    _log.error("Redis refuses a command: {error}", error=str(error))
+    return StoreAway(f"Redis refuses a command: {error}")

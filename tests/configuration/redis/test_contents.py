@@ -4,12 +4,12 @@ What a node makes of what it reads in the configuration Redis.
 
 from __future__ import annotations
 
-import txredisapi
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.configuration.redis.contents import Contents
 from logplex.model.values import Change, Channel, Delete, Drain, Put, Token
+from logplex.redis.connection import Refused
 from tests.contracts_config import Replica
 
 #: A key, and the answer to its ``HGETALL``.
@@ -145,7 +145,7 @@ class ContentsTests(SynchronousTestCase):
         key = b"tok:t.4f1c8a52-secret:data"
         with capturedLogs() as events:
             for _ in range(3):
-                self.load(A, (key, txredisapi.ResponseError("WRONGTYPE no hash")))
+                self.load(A, (key, Refused("WRONGTYPE no hash")))
         self.assertEqual(len(events), 1)
         self.assertNotIn("secret", str(events))
         self.assertEqual(self.contents.malformed, 1)

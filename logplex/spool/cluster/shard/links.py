@@ -11,11 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import txredisapi
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
-from logplex.redis.connection import Argument
+from logplex.redis.connection import Argument, Refused
 from logplex.spool.cluster.shard.refusals import reading_refused, writing_refused
 from logplex.spool.cluster.wire.scripts import OPEN, RECENT, History, Origin, Script, parse_history
 
@@ -98,7 +97,7 @@ class ShardLinks:
         """
         try:
             found = _RUN_ID.search(await self.writing.ask("INFO", "server"))
-        except txredisapi.ResponseError:
+        except Refused:
             found = None
         run_id = found[1] if found else b""
         await self.write(OPEN, run_id or b"unknown", prefix)
@@ -106,7 +105,7 @@ class ShardLinks:
 
     def write(self, script: Script, *arguments: Argument) -> Deferred[Any]:
         """
-        Run a script that writes. Fails with ``txredisapi.ResponseError``, too, where the shard
+        Run a script that writes. Fails with ``Refused``, too, where the shard
         refuses this and would always.
         """
         return _run(self.writing, script, *arguments)
@@ -125,8 +124,7 @@ def _run(link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
     """Run a script; the shard is told its text where it does not know it (any more)."""
 
     def told(failure: Failure) -> Any:
-        failure.trap(txredisapi.ResponseError)
-        if failure.getErrorMessage().startswith("NOSCRIPT"):
+        if isinstance(failure.value, Refused) and failure.value.code == "NOSCRIPT":
             return link.ask("EVAL", script.source, 0, *arguments)
         return failure
 

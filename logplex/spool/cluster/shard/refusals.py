@@ -4,31 +4,27 @@ What a shard refuses, and which of it means that the shard is as good as away.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-import txredisapi
 from twisted.internet.defer import fail
 from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
+from logplex.redis.connection import Refused
 
-#: What a script raises in Redis 6 where the shard may not write now, which 7 puts in front; and,
-#: in the words of several versions, where we lack a right.
-_CANNOT_WRITE = re.compile(
-    r"-(?:OOM|READONLY|MISCONF|NOREPLICAS)\b"
-    r"|^NOPERM\b|user executing the script can't|ACL failure in script"
-)
+#: The codes of refusals by a shard that cannot be written to now, or not by this node.
+_CANNOT_WRITE = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"})
 
 
 def reading_refused(failure: Failure) -> Any:
     """Errback: a shard that does not let itself be read is as good as away."""
-    failure.trap(txredisapi.ResponseError, StoreAway)
+    failure.trap(Refused, StoreAway)
     return fail(StoreAway(failure.getErrorMessage()))
 
 
 def writing_refused(failure: Failure) -> Any:
     """Errback: so is one that may not write now, or does not let us."""
-    if failure.check(txredisapi.ResponseError) and _CANNOT_WRITE.search(failure.getErrorMessage()):
+    error = failure.value
+    if isinstance(error, Refused) and error.code in _CANNOT_WRITE:
         return fail(StoreAway(failure.getErrorMessage()))
     return failure

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import txredisapi
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from logplex.interfaces import StoreAway
+from logplex.redis.connection import Refused
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.followers import ShardFeeds
 from logplex.spool.cluster.shard.links import Connect, ShardLinks
@@ -197,7 +197,7 @@ class Shard:
     async def _introduction(self) -> None:
         try:
             self._run_id = await self._links.introduce(self._prefix)
-        except (StoreAway, txredisapi.ResponseError) as error:
+        except (StoreAway, Refused) as error:
             self._stumbled(str(error))
         else:
             self.writer.open()

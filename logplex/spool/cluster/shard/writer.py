@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Any
 
-import txredisapi
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -18,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
+from logplex.redis.connection import Refused
 from logplex.spool.cluster.shard.outbox import Outbox
 from logplex.spool.cluster.wire.scripts import (
     APPEND,
@@ -37,7 +37,7 @@ _MOST_WARNINGS = 100
 #: costs Redis 6 to 12 µs and us 3, however few messages it has: these take a tenth of its core.
 _CHANNELS_PER_S = 10_000
 
-#: Run a script on the shard. May fail with :class:`StoreAway` or ``txredisapi.ResponseError``.
+#: Run a script on the shard. May fail with :class:`StoreAway` or ``Refused``.
 Run = Callable[..., Deferred[Any]]
 
 
@@ -238,7 +238,7 @@ class ShardWriter:
             self.shut()
             self._failed(failure.getErrorMessage())
             return
-        failure.trap(txredisapi.ResponseError)
+        failure.trap(Refused)
         self.outbox.drop()
         _log.error(
             "a shard refused {count} messages: {error}",

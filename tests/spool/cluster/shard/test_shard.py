@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgpack
-import txredisapi
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
 from logplex.metrics import Counters
+from logplex.redis.connection import Refused
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
@@ -170,13 +170,13 @@ class PresenceTests(ShardTestCase):
 
     def test_a_server_that_does_not_tell_is_used_all_the_same(self) -> None:
         self.writing.come()
-        self.writing.answer(txredisapi.ResponseError("NOPERM"))
+        self.writing.answer(Refused("NOPERM"))
         self.assertEqual(self.writing.next(), (OPEN, b"unknown", "logplex:live:3:"))
 
     def test_a_script_that_is_not_known_is_told(self) -> None:
         self.writing.come()
         self.writing.answer(b"run_id:abc")
-        self.writing.answer(txredisapi.ResponseError("NOSCRIPT No matching script"))
+        self.writing.answer(Refused("NOSCRIPT No matching script"))
         self.assertEqual(self.writing.next(), ("EVAL", OPEN.source, 0, b"abc", "logplex:live:3:"))
 
     def test_who_may_not_write_is_asked_again_later(self) -> None:
@@ -184,7 +184,7 @@ class PresenceTests(ShardTestCase):
             link.come()
         for error in ("Error running script: -READONLY You can't write", "NOPERM no"):
             self.writing.answer(b"run_id:abc")
-            self.writing.answer(txredisapi.ResponseError(error))
+            self.writing.answer(Refused(error))
             self.assertFalse(self.shard.present)
             self.assertEqual(self.shard.trouble, f"shard a is away: {error}")
             self.clock.advance(1.0)
@@ -286,7 +286,7 @@ class FollowingTests(ShardTestCase):
         self.listening.go()
         self.listening.come()
         self.listening.answer([])
-        self.reading.answer(txredisapi.ResponseError("NOPERM"))
+        self.reading.answer(Refused("NOPERM"))
         self.assertFalse(self.shard.present)
         self.clock.advance(1.0)
         self.listening.answer([])

@@ -7,13 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
-import txredisapi
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
 from logplex.metrics import Counters
+from logplex.redis.connection import Refused
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.writer import ShardWriter, WritingTimes
 from logplex.spool.cluster.wire.scripts import APPEND, Origin, Script
@@ -157,7 +157,7 @@ class ShardWriterTests(SynchronousTestCase):
     def test_what_a_shard_refuses_is_counted_and_the_next_goes_on(self) -> None:
         self.append("a", b"1", b"2")
         self.clock.advance(TICK_S)
-        self.calls[0].answer.errback(txredisapi.ResponseError("what is this"))
+        self.calls[0].answer.errback(Refused("what is this"))
         self.append("a", b"3")
         self.clock.advance(TICK_S)
         self.calls[1].taken()
