@@ -37,8 +37,8 @@ from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import Limits, Settings
 from logplex.syslog import inner
-from logplex.tails.resource import Sessions
-from logplex.tails.tails import Tails
+from logplex.tails.page import Sessions
+from logplex.tails.service import Tails
 from logplex.web import Site
 
 

@@ -7,7 +7,7 @@ above it, and so it goes on with what still comes. Nothing is missing, and nothi
 
 Two cases have no such number: a channel that moves between shards, whose history goes up to the
 moment of the answer, so that the place is taken anew then; and a spool that is away, whose history
-is what can be had. See :meth:`logplex.tails.feed.Feed.join`.
+is what can be had. See :meth:`logplex.tails.channel.Feed.join`.
 """
 
 from __future__ import annotations

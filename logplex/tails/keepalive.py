@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from logplex.settings import Limits
-from logplex.tails.stream import Stream
+from logplex.tails.tail import Stream
 
 
 @define(eq=False, repr=False)

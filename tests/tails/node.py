@@ -20,8 +20,8 @@ from logplex.model.values import Channel, Delete, Put
 from logplex.routing.registry import Registry
 from logplex.settings import Limits, Spool
 from logplex.spool.memory import MemorySpool
-from logplex.tails.resource import Sessions
-from logplex.tails.tails import Tails
+from logplex.tails.page import Sessions
+from logplex.tails.service import Tails
 from logplex.web import Bounds, Site
 from tests.fakes import DictConfigStore
 from tests.tails.fakes import cooked

@@ -25,8 +25,8 @@ from logplex.metrics import Counters
 from logplex.model.session import Session
 from logplex.model.values import Channel
 from logplex.settings import Limits
-from logplex.tails.stream import Stream
-from logplex.tails.tails import Tails
+from logplex.tails.service import Tails
+from logplex.tails.tail import Stream
 from tests.tails.fakes import HeldSpool, ListAnswer, Read, Shown, cooked
 
 CHANNEL = Channel("app-1")

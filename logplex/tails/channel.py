@@ -19,7 +19,7 @@ from logplex.settings import Limits
 from logplex.syslog.notices import gap_line, l15_line
 from logplex.tails.group import PIECE_BYTES, Group
 from logplex.tails.reader import Reader
-from logplex.tails.stream import Stream
+from logplex.tails.tail import Stream
 from logplex.tails.view import View, pieces
 
 #: How long messages wait for company. The first after a quiet moment goes at once. Measured in

@@ -17,11 +17,11 @@ from logplex.model.session import Session
 from logplex.model.values import NO_TAIL, Channel, Drain
 from logplex.settings import Limits
 from logplex.syslog.notices import l15_line, l20_line
-from logplex.tails.feed import Feed
+from logplex.tails.channel import Feed
 from logplex.tails.join import history
 from logplex.tails.keepalive import Keepalive
 from logplex.tails.reader import Answer
-from logplex.tails.stream import Budget, Stream
+from logplex.tails.tail import Budget, Stream
 from logplex.tails.view import View
 
 #: How long a stopping node waits for its readers.

@@ -19,7 +19,7 @@ from logplex.model.values import NO_REDIS, Channel
 from logplex.routing.registry import Registry
 from logplex.tails.answer import HttpAnswer
 from logplex.tails.events import event_id
-from logplex.tails.tails import Tails
+from logplex.tails.service import Tails
 
 _log = Logger()
 
