@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.syslog import inner
 from logplex.syslog.framing import decode_body
 from logplex.syslog.inner import (
     cook_frames,
@@ -246,3 +247,20 @@ class SortTests(SynchronousTestCase):
 
     def test_cook(self) -> None:
         self.assertEqual(cook_frames([b"a t.1 t.1", b"b"], b"t.1", b"app"), [b"a app t.1", b"b"])
+
+
+class FrameHeadTests(SynchronousTestCase):
+    """The memory of frame heads that were read: bounded, and never closed to new ones."""
+
+    def test_many_heads(self) -> None:
+        """A sender of ever new heads takes no memory, and the next head is remembered again."""
+        messages = [
+            b"<%d>1 %b" % (pri, b"x" * size) for pri in range(192) for size in range(100, 240)
+        ]
+        self.assertGreater(len(messages), inner._MAX_FRAME_SIZES)
+        body = b"".join(b"%d %b" % (len(message), message) for message in messages)
+        self.assertEqual(cut_frames(body, 0), (messages, len(body)))
+        self.assertLessEqual(len(inner._FRAME_SIZES), inner._MAX_FRAME_SIZES)
+        last = b"150 <14>1 2" + b"y" * 143
+        self.assertEqual(cut_frames(last, 0)[1], len(last))
+        self.assertIn(last[:11], inner._FRAME_SIZES)

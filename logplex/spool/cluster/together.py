@@ -1,7 +1,0 @@
-"""
-Conversations with several shards at a time.
-"""
-
-from logplex.waiting import together
-
-__all__ = ["together"]
