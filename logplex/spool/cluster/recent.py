@@ -17,9 +17,9 @@ from zope.interface import implementer
 from logplex.interfaces import IFollower, Recent
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
-from logplex.spool.cluster.together import together
 from logplex.spool.cluster.topology import Shards, doubles
 from logplex.spool.cluster.wire.history import Passage, interleave, passages
+from logplex.waiting import together
 
 #: Shards that are not a channel's home are waited for so long: they have its older messages at
 #: best, and those who read other shards' channels shall not notice that one stands still. The

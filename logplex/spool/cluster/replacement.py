@@ -20,7 +20,6 @@ from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
 from logplex.settings.bounds import check_redis_url
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
-from logplex.spool.cluster.together import together
 from logplex.spool.cluster.topology import (
     Committed,
     Prepared,
@@ -29,6 +28,7 @@ from logplex.spool.cluster.topology import (
     Shards,
     doubles,
 )
+from logplex.waiting import together
 
 _log = Logger()
 

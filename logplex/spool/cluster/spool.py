@@ -20,8 +20,8 @@ from logplex.spool.cluster.recent import read_recent
 from logplex.spool.cluster.replacement import FLUSH_S, Replacement
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
-from logplex.spool.cluster.together import together
 from logplex.spool.cluster.topology import Shards, doubles
+from logplex.waiting import together
 
 _log = Logger()
 

@@ -22,7 +22,7 @@ _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
 class Link(Protocol):
-    """What is used of :class:`logplex.redis.link.RedisLink`."""
+    """The part that a shard uses of :class:`logplex.redis.link.RedisLink`."""
 
     @property
     def connected(self) -> bool: ...
