@@ -41,7 +41,7 @@ ROOMS: dict[str, Rows] = {
     "cli": (
         ("main", "*"),
         ("commands",),
-        ("command", "place"),
+        ("command",),
         ("client", "offline", "runtime"),
         ("failures",),
     ),
@@ -55,7 +55,6 @@ ROOMS: dict[str, Rows] = {
 STILL_WRONG = {
     ("api/legacy/site", "api/v3/gate"),
     ("cli/__main__", "cli/main"),
-    ("cli/command", "cli/place"),
     ("cli/offline", "node/stores"),
     ("drains/kinds/__init__", "drains/running"),
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from logplex.cli.command import SETTINGS_FILE, make_place
 from logplex.cli.failures import BadSettings
-from logplex.cli.place import SETTINGS_FILE, make_place
 from tests.cli.cases import CREDENTIAL, CliCase
 
 
