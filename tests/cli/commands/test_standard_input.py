@@ -7,7 +7,7 @@ import os
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.cli.commands.standard_input import StandardInput
+from logplex.cli.commands.send import StandardInput
 
 
 class StandardInputTests(SynchronousTestCase):
