@@ -57,3 +57,7 @@ def main() -> None:
         place = f"{Path(frame.f_code.co_filename).name}:{line}"
         click.echo(f"logplex: bug: {type(error).__name__} at {place}", err=True)
         sys.exit(BUG)
+
+
+if __name__ == "__main__":
+    main()

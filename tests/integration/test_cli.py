@@ -28,7 +28,7 @@ def logplex(node: Node, *arguments: str | Path, environ: Mapping[str, str] | Non
         "HOME": str(node.directory),
         **(environ or {}),
     }
-    command = [sys.executable, "-m", "logplex.cli", *arguments]
+    command = [sys.executable, "-m", "logplex.cli.main", *arguments]
     return Child.spawn(command, node.directory, variables)
 
 
@@ -88,7 +88,7 @@ class SendTests(CommandCase):
         token = await node.channel("app-1")
         lines = node.directory / "lines"
         lines.write_text("one\ntwo")
-        command = f'"{sys.executable}" -m logplex.cli send --json <"{lines}"'
+        command = f'"{sys.executable}" -m logplex.cli.main send --json <"{lines}"'
         child = Child.spawn(
             ["/bin/sh", "-c", command],
             node.directory,
@@ -124,7 +124,9 @@ class StoreTests(CommandCase):
     async def alone(self, *arguments: str | Path) -> Ended:
         """A command that knows of no node."""
         child = Child.spawn(
-            [sys.executable, "-m", "logplex.cli", *arguments], self.home, {"HOME": str(self.home)}
+            [sys.executable, "-m", "logplex.cli.main", *arguments],
+            self.home,
+            {"HOME": str(self.home)},
         )
         self.addCleanup(child.end)
         return await within(child.ended(), "the command ends")

@@ -45,7 +45,7 @@ class TailTests(IntegrationTestCase):
 
     def tail(self, *options: str) -> Child:
         child = Child.spawn(
-            [sys.executable, "-m", "logplex.cli", "tail", "shop", *options],
+            [sys.executable, "-m", "logplex.cli.main", "tail", "shop", *options],
             self.node_.directory,
             {
                 "LOGPLEX_URL": f"http://127.0.0.1:{self.crossing.port_number}",
