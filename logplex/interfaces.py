@@ -84,14 +84,14 @@ class IConfigStore(Interface):
         them. Fires after the first load.
         """
 
-    def commit(changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+    def commit(changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         """
         Make all changes durable, or none. Fires after the listener has been told of them.
-        Deleting what is not there is no error. An empty sequence fires at once.
+        Deleting what is not there is not an error. Without changes and channel it fires at once.
 
-        :param kept: what the listener was told, was not told to be gone, and the store should
-            hold beside the changes. It is written again where, and only where, the store has lost
-            what it held. A store that can lose it must be reached for this, also without changes.
+        :param channel_id: the channel that the changes belong to. A store that has lost what it
+            held writes the channel, its tokens and its drains again beside the changes. A store
+            that can lose them must be reached for this, even if there are no changes.
         """
 
     def new_id(counter: str) -> Deferred[int]:

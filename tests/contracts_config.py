@@ -158,11 +158,12 @@ class ConfigStoreContract:
         self.assertTrue(store.commit([]).called)
 
     @conversation
-    async def test_what_is_kept_is_no_change(self: Any) -> None:
+    async def test_naming_a_channel_changes_nothing(self: Any) -> None:
         store, replica = await self.opened()
-        await store.commit([Put(CHANNEL)])
-        await store.commit([], [CHANNEL, TOKEN])
-        await store.commit([Put(DRAIN)], [CHANNEL, TOKEN])
+        await store.commit([Put(CHANNEL)], CHANNEL.id)
+        await store.commit([], CHANNEL.id)
+        await store.commit([], "unknown")
+        await store.commit([Put(DRAIN)], CHANNEL.id)
         self.assertEqual(replica.known(), {CHANNEL, DRAIN})
 
     @conversation

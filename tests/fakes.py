@@ -29,7 +29,7 @@ from logplex.interfaces import (
     WrongStep,
 )
 from logplex.model.rods import Panel, Position
-from logplex.model.values import Change, Drain, Put, Value
+from logplex.model.values import Change, Drain, Put
 
 
 def as_reactor(partial: object) -> IReactor:
@@ -101,13 +101,13 @@ class DictConfigStore:
 
     :ivar away: while true, everything fails with :class:`StoreAway`.
     :ivar held: where a test puts a list, commits wait in it until the test fires them.
-    :ivar kept: what the last commit said to be there.
+    :ivar channel_id: the channel of the last commit.
     """
 
     clock: IReactorTime
     away: bool = False
     held: list[Deferred[None]] | None = None
-    kept: Sequence[Value] = ()
+    channel_id: str | None = None
     values: dict[tuple[type[Any], Any], Any] = field(factory=dict)
     counters: dict[str, int] = field(factory=dict)
     sessions: dict[str, tuple[float, bytes]] = field(factory=dict)
@@ -120,10 +120,10 @@ class DictConfigStore:
         listener.loaded(list(self.values.values()))
         return succeed(None)
 
-    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+    def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         if self.away:
             return fail(StoreAway("away"))
-        self.kept = tuple(kept)
+        self.channel_id = channel_id
         if self.held is None:
             self._apply(list(changes))
             return succeed(None)

@@ -37,7 +37,6 @@ from logplex.model.values import (
     Drain,
     Put,
     Token,
-    Value,
     is_id,
 )
 from logplex.routing.registry import Registry
@@ -338,12 +337,8 @@ class Provisioning:
                 del self._locks[channel_id]
 
     async def _commit(self, channel_id: str, changes: Sequence[Change]) -> None:
-        """Change what belongs to a channel; what is not changed of it is to be there, too."""
-        channel = self._registry.channel(channel_id)
-        kept: list[Value] = [] if channel is None else [channel]
-        kept += self._registry.tokens_of(channel_id)
-        kept += self._registry.drains_of(channel_id)
-        await unbroken(self._store.commit(changes, kept))
+        """Change what belongs to a channel."""
+        await unbroken(self._store.commit(changes, channel_id))
 
     def _bounded(self, verb: Coroutine[Deferred[Any], Any, _Result]) -> Deferred[_Result]:
         return in_time(Deferred.fromCoroutine(verb), self._clock)

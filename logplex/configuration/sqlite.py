@@ -64,8 +64,8 @@ class SqliteConfigStore:
         loading: Deferred[list[Value]] = self._pool.runInteraction(_load)
         return loading.addErrback(self._refused).addCallback(listener.loaded)
 
-    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
-        """See :class:`IConfigStore`. Nothing is lost here that was kept."""
+    def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
+        """See :class:`IConfigStore`. A file does not lose what it holds."""
         if not changes:
             return succeed(None)
         changes = tuple(changes)

@@ -52,7 +52,7 @@ class SlowStore:
         self.listener.loaded(values)
         self.loading.callback(None)
 
-    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+    def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         self.committed.extend(changes)
         return succeed(None)
 

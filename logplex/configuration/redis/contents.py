@@ -7,14 +7,14 @@ the answers, so what is known is always what Redis held at one moment, and never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from twisted.logger import Logger
 
 from logplex.configuration.redis.keys import Kind, Malformed, Name, key_of, name_of, pairs, value_of
 from logplex.interfaces import IConfigListener
-from logplex.model.values import Change, Channel, Delete, Drain, Put, Value
+from logplex.model.values import Change, Channel, Delete, Drain, Put, Token, Value
 from logplex.redis.connection import Refused
 
 _log = Logger()
@@ -56,19 +56,32 @@ class Contents:
         """A few keys that Redis should hold, of every kind."""
         return [key_of((kind, id)) for kind, of in self._known.items() for id in islice(of, 5)]
 
-    def made_whole(self, changes: Sequence[Change], kept: Sequence[Value]) -> list[Change]:
+    def deleted_by(self, changes: Sequence[Change]) -> list[Value]:
+        """Return the known values that the changes delete."""
+        deletions = (change for change in changes if isinstance(change, Delete))
+        known = (self._known.get(change.kind, {}).get(change.id) for change in deletions)
+        return [value for value in known if value is not None]
+
+    def whole(
+        self, changes: Sequence[Change], deleted: Sequence[Value], channel_id: str | None
+    ) -> list[Change]:
         """
-        The same changes, for a Redis that was emptied: beside what was kept, and so that other
-        nodes hear of them. Nobody is told that a key was deleted which was not there.
+        Return the changes as a Redis that was emptied needs them: after everything that is known
+        of the channel.
+
+        :param deleted: the values that the changes delete. They are written first, because Redis
+            tells other nodes of a deletion only if the key was there.
         """
-        whole: list[Change] = [Put(value) for value in kept]
-        for change in changes:
-            if isinstance(change, Delete):
-                known = self._known.get(change.kind, {}).get(change.id)
-                if known is not None:
-                    whole.append(Put(known))
-            whole.append(change)
-        return whole
+        return [*map(Put, (*self._belonging_to(channel_id), *deleted)), *changes]
+
+    def _belonging_to(self, channel_id: str | None) -> Iterator[Value]:
+        for of in self._known.values():
+            for value in of.values():
+                if isinstance(value, Channel):
+                    if value.id == channel_id:
+                        yield value
+                elif isinstance(value, (Token, Drain)) and value.channel_id == channel_id:
+                    yield value
 
     def was_emptied(self) -> None:
         """Redis was, since the last load. The next one tells what is missing; until then, all."""

@@ -28,7 +28,7 @@ from logplex.configuration.redis.transaction import (
 )
 from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
 from logplex.metrics import Sample
-from logplex.model.values import Change, Value
+from logplex.model.values import Change
 from logplex.redis.connection import Argument, Refused
 
 _log = Logger()
@@ -102,11 +102,11 @@ class RedisConfigStore:
         self._notifications.link.start()
         return self._opened
 
-    def commit(self, changes: Sequence[Change], kept: Sequence[Value] = ()) -> Deferred[None]:
+    def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         """See :class:`IConfigStore`."""
-        if not changes and not kept:
+        if not changes and channel_id is None:
             return succeed(None)
-        commit = Deferred.fromCoroutine(self._commit(tuple(changes), tuple(kept)))
+        commit = Deferred.fromCoroutine(self._commit(tuple(changes), channel_id))
         if not commit.called:
             self._commits.add(commit)
             commit.addBoth(self._committed, commit)
@@ -183,17 +183,18 @@ class RedisConfigStore:
         """A command that can be refused only where something is wrong with Redis itself."""
         return self._link.ask(*command).addErrback(refusal_is_away)
 
-    async def _commit(self, changes: Sequence[Change], kept: Sequence[Value]) -> None:
+    async def _commit(self, changes: Sequence[Change], channel_id: str | None) -> None:
         if not self._is_current:
-            # Whoever asks for them does not know what has changed while Redis was away.
+            # The caller does not know what has changed while Redis was away.
             raise StoreAway("the configuration is being read")
-        whole = self._contents.made_whole(changes, kept)
-        if self._contents.emptied:
-            await self._write(whole)
+        contents = self._contents
+        deleted = contents.deleted_by(changes)
+        if contents.emptied:
+            await self._write(contents.whole(changes, deleted, channel_id))
         elif await self._write(changes):
-            # Known only now. Other commits may have found the same meanwhile.
-            self._contents.was_emptied()
-            await self.transact(commands_of_all(whole))
+            # It is known only now that Redis was emptied. Other commits may have found the same.
+            contents.was_emptied()
+            await self.transact(commands_of_all(contents.whole(changes, deleted, channel_id)))
 
     async def _write(self, changes: Sequence[Change]) -> bool:
         """Make the changes, and tell whether Redis was emptied since everything was read."""

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.configuration.redis.contents import Contents
-from logplex.model.values import Change, Channel, Delete, Drain, Put, Token
+from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.redis.connection import Refused
 from tests.contracts_config import Replica
 
@@ -177,11 +177,23 @@ class ContentsTests(SynchronousTestCase):
             Put(Channel("c")),
         ]
         self.load(A)
-        whole = self.contents.made_whole(changes, [])
+        deleted = self.contents.deleted_by(changes)
+        self.assertEqual(deleted, [Channel("a", "one")])
+        self.contents.apply(changes)
+        whole = self.contents.whole(changes, deleted, None)
         self.assertEqual(whole, [Put(Channel("a", "one")), *changes])
 
-    def test_what_stays_is_put_before_what_changes(self) -> None:
-        self.load(A)
-        token = Token("t", "a", "web")
-        whole = self.contents.made_whole([Put(token)], [Channel("a", "one")])
-        self.assertEqual(whole, [Put(Channel("a", "one")), Put(token)])
+    def test_what_belongs_to_the_channel_is_put_before_what_changes(self) -> None:
+        """The channel, its tokens and its drains; nothing of other channels."""
+        self.load(A, B)
+        mine: list[Value] = [Token("t", "a", "web"), Drain(7, "a", "d.7")]
+        others: list[Value] = [
+            Token("t2", "b", "web"),
+            Drain(8, "b", "d.8"),
+            Credential("c", "x", channel="a"),
+        ]
+        self.contents.apply([Put(each) for each in (*mine, *others)])
+        changes: list[Change] = [Put(Token("new", "a", "web"))]
+        whole = self.contents.whole(changes, [], "a")
+        self.assertEqual(set(whole[:-1]), {Put(Channel("a", "one")), *map(Put, mine)})
+        self.assertEqual(whole[-1:], changes)
