@@ -18,8 +18,8 @@ from logplex.model.session import BadSession, Session, is_session_id, parse_sess
 from logplex.model.values import NO_REDIS, Channel
 from logplex.routing.registry import Registry
 from logplex.tails.answer import HttpAnswer
-from logplex.tails.events import event_id
 from logplex.tails.service import Tails
+from logplex.tails.view import event_id
 
 _log = Logger()
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.tails.events import comment, event, event_id, events
+from logplex.tails.view import comment, event, event_id, events
 
 HOSTILE = st.lists(
     st.sampled_from(

@@ -11,7 +11,7 @@ from logplex.model.values import NO_REDIS, NO_TAIL
 from logplex.settings import Limits
 from logplex.syslog.inner import tail_lines
 from logplex.tails import join, view
-from logplex.tails.events import event
+from logplex.tails.view import event
 from tests.fakes import DictConfigStore
 from tests.tails.fakes import HeldSpool, cooked
 from tests.tails.node import NOW, NOW_TEXT, SESSION, Connection, SessionNode, SlowConnection, line
