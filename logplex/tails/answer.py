@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 
-from logplex.tails.reader import Reader
+from logplex.tails.group import Reader
 
 #: A reader who is told that this was the end has so long to take it; then Twisted's
 #: ``HTTPChannel`` closes, and cuts the connection after its own ``abortTimeout``.
@@ -34,7 +34,7 @@ _KEEPALIVE = (
 @define(eq=False, repr=False)
 class HttpAnswer:
     """
-    See :class:`logplex.tails.reader.Answer`: chunked for HTTP/1.1, until the end of the connection
+    See :class:`logplex.tails.group.Answer`: chunked for HTTP/1.1, until the end of the connection
     for HTTP/1.0, the head alone for HEAD. Never compressed.
 
     :param request: has just been received.
@@ -58,34 +58,34 @@ class HttpAnswer:
         self.request.notifyFinish().addErrback(self._connection_lost)
 
     def history_is_away(self) -> None:
-        """See :class:`logplex.tails.reader.Answer`."""
+        """See :class:`logplex.tails.group.Answer`."""
         self.headers.setdefault(b"X-Heroku-Warning", _HISTORY_IS_AWAY)
 
     def start(self, producer: IPushProducer) -> None:
-        """See :class:`logplex.tails.reader.Answer`."""
+        """See :class:`logplex.tails.group.Answer`."""
         self._start()
         self.request.registerProducer(producer, True)
         # Nothing yet, but the head goes out.
         self.request.write(b"")
 
     def write(self, text: bytes) -> None:
-        """See :class:`logplex.tails.reader.Answer`."""
+        """See :class:`logplex.tails.group.Answer`."""
         self.request.write(text)
 
     def finish(self) -> None:
-        """See :class:`logplex.tails.reader.Answer`."""
+        """See :class:`logplex.tails.group.Answer`."""
         self.request.unregisterProducer()
         self.request.finish()
         if not self.is_closed:
             self._channel.setTimeout(END_TIMEOUT_S)
 
     def abort(self) -> None:
-        """See :class:`logplex.tails.reader.Answer`."""
+        """See :class:`logplex.tails.group.Answer`."""
         self._transport.abortConnection()
 
     @property
     def is_closed(self) -> bool:
-        """See :class:`logplex.tails.reader.Answer`."""
+        """See :class:`logplex.tails.group.Answer`."""
         return self.is_lost or not self._transport.connected
 
     def head(self) -> None:

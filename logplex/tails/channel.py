@@ -17,8 +17,7 @@ from logplex.interfaces import IFollower, ISpool, Recent
 from logplex.metrics import Counters
 from logplex.settings import Limits
 from logplex.syslog.notices import gap_line, l15_line
-from logplex.tails.group import PIECE_BYTES, Group
-from logplex.tails.reader import Reader
+from logplex.tails.group import PIECE_BYTES, Group, Reader
 from logplex.tails.tail import Stream
 from logplex.tails.view import View, pieces
 

@@ -18,9 +18,9 @@ from logplex.model.values import NO_TAIL, Channel, Drain
 from logplex.settings import Limits
 from logplex.syslog.notices import l15_line, l20_line
 from logplex.tails.channel import Feed
+from logplex.tails.group import Answer
 from logplex.tails.join import history
 from logplex.tails.keepalive import Keepalive
-from logplex.tails.reader import Answer
 from logplex.tails.tail import Budget, Stream
 from logplex.tails.view import View
 

@@ -12,9 +12,8 @@ from zope.interface import implementer
 
 from logplex.metrics import Counters
 from logplex.settings import Limits
-from logplex.tails.group import PIECE_BYTES, Group
+from logplex.tails.group import PIECE_BYTES, Answer, Group
 from logplex.tails.join import History, Place
-from logplex.tails.reader import Answer
 from logplex.tails.view import View
 from logplex.tails.window import Entry
 
