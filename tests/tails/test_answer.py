@@ -7,7 +7,7 @@ import socket
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.tails.answer import END_TIMEOUT_S
+from logplex.tails.page import END_TIMEOUT_S
 from tests.tails.node import Connection, SessionNode
 
 
