@@ -17,9 +17,9 @@ from logplex.interfaces import IFollower, ISpool, Recent
 from logplex.metrics import Counters
 from logplex.settings import Limits
 from logplex.syslog.notices import gap_line, l15_line
-from logplex.tails.group import PIECE_BYTES, Group, Reader
-from logplex.tails.tail import Stream
-from logplex.tails.view import View, pieces
+from logplex.tails.group import BLOCK_BYTES, Group, Reader
+from logplex.tails.tail import Tail
+from logplex.tails.view import View, blocks
 
 #: How long messages wait for company. The first after a quiet moment goes at once. Measured in
 #: ``bench/tails.py``.
@@ -27,14 +27,14 @@ LINGER_S = 0.01
 #: And so much longer for every reader: writing to one costs some 15 µs, however much it is, and
 #: thousands of them must not keep the node from everything else.
 LINGER_PER_READER_S = 0.000_05
-#: A history is read so often for one stream, while the spool comes and goes.
+#: A history is read so often for one tail, while the spool comes and goes.
 _MOST_READINGS = 3
 _NO_HISTORY = Recent(0, [], complete=False)
 
 
 @implementer(IFollower)
 @define(eq=False, repr=False)
-class Feed:
+class TailedChannel:
     """
     Follows the channel as long as somebody reads it here.
 
@@ -47,7 +47,7 @@ class Feed:
     clock: IReactorTime
     limits: Limits
     counters: Counters
-    unused: Callable[[Feed], None]
+    unused: Callable[[TailedChannel], None]
     is_away: bool = False
     _groups: dict[View, Group] = field(factory=dict)
     _follows: bool = False
@@ -64,35 +64,35 @@ class Feed:
 
     # What a reader asks.
 
-    async def join(self, stream: Stream) -> Recent | None:
+    async def join(self, tail: Tail) -> Recent | None:
         """
-        Let a stream take its place among the live messages, then read the history.
+        Let a tail take its place among the live messages, then read the history.
 
         What comes while the spool is away has no numbers, so nothing tells whether it is in a
         history that was read before or after. So the reading counts only where the spool did not
         come or go meanwhile.
 
-        :return: ``None`` where the stream is over by now.
+        :return: ``None`` where the tail is over by now.
         """
-        group = self._group(stream.view)
-        group.enter(stream)
-        stream.group = group
+        group = self._group(tail.view)
+        group.enter(tail)
+        tail.group = group
         try:
             await self._following()
             for _ in range(_MOST_READINGS):
-                if stream.is_over:
+                if tail.is_over:
                     return None
-                turns = self._move_up(stream, group)
+                turns = self._move_up(tail, group)
                 recent = await self.spool.recent(self.channel_id)
                 if recent.moving:
                     # It holds what came while it was read, too.
-                    self._move_up(stream, group)
+                    self._move_up(tail, group)
                 if turns == self._turns:
                     return recent
-            self._move_up(stream, group)
+            self._move_up(tail, group)
             return _NO_HISTORY
         except BaseException:
-            group.leave(stream)
+            group.leave(tail)
             raise
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ class Feed:
 
     def end(self, notice: bytes = b"") -> None:
         """
-        End every stream.
+        End every tail.
 
         :param notice: a line that the readers are told before.
         """
@@ -141,10 +141,10 @@ class Feed:
 
     # How it is done.
 
-    def _move_up(self, stream: Stream, group: Group) -> int:
-        """From here on nothing passes this stream; gives the turn in which that is."""
+    def _move_up(self, tail: Tail, group: Group) -> int:
+        """From here on nothing passes this tail; gives the turn in which that is."""
         self._publish()
-        group.move_up(stream)
+        group.move_up(tail)
         return self._turns
 
     def _following(self) -> Deferred[None]:
@@ -216,10 +216,10 @@ class Feed:
     def _publish(self) -> None:
         pending, self._pending = self._pending, []
         for first, messages in pending:
-            for piece in pieces(first, messages, PIECE_BYTES):
+            for block in blocks(first, messages, BLOCK_BYTES):
                 for group in list(self._groups.values()):
-                    group.publish(piece)
-                self.counters.tail_unparsable += piece.unparsable
+                    group.publish(block)
+                self.counters.tail_unparsable += block.unparsable
             if first is not None:
                 self._last = first + len(messages) - 1
 

@@ -15,20 +15,20 @@ from logplex.metrics import Counters
 from logplex.settings import Limits
 from logplex.syslog.notices import l11_line
 from logplex.tails.join import Place
-from logplex.tails.view import Piece, View
+from logplex.tails.view import Block, View
 from logplex.tails.window import Entry, Window
 
 _log = Logger()
 
 #: What is handed to a reader at once. A transport asks for a pause at 64 KiB, and the kernel
 #: takes up to 128 KiB of one at a time.
-PIECE_BYTES = 65_536
+BLOCK_BYTES = 65_536
 
 #: A buffer may grow to so many times its bounds while its readers read.
 PATIENCE = 16
 
 
-class Answer(Protocol):
+class OpenAnswer(Protocol):
     """Where a reader's lines go: an HTTP answer, or a list in a test."""
 
     @property
@@ -54,7 +54,7 @@ class Answer(Protocol):
 class Reader(Protocol):
     """Who reads: what a group knows of an open tail."""
 
-    answer: Answer
+    answer: OpenAnswer
     place: Place
 
     def write(self, text: bytes) -> None:
@@ -101,20 +101,20 @@ class Group:
     def __len__(self) -> int:
         return len(self._live) + len(self._behind)
 
-    # What the feed tells.
+    # What the channel tells.
 
-    def publish(self, piece: Piece) -> None:
+    def publish(self, block: Block) -> None:
         """Show live messages to everybody here, now or when he reads on."""
         if self._live:
-            numbers, texts = piece.shown(self.view)
+            numbers, texts = block.shown(self.view)
             if self._behind:
                 self.window.append(list(map(Entry.formatted, numbers, texts)))
             else:
                 self.window.skip(len(texts))
             self._write(b"".join(texts), len(texts))
         else:
-            self.window.append(piece.matching(self.view))
-        self.last = piece.numbers[-1] or self.last
+            self.window.append(block.matching(self.view))
+        self.last = block.numbers[-1] or self.last
         self._pump()
 
     def tell(self, line: bytes) -> None:
@@ -200,7 +200,7 @@ class Group:
             place.lost = 0
         while not texts and place.position < self.window.end:
             self._is_read = True
-            entries = self.window.read(place.position, PIECE_BYTES)
+            entries = self.window.read(place.position, BLOCK_BYTES)
             place.position += len(entries)
             shown = [entry for entry in entries if place.shows(entry)]
             texts = self.view.texts(shown)

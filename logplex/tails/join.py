@@ -7,7 +7,7 @@ above it, and so it goes on with what still comes. Nothing is missing, and nothi
 
 Two cases have no such number: a channel that moves between shards, whose history goes up to the
 moment of the answer, so that the place is taken anew then; and a spool that is away, whose history
-is what can be had. See :meth:`logplex.tails.channel.Feed.join`.
+is what can be had. See :meth:`logplex.tails.channel.TailedChannel.join`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Place:
 
 
 @frozen
-class History:
+class Past:
     """
     What a reader is shown before the live messages.
 
@@ -116,7 +116,7 @@ class History:
     is_whole: bool
 
 
-def history(recent: Recent, view: View, num: int, after: int | None, now_us: int) -> History:
+def past_of(recent: Recent, view: View, num: int, after: int | None, now_us: int) -> Past:
     """
     Choose what to show of what is kept.
 
@@ -135,7 +135,7 @@ def history(recent: Recent, view: View, num: int, after: int | None, now_us: int
     if place is None:
         shown = shown[-num:] if num else []
     is_whole = recent.complete and not recent.moving
-    return History(shown, comment, unparsable, _floor(recent, after, now_us), is_whole)
+    return Past(shown, comment, unparsable, _floor(recent, after, now_us), is_whole)
 
 
 def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:

@@ -48,8 +48,8 @@ _DISCARDED = b"Warning: log history discarded due to excessive volume."
 @define(eq=False, repr=False)
 class HttpAnswer:
     """
-    See :class:`logplex.tails.group.Answer`: chunked for HTTP/1.1, until the end of the connection
-    for HTTP/1.0, the head alone for HEAD. Never compressed.
+    The :class:`logplex.tails.group.OpenAnswer` of a request: chunked for HTTP/1.1, until the end
+    of the connection for HTTP/1.0, the head alone for HEAD. Never compressed.
 
     :param request: has just been received.
     :ivar headers: beside those that every such answer has.
@@ -72,34 +72,34 @@ class HttpAnswer:
         self.request.notifyFinish().addErrback(self._connection_lost)
 
     def history_is_away(self) -> None:
-        """See :class:`logplex.tails.group.Answer`."""
+        """See :class:`logplex.tails.group.OpenAnswer`."""
         self.headers.setdefault(b"X-Heroku-Warning", _HISTORY_IS_AWAY)
 
     def start(self, producer: IPushProducer) -> None:
-        """See :class:`logplex.tails.group.Answer`."""
+        """See :class:`logplex.tails.group.OpenAnswer`."""
         self._start()
         self.request.registerProducer(producer, True)
         # Nothing yet, but the head goes out.
         self.request.write(b"")
 
     def write(self, text: bytes) -> None:
-        """See :class:`logplex.tails.group.Answer`."""
+        """See :class:`logplex.tails.group.OpenAnswer`."""
         self.request.write(text)
 
     def finish(self) -> None:
-        """See :class:`logplex.tails.group.Answer`."""
+        """See :class:`logplex.tails.group.OpenAnswer`."""
         self.request.unregisterProducer()
         self.request.finish()
         if not self.is_closed:
             self._channel.setTimeout(END_TIMEOUT_S)
 
     def abort(self) -> None:
-        """See :class:`logplex.tails.group.Answer`."""
+        """See :class:`logplex.tails.group.OpenAnswer`."""
         self._transport.abortConnection()
 
     @property
     def is_closed(self) -> bool:
-        """See :class:`logplex.tails.group.Answer`."""
+        """See :class:`logplex.tails.group.OpenAnswer`."""
         return self.is_lost or not self._transport.connected
 
     def head(self) -> None:
@@ -165,7 +165,7 @@ class Sessions:
         return SessionPage(self, session_id, tail)
 
     async def show(self, answer: HttpAnswer, session_id: str, tail: bool) -> None:
-        """Answer a request for a session."""
+        """OpenAnswer a request for a session."""
         try:
             session = await self._find(session_id)
             if not tail:
@@ -200,8 +200,8 @@ class Sessions:
             answer.head()
             return
         after = event_id(answer.request.getHeader(b"Last-Event-ID")) if events else None
-        stream = answer.reader = self.tails.stream(session, events, answer)
-        await self.tails.begin(stream, channel, session, after)
+        tail = answer.reader = self.tails.tail(session, events, answer)
+        await self.tails.begin(tail, channel, session, after)
         if not answer.has_started:
             # It was ended before it could begin: the channel is gone, or something else is up.
             self._channel(session)

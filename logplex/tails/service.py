@@ -19,10 +19,10 @@ from logplex.model.session import Session
 from logplex.model.values import NO_TAIL, Channel, Drain
 from logplex.settings import Limits
 from logplex.syslog.notices import l15_line, l20_line
-from logplex.tails.channel import Feed
-from logplex.tails.group import Answer
-from logplex.tails.join import history
-from logplex.tails.tail import Budget, Stream
+from logplex.tails.channel import TailedChannel
+from logplex.tails.group import OpenAnswer
+from logplex.tails.join import past_of
+from logplex.tails.tail import Budget, Tail
 from logplex.tails.view import View
 
 #: How long a stopping node waits for its readers.
@@ -40,13 +40,13 @@ class Keepalive:
 
     clock: IReactorTime
     limits: Limits
-    _due: list[tuple[float, int, Stream]] = field(factory=list)
+    _due: list[tuple[float, int, Tail]] = field(factory=list)
     _serial: count[int] = field(factory=count)
     _timer: IDelayedCall | None = None
 
-    def watch(self, stream: Stream) -> None:
+    def watch(self, tail: Tail) -> None:
         """From now on, until it is over."""
-        self._push(stream, self.clock.seconds() + self.limits.tail_keepalive_s)
+        self._push(tail, self.clock.seconds() + self.limits.tail_keepalive_s)
         if self._timer is None:
             self._set_timer()
 
@@ -57,8 +57,8 @@ class Keepalive:
             self._timer.cancel()
             self._timer = None
 
-    def _push(self, stream: Stream, due_s: float) -> None:
-        heappush(self._due, (due_s, next(self._serial), stream))
+    def _push(self, tail: Tail, due_s: float) -> None:
+        heappush(self._due, (due_s, next(self._serial), tail))
 
     def _set_timer(self) -> None:
         wait_s = max(0.0, self._due[0][0] - self.clock.seconds())
@@ -68,14 +68,14 @@ class Keepalive:
         self._timer = None
         now = self.clock.seconds()
         while self._due and self._due[0][0] <= now:
-            _, _, stream = heappop(self._due)
-            if stream.is_over:
+            _, _, tail = heappop(self._due)
+            if tail.is_over:
                 continue
-            if stream.written_s + self.limits.tail_keepalive_s > now:
-                self._push(stream, stream.written_s + self.limits.tail_keepalive_s)
+            if tail.written_s + self.limits.tail_keepalive_s > now:
+                self._push(tail, tail.written_s + self.limits.tail_keepalive_s)
                 continue
-            stream.keep_alive()
-            self._push(stream, now + self.limits.tail_keepalive_s)
+            tail.keep_alive()
+            self._push(tail, now + self.limits.tail_keepalive_s)
         if self._due:
             self._set_timer()
 
@@ -84,7 +84,7 @@ class Keepalive:
 @define(eq=False, repr=False)
 class Tails:
     """
-    Opens streams, and ends them when their channel is deleted or may not be tailed any more, when
+    Opens tails, and ends them when their channel is deleted or may not be tailed any more, when
     an operator says so, and when the node stops.
     """
 
@@ -92,7 +92,7 @@ class Tails:
     clock: IReactorTime
     limits: Limits
     counters: Counters
-    _feeds: dict[str, Feed] = field(factory=dict)
+    _channels: dict[str, TailedChannel] = field(factory=dict)
     _keepalive: Keepalive = field(init=False)
     _budget: Budget = field(init=False)
     _is_stopped: bool = False
@@ -101,16 +101,16 @@ class Tails:
         self._keepalive = Keepalive(self.clock, self.limits)
         self._budget = Budget(self.limits)
 
-    def stream(self, session: Session, events: bool, answer: Answer) -> Stream:
-        """A stream that has not begun; it may be told already that its reader is gone."""
+    def tail(self, session: Session, events: bool, answer: OpenAnswer) -> Tail:
+        """A tail that has not begun; it may be told already that its reader is gone."""
         view = View(session.source, session.ps, events)
-        return Stream(view, answer, self.counters, self._budget, self.clock.seconds)
+        return Tail(view, answer, self.counters, self._budget, self.clock.seconds)
 
     async def begin(
-        self, stream: Stream, channel: Channel, session: Session, after: int | None
+        self, tail: Tail, channel: Channel, session: Session, after: int | None
     ) -> None:
         """
-        Read the history and begin to write, unless the stream is over by then.
+        Read the history and begin to write, unless the tail is over by then.
 
         :param after: the number of the last message that the reader has seen already.
         :raise StoreAway: the node stops, or there is no room for one more history.
@@ -120,40 +120,42 @@ class Tails:
         overture = finale = b""
         recent: Recent | None
         if session.tail and NO_TAIL not in channel.flags:
-            feed = self._feed(channel.id)
-            recent = await feed.join(stream)
-            if feed.is_away:
+            tailed = self._tailed(channel.id)
+            recent = await tailed.join(tail)
+            if tailed.is_away:
                 overture = l15_line(self.clock.seconds())
         else:
             recent = await self.spool.recent(channel.id)
             if session.tail:
                 finale = l20_line(self.clock.seconds())
-        if recent is None or stream.is_over:
+        if recent is None or tail.is_over:
             return
         if self._budget.is_spent:
-            stream.lost()
+            tail.lost()
             raise StoreAway("too many histories wait for their readers")
         now_us = int(self.clock.seconds() * 1_000_000)
-        past = history(recent, stream.view, session.num, after, now_us)
+        past = past_of(recent, tail.view, session.num, after, now_us)
         self.counters.tail_unparsable += past.unparsable
         if not recent.complete:
-            stream.answer.history_is_away()
-        stream.begin(past, overture, finale)
-        if stream.view.events and not stream.is_over:
-            self._keepalive.watch(stream)
+            tail.answer.history_is_away()
+        tail.begin(past, overture, finale)
+        if tail.view.events and not tail.is_over:
+            self._keepalive.watch(tail)
 
-    # What ends streams.
+    # What ends tails.
 
     def end_all(self) -> None:
         """End every tail; a client may open a new one."""
-        for feed in list(self._feeds.values()):
-            feed.end()
+        for tailed in list(self._channels.values()):
+            tailed.end()
 
     async def stop(self) -> None:
         """Show the last messages, end every tail, and wait a moment for the readers to take it."""
         self._is_stopped = True
         self._keepalive.stop()
-        answers = [reader.answer for feed in self._feeds.values() for reader in feed.readers()]
+        answers = [
+            reader.answer for tailed in self._channels.values() for reader in tailed.readers()
+        ]
         self.end_all()
         deadline_s = self.clock.seconds() + STOP_TIMEOUT_S
         while self.clock.seconds() < deadline_s:
@@ -163,15 +165,15 @@ class Tails:
 
     def channel_put(self, channel: Channel) -> None:
         """See :class:`IRegistryObserver`."""
-        feed = self._feeds.get(channel.id)
-        if feed is not None and NO_TAIL in channel.flags:
-            feed.end(l20_line(self.clock.seconds()))
+        tailed = self._channels.get(channel.id)
+        if tailed is not None and NO_TAIL in channel.flags:
+            tailed.end(l20_line(self.clock.seconds()))
 
     def channel_deleted(self, channel_id: str) -> None:
         """See :class:`IRegistryObserver`."""
-        feed = self._feeds.get(channel_id)
-        if feed is not None:
-            feed.end()
+        tailed = self._channels.get(channel_id)
+        if tailed is not None:
+            tailed.end()
 
     def drain_put(self, drain: Drain) -> None:
         """See :class:`IRegistryObserver`."""
@@ -181,23 +183,23 @@ class Tails:
 
     def count(self) -> int:
         """How many tails are open."""
-        return sum(map(len, self._feeds.values()))
+        return sum(map(len, self._channels.values()))
 
     def samples(self) -> Iterable[Sample]:
         """How many tails are open, and on how many channels."""
         yield Sample("logplex_tails", "Open tails", self.count())
-        yield Sample("logplex_tail_channels", "Channels tailed on this node", len(self._feeds))
+        yield Sample("logplex_tail_channels", "Channels tailed on this node", len(self._channels))
 
     # How it is done.
 
-    def _feed(self, channel_id: str) -> Feed:
-        feed = self._feeds.get(channel_id)
-        if feed is None:
-            feed = self._feeds[channel_id] = Feed(
+    def _tailed(self, channel_id: str) -> TailedChannel:
+        tailed = self._channels.get(channel_id)
+        if tailed is None:
+            tailed = self._channels[channel_id] = TailedChannel(
                 channel_id, self.spool, self.clock, self.limits, self.counters, self._unused
             )
-        return feed
+        return tailed
 
-    def _unused(self, feed: Feed) -> None:
-        if self._feeds.get(feed.channel_id) is feed:
-            del self._feeds[feed.channel_id]
+    def _unused(self, tailed: TailedChannel) -> None:
+        if self._channels.get(tailed.channel_id) is tailed:
+            del self._channels[tailed.channel_id]

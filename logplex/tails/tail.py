@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from logplex.metrics import Counters
 from logplex.settings import Limits
-from logplex.tails.group import PIECE_BYTES, Answer, Group
-from logplex.tails.join import History, Place
+from logplex.tails.group import BLOCK_BYTES, Group, OpenAnswer
+from logplex.tails.join import Past, Place
 from logplex.tails.view import View
 from logplex.tails.window import Entry
 
@@ -36,7 +36,7 @@ class Budget:
 
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
-class Stream:
+class Tail:
     """
     An open session: nothing is formatted for it while its transport has no room.
 
@@ -47,7 +47,7 @@ class Stream:
     """
 
     view: View
-    answer: Answer
+    answer: OpenAnswer
     counters: Counters
     budget: Budget
     now: Callable[[], float]
@@ -62,7 +62,7 @@ class Stream:
     _history_bytes: int = 0
     _is_whole: bool = False
 
-    def begin(self, history: History, overture: bytes = b"", finale: bytes = b"") -> None:
+    def begin(self, history: Past, overture: bytes = b"", finale: bytes = b"") -> None:
         """
         Start to write.
 
@@ -166,7 +166,7 @@ class Stream:
     def _take_history(self) -> list[Entry]:
         entries: list[Entry] = []
         size_bytes = 0
-        while self._history and size_bytes < PIECE_BYTES:
+        while self._history and size_bytes < BLOCK_BYTES:
             entry = self._history.pop()
             size_bytes += entry.size_bytes
             entries.append(entry)

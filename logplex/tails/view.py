@@ -61,7 +61,7 @@ class View:
 
 
 @define(eq=False, repr=False)
-class Piece:
+class Block:
     """
     Live messages with consecutive numbers, formatted once for each pair of filters.
 
@@ -94,7 +94,7 @@ class Piece:
         ]
 
 
-def pieces(first: int | None, messages: Sequence[bytes], max_bytes: int) -> Iterator[Piece]:
+def blocks(first: int | None, messages: Sequence[bytes], max_bytes: int) -> Iterator[Block]:
     """
     Cut messages into pieces of about so many bytes, each of one message at least.
 
@@ -104,17 +104,17 @@ def pieces(first: int | None, messages: Sequence[bytes], max_bytes: int) -> Iter
     for end, message in enumerate(messages):
         size += len(message)
         if size > max_bytes and end > start:
-            yield _piece(first, messages, start, end)
+            yield _block(first, messages, start, end)
             start, size = end, len(message)
     if start < len(messages):
-        yield _piece(first, messages, start, len(messages))
+        yield _block(first, messages, start, len(messages))
 
 
-def _piece(first: int | None, messages: Sequence[bytes], start: int, end: int) -> Piece:
+def _block(first: int | None, messages: Sequence[bytes], start: int, end: int) -> Block:
     part = messages[start:end]
     if first is None:
-        return Piece([None] * len(part), part)
-    return Piece(range(first + start, first + end), part)
+        return Block([None] * len(part), part)
+    return Block(range(first + start, first + end), part)
 
 
 def events(numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:

@@ -26,7 +26,7 @@ from logplex.model.session import Session
 from logplex.model.values import Channel
 from logplex.settings import Limits
 from logplex.tails.service import Tails
-from logplex.tails.tail import Stream
+from logplex.tails.tail import Tail
 from tests.tails.fakes import HeldSpool, ListAnswer, Read, Shown, cooked
 
 CHANNEL = Channel("app-1")
@@ -59,7 +59,7 @@ class Client:
     events: bool
     after: int | None
     answer: ListAnswer
-    stream: Stream
+    tail: Tail
     read: Read | None = None
     reads: int = 0
     snapshot: Recent | None = None
@@ -218,18 +218,18 @@ class Tailing(RuleBasedStateMachine):
 
     def join(self, session: Session, events: bool, after: int | None, is_tight: bool) -> None:
         answer = ListAnswer(is_tight)
-        stream = self.tails.stream(session, events, answer)
-        client = Client(session, events, after, answer, stream, was_slow=is_tight)
+        tail = self.tails.tail(session, events, answer)
+        client = Client(session, events, after, answer, tail, was_slow=is_tight)
         self.clients.append(client)
         asked = len(self.spool.asked)
-        begun = Deferred.fromCoroutine(self.tails.begin(stream, CHANNEL, session, after))
+        begun = Deferred.fromCoroutine(self.tails.begin(tail, CHANNEL, session, after))
         begun.addErrback(self.failures.append)
         self.note_first_reads(asked)
 
     def note_first_reads(self, asked: int) -> None:
         """Clients wait for theirs in the order in which they came."""
         for read in self.spool.asked[asked:]:
-            client = next(c for c in self.clients if c.read is None and c.stream.group is not None)
+            client = next(c for c in self.clients if c.read is None and c.tail.group is not None)
             self.note_read(client, read)
 
     def note_read(self, client: Client, read: Read) -> None:
@@ -315,7 +315,7 @@ class Tailing(RuleBasedStateMachine):
 
     def remove(self, client: Client) -> None:
         self.clients.remove(client)
-        client.stream.lost()
+        client.tail.lost()
         if client.snapshot is not None:
             self.check(client, whole=False)
 
@@ -368,7 +368,7 @@ class Tailing(RuleBasedStateMachine):
         self.clock.advance(1)
         for client in self.clients:
             self.check(client, whole=True)
-            client.stream.lost()
+            client.tail.lost()
         assert not self.failures
         assert not self.spool.followers
         assert not self.clock.getDelayedCalls() or self.counts_only_keepalive()

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import Recent
 from logplex.tails import join
-from logplex.tails.join import History, Place
+from logplex.tails.join import Past, Place
 from logplex.tails.view import View
 from logplex.tails.window import Entry
 from tests.tails.fakes import cooked
@@ -17,7 +17,7 @@ from tests.tails.fakes import cooked
 ALL = View(None, None, True)
 NOW_US = 1_800_000_000_000_000
 
-history = partial(join.history, now_us=NOW_US)
+past_of = partial(join.past_of, now_us=NOW_US)
 
 
 def recent(*numbers: int | None, last: int | None = None) -> Recent:
@@ -29,19 +29,19 @@ def recent(*numbers: int | None, last: int | None = None) -> Recent:
     )
 
 
-def numbers(shown: History) -> list[int | None]:
+def numbers(shown: Past) -> list[int | None]:
     return [entry.number for entry in shown.entries]
 
 
 class NumTests(SynchronousTestCase):
     def test_so_many_of_the_newest(self) -> None:
-        self.assertEqual([2, 3], numbers(history(recent(1, 2, 3), ALL, 2, None)))
+        self.assertEqual([2, 3], numbers(past_of(recent(1, 2, 3), ALL, 2, None)))
 
     def test_none(self) -> None:
-        self.assertEqual([], numbers(history(recent(1, 2, 3), ALL, 0, None)))
+        self.assertEqual([], numbers(past_of(recent(1, 2, 3), ALL, 0, None)))
 
     def test_more_than_there_are(self) -> None:
-        self.assertEqual([1, 2, 3], numbers(history(recent(1, 2, 3), ALL, 10**12, None)))
+        self.assertEqual([1, 2, 3], numbers(past_of(recent(1, 2, 3), ALL, 10**12, None)))
 
     def test_counted_after_the_filters(self) -> None:
         kept = Recent(
@@ -53,7 +53,7 @@ class NumTests(SynchronousTestCase):
                 (4, b"<42> blafasel"),
             ],
         )
-        shown = history(kept, View(None, b"web", False), 2, None)
+        shown = past_of(kept, View(None, b"web", False), 2, None)
         self.assertEqual([1, 2], numbers(shown))
         self.assertEqual(1, shown.unparsable)
 
@@ -70,7 +70,7 @@ class FilterTests(SynchronousTestCase):
                 (5, cooked(b"", b"heroku", b"router")),
             ],
         )
-        return numbers(history(kept, View(source, ps, False), 10, None))
+        return numbers(past_of(kept, View(source, ps, False), 10, None))
 
     def test_ps_is_the_procid_or_its_beginning_before_a_dot(self) -> None:
         self.assertEqual([1, 2, 4], self.shown(None, b"web"))
@@ -86,39 +86,39 @@ class FilterTests(SynchronousTestCase):
 
 class ResumeTests(SynchronousTestCase):
     def test_everything_after_the_last_seen_whatever_num_is(self) -> None:
-        shown = history(recent(1, 2, 3, 4), ALL, 1, 2)
+        shown = past_of(recent(1, 2, 3, 4), ALL, 1, 2)
         self.assertEqual(([3, 4], b""), (numbers(shown), shown.comment))
 
     def test_nothing_new(self) -> None:
-        shown = history(recent(1, 2), ALL, 10, 2)
+        shown = past_of(recent(1, 2), ALL, 10, 2)
         self.assertEqual(([], b""), (numbers(shown), shown.comment))
 
     def test_older_than_what_is_kept(self) -> None:
-        shown = history(recent(7, 8), ALL, 10, 3)
+        shown = past_of(recent(7, 8), ALL, 10, 3)
         self.assertEqual(([7, 8], b"3 messages are gone"), (numbers(shown), shown.comment))
 
     def test_nothing_is_kept(self) -> None:
-        shown = history(recent(last=8), ALL, 10, 3)
+        shown = past_of(recent(last=8), ALL, 10, 3)
         self.assertEqual(([], b"5 messages are gone"), (numbers(shown), shown.comment))
 
     def test_a_number_to_come_is_unknown(self) -> None:
-        shown = history(recent(1, 2, 3), ALL, 2, 4)
+        shown = past_of(recent(1, 2, 3), ALL, 2, 4)
         self.assertEqual(([2, 3], b""), (numbers(shown), shown.comment))
 
     def test_a_number_that_never_was_is_unknown(self) -> None:
-        shown = history(recent(NOW_US, NOW_US + 1), ALL, 1, 12_345)
+        shown = past_of(recent(NOW_US, NOW_US + 1), ALL, 1, 12_345)
         self.assertEqual(([NOW_US + 1], b""), (numbers(shown), shown.comment))
 
     def test_a_sequence_that_began_anew(self) -> None:
         for ago_us in (3_600_000_000, 15_000_000):
-            shown = history(recent(NOW_US, NOW_US + 1), ALL, 1, NOW_US - ago_us)
+            shown = past_of(recent(NOW_US, NOW_US + 1), ALL, 1, NOW_US - ago_us)
             self.assertEqual([NOW_US, NOW_US + 1], numbers(shown))
             self.assertEqual(b"some messages may be missing", shown.comment)
 
-    def jumped(self, before: int) -> History:
+    def jumped(self, before: int) -> Past:
         """Three kept messages, the second of which jumped."""
         kept = recent(NOW_US, NOW_US + 9_000, NOW_US + 9_001)
-        return history(evolve(kept, jumps={NOW_US + 9_000: before}), ALL, 10, NOW_US)
+        return past_of(evolve(kept, jumps={NOW_US + 9_000: before}), ALL, 10, NOW_US)
 
     def test_numbers_that_jumped_without_a_loss(self) -> None:
         shown = self.jumped(NOW_US)
@@ -135,16 +135,16 @@ class ResumeTests(SynchronousTestCase):
 
     def test_numbers_that_the_spool_has_lost(self) -> None:
         for kept in (recent(), recent(1, 2, 3)):
-            shown = history(kept, ALL, 2, NOW_US)
-            self.assertEqual(numbers(history(kept, ALL, 2, None)), numbers(shown))
+            shown = past_of(kept, ALL, 2, NOW_US)
+            self.assertEqual(numbers(past_of(kept, ALL, 2, None)), numbers(shown))
             self.assertEqual(b"some messages may be missing", shown.comment)
 
     def test_messages_without_number_after_the_last_seen(self) -> None:
-        shown = history(recent(None, 1, None, 2, None), ALL, 10, 1)
+        shown = past_of(recent(None, 1, None, 2, None), ALL, 10, 1)
         self.assertEqual(([None, 2, None], b""), (numbers(shown), shown.comment))
 
     def test_the_filters_apply(self) -> None:
-        self.assertEqual([], numbers(history(recent(1, 2), View(b"other", None, True), 10, 1)))
+        self.assertEqual([], numbers(past_of(recent(1, 2), View(b"other", None, True), 10, 1)))
 
 
 class FloorTests(SynchronousTestCase):
@@ -152,7 +152,7 @@ class FloorTests(SynchronousTestCase):
 
     def floor(self, after: int | None, complete: bool = True, moving: bool = False) -> int:
         kept = Recent(NOW_US - 100, [], complete, moving)
-        return history(kept, ALL, 10, after).floor
+        return past_of(kept, ALL, 10, after).floor
 
     def test_the_histories_end(self) -> None:
         for after in (None, NOW_US - 200, NOW_US - 50, 10**18):

@@ -702,7 +702,7 @@ class AwayTests(SynchronousTestCase):
         self.spool = HeldSpool()
         self.node = SessionNode(self.spool)
         self.connection = self.node.open(tail=True)
-        (self.feed,) = self.spool.followers
+        (self.tailed,) = self.spool.followers
 
     def test_readers_are_told_and_messages_go_on(self) -> None:
         self.spool.interrupt()
@@ -716,7 +716,7 @@ class AwayTests(SynchronousTestCase):
 
     def test_that_messages_may_be_missing_is_told_in_its_place(self) -> None:
         self.spool.append("app-1", [cooked(b"one")])
-        self.feed.missed()
+        self.tailed.missed()
         self.spool.append("app-1", [cooked(b"two")])
         self.node.clock.advance(1)
         self.assertEqual(line(b"one") + GAP + line(b"two"), self.connection.body)
@@ -733,7 +733,7 @@ class AwayTests(SynchronousTestCase):
         self.spool.append("app-1", [cooked(b"one")])
         slow, events = self.node.get(), self.node.events()
         slow.pause()
-        self.feed.missed()
+        self.tailed.missed()
         self.spool.last = 4
         self.spool.append("app-1", [cooked(b"two")])
         self.spool.append("app-1", [cooked(b"three")])
@@ -810,7 +810,7 @@ class AwayTests(SynchronousTestCase):
         connection = self.node.events(b"Last-Event-ID: 0")
         self.spool.append("app-1", [cooked(b"two")])
         self.spool.answer_of_now(self.spool.reads[0])
-        self.feed.received(None, [cooked(b"three, with a lower number")])
+        self.tailed.received(None, [cooked(b"three, with a lower number")])
         self.node.clock.advance(1)
         texts = [b"one", b"two", b"three, with a lower number"]
         shown = [event(n, line(text)) for n, text in zip((1, 2, None), texts, strict=True)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.syslog.inner import tail_lines, tail_matches
-from logplex.tails.view import View, pieces
+from logplex.tails.view import View, blocks
 from logplex.tails.window import Entry
 from tests.tails.fakes import cooked
 
@@ -41,12 +41,12 @@ class PiecesTests(SynchronousTestCase):
         self, sizes: list[int], first: int | None, max_bytes: int
     ) -> None:
         messages = [b"x" * size for size in sizes]
-        cut = list(pieces(first, messages, max_bytes))
-        self.assertEqual(messages, [message for piece in cut for message in piece.messages])
-        numbers = [number for piece in cut for number in piece.numbers]
+        cut = list(blocks(first, messages, max_bytes))
+        self.assertEqual(messages, [message for block in cut for message in block.messages])
+        numbers = [number for block in cut for number in block.numbers]
         self.assertEqual([None if first is None else first + n for n in range(len(sizes))], numbers)
-        for piece in cut:
-            self.assertTrue(len(piece.messages) == 1 or sum(map(len, piece.messages)) <= max_bytes)
+        for block in cut:
+            self.assertTrue(len(block.messages) == 1 or sum(map(len, block.messages)) <= max_bytes)
 
 
 class TextsTests(SynchronousTestCase):
@@ -68,7 +68,7 @@ class TextsTests(SynchronousTestCase):
     def test_a_live_piece_shows_what_a_waiting_one_shows(self) -> None:
         for view in (View(b"app", None, True), View(None, b"web", False)):
             messages = [cooked(b"a"), cooked(b"b", b"other", b"run.1"), b"nonsense", cooked(b"c")]
-            (live,) = pieces(5, messages, 10_000)
-            (waiting,) = pieces(5, messages, 10_000)
+            (live,) = blocks(5, messages, 10_000)
+            (waiting,) = blocks(5, messages, 10_000)
             self.assertEqual(live.shown(view)[1], view.texts(waiting.matching(view)))
             self.assertEqual((1, 1), (live.unparsable, waiting.unparsable))
