@@ -49,6 +49,10 @@ ROOMS: dict[str, Rows] = {
     "drains": (("*",), ("kinds",), ("delivery", "formats", "network")),
     "spool": (("*",), ("cluster", "memory")),
     "spool/cluster": (("*",), ("shard",), ("wire",)),
+    "tails": tuple(
+        (each,)
+        for each in ["page", "service", "channel", "tail", "group", "join", "view", "window"]
+    ),
 }
 
 #: Imports that the move into rooms left standing; each is to be carved away.
