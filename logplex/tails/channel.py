@@ -5,12 +5,10 @@ One channel that is tailed on this node: its live messages, from the spool to it
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.interfaces import IFollower, ISpool, Recent
@@ -156,19 +154,14 @@ class TailedChannel:
             self._waiting.append(following)
         else:
             self._waiting = [following]
-            self.spool.follow(self.channel_id, self).addCallbacks(
-                partial(self._followed, True), partial(self._followed, False)
-            )
+            self.spool.follow(self.channel_id, self).addCallback(self._followed)
         return following
 
-    def _followed(self, follows: bool, result: Failure | None) -> None:
+    def _followed(self, _: None) -> None:
         waiting, self._waiting = self._waiting or [], None
-        self._follows = follows
+        self._follows = True
         for following in waiting:
-            if isinstance(result, Failure):
-                following.errback(result)
-            else:
-                following.callback(None)
+            following.callback(None)
 
     def _begin_again(self) -> None:
         """The spool has lost its numbers: nobody's history says any more what he has seen."""
