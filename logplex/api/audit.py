@@ -13,8 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-from logplex.api.admission import Admission, admission_of
-from logplex.api.routes import READING
+from logplex.api.routes import READING, Admission, admission_of
 from logplex.web import Request
 
 _log = Logger()

@@ -1,22 +1,24 @@
 """
-Which route a request is for, found from its head alone, before the body is there.
-
-Klein finds it again when the body has come; both read the same map of routes.
+The route of a request: found once, on the request's head, and answered when the body has arrived.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import Factory, frozen
 from klein import Klein
+from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import BadHost, MethodNotAllowed, NotFound
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, Rule
+from zope.interface import Interface
 
 from logplex.api.refusals import BadHead, BadPath, UnknownRoute, WrongMethod
+from logplex.model.values import NOBODY, Credential
 
 #: Methods that change nothing.
 READING = frozenset({b"GET", b"HEAD"})
@@ -25,7 +27,7 @@ _Method = TypeVar("_Method", bound=Callable[..., object])
 
 
 class DrainId(BaseConverter):
-    """A drain's id in a path: an integer of at most 18 digits, as databases count."""
+    """A drain's id in a path: an integer of at most 18 digits, the bound of databases."""
 
     regex = "[0-9]{1,18}"
 
@@ -52,14 +54,14 @@ class App(Klein):
         """
         Answer this method and path with the decorated method.
 
-        :param name: of the route; ``None``: the method's own.
+        :param name: the route's name; ``None``: the method's name.
         """
         options: Any = {} if name is None else {"endpoint": name}
         # Klein's types know no arguments but the request.
         return cast(Callable[[_Method], _Method], self.route(path, methods=[method], **options))
 
     def on_error(self, *kinds: type[Exception]) -> Callable[[_Method], _Method]:
-        """Answer what a route raises with the decorated method."""
+        """Answer these exceptions of a route with the decorated method."""
         return cast(Callable[[_Method], _Method], self.handle_errors(*kinds))
 
 
@@ -68,22 +70,48 @@ class Match:
     """
     The route of a request.
 
-    :ivar app: what has the route.
-    :ivar name: the route's endpoint.
-    :ivar arguments: what stands in the path for the route's variables.
+    :ivar app: the application that has the route.
+    :ivar rule: the route, in Werkzeug's form.
+    :ivar arguments: the values of the route's variables in the path.
     """
 
     app: Klein
-    name: str
+    rule: Rule
     arguments: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The route's name, which Werkzeug and Klein call its endpoint."""
+        return str(self.rule.endpoint)
+
+    def resource(self) -> IResource:
+        """Return a resource that answers with this route. It does not search for the route."""
+        app = copy(self.app)
+        app._url_map = cast(Any, _Found(self))
+        return app.resource()
+
+
+@frozen
+class _Found:
+    """The map of routes that Klein is given when the route has been found already."""
+
+    route: Match
+
+    def bind(self, *_: object, **__: object) -> _Found:
+        """Return what Klein asks for the route."""
+        return self
+
+    def match(self, return_rule: bool) -> tuple[Rule, dict[str, Any]]:
+        """Return the route and its arguments, as Werkzeug does."""
+        return self.route.rule, self.route.arguments
 
 
 def match(apps: Sequence[Klein], request: Request) -> Match:
     """
-    Find the route, in the first of the applications that has it.
+    Find the route of a request in the first application that has it.
 
     :raise BadHead: ``Host`` cannot be read.
-    :raise BadPath: nor can the path.
+    :raise BadPath: the path cannot be read.
     :raise UnknownRoute: no route has this path.
     :raise WrongMethod: the path has routes, but none of this method.
     """
@@ -105,13 +133,51 @@ def match(apps: Sequence[Klein], request: Request) -> Match:
     allowed: set[str] = set()
     for app, routes in zip(apps, maps, strict=True):
         try:
-            name, arguments = routes.match(method=method)
+            rule, arguments = routes.match(method=method, return_rule=True)
         except MethodNotAllowed as wrong:
             allowed.update(wrong.valid_methods or ())
         except NotFound:
             pass
         else:
-            return Match(app, name, dict(arguments))
+            return Match(app, rule, dict(arguments))
     if allowed:
         raise WrongMethod(sorted(allowed))
     raise UnknownRoute
+
+
+class IAdmission(Interface):
+    """The component of a request that holds its :class:`Admission`."""
+
+
+@frozen
+class Admission:
+    """
+    The result of the checks on the head of a request that may pass.
+
+    :ivar caller: the credential of the caller; :data:`NOBODY` on routes that are open to all.
+    :ivar details: added by the route to the audit line about a change; nothing secret.
+    """
+
+    route: Match
+    caller: Credential = NOBODY
+    details: dict[str, object] = Factory(dict)
+
+
+def remember(request: Request, admission: Admission) -> None:
+    """Keep the admission with the request."""
+    request.setComponent(IAdmission, admission)
+
+
+def admission_of(request: Request) -> Admission:
+    """Return the admission that is kept with the request."""
+    admission: Admission = request.getComponent(IAdmission)
+    return admission
+
+
+class AdmittedResource(Resource):
+    """Answers every request with the route that was found when it was admitted."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> Any:
+        return admission_of(request).route.resource().render(request)

@@ -10,10 +10,10 @@ from typing import Protocol
 from klein import Response
 from twisted.internet.interfaces import IReactorTime
 
-from logplex.api.admission import Admission, AdmittedResource, remember
 from logplex.api.audit import Journal
 from logplex.api.json import request_id
 from logplex.api.refusals import Refused
+from logplex.api.routes import Admission, AdmittedResource, remember
 from logplex.settings import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
 

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
-from logplex.api.admission import admission_of
 from logplex.api.audit import REMOVED
 from logplex.api.json import (
     json_answer,
@@ -28,7 +27,7 @@ from logplex.api.json import (
 from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.provisioning import Provisioning, shown_tokens, url_with_port
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, Refused, UnknownChannel
-from logplex.api.routes import App
+from logplex.api.routes import App, admission_of
 from logplex.hosts import host_and_port
 from logplex.interfaces import IConfigStore, StoreAway
 from logplex.model.destination import BadDestination

@@ -11,14 +11,13 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.authenticator import Authenticator
-from logplex.api.admission import Admission
 from logplex.api.audit import Journal
 from logplex.api.json import text_answer
 from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.legacy.routes import Legacy, SessionPage
 from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import NotAuthenticated, Unavailable
-from logplex.api.routes import READING, match
+from logplex.api.routes import READING, Admission, match
 from logplex.api.site import api_site
 from logplex.api.v3.gate import authenticated
 from logplex.interfaces import IConfigStore

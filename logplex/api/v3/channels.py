@@ -13,7 +13,6 @@ from klein import Response
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from logplex.api.admission import admission_of
 from logplex.api.json import (
     Headers,
     error_answer,
@@ -32,6 +31,7 @@ from logplex.api.refusals import (
     UnknownChannel,
     UnknownDrain,
 )
+from logplex.api.routes import admission_of
 from logplex.api.v3.app import V3App
 from logplex.api.v3.gate import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN
 from logplex.interfaces import IDrains, ISpool, StoreAway

@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from logplex.api.admission import admission_of
 from logplex.api.json import JSON_TYPE, json_answer, read_object
 from logplex.api.refusals import BadBody
+from logplex.api.routes import admission_of
 from logplex.api.v3.app import V3App
 from logplex.interfaces import IConfigStore
 from logplex.model.export import MEMBERS, BadExport, exported, import_values, member_of

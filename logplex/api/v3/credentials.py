@@ -17,7 +17,6 @@ from twisted.web.server import Request
 
 from logplex.access.authenticator import Authenticator
 from logplex.access.credentials import Made, make_credential, with_new_password
-from logplex.api.admission import admission_of
 from logplex.api.json import (
     error_answer,
     json_answer,
@@ -32,6 +31,7 @@ from logplex.api.refusals import (
     KeptInFile,
     UnknownCredential,
 )
+from logplex.api.routes import admission_of
 from logplex.api.v3.app import V3App
 from logplex.interfaces import IConfigStore
 from logplex.model.values import (

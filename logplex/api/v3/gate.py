@@ -12,11 +12,10 @@ from attrs import frozen
 from klein import Klein
 
 from logplex.access.authenticator import Authenticator, NotKnown
-from logplex.api.admission import Admission
 from logplex.api.json import check_json_type
 from logplex.api.provisioning import check_channel_id
 from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
-from logplex.api.routes import READING, Match, match
+from logplex.api.routes import READING, Admission, Match, match
 from logplex.model.rods import DISABLED, READ_ONLY, Rods
 from logplex.model.values import Credential, is_for_one_channel, may_read
 from logplex.routing.registry import Registry

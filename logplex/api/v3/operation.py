@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from logplex.api.admission import admission_of
 from logplex.api.json import (
     error_answer,
     json_answer,
@@ -23,6 +22,7 @@ from logplex.api.json import (
     read_object,
 )
 from logplex.api.refusals import BadBody
+from logplex.api.routes import admission_of
 from logplex.api.v3.app import V3App
 from logplex.api.v3.gate import HEALTH, PUT_RODS, SHOW_RODS
 from logplex.api.v3.health import Health
