@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 
 from logplex.cli.client.api import Api, Asker
 from logplex.cli.failures import BadSettings
-from logplex.cli.runtime import World
+from logplex.cli.runtime import Runtime
 from logplex.hosts import host_and_port
 
 DEFAULT_URL = "http://localhost:8002"
@@ -36,7 +36,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @frozen
-class Place:
+class Target:
     """
     A node, or what stands before several.
 
@@ -76,14 +76,14 @@ def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
     return settings
 
 
-def make_place(settings: Mapping[str, str | None]) -> Place:
+def make_target(settings: Mapping[str, str | None]) -> Target:
     """
     :param settings: of the names in :data:`SETTINGS`; what is missing or empty has its default.
     :raise BadSettings: one of them cannot be used.
     """
     url = _base_url("url", settings.get("url") or DEFAULT_URL)
     logs_url = settings.get("logs_url")
-    return Place(
+    return Target(
         url,
         _base_url("logs_url", logs_url) if logs_url else _beside(url),
         _credential(settings.get("credential")),
@@ -118,11 +118,11 @@ def _credential(text: str | None) -> tuple[str, str] | None:
 
 
 @frozen
-class Node:
+class Remote:
     """The node that a command talks to, and how its user wants to be told."""
 
-    world: World
-    place: Place
+    runtime: Runtime
+    target: Target
     api: Api
     as_json: bool
 
@@ -165,7 +165,7 @@ def checked(rule: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 def where(command: F) -> F:
-    """Give a command the options that say which node to talk to, as its argument ``place``."""
+    """Give a command the options that say which node to talk to, as its argument ``target``."""
 
     @click.option(
         "--url",
@@ -194,8 +194,8 @@ def where(command: F) -> F:
     )
     @click.pass_obj
     @functools.wraps(command)
-    def with_place(
-        world: World,
+    def with_target(
+        runtime: Runtime,
         /,
         *args: Any,
         api_url: str | None,
@@ -204,27 +204,29 @@ def where(command: F) -> F:
         config: Path | None,
         **kwargs: Any,
     ) -> Any:
-        settings = read_settings(config or world.home / SETTINGS_FILE, config is not None)
+        settings = read_settings(config or runtime.home / SETTINGS_FILE, config is not None)
         given = {"url": api_url, "logs_url": logs_url, "credential": credential}
-        place = make_place({**settings, **{name: text for name, text in given.items() if text}})
-        return command(world, *args, place=place, **kwargs)
+        target = make_target({**settings, **{name: text for name, text in given.items() if text}})
+        return command(runtime, *args, target=target, **kwargs)
 
-    return with_place  # type: ignore[return-value]
+    return with_target  # type: ignore[return-value]
 
 
 def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> Callable[..., None]:
     """
-    Make a command of a conversation with a node: its first argument is the :class:`Node`, the
+    Make a command of a conversation with a node: its first argument is the :class:`Remote`, the
     others are the command's own options.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
     @where
     @functools.wraps(conversation)
-    def command(world: World, /, *args: Any, place: Place, as_json: bool, **kwargs: Any) -> None:
-        api = Api(Asker(world.client, world.reactor), place.url, place.credential)
-        node = Node(world, place, api, as_json)
-        world.run(lambda: conversation(node, *args, **kwargs))
+    def command(
+        runtime: Runtime, /, *args: Any, target: Target, as_json: bool, **kwargs: Any
+    ) -> None:
+        api = Api(Asker(runtime.client, runtime.reactor), target.url, target.credential)
+        remote = Remote(runtime, target, api, as_json)
+        runtime.run(lambda: conversation(remote, *args, **kwargs))
 
     return command
 

@@ -26,7 +26,7 @@ class Failed(click.ClickException):
         click.echo(f"logplex: {self.format_message()}", file=file, err=file is None)
 
 
-class Refused(Failed):
+class Rejected(Failed):
     """The node understood, and said no. (Status 2 is a wrong command line, which Click tells.)"""
 
     exit_code = 1

@@ -20,7 +20,7 @@ from logplex.cli.commands.send import send
 from logplex.cli.commands.store import store
 from logplex.cli.commands.tail import tail
 from logplex.cli.failures import BUG
-from logplex.cli.runtime import real_world
+from logplex.cli.runtime import real_runtime
 
 
 @click.group(
@@ -50,12 +50,12 @@ for _command in (channel, token, drain, credential, send, tail, health, rod, sha
 def main() -> None:
     """The entry point of the console script."""
     try:
-        logplex(obj=real_world(), prog_name="logplex")
+        logplex(obj=real_runtime(), prog_name="logplex")
     except Exception as error:
         # What it says may hold a secret; where it happened does not.
         *_, (frame, line) = walk_tb(error.__traceback__)
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
-        click.echo(f"logplex: bug: {type(error).__name__} at {place}", err=True)
+        origin = f"{Path(frame.f_code.co_filename).name}:{line}"
+        click.echo(f"logplex: bug: {type(error).__name__} at {origin}", err=True)
         sys.exit(BUG)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from logplex.cli.failures import BadSettings, NotFound, Refused, Unreachable
+from logplex.cli.failures import BadSettings, NotFound, Rejected, Unreachable
 from logplex.interfaces import IConfigStore, IReactor, StoreAway, StoreUnusable
 from logplex.model.values import Put, Value
 from logplex.node.stores import make_config_store
@@ -62,7 +62,7 @@ async def opened(
     :param place: a file of SQLite, or the URL of a store as ``[store] url`` has it.
     :param must_exist: a file that is missing is not made.
     :raise BadSettings: that is no store's URL.
-    :raise Refused: the store cannot be used: a running node holds the file, or it is no store.
+    :raise Rejected: the store cannot be used: a running node holds the file, or it is no store.
     :raise Unreachable: it does not answer.
     """
     is_url = place.startswith(_SCHEMES)
@@ -76,13 +76,13 @@ async def opened(
     except ValueError as error:
         raise BadSettings(f"the store {error}") from None
     except StoreUnusable as error:
-        raise Refused(str(error)) from None
+        raise Rejected(str(error)) from None
     registry = Registry()
     try:
         await _answered(store.open(registry), OPEN_TIMEOUT_S, reactor)
         yield OpenStore(store, reactor, registry)
     except StoreUnusable as error:
-        raise Refused(str(error)) from None
+        raise Rejected(str(error)) from None
     finally:
         await store.close()
 

@@ -33,7 +33,7 @@ class Run(Protocol):
 
 
 @frozen
-class World:
+class Runtime:
     """
     The surroundings of a command; a test puts others in their place.
 
@@ -46,8 +46,8 @@ class World:
     home: Path
 
 
-def real_world() -> World:
-    """The world of a process."""
+def real_runtime() -> Runtime:
+    """The runtime of a process."""
     from twisted.internet import reactor
 
     real = cast(IReactor, reactor)
@@ -56,7 +56,7 @@ def real_world() -> World:
         return run_to_the_end(real, conversation)
 
     agent = Agent(real, connectTimeout=CONNECT_TIMEOUT_S)
-    return World(real, HTTPClient(agent), run, Path.home())
+    return Runtime(real, HTTPClient(agent), run, Path.home())
 
 
 def run_to_the_end(reactor: IReactor, conversation: Conversation[T]) -> T:

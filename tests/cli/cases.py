@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from logplex.cli.main import logplex
 from tests.api.cases import ApiCase
-from tests.cli.memory import memory_world
+from tests.cli.memory import memory_runtime
 
 #: Of ``tests.api.cases.FULL``.
 CREDENTIAL = "full:secret"
@@ -23,7 +23,7 @@ class CliCase(ApiCase):
         super().setUp()
         self.home = Path(self.mktemp())
         self.home.mkdir()
-        self.world, self.net = memory_world(self.clock, {8002: self.v3}, self.home)
+        self.runtime, self.net = memory_runtime(self.clock, {8002: self.v3}, self.home)
 
     def run_command(
         self,
@@ -33,7 +33,7 @@ class CliCase(ApiCase):
     ) -> Result:
         """What comes of a command line, whatever that is."""
         variables = {"LOGPLEX_CREDENTIAL": credential or "", **(environ or {})}
-        result = CliRunner(env={**variables}).invoke(logplex, arguments, obj=self.world)
+        result = CliRunner(env={**variables}).invoke(logplex, arguments, obj=self.runtime)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

@@ -1,5 +1,5 @@
 """
-A world for commands without sockets: servers in memory, and a clock that goes as fast as it can.
+A runtime for commands without sockets: servers in memory, and a clock that goes as fast as it can.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from logplex.cli.runtime import Conversation, T, World
+from logplex.cli.runtime import Conversation, Runtime, T
 from tests.fakes import as_reactor
 
 #: Far more steps than any conversation takes; one that needs more hangs.
@@ -97,14 +97,14 @@ def run_in_memory(net: Net, conversation: Conversation[T]) -> T:
     return result  # type: ignore[no-any-return]
 
 
-def memory_world(
+def memory_runtime(
     clock: Clock, servers: Mapping[int, IProtocolFactory], home: Path
-) -> tuple[World, Net]:
-    """A world with these servers, by port."""
+) -> tuple[Runtime, Net]:
+    """A runtime with these servers, by port."""
     net = Net(clock, dict(servers))
     agent = Agent.usingEndpointFactory(clock, net)
 
     def run(conversation: Conversation[T]) -> T:
         return run_in_memory(net, conversation)
 
-    return World(as_reactor(clock), HTTPClient(agent), run, home), net
+    return Runtime(as_reactor(clock), HTTPClient(agent), run, home), net

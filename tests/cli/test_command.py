@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logplex.cli.command import SETTINGS_FILE, make_place
+from logplex.cli.command import SETTINGS_FILE, make_target
 from logplex.cli.failures import BadSettings
 from tests.cli.cases import CREDENTIAL, CliCase
 
@@ -11,10 +11,10 @@ class MakeTests(CliCase):
     """What settings mean."""
 
     def test_defaults(self) -> None:
-        place = make_place({})
+        target = make_target({})
         self.assertEqual(
             ("http://localhost:8002", "http://localhost:8601", None),
-            (place.url, place.logs_url, place.credential),
+            (target.url, target.logs_url, target.credential),
         )
 
     def test_logs_beside_the_api(self) -> None:
@@ -22,14 +22,14 @@ class MakeTests(CliCase):
             ("https://logs.example.com/", "https://logs.example.com:8601"),
             ("http://[::1]:8002", "http://[::1]:8601"),
         ):
-            self.assertEqual(logs_url, make_place({"url": url}).logs_url)
+            self.assertEqual(logs_url, make_target({"url": url}).logs_url)
 
     def test_password_with_colon(self) -> None:
-        self.assertEqual(("id", "a:b"), make_place({"credential": "id:a:b\n"}).credential)
+        self.assertEqual(("id", "a:b"), make_target({"credential": "id:a:b\n"}).credential)
 
     def test_secrets_do_not_show(self) -> None:
-        """Neither in a place's repr, nor where they are wrong."""
-        self.assertNotIn("hidden", repr(make_place({"credential": "id:hidden"})))
+        """Neither in a target's repr, nor where they are wrong."""
+        self.assertNotIn("hidden", repr(make_target({"credential": "id:hidden"})))
         for name, value in (
             ("credential", "hidden"),
             ("credential", ":hidden"),
@@ -39,7 +39,7 @@ class MakeTests(CliCase):
             ("url", "http://hidden:99999999"),
         ):
             with self.assertRaises(BadSettings) as caught:
-                make_place({name: value})
+                make_target({name: value})
             self.assertNotIn("hidden", caught.exception.message)
 
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.cli.failures import BadSettings, NotFound, Refused, Unreachable
+from logplex.cli.failures import BadSettings, NotFound, Rejected, Unreachable
 from logplex.cli.offline import OPEN_TIMEOUT_S, opened
 from tests.fakes import as_reactor
 from tests.threadless import NoThreads
@@ -55,5 +55,5 @@ class OpenTests(SynchronousTestCase):
     def test_no_database(self) -> None:
         path = Path(self.mktemp())
         path.write_text("This is no database, and it is long enough to be seen as none. " * 10)
-        failed = self.failureResultOf(self.opening(str(path), NoThreads()), Refused).value
+        failed = self.failureResultOf(self.opening(str(path), NoThreads()), Rejected).value
         self.assertIn("is not an SQLite database", failed.message)

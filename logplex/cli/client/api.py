@@ -20,7 +20,7 @@ from twisted.web.iweb import IResponse
 
 from logplex import __version__
 from logplex.cli.client.answers import WholeBody, read_whole
-from logplex.cli.failures import Failed, NotFound, Refused, Unreachable
+from logplex.cli.failures import Failed, NotFound, Rejected, Unreachable
 from logplex.waiting import within
 
 #: A request may take so long until its answer begins, and the answer may pause so long.
@@ -133,14 +133,14 @@ def failure_of(status: int, why: str, with_credential: bool) -> Failed:
     """
     if status == 401:
         if with_credential:
-            return Refused("the credential is wrong, or not permitted to do this")
-        return Refused("a credential is needed: --credential, LOGPLEX_CREDENTIAL, or the file")
+            return Rejected("the credential is wrong, or not permitted to do this")
+        return Rejected("a credential is needed: --credential, LOGPLEX_CREDENTIAL, or the file")
     text = why or f"the server answered {status}"
     if status == 404:
         return NotFound(text)
     if status == 429 or status >= 500:
         return Unreachable(text)
-    return Refused(text)
+    return Rejected(text)
 
 
 def _parsed(content: bytes) -> Any:

@@ -36,7 +36,7 @@ class Comment:
 
 
 @frozen
-class Position:
+class LastEventId:
     """How far the stream has come, where no event says it."""
 
     id: bytes
@@ -59,7 +59,7 @@ class EventDecoder:
     _data_bytes: int = 0
     _id: bytes | None = None
 
-    def decode(self, chunk: bytes) -> list[Event | Comment | Position]:
+    def decode(self, chunk: bytes) -> list[Event | Comment | LastEventId]:
         """
         What ends in this chunk.
 
@@ -83,7 +83,7 @@ class EventDecoder:
                 told.append(found)
         return told
 
-    def _line(self, line: bytes) -> Event | Comment | Position | None:
+    def _line(self, line: bytes) -> Event | Comment | LastEventId | None:
         if not line:
             return self._dispatch()
         if line.startswith(b":"):
@@ -99,9 +99,9 @@ class EventDecoder:
             self._id = value
         return None
 
-    def _dispatch(self) -> Event | Position | None:
+    def _dispatch(self) -> Event | LastEventId | None:
         data, self._data, self._data_bytes = self._data, [], 0
         id, self._id = self._id, None
         if data:
             return Event(b"\n".join(data), id)
-        return None if id is None else Position(id)
+        return None if id is None else LastEventId(id)

@@ -17,9 +17,9 @@ from twisted.web.iweb import IResponse
 
 from logplex.cli.client.answers import read_body
 from logplex.cli.client.api import Api, failure_of
-from logplex.cli.client.events import Event, EventDecoder, Position, TooLong
+from logplex.cli.client.events import Event, EventDecoder, LastEventId, TooLong
 from logplex.cli.client.lines import Filter, parse_line
-from logplex.cli.failures import NotFound, Refused, Unreachable
+from logplex.cli.failures import NotFound, Rejected, Unreachable
 
 #: A node gives a sign of life after 15 s of silence; a connection without one is dead.
 SILENCE_S = 45.0
@@ -47,7 +47,7 @@ class Follower:
     :param tell: gets the lines that are wanted, some at a time.
     :param remark: gets what else the user should know, as one line.
     :param jitter: random numbers in [0, 1).
-    :ivar place: the number of the last message that came.
+    :ivar last_number: the number of the last message that came.
     """
 
     api: Api
@@ -56,7 +56,7 @@ class Follower:
     tell: Callable[[Sequence[Event]], None]
     remark: Callable[[str], None]
     jitter: Callable[[], float]
-    place: bytes | None = None
+    last_number: bytes | None = None
     #: Messages without number that came over this connection, and over earlier ones.
     _unnumbered: deque[bytes] = field(factory=lambda: deque(maxlen=MAX_UNNUMBERED))
     _unnumbered_before: set[bytes] = field(factory=set)
@@ -102,7 +102,7 @@ class Follower:
                 is_fresh = session is None
                 if session is None:
                     # Where nothing came so far, everything that is there now is new.
-                    is_new = self.place is not None or not self._unnumbered
+                    is_new = self.last_number is not None or not self._unnumbered
                     session = await self._open(tail=True, num=EVERYTHING if is_new else 0)
                 await self._read(session)
             except NotFound:
@@ -116,7 +116,7 @@ class Follower:
                     self._has_complained = True
                     self.remark(f"{trouble.message}; trying again")
             if self._is_forbidden:
-                raise Refused("this channel cannot be tailed live")
+                raise Rejected("this channel cannot be tailed live")
             await self._pause()
 
     # One connection.
@@ -135,7 +135,7 @@ class Follower:
                 tail=tail,
                 **self.filter.for_session(),
             )
-        except Refused as refused:
+        except Rejected as refused:
             if refused.message == "channel not found":
                 raise NotFound(refused.message) from None
             raise
@@ -152,8 +152,8 @@ class Follower:
         :raise Failed: the session cannot be read.
         """
         headers = {"Accept": "text/event-stream"}
-        if self.place is not None:
-            headers["Last-Event-ID"] = self.place.decode("ascii", "replace")
+        if self.last_number is not None:
+            headers["Last-Event-ID"] = self.last_number.decode("ascii", "replace")
         try:
             response = await self.api.asker.ask("GET", session, headers)
         except Unreachable as trouble:
@@ -168,7 +168,7 @@ class Follower:
             try:
                 found = decoder.decode(chunk)
             except TooLong:
-                raise Refused("the stream holds an event that is too long") from None
+                raise Rejected("the stream holds an event that is too long") from None
             if found:
                 self._failures = 0
             shown = []
@@ -176,8 +176,8 @@ class Follower:
                 if isinstance(each, Event):
                     if self._shows(each):
                         shown.append(each)
-                elif isinstance(each, Position):
-                    self.place = each.id
+                elif isinstance(each, LastEventId):
+                    self.last_number = each.id
                 elif each.text:
                     self.remark(each.text.decode("utf-8", "replace"))
             if shown:
@@ -192,13 +192,13 @@ class Follower:
             raise failure_of(response.code, text, self.api.credential is not None)
         types = response.headers.getRawHeaders("Content-Type", [""])
         if not str(types[-1]).startswith("text/event-stream"):
-            raise Refused("the session's URL does not answer with events: is it a Logplex?")
+            raise Rejected("the session's URL does not answer with events: is it a Logplex?")
 
     def _shows(self, event: Event) -> bool:
         """Whether the reader wants to see it; and what else follows from it."""
         if event.id is None:
             return self._shows_unnumbered(event.data)
-        self.place = event.id
+        self.last_number = event.id
         if event.data in self._unnumbered_before:
             # Its shard was away when it was shown, and is back and has numbered it.
             self._unnumbered_before.remove(event.data)

@@ -1,5 +1,5 @@
 """
-From lines of text to what ``POST /logs`` takes: bytes to lines, lines to frames, frames to batches.
+From lines of text to what ``POST /logs`` takes: bytes to lines, lines to frames, frames to parcels.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class LineCutter:
 
 def _character_start(text: bytes, end: int) -> int:
     """The last place up to ``end`` where a character begins, at most three bytes before it."""
-    for place in range(end, end - 4, -1):
-        if text[place] & 0xC0 != 0x80:
-            return place
+    for index in range(end, end - 4, -1):
+        if text[index] & 0xC0 != 0x80:
+            return index
     return end
 
 
@@ -95,11 +95,11 @@ class Form:
 
 
 @frozen
-class Batch:
+class Parcel:
     """
     What one request sends.
 
-    :ivar frame_id: the same in every try, so that the node takes the batch once.
+    :ivar frame_id: the same in every try, so that the node takes the parcel once.
     :ivar count: how many lines.
     """
 

@@ -1,5 +1,5 @@
 """
-Lines to a node: gathered into batches, sent one after another, each until the node has taken it.
+Lines to a node: gathered into parcels, sent one after another, each until the node has taken it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
 from logplex.cli.client.api import Asker, failure_of
-from logplex.cli.client.frames import Batch, Form
-from logplex.cli.failures import Failed, Incomplete, Refused, Unreachable
+from logplex.cli.client.frames import Form, Parcel
+from logplex.cli.failures import Failed, Incomplete, Rejected, Unreachable
 
-BATCH_LINES = 500
+PARCEL_LINES = 500
 #: A body is never much longer; nodes take 8,000,000 bytes.
-BATCH_BYTES = 1_000_000
+PARCEL_BYTES = 1_000_000
 #: A line waits so long for company.
 LINGER_S = 0.25
 #: No more is read while so many lines wait.
-WAITING_LINES = 2 * BATCH_LINES
-#: A batch is tried again for so long. A node remembers for 300 s what it has taken.
+WAITING_LINES = 2 * PARCEL_LINES
+#: A parcel is tried again for so long. A node remembers for 300 s what it has taken.
 PATIENCE_S = 120.0
 
 _FIRST_DELAY_S = 0.25
@@ -33,14 +33,14 @@ _MAX_DELAY_S = 10.0
 @define(eq=False, repr=False)
 class Shuttle:
     """
-    Takes lines and delivers them in their order. Once a batch cannot be delivered no later one is
+    Takes lines and delivers them in their order. Once a parcel cannot be delivered no later one is
     tried.
 
     :param frame_id: gives a new one: 32 hexadecimal digits.
     :param pause: stop reading.
     :param resume: read on.
     :ivar delivered: how many lines the node has taken.
-    :ivar waiting: lines that are in no batch yet.
+    :ivar waiting: lines that are in no parcel yet.
     """
 
     asker: Asker
@@ -69,7 +69,7 @@ class Shuttle:
         if lines and not self.waiting:
             self._linger = self.clock.callLater(LINGER_S, self._wake)
         self.waiting += lines
-        if len(self.waiting) >= BATCH_LINES:
+        if len(self.waiting) >= PARCEL_LINES:
             self._wake()
         if len(self.waiting) >= WAITING_LINES and not self._is_paused:
             self._is_paused = True
@@ -97,8 +97,8 @@ class Shuttle:
     # Gathering.
 
     async def _company(self) -> None:
-        """Wait until a batch is full, or its first line has waited long enough, or the end."""
-        while not (self._has_ended or len(self.waiting) >= BATCH_LINES or self._is_due):
+        """Wait until a parcel is full, or its first line has waited long enough, or the end."""
+        while not (self._has_ended or len(self.waiting) >= PARCEL_LINES or self._is_due):
             self._wakeup = Deferred()
             await self._wakeup
 
@@ -118,11 +118,11 @@ class Shuttle:
         if linger is not None and linger.active():
             linger.cancel()
 
-    def _take(self) -> Batch:
+    def _take(self) -> Parcel:
         """The oldest lines that wait."""
         self._stop_lingering()
         size = lines = 0
-        while lines < min(BATCH_LINES, len(self.waiting)) and size < BATCH_BYTES:
+        while lines < min(PARCEL_LINES, len(self.waiting)) and size < PARCEL_BYTES:
             size += len(self.waiting[lines])
             lines += 1
         taken, self.waiting = self.waiting[:lines], self.waiting[lines:]
@@ -132,38 +132,38 @@ class Shuttle:
         if self._is_paused and len(self.waiting) < WAITING_LINES:
             self._is_paused = False
             self.resume()
-        return Batch(self.frame_id(), lines, self.form.frames(taken, self.clock.seconds()))
+        return Parcel(self.frame_id(), lines, self.form.frames(taken, self.clock.seconds()))
 
     # Delivering.
 
-    async def _deliver(self, batch: Batch) -> None:
-        """Try until the node has taken the batch, and wait longer from time to time."""
+    async def _deliver(self, parcel: Parcel) -> None:
+        """Try until the node has taken the parcel, and wait longer from time to time."""
         give_up_s = self.clock.seconds() + PATIENCE_S
         for attempt in count():
             try:
-                await self._post(batch)
+                await self._post(parcel)
             except Unreachable as trouble:
                 delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2**attempt)
                 if self.clock.seconds() + delay_s > give_up_s:
                     raise trouble
                 await deferLater(self.clock, delay_s)
             else:
-                self.delivered += batch.count
+                self.delivered += parcel.count
                 self._under_way = 0
                 return
 
-    async def _post(self, batch: Batch) -> None:
+    async def _post(self, parcel: Parcel) -> None:
         headers = {
             "Content-Type": "application/logplex-1",
-            "Logplex-Msg-Count": str(batch.count),
-            "Logplex-Frame-Id": batch.frame_id,
+            "Logplex-Msg-Count": str(parcel.count),
+            "Logplex-Frame-Id": parcel.frame_id,
         }
         response = await self.asker.ask(
-            "POST", f"{self.url}/logs", headers, batch.body, ("token", self.token)
+            "POST", f"{self.url}/logs", headers, parcel.body, ("token", self.token)
         )
         await self.asker.content(response)
         if response.code == 401:
-            raise Refused("the node does not know this token")
+            raise Rejected("the node does not know this token")
         if response.code != 204:
             raise failure_of(response.code, f"POST /logs was answered {response.code}", True)
 

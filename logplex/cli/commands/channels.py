@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from logplex.cli.command import Node, examples, table, talks
+from logplex.cli.command import Remote, examples, table, talks
 from logplex.cli.commands.drains import drain_lines
 from logplex.cli.failures import NotFound
 from logplex.model.values import CHANNEL_FLAGS
@@ -38,7 +38,7 @@ def channel() -> None:
 )
 @talks
 async def create(
-    node: Node, channel_id: str, tokens: tuple[str, ...], flags: tuple[str, ...]
+    remote: Remote, channel_id: str, tokens: tuple[str, ...], flags: tuple[str, ...]
 ) -> None:
     """
     Make CHANNEL, or leave it as it is where it exists.
@@ -46,24 +46,24 @@ async def create(
     Tokens that are named and missing are added; none is taken away.
     """
     try:
-        known = (await node.api.get("channels", channel_id)).get("tokens", {})
+        known = (await remote.api.get("channels", channel_id)).get("tokens", {})
     except NotFound:
         known = {}
     # What is put is the whole set of names.
     body: dict[str, Any] = {"tokens": list(dict.fromkeys([*known, *tokens]))}
     if flags:
         body["flags"] = list(flags)
-    made = await node.api.put("channels", channel_id, **body)
-    node.show(made, _channel_lines(made))
+    made = await remote.api.put("channels", channel_id, **body)
+    remote.show(made, _channel_lines(made))
 
 
 @channel.command(epilog=examples("logplex channel show shop", "logplex channel show shop --json"))
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
-async def show(node: Node, channel_id: str) -> None:
+async def show(remote: Remote, channel_id: str) -> None:
     """Show CHANNEL with its tokens, drains and flags."""
-    shown = await node.api.get("channels", channel_id)
-    node.show(shown, _channel_lines(shown))
+    shown = await remote.api.get("channels", channel_id)
+    remote.show(shown, _channel_lines(shown))
 
 
 @channel.command(
@@ -72,7 +72,7 @@ async def show(node: Node, channel_id: str) -> None:
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("flags", nargs=-1, metavar="[FLAG]...", type=click.Choice(sorted(CHANNEL_FLAGS)))
 @talks
-async def flags(node: Node, channel_id: str, flags: tuple[str, ...]) -> None:
+async def flags(remote: Remote, channel_id: str, flags: tuple[str, ...]) -> None:
     """
     Give CHANNEL these flags, and no others.
 
@@ -80,18 +80,18 @@ async def flags(node: Node, channel_id: str, flags: tuple[str, ...]) -> None:
     no_tail   nobody can tail it live
     no_redis  its messages are not kept
     """
-    await node.api.get("channels", channel_id)  # what is put would be made
-    changed = await node.api.put("channels", channel_id, flags=list(flags))
-    node.show(changed, _channel_lines(changed))
+    await remote.api.get("channels", channel_id)  # what is put would be made
+    changed = await remote.api.put("channels", channel_id, flags=list(flags))
+    remote.show(changed, _channel_lines(changed))
 
 
 @channel.command(epilog=examples("logplex channel delete shop"))
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
-async def delete(node: Node, channel_id: str) -> None:
+async def delete(remote: Remote, channel_id: str) -> None:
     """Delete CHANNEL with its tokens, its drains and what is kept of its messages."""
-    await node.api.delete("channels", channel_id)
-    node.show({"channel": channel_id, "deleted": True}, [f"deleted {channel_id}"])
+    await remote.api.delete("channels", channel_id)
+    remote.show({"channel": channel_id, "deleted": True}, [f"deleted {channel_id}"])
 
 
 @click.group(
@@ -108,37 +108,37 @@ def token() -> None:
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("name")
 @talks
-async def add_token(node: Node, channel_id: str, name: str) -> None:
+async def add_token(remote: Remote, channel_id: str, name: str) -> None:
     """
     Give CHANNEL a new token, which readers see as NAME.
 
     An older token of this name stays valid: that is how tokens are rotated.
     """
-    added = await node.api.post("channels", channel_id, "tokens", name=name)
-    node.show(added, [added["token"]])
+    added = await remote.api.post("channels", channel_id, "tokens", name=name)
+    remote.show(added, [added["token"]])
 
 
 @token.command("list", epilog=examples("logplex token list shop"))
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
-async def list_tokens(node: Node, channel_id: str) -> None:
+async def list_tokens(remote: Remote, channel_id: str) -> None:
     """List CHANNEL's tokens. Of several with one name the newest is shown."""
-    tokens = (await node.api.get("channels", channel_id)).get("tokens", {})
-    node.show(tokens, table(sorted(tokens.items())))
+    tokens = (await remote.api.get("channels", channel_id)).get("tokens", {})
+    remote.show(tokens, table(sorted(tokens.items())))
 
 
 @token.command("delete", epilog=examples("logplex token delete shop app"))
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("name")
 @talks
-async def delete_token(node: Node, channel_id: str, name: str) -> None:
+async def delete_token(remote: Remote, channel_id: str, name: str) -> None:
     """Take every token of this NAME away from CHANNEL."""
-    tokens = (await node.api.get("channels", channel_id)).get("tokens", {})
+    tokens = (await remote.api.get("channels", channel_id)).get("tokens", {})
     if name not in tokens:
         raise NotFound("token not found")
     kept = [each for each in tokens if each != name]
-    await node.api.put("channels", channel_id, tokens=kept)
-    node.show({"channel": channel_id, "name": name, "deleted": True}, [f"deleted {name}"])
+    await remote.api.put("channels", channel_id, tokens=kept)
+    remote.show({"channel": channel_id, "name": name, "deleted": True}, [f"deleted {name}"])
 
 
 def _channel_lines(shown: dict[str, Any]) -> Iterator[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from logplex.access.credentials import Made, make_credential
-from logplex.cli.command import Node, checked, examples, table, talks
-from logplex.cli.failures import Refused
+from logplex.cli.command import Remote, checked, examples, table, talks
+from logplex.cli.failures import Rejected
 from logplex.cli.offline import opened
 from logplex.model.values import (
     RESERVED_IDS,
@@ -57,10 +57,10 @@ def credential() -> None:
 
 @credential.command("list", epilog=examples("logplex credential list"))
 @talks
-async def list_credentials(node: Node) -> None:
+async def list_credentials(remote: Remote) -> None:
     """List all credentials, without their passwords."""
-    answer = await node.api.get("credentials")
-    node.show(answer, table(map(_row, answer["credentials"])))
+    answer = await remote.api.get("credentials")
+    remote.show(answer, table(map(_row, answer["credentials"])))
 
 
 @credential.command(
@@ -91,7 +91,7 @@ async def list_credentials(node: Node) -> None:
 @click.option("--plain", is_flag=True, help="With --store: keep the password for Erlang nodes too.")
 @talks
 async def create(
-    node: Node,
+    remote: Remote,
     credential_id: str | None,
     name: str,
     permissions: tuple[str, ...],
@@ -107,13 +107,15 @@ async def create(
         if plain:
             raise click.UsageError("--plain goes with --store; nodes have an option for it")
         body: dict[str, Any] = {} if credential_id is None else {"id": credential_id}
-        made = await node.api.post("credentials", name=name, permissions=list(permissions), **body)
+        made = await remote.api.post(
+            "credentials", name=name, permissions=list(permissions), **body
+        )
     else:
         try:
             fresh = make_credential(credential_id or token_hex(8), name, permissions, plain)
         except ValueError as error:
-            raise Refused(str(error)) from None
-        await _keep(node, fresh, store_place)
+            raise Rejected(str(error)) from None
+        await _keep(remote, fresh, store_place)
         made = {
             "id": fresh.credential.id,
             "name": name,
@@ -121,35 +123,35 @@ async def create(
             "kept_in": "store",
             "password": fresh.password,
         }
-    _tell_password(node, made)
+    _tell_password(remote, made)
 
 
-async def _keep(node: Node, made: Made, store_place: str) -> None:
+async def _keep(remote: Remote, made: Made, store_place: str) -> None:
     """Put it into a store, by the rules of API v3."""
-    async with opened(store_place, node.world.reactor) as store:
+    async with opened(store_place, remote.runtime.reactor) as store:
         new = made.credential
         if store.registry.credential(new.id) is not None:
-            raise Refused("already exists")
+            raise Rejected("already exists")
         if is_for_one_channel(new) and store.registry.channel(new.channel or "") is None:
-            raise Refused("channel not found")
+            raise Rejected("channel not found")
         await store.put([new])
 
 
 @credential.command(epilog=examples("logplex credential rotate alice"))
 @click.argument("credential_id", metavar="ID")
 @talks
-async def rotate(node: Node, credential_id: str) -> None:
+async def rotate(remote: Remote, credential_id: str) -> None:
     """Give a credential a new password. The old one ends at once."""
-    _tell_password(node, await node.api.post("credentials", credential_id, "password"))
+    _tell_password(remote, await remote.api.post("credentials", credential_id, "password"))
 
 
 @credential.command(epilog=examples("logplex credential delete alice"))
 @click.argument("credential_id", metavar="ID")
 @talks
-async def delete(node: Node, credential_id: str) -> None:
+async def delete(remote: Remote, credential_id: str) -> None:
     """Delete a credential."""
-    await node.api.delete("credentials", credential_id)
-    node.show({"id": credential_id, "deleted": True}, [f"deleted {credential_id}"])
+    await remote.api.delete("credentials", credential_id)
+    remote.show({"id": credential_id, "deleted": True}, [f"deleted {credential_id}"])
 
 
 def _row(shown: dict[str, Any]) -> tuple[str, ...]:
@@ -157,5 +159,5 @@ def _row(shown: dict[str, Any]) -> tuple[str, ...]:
     return shown["id"], permissions, shown["kept_in"], shown["name"]
 
 
-def _tell_password(node: Node, made: dict[str, Any]) -> None:
-    node.show(made, [f"{made['id']}:{made['password']}"])
+def _tell_password(remote: Remote, made: dict[str, Any]) -> None:
+    remote.show(made, [f"{made['id']}:{made['password']}"])

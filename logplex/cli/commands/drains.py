@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from logplex.cli.client.lines import harmless
-from logplex.cli.command import Node, examples, table, talks
+from logplex.cli.command import Remote, examples, table, talks
 from logplex.cli.failures import Incomplete
 
 #: The user info of a URL is a secret that need not stand on a screen.
@@ -47,24 +47,24 @@ def drain() -> None:
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("url", required=False)
 @talks
-async def add(node: Node, channel_id: str, url: str | None) -> None:
+async def add(remote: Remote, channel_id: str, url: str | None) -> None:
     """
     Push CHANNEL's messages to URL from now on.
 
     Without URL a drain is reserved: it has an id and a token, and gets its URL by "move" later.
     """
     body = {} if url is None else {"url": url}
-    added = await node.api.post("channels", channel_id, "drains", **body)
-    node.show(added, drain_lines([added]))
+    added = await remote.api.post("channels", channel_id, "drains", **body)
+    remote.show(added, drain_lines([added]))
 
 
 @drain.command("list", epilog=examples("logplex drain list shop"))
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
-async def list_drains(node: Node, channel_id: str) -> None:
+async def list_drains(remote: Remote, channel_id: str) -> None:
     """List CHANNEL's drains. Reserved ones are not shown."""
-    drains = (await node.api.get("channels", channel_id)).get("drains", [])
-    node.show(drains, drain_lines(drains))
+    drains = (await remote.api.get("channels", channel_id)).get("drains", [])
+    remote.show(drains, drain_lines(drains))
 
 
 @drain.command(epilog=examples("logplex drain move shop 7 https://other.example.com/shop"))
@@ -72,46 +72,46 @@ async def list_drains(node: Node, channel_id: str) -> None:
 @click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
 @click.argument("url")
 @talks
-async def move(node: Node, channel_id: str, drain_id: int, url: str) -> None:
+async def move(remote: Remote, channel_id: str, drain_id: int, url: str) -> None:
     """Give DRAIN of CHANNEL its URL, or another one. Its token stays."""
-    moved = await node.api.put("channels", channel_id, "drains", str(drain_id), url=url)
-    node.show(moved, drain_lines([moved]))
+    moved = await remote.api.put("channels", channel_id, "drains", str(drain_id), url=url)
+    remote.show(moved, drain_lines([moved]))
 
 
 @drain.command(epilog=examples("logplex drain delete shop 7"))
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
 @talks
-async def delete(node: Node, channel_id: str, drain_id: int) -> None:
+async def delete(remote: Remote, channel_id: str, drain_id: int) -> None:
     """Delete DRAIN of CHANNEL. What it has buffered is still sent, for some seconds."""
-    await node.api.delete("channels", channel_id, "drains", str(drain_id))
-    node.show({"id": drain_id, "deleted": True}, [f"deleted {drain_id}"])
+    await remote.api.delete("channels", channel_id, "drains", str(drain_id))
+    remote.show({"id": drain_id, "deleted": True}, [f"deleted {drain_id}"])
 
 
 @drain.command(epilog=examples("logplex drain status shop 7"))
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
 @talks
-async def status(node: Node, channel_id: str, drain_id: int) -> None:
+async def status(remote: Remote, channel_id: str, drain_id: int) -> None:
     """Show how DRAIN of CHANNEL fares on this node: its state, its counts, its last error."""
-    shown = await node.api.get("channels", channel_id, "drains", str(drain_id))
-    node.show(shown, table(_status_rows(shown)))
+    shown = await remote.api.get("channels", channel_id, "drains", str(drain_id))
+    remote.show(shown, table(_status_rows(shown)))
 
 
 @drain.command(epilog=examples("logplex drain test shop 7"))
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
 @talks
-async def test(node: Node, channel_id: str, drain_id: int) -> None:
+async def test(remote: Remote, channel_id: str, drain_id: int) -> None:
     """
     Send a test message to DRAIN's receiver, and show what it said.
 
     The exit status is 5 where the message was not delivered.
     """
-    tested = await node.api.post("channels", channel_id, "drains", str(drain_id), "test")
+    tested = await remote.api.post("channels", channel_id, "drains", str(drain_id), "test")
     status = [] if tested["status"] is None else [f"status {tested['status']}"]
     said = [harmless(tested["said"])] if tested["said"] else []
-    node.show(tested, [*(["delivered"] if tested["delivered"] else []), *status, *said])
+    remote.show(tested, [*(["delivered"] if tested["delivered"] else []), *status, *said])
     if not tested["delivered"]:
         raise Incomplete(f"not delivered: {tested['error']}")
 

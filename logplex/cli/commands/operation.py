@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from logplex.cli.command import Node, checked, examples, table, talks
+from logplex.cli.command import Remote, checked, examples, table, talks
 from logplex.cli.failures import Incomplete
 from logplex.model.rods import Position, Rods, check_position
 
@@ -20,14 +20,14 @@ SHARD_URLS = "LOGPLEX_SHARD_URLS"
 
 @click.command(epilog=examples("logplex health", "logplex health --json --url http://node-2:8002"))
 @talks
-async def health(node: Node) -> None:
+async def health(remote: Remote) -> None:
     """
     Show how the node is, part by part.
 
     The exit status is 0 where everything works, 5 where something does not, 3 where nothing does.
     """
-    report = await node.api.get("health")
-    node.show(report, table(_rows(report)))
+    report = await remote.api.get("health")
+    remote.show(report, table(_rows(report)))
     if report["troubles"]:
         raise Incomplete(f"troubled: {'; '.join(report['troubles'])}")
 
@@ -62,10 +62,10 @@ _cluster = click.option("--cluster", is_flag=True, help="On every node, and for 
 
 @rod.command("show", epilog=examples("logplex rod show"))
 @talks
-async def show_rods(node: Node) -> None:
+async def show_rods(remote: Remote) -> None:
     """Show how the control rods stand, and who threw them: the node, the cluster, or nobody."""
-    answer = await node.api.get("rods")
-    node.show(answer, _rod_lines(answer))
+    answer = await remote.api.get("rods")
+    remote.show(answer, _rod_lines(answer))
 
 
 def throw(value: str) -> tuple[str, Position]:
@@ -91,7 +91,7 @@ def throw(value: str) -> tuple[str, Position]:
 )
 @_cluster
 @talks
-async def set_rods(node: Node, throws: tuple[tuple[str, Position], ...], cluster: bool) -> None:
+async def set_rods(remote: Remote, throws: tuple[tuple[str, Position], ...], cluster: bool) -> None:
     """
     Throw control rods, on one node until it restarts.
 
@@ -104,30 +104,30 @@ async def set_rods(node: Node, throws: tuple[tuple[str, Position], ...], cluster
     api_status             normal, read_only, disabled
     legacy_api_status      normal, read_only, disabled
     """
-    await _throw(node, dict(throws), cluster)
+    await _throw(remote, dict(throws), cluster)
 
 
 @rod.command(epilog=examples("logplex rod reset deny_tail_sessions", "logplex rod reset --cluster"))
 @click.argument("names", metavar="[ROD]...", nargs=-1, type=click.Choice(list(Rods().positions())))
 @_cluster
 @talks
-async def reset(node: Node, names: tuple[str, ...], cluster: bool) -> None:
+async def reset(remote: Remote, names: tuple[str, ...], cluster: bool) -> None:
     """Take back what was thrown: these rods, or all. They stand then as they are configured."""
-    await _throw(node, dict.fromkeys(names or Rods().positions()), cluster)
+    await _throw(remote, dict.fromkeys(names or Rods().positions()), cluster)
 
 
 @rod.command("end-tails", epilog=examples("logplex rod end-tails"))
 @talks
-async def end_tails(node: Node) -> None:
+async def end_tails(remote: Remote) -> None:
     """End every open tail of the node. Their clients may open new ones."""
-    await node.api.delete("tails")
-    node.show({"ended": True}, ["ended all tails"])
+    await remote.api.delete("tails")
+    remote.show({"ended": True}, ["ended all tails"])
 
 
-async def _throw(node: Node, rods: dict[str, Any], cluster: bool) -> None:
+async def _throw(remote: Remote, rods: dict[str, Any], cluster: bool) -> None:
     scope = "cluster" if cluster else "node"
-    answer = await node.api.put("rods", rods=rods, scope=scope)
-    node.show(answer, _rod_lines(answer))
+    answer = await remote.api.put("rods", rods=rods, scope=scope)
+    remote.show(answer, _rod_lines(answer))
 
 
 def _rod_lines(answer: dict[str, Any]) -> list[str]:
@@ -158,9 +158,9 @@ def shards() -> None:
 
 @shards.command("show", epilog=examples("logplex shards show --url http://node-2:8002"))
 @talks
-async def show_shards(node: Node) -> None:
+async def show_shards(remote: Remote) -> None:
     """Show the step that the node has reached, and which shards are not there."""
-    _tell_step(node, await node.api.get("shards"))
+    _tell_step(remote, await remote.api.get("shards"))
 
 
 @shards.command(
@@ -171,7 +171,7 @@ async def show_shards(node: Node) -> None:
 )
 @click.argument("urls", metavar="[URL]...", nargs=-1)
 @talks
-async def prepare(node: Node, urls: tuple[str, ...]) -> None:
+async def prepare(remote: Remote, urls: tuple[str, ...]) -> None:
     """
     Connect to all shards of the new ring. Messages still go to the old one.
 
@@ -181,29 +181,29 @@ async def prepare(node: Node, urls: tuple[str, ...]) -> None:
     given = urls or tuple(filter(None, os.environ.get(SHARD_URLS, "").split(",")))
     if not given:
         raise click.UsageError(f"name the shards, or set {SHARD_URLS}")
-    _tell_step(node, await node.api.post("shards", step="prepare", urls=list(given)))
+    _tell_step(remote, await remote.api.post("shards", step="prepare", urls=list(given)))
 
 
 @shards.command(epilog=examples("logplex shards commit"))
 @talks
-async def commit(node: Node) -> None:
+async def commit(remote: Remote) -> None:
     """Switch to the new ring. What is kept on the old one is still found."""
-    _tell_step(node, await node.api.post("shards", step="commit"))
+    _tell_step(remote, await remote.api.post("shards", step="commit"))
 
 
 @shards.command(epilog=examples("logplex shards make-permanent"))
 @talks
-async def make_permanent(node: Node) -> None:
+async def make_permanent(remote: Remote) -> None:
     """Drop the old ring."""
-    _tell_step(node, await node.api.post("shards", step="make_permanent"))
+    _tell_step(remote, await remote.api.post("shards", step="make_permanent"))
 
 
 @shards.command(epilog=examples("logplex shards abort"))
 @talks
-async def abort(node: Node) -> None:
+async def abort(remote: Remote) -> None:
     """Go one step back."""
-    _tell_step(node, await node.api.post("shards", step="abort"))
+    _tell_step(remote, await remote.api.post("shards", step="abort"))
 
 
-def _tell_step(node: Node, answer: dict[str, Any]) -> None:
-    node.show(answer, [answer["step"], *answer.get("troubles", [])])
+def _tell_step(remote: Remote, answer: dict[str, Any]) -> None:
+    remote.show(answer, [answer["step"], *answer.get("troubles", [])])

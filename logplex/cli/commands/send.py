@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from logplex.cli.client.frames import Form, LineCutter
 from logplex.cli.client.shuttle import Shuttle, deliver_all
-from logplex.cli.command import Node, checked, examples, talks
+from logplex.cli.command import Remote, checked, examples, talks
 from logplex.cli.failures import Incomplete
 
 CHUNK_BYTES = 65_536
@@ -130,7 +130,7 @@ def word(max_characters: int) -> Callable[[str], str]:
     help="Facility times 8 plus severity.",
 )
 @talks
-async def send(node: Node, token: str, procid: str, host: str | None, pri: int) -> None:
+async def send(remote: Remote, token: str, procid: str, host: str | None, pri: int) -> None:
     """
     Send every line of standard input as a message.
 
@@ -150,17 +150,17 @@ async def send(node: Node, token: str, procid: str, host: str | None, pri: int) 
         shuttle.end()
 
     source = StandardInput(
-        node.world.reactor,
+        remote.runtime.reactor,
         sys.stdin.fileno(),
         lambda chunk: shuttle.push(cutter.cut(chunk)),
         ended,
     )
     shuttle = Shuttle(
-        node.api.asker,
-        node.place.logs_url,
+        remote.api.asker,
+        remote.target.logs_url,
         token,
         form,
-        node.world.reactor,
+        remote.runtime.reactor,
         lambda: uuid4().hex.upper(),
         source.pause,
         source.resume,
@@ -175,4 +175,4 @@ async def send(node: Node, token: str, procid: str, host: str | None, pri: int) 
             f"standard input cannot be read: {trouble.strerror};"
             f" {shuttle.delivered} lines were delivered"
         )
-    node.show({"delivered": shuttle.delivered}, [])
+    remote.show({"delivered": shuttle.delivered}, [])

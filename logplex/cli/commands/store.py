@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from logplex.access.credentials import write_private
-from logplex.cli.command import Node, examples, talks
-from logplex.cli.failures import NotFound, Refused
+from logplex.cli.command import Remote, examples, talks
+from logplex.cli.failures import NotFound, Rejected
 from logplex.cli.offline import opened
 from logplex.model.export import (
     MEMBERS,
@@ -66,16 +66,16 @@ def store() -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @_store_option
 @talks
-async def export_store(node: Node, file: str, store_place: str | None) -> None:
+async def export_store(remote: Remote, file: str, store_place: str | None) -> None:
     """
     Write everything into FILE ("-": standard output).
 
     Secrets are in it; FILE can be read by its owner only.
     """
     if store_place is None:
-        document = await node.api.get("configuration")
+        document = await remote.api.get("configuration")
     else:
-        async with opened(store_place, node.world.reactor, must_exist=True) as source:
+        async with opened(store_place, remote.runtime.reactor, must_exist=True) as source:
             document = export_values(source.registry.values())
     values = _understood(document)
     for entries in document.values():
@@ -88,8 +88,8 @@ async def export_store(node: Node, file: str, store_place: str | None) -> None:
     try:
         write_private(Path(file), text)
     except OSError as error:
-        raise Refused(f"{file}: {error.strerror}") from None
-    _tell(node, values, "exported")
+        raise Rejected(f"{file}: {error.strerror}") from None
+    _tell(remote, values, "exported")
 
 
 @store.command(
@@ -102,7 +102,7 @@ async def export_store(node: Node, file: str, store_place: str | None) -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @_store_option
 @talks
-async def import_store(node: Node, file: str, store_place: str | None) -> None:
+async def import_store(remote: Remote, file: str, store_place: str | None) -> None:
     """
     Put everything that is in FILE ("-": standard input).
 
@@ -112,12 +112,12 @@ async def import_store(node: Node, file: str, store_place: str | None) -> None:
     values = _understood(_parsed(_read(file)))
     if store_place is None:
         for part in parts(values):
-            await node.api.post("configuration", **export_values(part))
+            await remote.api.post("configuration", **export_values(part))
     else:
-        async with opened(store_place, node.world.reactor) as target:
+        async with opened(store_place, remote.runtime.reactor) as target:
             for part in parts(values):
                 await target.put(part)
-    _tell(node, values, "imported")
+    _tell(remote, values, "imported")
 
 
 def parts(values: list[Value]) -> Iterator[list[Value]]:
@@ -141,16 +141,16 @@ def _read(file: str) -> str:
     except FileNotFoundError:
         raise NotFound(f"{file}: there is no such file") from None
     except OSError as error:
-        raise Refused(f"{file}: {error.strerror}") from None
+        raise Rejected(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Refused(f"{file}: is not UTF-8") from None
+        raise Rejected(f"{file}: is not UTF-8") from None
 
 
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise Refused("this is no JSON") from None
+        raise Rejected("this is no JSON") from None
 
 
 def _understood(document: object) -> list[Value]:
@@ -158,12 +158,12 @@ def _understood(document: object) -> list[Value]:
     try:
         return import_values(document)
     except BadExport as bad:
-        raise Refused(f"this is no configuration: {bad}") from None
+        raise Rejected(f"this is no configuration: {bad}") from None
 
 
-def _tell(node: Node, values: list[Value], done: str) -> None:
+def _tell(remote: Remote, values: list[Value], done: str) -> None:
     counts = dict.fromkeys(MEMBERS, 0)
     for value in values:
         counts[member_of(value)] += 1
     text = ", ".join(f"{count} {member}" for member, count in counts.items())
-    node.show(counts, [f"{done} {text}"])
+    remote.show(counts, [f"{done} {text}"])

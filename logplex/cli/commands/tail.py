@@ -15,7 +15,7 @@ import click
 from logplex.cli.client.events import Event
 from logplex.cli.client.follow import Follower
 from logplex.cli.client.lines import Filter, Painter, parse_line
-from logplex.cli.command import Node, examples, talks
+from logplex.cli.command import Remote, examples, talks
 
 
 def as_json(event: Event) -> str:
@@ -75,7 +75,7 @@ def _wants_colour(choice: str) -> bool:
 )
 @talks
 async def tail(
-    node: Node,
+    remote: Remote,
     channel_id: str,
     num: int,
     sources: tuple[str, ...],
@@ -94,7 +94,7 @@ async def tail(
 
     def tell(events: Sequence[Event]) -> None:
         """All at once: a write for each line would be what tailing costs."""
-        if node.as_json:
+        if remote.as_json:
             click.echo("\n".join(map(as_json, events)))
         elif painter is not None:
             lines = [painter.paint(parse_line(event.data)) for event in events]
@@ -103,7 +103,7 @@ async def tail(
             click.echo(b"\n".join([event.data for event in events]))
 
     follower = Follower(
-        node.api,
+        remote.api,
         channel_id,
         Filter(sources, processes, excluded),
         tell,

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
 
 from logplex.cli.client.api import TIMEOUT_S, Asker, failure_of
-from logplex.cli.failures import NotFound, Refused, Unreachable
+from logplex.cli.failures import NotFound, Rejected, Unreachable
 
 URL = "http://user:hidden@host:1/sessions/hidden?hidden"
 
@@ -75,16 +75,16 @@ class FailureTests(SynchronousTestCase):
 
     def test_kinds(self) -> None:
         for status, kind in (
-            (400, Refused),
-            (401, Refused),
-            (403, Refused),
+            (400, Rejected),
+            (401, Rejected),
+            (403, Rejected),
             (404, NotFound),
-            (409, Refused),
-            (422, Refused),
+            (409, Rejected),
+            (422, Rejected),
             (429, Unreachable),
             (500, Unreachable),
             (503, Unreachable),
-            (302, Refused),
+            (302, Rejected),
         ):
             self.assertIs(kind, type(failure_of(status, "", True)), status)
 

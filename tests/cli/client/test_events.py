@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.cli.client.events import Comment, Event, EventDecoder, Position, TooLong
+from logplex.cli.client.events import Comment, Event, EventDecoder, LastEventId, TooLong
 
 
-def decode(*chunks: bytes) -> list[Event | Comment | Position]:
+def decode(*chunks: bytes) -> list[Event | Comment | LastEventId]:
     """Everything that these chunks tell."""
     decoder = EventDecoder()
     return [each for chunk in chunks for each in decoder.decode(chunk)]
@@ -38,7 +38,7 @@ class DecoderTests(SynchronousTestCase):
 
     def test_a_position(self) -> None:
         self.assertEqual(
-            [Event(b"a", b"7"), Comment(b""), Position(b"9")],
+            [Event(b"a", b"7"), Comment(b""), LastEventId(b"9")],
             decode(b"id: 7\ndata: a\n\nid: 9\n:\n\n"),
         )
 

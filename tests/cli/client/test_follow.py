@@ -13,8 +13,8 @@ from logplex.cli.client.api import Api, Asker
 from logplex.cli.client.events import Event
 from logplex.cli.client.follow import EVERYTHING, SILENCE_S, Follower
 from logplex.cli.client.lines import Filter, parse_line
-from logplex.cli.failures import NotFound, Refused, Unreachable
-from tests.cli.memory import STEP_S, memory_world
+from logplex.cli.failures import NotFound, Rejected, Unreachable
+from tests.cli.memory import STEP_S, memory_runtime
 from tests.cli.sessions import CUT, OPEN, Sessions, Stream, messages
 
 
@@ -27,11 +27,11 @@ class FollowCase(SynchronousTestCase):
         self.clock = Clock()
         self.node = Sessions()
         site = Site(self.node, reactor=self.clock)
-        world, self.net = memory_world(self.clock, {8002: site, 8001: site}, Path())
+        runtime, self.net = memory_runtime(self.clock, {8002: site, 8001: site}, Path())
         self.told: list[Event] = []
         self.remarks: list[str] = []
         self.follower = Follower(
-            Api(Asker(world.client, self.clock), "http://localhost:8002"),
+            Api(Asker(runtime.client, self.clock), "http://localhost:8002"),
             "shop",
             self.filter,
             self.told.extend,
@@ -118,7 +118,7 @@ class HistoryTests(FollowCase):
     def test_no_events(self) -> None:
         """Something else answers there: a proxy's page, an Erlang node."""
         self.node.streams = [Stream(b"T app[web]: x\n", headers={"Content-Type": "text/html"})]
-        self.failureResultOf(self.history(), Refused)
+        self.failureResultOf(self.history(), Rejected)
 
     def test_sessions_url_is_secret(self) -> None:
         self.node.streams = [Stream(b"Not\nfound", status=404, headers={})]
@@ -262,7 +262,7 @@ class LiveTests(FollowCase):
 
     def test_deleted(self) -> None:
         self.node.streams = [Stream(messages(1)), Stream(status=404, headers={})]
-        self.follower.place = b"0"
+        self.follower.last_number = b"0"
         following = Deferred.fromCoroutine(self.follower.live())
         self.step(0)
         self.node.refusals = [(422, "channel not found")]
@@ -272,7 +272,7 @@ class LiveTests(FollowCase):
     def test_forbidden(self) -> None:
         """A channel that cannot be tailed is not asked again."""
         self.node.streams = [Stream(b"data: T Logplex: Error L20 (Tail sessions forbidden) x\n\n")]
-        self.failureResultOf(self.live(), Refused)
+        self.failureResultOf(self.live(), Rejected)
         self.assertEqual(1, len(self.shown()))
         self.assertEqual(1, len(self.node.asked))
 
@@ -282,7 +282,7 @@ class LiveTests(FollowCase):
         self.step(0)
         self.node.refusals = [(401, "not authorized")]
         self.step(3)
-        self.failureResultOf(following, Refused)
+        self.failureResultOf(following, Rejected)
 
     def test_comments(self) -> None:
         """What is told beside the lines, without signs of life."""

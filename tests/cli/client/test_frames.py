@@ -1,4 +1,4 @@
-"""Lines, frames, batches."""
+"""Lines, frames, parcels."""
 
 from __future__ import annotations
 

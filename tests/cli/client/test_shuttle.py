@@ -15,16 +15,16 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from logplex.cli.client.api import Asker
 from logplex.cli.client.frames import Form
 from logplex.cli.client.shuttle import (
-    BATCH_LINES,
     LINGER_S,
+    PARCEL_LINES,
     PATIENCE_S,
     WAITING_LINES,
     Shuttle,
     deliver_all,
 )
-from logplex.cli.failures import Failed, Incomplete, Refused, Unreachable
+from logplex.cli.failures import Failed, Incomplete, Rejected, Unreachable
 from logplex.syslog.framing import decode_body
-from tests.cli.memory import STEP_S, memory_world
+from tests.cli.memory import STEP_S, memory_runtime
 
 #: Answers of a node.
 TAKEN = 204
@@ -36,7 +36,7 @@ class Input(Resource):
     """
     ``POST /logs`` with answers that were agreed on; 204 after those.
 
-    :ivar batches: frame ids and lines, in the order in which they came.
+    :ivar parcels: frame ids and lines, in the order in which they came.
     """
 
     isLeaf = True
@@ -44,7 +44,7 @@ class Input(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.answers: list[int] = []
-        self.batches: list[tuple[str, list[bytes]]] = []
+        self.parcels: list[tuple[str, list[bytes]]] = []
 
     def render_POST(self, request: Request) -> bytes | int:
         assert request.content is not None
@@ -52,7 +52,7 @@ class Input(Resource):
         if str(len(messages)) != request.getHeader("Logplex-Msg-Count"):
             raise AssertionError("wrong count")
         lines = [message.split(b" ", 7)[7] for message in messages]
-        self.batches.append((str(request.getHeader("Logplex-Frame-Id")), lines))
+        self.parcels.append((str(request.getHeader("Logplex-Frame-Id")), lines))
         answer = self.answers.pop(0) if self.answers else TAKEN
         if answer == SILENCE:
             return NOT_DONE_YET
@@ -69,13 +69,13 @@ class ShuttleCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.input = Input()
-        world, self.net = memory_world(
+        runtime, self.net = memory_runtime(
             self.clock, {8601: Site(self.input, reactor=self.clock)}, Path()
         )
         self.pauses: list[str] = []
         ids = map("{:032X}".format, count(1))
         self.shuttle = Shuttle(
-            Asker(world.client, self.clock),
+            Asker(runtime.client, self.clock),
             "http://localhost:8601",
             "t.1",
             Form(14, "host", "t.1", "send"),
@@ -102,19 +102,19 @@ class ShuttleCase(SynchronousTestCase):
         self.step()
 
     def sizes(self) -> list[int]:
-        return [len(lines) for _, lines in self.input.batches]
+        return [len(lines) for _, lines in self.input.parcels]
 
     def arrived(self) -> list[int]:
-        """The numbers in all batches that came."""
-        return [int(line) for _, lines in self.input.batches for line in lines]
+        """The numbers in all parcels that came."""
+        return [int(line) for _, lines in self.input.parcels for line in lines]
 
 
 class GatheringTests(ShuttleCase):
-    """When a batch leaves."""
+    """When a parcel leaves."""
 
     def test_full_batch_leaves_at_once(self) -> None:
-        self.push(range(BATCH_LINES))
-        self.assertEqual([BATCH_LINES], self.sizes())
+        self.push(range(PARCEL_LINES))
+        self.assertEqual([PARCEL_LINES], self.sizes())
 
     def test_others_wait_for_company(self) -> None:
         self.push(range(3))
@@ -123,15 +123,15 @@ class GatheringTests(ShuttleCase):
         self.assertEqual([3], self.sizes())
 
     def test_again(self) -> None:
-        """What came while a batch was under way does not wait for more than that."""
+        """What came while a parcel was under way does not wait for more than that."""
         self.input.answers = [SILENCE]
-        self.push(range(BATCH_LINES))
+        self.push(range(PARCEL_LINES))
         self.push(range(2))
         self.step(LINGER_S)
-        self.assertEqual([BATCH_LINES], self.sizes())
+        self.assertEqual([PARCEL_LINES], self.sizes())
         self.clock.advance(30)  # it is given up, and tried again
         self.step(1)
-        self.assertEqual([BATCH_LINES, BATCH_LINES, 2], self.sizes())
+        self.assertEqual([PARCEL_LINES, PARCEL_LINES, 2], self.sizes())
 
     def test_end(self) -> None:
         """The rest leaves at once, and then all is done."""
@@ -152,7 +152,7 @@ class GatheringTests(ShuttleCase):
     def test_memory_is_bounded(self) -> None:
         """Reading stops while too much waits, and goes on."""
         self.input.answers = [SILENCE]
-        self.push(range(BATCH_LINES))
+        self.push(range(PARCEL_LINES))
         self.push(range(WAITING_LINES - 1))
         self.assertEqual([], self.pauses)
         self.push(range(1))
@@ -166,14 +166,14 @@ class TroubleTests(ShuttleCase):
     """What is not taken at once."""
 
     def test_tried_again(self) -> None:
-        """The same batch, with the same frame id, before any other."""
+        """The same parcel, with the same frame id, before any other."""
         self.input.answers = [503, LOST, 429]
         self.push(range(501))
         self.shuttle.end()
         self.step(10)
         self.successResultOf(self.running)
         self.assertEqual([500, 500, 500, 500, 1], self.sizes())
-        ids = [frame_id for frame_id, _ in self.input.batches]
+        ids = [frame_id for frame_id, _ in self.input.parcels]
         self.assertEqual(1, len(set(ids[:4])))
         self.assertNotEqual(ids[0], ids[4])
         self.assertEqual(501, self.shuttle.delivered)
@@ -205,7 +205,7 @@ class TroubleTests(ShuttleCase):
         """Trying again would not help."""
         self.input.answers = [401]
         self.push(range(500))
-        failed = self.failureResultOf(self.running, Refused).value
+        failed = self.failureResultOf(self.running, Rejected).value
         self.assertIn("does not know this token", failed.message)
         self.assertNotIn("t.1", failed.message)
 

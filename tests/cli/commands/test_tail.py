@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from logplex.cli.main import logplex
-from tests.cli.memory import memory_world
+from tests.cli.memory import memory_runtime
 from tests.cli.sessions import Sessions, Stream
 
 LINES = (
@@ -29,9 +29,9 @@ class TailTests(SynchronousTestCase):
         node = Sessions()
         node.streams = [stream or Stream(LINES)]
         site = Site(node, reactor=clock)
-        world, _ = memory_world(clock, {8002: site, 8001: site}, Path())
+        runtime, _ = memory_runtime(clock, {8002: site, 8001: site}, Path())
         arguments = ["tail", "shop", "--no-follow", *options]
-        return CliRunner().invoke(logplex, arguments, obj=world, color=True)
+        return CliRunner().invoke(logplex, arguments, obj=runtime, color=True)
 
     def shown(self, *options: str) -> bytes:
         result = self.tail(*options)
