@@ -259,14 +259,18 @@ class IShareRods(Interface):
         """
 
 
-class IRegistryObserver(Interface):
-    """Who follows the registry: the drains, the tails."""
+class IChannelObserver(Interface):
+    """Is told of every channel that the registry knows: the tails."""
 
     def channel_put(channel: Channel) -> None:
         """A channel is new, or its name or flags have changed."""
 
     def channel_deleted(channel_id: str) -> None:
-        """A channel is gone. Its drains are told one by one, before or after."""
+        """A channel is gone. Its drains go one by one, before or after."""
+
+
+class IDrainObserver(Interface):
+    """Is told of every drain that the registry knows: the drains' service."""
 
     def drain_put(drain: Drain) -> None:
         """A drain is new, or its URL has changed. Reserved drains are told too."""

@@ -25,17 +25,17 @@ from logplex.drains.network.tls import Trust
 from logplex.drains.probe import Probe
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
-from logplex.interfaces import DrainStatus, DrainTest, IDrains, IReactor, IRegistryObserver, Tell
+from logplex.interfaces import DrainStatus, DrainTest, IDrainObserver, IDrains, IReactor, Tell
 from logplex.metrics import Counters, Sample
 from logplex.model.destination import BadDestination, Destination, parse_destination
-from logplex.model.values import Channel, Drain
+from logplex.model.values import Drain
 from logplex.routing.registry import Registry
 from logplex.settings import DrainSettings, Limits
 
 _log = Logger()
 
 
-@implementer(IRegistryObserver, IDrains)
+@implementer(IDrainObserver, IDrains)
 class DrainService:
     """
     Starts, moves and stops drains.
@@ -88,7 +88,7 @@ class DrainService:
 
     def start(self) -> None:
         """Run every drain that the registry knows, now and from now on."""
-        self._registry.observe(self)
+        self._registry.observe_drains(self)
 
     def stop(self) -> Deferred[None]:
         """Send what is buffered, for ``flush_s`` at most; then run no drain any more."""
@@ -99,14 +99,8 @@ class DrainService:
 
     # What the registry tells.
 
-    def channel_put(self, channel: Channel) -> None:
-        """See :class:`IRegistryObserver`: a channel's drains come one by one."""
-
-    def channel_deleted(self, channel_id: str) -> None:
-        """See :class:`IRegistryObserver`: a channel's drains go one by one."""
-
     def drain_put(self, drain: Drain) -> None:
-        """See :class:`IRegistryObserver`."""
+        """See :class:`IDrainObserver`."""
         running = self._running.get(drain.id)
         destination = self._destination(drain)
         if destination is None or self._stopped:
@@ -117,7 +111,7 @@ class DrainService:
             running.move(drain, destination)
 
     def drain_deleted(self, drain: Drain) -> None:
-        """See :class:`IRegistryObserver`."""
+        """See :class:`IDrainObserver`."""
         self._unusable.pop(drain.id, None)
         self._end(drain.id)
 

@@ -93,7 +93,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
     router = Router(registry, stores.spool, rods, counters, reactor, limits, firehose)
     drains = DrainService(registry, router.tell, counters, settings.drains, limits, reactor)
     tails = Tails(stores.spool, reactor, limits, counters)
-    registry.observe(tails)
+    registry.observe_channels(tails)
     syslog = SyslogFactory(router.route, counters, limits, reactor)
     authenticator = Authenticator(
         registry.credential,

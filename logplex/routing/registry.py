@@ -7,14 +7,14 @@ the drains and tails observe it. The message path knows the configuration only t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from logplex.interfaces import IConfigListener, IOutlet, IRegistryObserver
+from logplex.interfaces import IChannelObserver, IConfigListener, IDrainObserver, IOutlet
 from logplex.model.values import (
     NO_REDIS,
     Change,
@@ -29,6 +29,8 @@ from logplex.model.values import (
 from logplex.syslog.inner import Route
 
 _log = Logger()
+
+T = TypeVar("T")
 
 
 @define(eq=False, repr=False)
@@ -75,7 +77,8 @@ class Registry:
             Drain: self._drains,
             Credential: self._credentials,
         }
-        self._observers: list[IRegistryObserver] = []
+        self._channel_observers: list[IChannelObserver] = []
+        self._drain_observers: list[IDrainObserver] = []
 
     # Called by the configuration store.
 
@@ -143,11 +146,15 @@ class Registry:
 
     # Observers and outlets.
 
-    def observe(self, observer: IRegistryObserver) -> None:
-        """Tell the observer of every known channel and drain now, and of every later change."""
-        self._observers.append(observer)
+    def observe_channels(self, observer: IChannelObserver) -> None:
+        """Tell the observer of every known channel now, and of every later change."""
+        self._channel_observers.append(observer)
         for channel in list(self._channels.values()):
             observer.channel_put(channel)
+
+    def observe_drains(self, observer: IDrainObserver) -> None:
+        """Tell the observer of every known drain now, and of every later change."""
+        self._drain_observers.append(observer)
         for drain in list(self._drains.values()):
             observer.drain_put(drain)
 
@@ -205,14 +212,16 @@ class Registry:
         stream.keep = NO_REDIS not in channel.flags
         for token in stream.tokens:
             self._route(token, stream)
-        self._notify("channel_put", channel)
+        for observer in self._channel_observers:
+            _tell(observer.channel_put, channel)
 
     def _channel_deleted(self, channel: Channel) -> None:
         stream = self._streams[channel.id]
         stream.channel = None
         for token in stream.tokens:
             self.routes.pop(token.id.encode(), None)
-        self._notify("channel_deleted", channel.id)
+        for observer in self._channel_observers:
+            _tell(observer.channel_deleted, channel.id)
         self._drop_if_empty(stream)
 
     def _token_put(self, token: Token) -> None:
@@ -235,20 +244,23 @@ class Registry:
         stream = self._stream(drain.channel_id)
         others = [other for other in stream.drains if other.id != drain.id]
         stream.drains = tuple(sorted([*others, drain], key=lambda each: each.id))
-        self._notify("drain_put", drain)
+        for observer in self._drain_observers:
+            _tell(observer.drain_put, drain)
 
     def _drain_deleted(self, drain: Drain) -> None:
         stream = self._streams[drain.channel_id]
         stream.drains = tuple(other for other in stream.drains if other.id != drain.id)
-        self._notify("drain_deleted", drain)
+        for observer in self._drain_observers:
+            _tell(observer.drain_deleted, drain)
         self._drop_if_empty(stream)
 
-    def _notify(self, event: str, value: object) -> None:
-        for observer in self._observers:
-            try:
-                getattr(observer, event)(value)
-            except Exception:
-                _log.failure("bug: {observer} failed on {event}", observer=observer, event=event)
+
+def _tell(observer: Callable[[T], None], value: T) -> None:
+    """Tell one observer. A bug in it costs only itself."""
+    try:
+        observer(value)
+    except Exception:
+        _log.failure("bug: {observer} failed", observer=observer.__qualname__)
 
 
 def _channel_of(value: Value | None) -> str | None:

@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from logplex.interfaces import IRegistryObserver, ISpool, Recent, StoreAway
+from logplex.interfaces import IChannelObserver, ISpool, Recent, StoreAway
 from logplex.metrics import Counters, Sample
 from logplex.model.session import Session
-from logplex.model.values import NO_TAIL, Channel, Drain
+from logplex.model.values import NO_TAIL, Channel
 from logplex.settings import Limits
 from logplex.syslog.notices import l15_line, l20_line
 from logplex.tails.channel import TailedChannel
@@ -80,7 +80,7 @@ class Keepalive:
             self._set_timer()
 
 
-@implementer(IRegistryObserver)
+@implementer(IChannelObserver)
 @define(eq=False, repr=False)
 class Tails:
     """
@@ -164,22 +164,16 @@ class Tails:
             await deferLater(self.clock, _LOOK_INTERVAL_S)
 
     def channel_put(self, channel: Channel) -> None:
-        """See :class:`IRegistryObserver`."""
+        """See :class:`IChannelObserver`."""
         tailed = self._channels.get(channel.id)
         if tailed is not None and NO_TAIL in channel.flags:
             tailed.end(l20_line(self.clock.seconds()))
 
     def channel_deleted(self, channel_id: str) -> None:
-        """See :class:`IRegistryObserver`."""
+        """See :class:`IChannelObserver`."""
         tailed = self._channels.get(channel_id)
         if tailed is not None:
             tailed.end()
-
-    def drain_put(self, drain: Drain) -> None:
-        """See :class:`IRegistryObserver`."""
-
-    def drain_deleted(self, drain: Drain) -> None:
-        """See :class:`IRegistryObserver`."""
 
     def count(self) -> int:
         """How many tails are open."""

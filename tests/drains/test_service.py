@@ -16,7 +16,7 @@ from logplex.drains.network.guard import DestinationDenied
 from logplex.drains.network.resolver import Names
 from logplex.drains.network.tls import CertificateRejected
 from logplex.drains.service import DrainService
-from logplex.interfaces import IRegistryObserver
+from logplex.interfaces import IDrainObserver
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Channel, Delete, Drain, Put, Token
@@ -110,7 +110,7 @@ class ServiceCase(SynchronousTestCase):
 
 class Following(ServiceCase):
     def test_observer(self) -> None:
-        verifyObject(IRegistryObserver, self.service)
+        verifyObject(IDrainObserver, self.service)
 
     def test_new_drain(self) -> None:
         """A drain gets what its channel receives from now on."""

@@ -11,13 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from logplex.interfaces import IConfigListener, IRegistryObserver
+from logplex.interfaces import IChannelObserver, IConfigListener, IDrainObserver
 from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.routing.registry import Registry
 from tests.fakes import ListOutlet
 
 
-@implementer(IRegistryObserver)
+@implementer(IChannelObserver, IDrainObserver)
 @define(eq=False)
 class Observer:
     """Keeps the picture that an observer can draw from what it is told."""
@@ -54,7 +54,8 @@ class RegistryTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         verifyClass(IConfigListener, Registry)
-        verifyClass(IRegistryObserver, Observer)
+        verifyClass(IChannelObserver, Observer)
+        verifyClass(IDrainObserver, Observer)
 
     def test_it_is_ready_once_it_was_loaded_even_from_an_empty_store(self) -> None:
         self.assertFalse(self.registry.ready)
@@ -129,7 +130,8 @@ class RegistryTests(SynchronousTestCase):
     def test_an_observer_is_told_what_is_known_and_what_changes(self) -> None:
         self.registry.loaded([CHANNEL, DRAIN])
         observer = Observer()
-        self.registry.observe(observer)
+        self.registry.observe_channels(observer)
+        self.registry.observe_drains(observer)
         self.registry.changed([Delete(Drain, 1), Delete(Channel, "c")])
         self.assertEqual(
             observer.told, ["channel_put c", "drain_put 1", "drain_deleted 1", "channel_deleted c"]
@@ -138,7 +140,8 @@ class RegistryTests(SynchronousTestCase):
     def test_nobody_is_told_of_what_did_not_change(self) -> None:
         self.registry.loaded([CHANNEL, DRAIN])
         observer = Observer()
-        self.registry.observe(observer)
+        self.registry.observe_channels(observer)
+        self.registry.observe_drains(observer)
         observer.told.clear()
         self.registry.loaded([CHANNEL, DRAIN])
         self.registry.changed([Delete(Channel, "unknown"), Delete(Drain, 99)])
@@ -150,8 +153,10 @@ class RegistryTests(SynchronousTestCase):
                 raise ZeroDivisionError
 
         observer = Observer()
-        self.registry.observe(Broken())
-        self.registry.observe(observer)
+        self.registry.observe_channels(Broken())
+        self.registry.observe_drains(Broken())
+        self.registry.observe_channels(observer)
+        self.registry.observe_drains(observer)
         self.registry.changed([Put(CHANNEL)])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(observer.channels, {"c": CHANNEL})
@@ -201,7 +206,8 @@ class AnyHistoryTests(SynchronousTestCase):
     @given(st.lists(_changes, max_size=30), st.lists(_values, max_size=6))
     def test_changes_and_a_reload(self, changes: Sequence[Change], before: Sequence[Value]) -> None:
         walked, observer = Registry(), Observer()
-        walked.observe(observer)
+        walked.observe_channels(observer)
+        walked.observe_drains(observer)
         walked.loaded(before)
         walked.changed(changes)
 
@@ -212,7 +218,8 @@ class AnyHistoryTests(SynchronousTestCase):
             else:
                 end.pop((change.kind, change.id), None)
         loaded, other = Registry(), Observer()
-        loaded.observe(other)
+        loaded.observe_channels(other)
+        loaded.observe_drains(other)
         loaded.loaded(list(end.values()))
         self.assertEqual(self.picture(walked, observer), self.picture(loaded, other))
 

@@ -153,7 +153,7 @@ class SessionNode:
         self.registry.loaded([Channel("app-1")])
         self.spool = spool or MemorySpool(Spool(), self.clock, self.counters)
         self.tails = Tails(self.spool, self.clock, limits or Limits(), self.counters)
-        self.registry.observe(self.tails)
+        self.registry.observe_channels(self.tails)
         self.sessions = Sessions(self.store, self.registry, self.rods, self.tails)
         self.site = Site(
             Root(self.sessions),
