@@ -57,7 +57,6 @@ ROOMS: dict[str, Rows] = {
 
 #: Imports that the move into rooms left standing; each is to be carved away.
 STILL_WRONG = {
-    ("api/legacy/site", "api/v3/gate"),
     ("cli/offline", "node/stores"),
     ("drains/kinds/__init__", "drains/running"),
 }

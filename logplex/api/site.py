@@ -1,5 +1,5 @@
 """
-An API as a site: its gate, its routes, its words for refusing, and what the log says of it.
+An API as a site: its gate, its routes, its answers to refused requests, and its lines in the log.
 """
 
 from __future__ import annotations
@@ -10,30 +10,44 @@ from typing import Protocol
 from klein import Response
 from twisted.internet.interfaces import IReactorTime
 
+from logplex.access.authenticator import Authenticator, NotKnown
 from logplex.api.audit import Journal
 from logplex.api.json import request_id
-from logplex.api.refusals import Refused
+from logplex.api.refusals import NotAuthenticated, Refused
 from logplex.api.routes import Admission, AdmittedResource, remember
+from logplex.model.values import Credential
 from logplex.settings import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
 
-#: How an API says no.
+#: Gives an API's answer to a refused request.
 SayNo = Callable[[Refused, Request], Response]
 
 
 class Gate(Protocol):
-    """Stands before the routes of an API."""
+    """The checks before the routes of an API."""
 
     def admit(self, request: Request) -> Admission:
         """
-        Let a request pass.
+        Let a request pass, on its head.
 
-        :raise Refused: it may not.
+        :raise Refused: it may not pass.
         """
 
 
+def authenticated(request: Request, authenticator: Authenticator) -> Credential:
+    """
+    Return the credential of the caller.
+
+    :raise NotAuthenticated: the caller is not known.
+    """
+    try:
+        return authenticator.api_user(request.getHeader(b"Authorization"), request.address)
+    except NotKnown as unknown:
+        raise NotAuthenticated(unknown.delay_s) from None
+
+
 def as_refusal(answer: Response, delay_s: float = 0.0) -> Refusal:
-    """An answer of an API in the form in which it is given on a request's head alone."""
+    """Return an API's answer in the form for requests that are refused on their head."""
     headers = tuple(
         (str(name).encode(), str(value).encode()) for name, value in answer.headers.items()
     )
@@ -49,7 +63,7 @@ def api_site(
     clock: IReactorTime,
 ) -> Site:
     """
-    What listens for an API.
+    Return the site of an API.
 
     :param too_large: the answer to a body past the bound.
     """

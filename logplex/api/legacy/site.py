@@ -18,8 +18,7 @@ from logplex.api.legacy.routes import Legacy, SessionPage
 from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import NotAuthenticated, Unavailable
 from logplex.api.routes import READING, Admission, match
-from logplex.api.site import api_site
-from logplex.api.v3.gate import authenticated
+from logplex.api.site import api_site, authenticated
 from logplex.interfaces import IConfigStore
 from logplex.model.rods import DISABLED, READ_ONLY, Rods
 from logplex.model.values import is_for_one_channel

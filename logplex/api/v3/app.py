@@ -1,5 +1,5 @@
 """
-How API v3 says no: in JSON, ``{"error": …}`` with the reason.
+The application of API v3: the names of its routes, and its answers to errors, ``{"error": …}``.
 """
 
 from __future__ import annotations
@@ -40,6 +40,19 @@ from logplex.model.destination import BadDestination
 from logplex.model.session import BadSession
 
 _log = Logger()
+
+#: The names of routes that the gate treats in a way of their own. This one is open to all, always.
+HEALTH_CHECK = "health_check"
+#: Tells the operators of a starting node what it waits for.
+HEALTH = "health"
+#: Open to credentials of one channel too.
+LOGS = "logs"
+OPEN_SESSION = "open_session"
+#: Sends a message, which a control rod may forbid.
+TEST_DRAIN = "test_drain"
+#: Answered by a disabled API too: otherwise it could not be switched on again.
+SHOW_RODS = "show_rods"
+PUT_RODS = "put_rods"
 
 _CHANNEL_ID_RULE = (
     "a channel's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space"

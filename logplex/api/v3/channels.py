@@ -1,6 +1,5 @@
 """
-API v3 (PROTOCOL §5): channels, their tokens, drains and logs, and sessions. Who may pass is the
-business of :mod:`logplex.api.v3.gate`.
+API v3 (PROTOCOL §5): channels, their tokens, drains and logs, and sessions.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.api.routes import admission_of
-from logplex.api.v3.app import V3App
-from logplex.api.v3.gate import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN
+from logplex.api.v3.app import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN, V3App
 from logplex.interfaces import IDrains, ISpool, StoreAway
 from logplex.model.session import parse_session
 from logplex.model.values import CHANNEL_FLAGS, Drain, may_read

@@ -23,8 +23,7 @@ from logplex.api.json import (
 )
 from logplex.api.refusals import BadBody
 from logplex.api.routes import admission_of
-from logplex.api.v3.app import V3App
-from logplex.api.v3.gate import HEALTH, PUT_RODS, SHOW_RODS
+from logplex.api.v3.app import HEALTH, PUT_RODS, SHOW_RODS, V3App
 from logplex.api.v3.health import Health
 from logplex.interfaces import IReplacement, IShareRods, StoreAway, WrongStep
 from logplex.model.rods import BadPosition, Panel, Position, check_position

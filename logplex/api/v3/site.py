@@ -1,27 +1,119 @@
 """
-API v3 as a site: all its routes behind their gate.
+API v3 as a site: all its routes behind the gate that admits requests on their head.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from attrs import frozen
+from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.authenticator import Authenticator
 from logplex.api.audit import Journal
-from logplex.api.json import error_answer
-from logplex.api.provisioning import Provisioning
-from logplex.api.site import api_site
-from logplex.api.v3.app import answer_to
+from logplex.api.json import check_json_type, error_answer
+from logplex.api.provisioning import Provisioning, check_channel_id
+from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
+from logplex.api.routes import READING, Admission, Match, match
+from logplex.api.site import api_site, authenticated
+from logplex.api.v3.app import (
+    HEALTH,
+    HEALTH_CHECK,
+    LOGS,
+    OPEN_SESSION,
+    PUT_RODS,
+    SHOW_RODS,
+    TEST_DRAIN,
+    answer_to,
+)
 from logplex.api.v3.channels import ChannelRoutes
 from logplex.api.v3.configuration import ConfigurationRoutes
 from logplex.api.v3.credentials import CredentialRoutes
-from logplex.api.v3.gate import V3Gate
 from logplex.api.v3.operation import OperationRoutes
 from logplex.interfaces import IConfigStore, IDrains, ISpool
-from logplex.model.rods import Rods
+from logplex.model.rods import DISABLED, READ_ONLY, Rods
+from logplex.model.values import Credential, is_for_one_channel, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import Auth, Limits, Urls
-from logplex.web import Site
+from logplex.web import Request, Site
+
+_NEVER_DISABLED = frozenset({SHOW_RODS, PUT_RODS})
+
+_WITH_BODY = frozenset({b"POST", b"PUT"})
+
+
+def check_status(status: str, method: bytes) -> None:
+    """:raise Unavailable: an API of this status does not answer this method."""
+    if status == DISABLED:
+        raise Unavailable("the API is disabled")
+    if status == READ_ONLY and method not in READING:
+        raise Unavailable("the API is read-only")
+
+
+@frozen
+class V3Gate:
+    """
+    The checks before the routes of API v3: readiness, status, route, caller, content type, id.
+
+    Their order is the contract's (PROTOCOL §5): 503, 405, 401, 415, 400.
+    """
+
+    apps: Sequence[Klein]
+    registry: Registry
+    rods: Rods
+    authenticator: Authenticator
+
+    def admit(self, request: Request) -> Admission:
+        """See :class:`logplex.api.site.Gate`."""
+        method = request.method
+        try:
+            route = match(self.apps, request)
+        except Refused:
+            self._check_ready()
+            check_status(self.rods.api_status, method)
+            raise
+        if route.name == HEALTH_CHECK:
+            return Admission(route)
+        if route.name != HEALTH:
+            self._check_ready()
+        if route.name not in _NEVER_DISABLED:
+            check_status(self.rods.api_status, method)
+        if route.name == OPEN_SESSION and self.rods.deny_tail_sessions:
+            raise Unavailable("tail sessions are denied")
+        if route.name == TEST_DRAIN and self.rods.deny_drain_forwarding:
+            raise Unavailable("drain forwarding is denied")
+        caller = self._caller(request, route)
+        if method in _WITH_BODY:
+            check_json_type(request)
+        if "channel_id" in route.arguments:
+            check_channel_id(route.arguments["channel_id"])
+        return Admission(route, caller)
+
+    def _check_ready(self, delay_s: float = 0.0) -> None:
+        if not self.registry.ready:
+            raise Unavailable("the node is starting", delay_s)
+
+    def _caller(self, request: Request, route: Match) -> Credential:
+        try:
+            caller = authenticated(request, self.authenticator)
+        except NotAuthenticated as refused:
+            # The credential may be in the store, which has not been loaded.
+            self._check_ready(refused.delay_s)
+            raise
+        if not (caller.full_api or _is_for_its_channel(caller, route)):
+            raise NotAuthenticated
+        return caller
+
+
+def _is_for_its_channel(caller: Credential, route: Match) -> bool:
+    """
+    Return true if a credential of one channel may use this route. The channel of a session is in
+    the body, so the route checks it.
+    """
+    if route.name == LOGS:
+        return may_read(caller, route.arguments["channel_id"])
+    return route.name == OPEN_SESSION and is_for_one_channel(caller)
 
 
 def v3_site(
@@ -40,10 +132,10 @@ def v3_site(
     operation: OperationRoutes,
 ) -> Site:
     """
-    API v3, to be listened with.
+    Return the site of API v3.
 
     :param provisioning: changes the store; the legacy API shares it.
-    :param operation: knows the parts of the node.
+    :param operation: the routes about the node itself.
     """
     channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls)
     credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
