@@ -18,8 +18,7 @@ from logplex.access.credentials import credential_from_file
 from logplex.api.audit import Journal
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
-from logplex.api.v3.health import Health
-from logplex.api.v3.operation import OperationRoutes
+from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
 from logplex.drains.service import DrainService
 from logplex.inputs.logs import logs_site

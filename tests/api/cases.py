@@ -17,8 +17,7 @@ from logplex.access.authenticator import Authenticator, Throttle
 from logplex.api.audit import Journal
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
-from logplex.api.v3.health import Health
-from logplex.api.v3.operation import OperationRoutes
+from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
 from logplex.interfaces import DrainStatus
 from logplex.metrics import Counters

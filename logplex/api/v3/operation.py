@@ -1,18 +1,19 @@
 """
-API v3: what operators look at and switch: health, control rods, tails, shards.
+API v3: the routes for operators: health, control rods, tails, shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 from klein import Response
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
+from logplex import __version__
 from logplex.api.json import (
     error_answer,
     json_answer,
@@ -24,13 +25,51 @@ from logplex.api.json import (
 from logplex.api.refusals import BadBody
 from logplex.api.routes import admission_of
 from logplex.api.v3.app import HEALTH, PUT_RODS, SHOW_RODS, V3App
-from logplex.api.v3.health import Health
 from logplex.interfaces import IReplacement, IShareRods, StoreAway, WrongStep
-from logplex.model.rods import BadPosition, Panel, Position, check_position
+from logplex.model.rods import BadPosition, Panel, Position, Rods, check_position
+from logplex.routing.registry import Registry
 from logplex.waiting import in_time, unbroken
 
 NODE = "node"
 CLUSTER = "cluster"
+OK = "ok"
+TROUBLED = "troubled"
+
+
+@frozen
+class Health:
+    """
+    The state of the node, asked of each of its parts.
+
+    :param node: the name of the node.
+    :param started_at_s: the time of its start, by the clock.
+    :param troubles: gives what does not work now, a line each, without anything secret.
+    :param parts: by name, a function that gives the part's state as values of JSON.
+    """
+
+    node: str
+    clock: IReactorTime
+    started_at_s: float
+    registry: Registry
+    rods: Rods
+    troubles: Callable[[], list[str]]
+    parts: Mapping[str, Callable[[], object]]
+
+    def report(self) -> dict[str, Any]:
+        """Return the body of the answer to ``GET /v3/health``."""
+        troubles = self.troubles()
+        if not self.registry.ready:
+            troubles = ["the configuration has not been loaded yet", *troubles]
+        return {
+            "status": TROUBLED if troubles else OK,
+            "troubles": troubles,
+            "node": self.node,
+            "version": __version__,
+            "uptime_s": round(self.clock.seconds() - self.started_at_s, 3),
+            "known": dict(self.registry.counts()),
+            "rods": self.rods.positions(),
+            **{name: ask() for name, ask in self.parts.items()},
+        }
 
 
 @define(eq=False, repr=False, slots=False)
@@ -38,9 +77,9 @@ class OperationRoutes:
     """
     The routes.
 
-    :param share: throws rods for all nodes; ``None`` where the node is alone.
+    :param share: throws rods for all nodes; ``None`` if the node is alone.
     :param end_tails: ends every open tail of this node.
-    :param replacement: replaces the shards; ``None`` where there are none.
+    :param replacement: replaces the shards; ``None`` if the node has none.
     """
 
     _health: Health
