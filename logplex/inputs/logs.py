@@ -4,15 +4,15 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from logplex.access.authenticator import Authenticator
-from logplex.inputs.compression import BadGzip, TooLarge
-from logplex.inputs.decompressor import Decompressor
+from logplex.inputs.compression import PIECE_BYTES, BadGzip, TooLarge, inflate
 from logplex.inputs.frame_ids import FrameIds
 from logplex.inputs.gate import GZIP, Gate, Sender, content_encoding
 from logplex.metrics import Counters
@@ -22,6 +22,10 @@ from logplex.routing.router import Router
 from logplex.settings import Limits
 from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
 from logplex.web import Bounds, Request, Site
+
+
+#: Half a megabyte, which takes some milliseconds. A smaller body is decompressed in one turn.
+PIECES_A_TURN = 524_288 // PIECE_BYTES
 
 
 class CountMismatch(ValueError):
@@ -157,6 +161,36 @@ class _Logs(Resource):
         self._counters.received += foreign
         self._counters.not_permitted += foreign
         return permitted
+
+
+class Decompressor:
+    """
+    Decompress bodies in slices, and let the reactor do other work between the slices.
+
+    Only one body is decompressed at a time. The bodies that wait are still compressed, so small.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._lock = DeferredLock()
+
+    async def decompress(self, body: bytes, max_bytes: int) -> bytes:
+        """
+        Return the decompressed body.
+
+        :raises BadGzip: the body is not gzip, or is cut off.
+        :raises TooLarge: the result would be larger than ``max_bytes``.
+        """
+        await self._lock.acquire()
+        try:
+            pieces: list[bytes] = []
+            for piece in inflate(body, max_bytes):
+                if pieces and len(pieces) % PIECES_A_TURN == 0:
+                    await deferLater(self._clock, 0)
+                pieces.append(piece)
+            return b"".join(pieces)
+        finally:
+            self._lock.release()
 
 
 def _check_count(request: Request, count: int) -> None:

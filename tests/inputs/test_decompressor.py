@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.inputs.compression import PIECE_BYTES, BadGzip, TooLarge
-from logplex.inputs.decompressor import PIECES_A_TURN, Decompressor
+from logplex.inputs.logs import PIECES_A_TURN, Decompressor
 
 SLICE_BYTES = PIECES_A_TURN * PIECE_BYTES
 LARGE = b"x" * (3 * SLICE_BYTES + 1)
