@@ -51,7 +51,7 @@ class Sender:
 
 
 @frozen
-class Gate:
+class LogsGate:
     """Admit or refuse requests before the routes of the listener for logs see them."""
 
     registry: Registry

@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from logplex.access.authenticator import Authenticator
 from logplex.inputs.compression import PIECE_BYTES, BadGzip, TooLarge, inflate
 from logplex.inputs.frame_ids import FrameIds
-from logplex.inputs.gate import GZIP, Gate, Sender, content_encoding
+from logplex.inputs.gate import GZIP, LogsGate, Sender, content_encoding
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.routing.registry import Registry
@@ -42,7 +42,7 @@ def logs_site(
     clock: IReactorTime,
 ) -> Site:
     """Return the site of the listener for logs over HTTP, with its health check."""
-    gate = Gate(registry, rods, authenticator)
+    gate = LogsGate(registry, rods, authenticator)
     root = Resource()
     frame_ids = FrameIds(limits, clock)
     root.putChild(
