@@ -35,7 +35,6 @@ from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import Limits, Settings
-from logplex.syslog import inner
 from logplex.tails.page import Sessions
 from logplex.tails.service import Tails
 from logplex.web import Site
@@ -186,7 +185,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
 
 def _node_samples(registry: Registry, clock: IReactorTime, started_s: float) -> Iterator[Sample]:
     """Yield the numbers of the node itself."""
-    about = {"version": __version__, "inner_loop": inner.KIND}
+    about = {"version": __version__}
     yield Sample("logplex_info", "Which Logplex this is", 1, about)
     yield Sample(
         "logplex_uptime_seconds", "Since the start of the node", clock.seconds() - started_s

@@ -232,7 +232,7 @@ class SortTests(SynchronousTestCase):
         one: list[bytes] = []
         two: list[bytes] = []
         touched: list[str] = []
-        strangers = sort_frames(
+        unknown = sort_frames(
             [b"<1>1 t h t.1 a", b"<1>1 t h t.2 a t.2", b"<1>1 t h t.1 b", b"<1>1 t h t.3 a"],
             {b"t.1": (b"app", one, "one"), b"t.2": (b"a\\1&", two, "two")},
             touched,
@@ -240,7 +240,7 @@ class SortTests(SynchronousTestCase):
         self.assertEqual(one, [b"<1>1 t h app a", b"<1>1 t h app b"])
         self.assertEqual(two, [b"<1>1 t h a\\1& a t.2"])
         self.assertEqual(touched, ["one", "two"])
-        self.assertEqual(strangers, [b"<1>1 t h t.3 a"])
+        self.assertEqual(unknown, [b"<1>1 t h t.3 a"])
 
     def test_too_few_fields(self) -> None:
         self.assertEqual(sort_frames([b"", b"a b c"], {}, []), [b"", b"a b c"])
