@@ -21,8 +21,8 @@ from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import Limits
 from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
+from logplex.syslog.inner import FrameHeads
 from logplex.web import Bounds, Request, Site
-
 
 #: Half a megabyte, which takes some milliseconds. A smaller body is decompressed in one turn.
 PIECES_A_TURN = 524_288 // PIECE_BYTES
@@ -100,6 +100,7 @@ class _Logs(Resource):
         self._limits = limits
         self._frame_ids = frame_ids
         self._decompressor = decompressor
+        self._heads = FrameHeads()
 
     def render_POST(self, request: Request) -> int:
         body = request.content.getvalue()
@@ -129,7 +130,9 @@ class _Logs(Resource):
             self._counters.repeated_requests += 1
             return _accept(request)
         try:
-            frames, truncated, unreadable = decode_body(body, self._limits.logs_body_messages)
+            frames, truncated, unreadable = decode_body(
+                body, self._limits.logs_body_messages, self._heads
+            )
             _check_count(request, len(frames))
         except TooManyMessages:
             return _answer(request, 413, b"Too many log messages")

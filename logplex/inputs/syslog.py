@@ -23,6 +23,7 @@ from zope.interface import implementer
 from logplex.metrics import Counters, Sample, connection_samples
 from logplex.settings import Limits
 from logplex.syslog.framing import FrameDecoder
+from logplex.syslog.inner import FrameHeads
 
 _log = Logger()
 
@@ -59,7 +60,7 @@ class SyslogProtocol(Protocol):
     _unreadable = 0
 
     def connectionMade(self) -> None:
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(self.factory.heads)
         if not self.factory.admit(self):
             self.transport.abortConnection()
             return
@@ -155,6 +156,7 @@ class SyslogFactory(ServerFactory):
 
     :ivar paused: no connection is read; senders wait, and lose nothing.
     :ivar refused_connections: connections above the bound since the start.
+    :ivar heads: the memory of frame heads that all connections share.
     """
 
     protocol = SyslogProtocol  # type: ignore[assignment]
@@ -169,6 +171,7 @@ class SyslogFactory(ServerFactory):
         self.limits = limits
         self.paused = False
         self.refused_connections = 0
+        self.heads = FrameHeads()
         self._complained_at: float | None = None
         self._open: set[SyslogProtocol] = set()
         self._closed: Deferred[None] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from logplex.syslog.inner import cut_frames, cut_lines
+from logplex.syslog.inner import FrameHeads, cut_frames, cut_lines
 from logplex.syslog.message import BOM, MAX_MESSAGE_BYTES, VALID_HEADS, cut_message, has_head
 
 #: The largest frame, in bytes, of which the beginning is kept as a message (PROTOCOL §3).
@@ -75,7 +75,11 @@ class FrameDecoder:
     :ivar unreadable: the number of messages without a head of RFC 5424.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heads: FrameHeads | None = None) -> None:
+        """
+        :param heads: the memory of frame heads that many decoders share; ``None``: one of its own.
+        """
+        self._heads = FrameHeads() if heads is None else heads
         self.malformed = 0
         self.truncated = 0
         self.unreadable = 0
@@ -120,7 +124,7 @@ class FrameDecoder:
             elif self._in_malformed:
                 reached = self._skip_malformed(chunk, position)
             else:
-                found, position = cut_frames(chunk, position)
+                found, position = cut_frames(chunk, position, self._heads)
                 frames += found
                 if position == len(chunk):
                     break
@@ -284,21 +288,25 @@ class FrameDecoder:
         return self._nul
 
 
-def decode_body(body: bytes, max_messages: int) -> tuple[list[bytes], int, int]:
+def decode_body(
+    body: bytes, max_messages: int, heads: FrameHeads | None = None
+) -> tuple[list[bytes], int, int]:
     """
     Cut a whole body into its messages (PROTOCOL §4).
 
+    :param heads: the memory of frame heads that many bodies share; ``None``: one of its own.
     :return: the messages, the number of them that were too long and truncated, and the number of
         them without a head of RFC 5424.
     :raises FramingError: a frame is malformed or cut off.
     :raises TooManyMessages: the body holds more than ``max_messages``.
     """
+    heads = FrameHeads() if heads is None else heads
     frames: list[bytes] = []
     truncated = 0
     unreadable = 0
     position = len(BOM) if body.startswith(BOM) else 0
     while position < len(body):
-        found, position = cut_frames(body, position, max_messages + 1 - len(frames))
+        found, position = cut_frames(body, position, heads, max_messages + 1 - len(frames))
         frames += found
         blank_end = _skip_blank_lines(body, position)
         if blank_end > position:

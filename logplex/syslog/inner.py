@@ -25,33 +25,43 @@ _CR = ord("\r")
 _FRAME_HEAD = re.compile(rb"([1-9][0-9]{0,4}) (<[0-9]{1,3}>1) ")
 
 
-# The length of a frame by its first 11 bytes, for frames that came with a LEN of three digits, as
-# most have. One look-up checks LEN and PRI, in two thirds of the time of two look-ups in constant
-# tables. Only :func:`_read_frame_head` decides; this remembers its answers, and forgets them all
-# when they are too many, so that a sender of odd frames slows the others down for a moment only.
-_FRAME_SIZES: dict[bytes, int] = {}
-_MAX_FRAME_SIZES = 20_000
-
-
-def _read_frame_head(buffer: bytes, start: int) -> tuple[int, int] | None:
+class FrameHeads:
     """
-    Return the position of a frame's message and of its end.
+    The memory of frame heads that were read: the size of a message by the first 11 bytes of its
+    frame, for LENs of three digits, as most frames have.
 
-    :return: ``None`` if the frame does not begin with ``LEN SP <PRI>1 SP``, or LEN is not the
-        length of a message.
+    One look-up here checks LEN and PRI, in two thirds of the time of two look-ups in constant
+    tables. Only :meth:`read` decides about a head. When it has stored :attr:`MAX_HEADS`, it forgets
+    them all, so that a sender of odd frames slows the others down for a moment only.
+
+    :ivar sizes: size by head, for :func:`cut_frames`.
     """
-    found = _FRAME_HEAD.match(buffer, start)
-    if found is None or found[2] not in VALID_HEADS:
-        return None
-    size = int(found[1])
-    if not len(found[2]) < size <= MAX_MESSAGE_BYTES:
-        return None
-    text = found.start(2)
-    if text == start + 4:
-        if len(_FRAME_SIZES) >= _MAX_FRAME_SIZES:
-            _FRAME_SIZES.clear()
-        _FRAME_SIZES[buffer[start : start + 11]] = size
-    return text, text + size
+
+    #: The most heads that are remembered at a time, about 2 MB.
+    MAX_HEADS = 20_000
+
+    def __init__(self) -> None:
+        self.sizes: dict[bytes, int] = {}
+
+    def read(self, buffer: bytes, start: int) -> tuple[int, int] | None:
+        """
+        Return the position of a frame's message and of its end.
+
+        :return: ``None`` if the frame does not begin with ``LEN SP <PRI>1 SP``, or LEN is not the
+            length of a message.
+        """
+        found = _FRAME_HEAD.match(buffer, start)
+        if found is None or found[2] not in VALID_HEADS:
+            return None
+        size = int(found[1])
+        if not len(found[2]) < size <= MAX_MESSAGE_BYTES:
+            return None
+        text = found.start(2)
+        if text == start + 4:
+            if len(self.sizes) >= self.MAX_HEADS:
+                self.sizes.clear()
+            self.sizes[buffer[start : start + 11]] = size
+        return text, text + size
 
 
 class _Lengths(dict[int, bytes]):
@@ -64,7 +74,9 @@ class _Lengths(dict[int, bytes]):
 _LENGTHS = _Lengths({size: b"%d " % size for size in range(1, MAX_MESSAGE_BYTES + 1)})
 
 
-def cut_frames(buffer: bytes, start: int, max_frames: int = 1 << 31) -> tuple[list[bytes], int]:
+def cut_frames(
+    buffer: bytes, start: int, heads: FrameHeads, max_frames: int = 1 << 31
+) -> tuple[list[bytes], int]:
     """
     Cut whole octet-counted frames, ``LEN SP`` and LEN bytes (PROTOCOL §3), off a buffer.
 
@@ -72,17 +84,18 @@ def cut_frames(buffer: bytes, start: int, max_frames: int = 1 << 31) -> tuple[li
     ``<PRI>1 SP``: :mod:`logplex.syslog.framing` decides about that one.
 
     :param start: the position of the first frame in the buffer.
+    :param heads: the heads that were read before.
     :param max_frames: the most frames to cut.
     :return: the messages, and the position after the last of them.
     """
     frames: list[bytes] = []
     append = frames.append
-    size_of = _FRAME_SIZES.get
+    size_of = heads.sizes.get
     length = len(buffer)
     for _ in repeat(None, max_frames):
         size = size_of(buffer[start : start + 11])
         if size is None:
-            head = _read_frame_head(buffer, start)
+            head = heads.read(buffer, start)
             if head is None:
                 break
             text, end = head

@@ -17,7 +17,7 @@ from logplex.syslog.framing import (
     TooManyMessages,
     decode_body,
 )
-from logplex.syslog.inner import cut_frames, cut_lines
+from logplex.syslog.inner import FrameHeads, cut_frames, cut_lines
 from logplex.syslog.message import MAX_MESSAGE_BYTES, cut_message
 from tests import samples
 
@@ -378,17 +378,17 @@ class CutTests(SynchronousTestCase):
         messages = [b"<191>1 " + text for text in messages]
         stream = before + b"".join(map(encode, messages)) + b"x" + rest
         found = len(stream) - len(rest) - 1
-        self.assertEqual(cut_frames(stream, len(before)), (messages, found))
+        self.assertEqual(cut_frames(stream, len(before), FrameHeads()), (messages, found))
 
     def test_every_size(self) -> None:
         for size in (7, 9, 10, 99, 100, 999, 1_000, 9_999, 10_000, 10_240):
             message = b"<13>1 ".ljust(size)
-            self.assertEqual(cut_frames(encode(message), 0)[0], [message])
-            self.assertEqual(cut_frames(encode(message)[:-1], 0), ([], 0))
+            self.assertEqual(cut_frames(encode(message), 0, FrameHeads())[0], [message])
+            self.assertEqual(cut_frames(encode(message)[:-1], 0, FrameHeads()), ([], 0))
 
     def test_not_whole(self) -> None:
         for part in (b"", b"1", b"1 ", b"12", b"123", b"1234", b"10241 x", b"01 x", b"0 ", b" 1 x"):
-            self.assertEqual(cut_frames(part, 0), ([], 0), part)
+            self.assertEqual(cut_frames(part, 0, FrameHeads()), ([], 0), part)
 
 
 class CutLinesTests(SynchronousTestCase):
@@ -467,7 +467,7 @@ class BodyTests(SynchronousTestCase):
             self.assertEqual(len(decode_body(body, 3)[0]), 3)
             with self.assertRaises(TooManyMessages):
                 decode_body(body, 2)
-        self.assertEqual(cut_frames(b"6 <1>1 a" * 3, 0, 2), ([b"<1>1 a"] * 2, 16))
+        self.assertEqual(cut_frames(b"6 <1>1 a" * 3, 0, FrameHeads(), 2), ([b"<1>1 a"] * 2, 16))
 
     @settings(deadline=None)
     @given(hostile)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.syslog import inner
 from logplex.syslog.framing import decode_body
 from logplex.syslog.inner import (
+    FrameHeads,
     cook_frames,
     cut_frames,
     log_frames,
@@ -147,14 +147,17 @@ class FormatTests(SynchronousTestCase):
     def test_samples(self) -> None:
         """What real senders write can be formatted."""
         for sample in (samples.LOGGER, samples.RSYSLOG, samples.SYSLOG_NG):
-            found, end = cut_frames(sample, 0)
+            found, end = cut_frames(sample, 0, FrameHeads())
             self.assertEqual(end, len(sample))
             lines, unparsable = tail_lines(found, None, None)
             self.assertEqual((len(lines), unparsable), (len(found), 0))
 
     def test_logger_line(self) -> None:
         """The elements that util-linux logger writes are not shown."""
-        found = [frame.replace(b"t.6f9224f3", b"app") for frame in cut_frames(samples.LOGGER, 0)[0]]
+        found = [
+            frame.replace(b"t.6f9224f3", b"app")
+            for frame in cut_frames(samples.LOGGER, 0, FrameHeads())[0]
+        ]
         self.assertTrue(
             (tail_lines(found[-1:], None, None)[0][0] or b"").endswith(b": two words\n")
         )
@@ -254,13 +257,14 @@ class FrameHeadTests(SynchronousTestCase):
 
     def test_many_heads(self) -> None:
         """A sender of ever new heads takes no memory, and the next head is remembered again."""
+        heads = FrameHeads()
         messages = [
             b"<%d>1 %b" % (pri, b"x" * size) for pri in range(192) for size in range(100, 240)
         ]
-        self.assertGreater(len(messages), inner._MAX_FRAME_SIZES)
+        self.assertGreater(len(messages), heads.MAX_HEADS)
         body = b"".join(b"%d %b" % (len(message), message) for message in messages)
-        self.assertEqual(cut_frames(body, 0), (messages, len(body)))
-        self.assertLessEqual(len(inner._FRAME_SIZES), inner._MAX_FRAME_SIZES)
+        self.assertEqual(cut_frames(body, 0, heads), (messages, len(body)))
+        self.assertLessEqual(len(heads.sizes), heads.MAX_HEADS)
         last = b"150 <14>1 2" + b"y" * 143
-        self.assertEqual(cut_frames(last, 0)[1], len(last))
-        self.assertIn(last[:11], inner._FRAME_SIZES)
+        self.assertEqual(cut_frames(last, 0, heads)[1], len(last))
+        self.assertIn(last[:11], heads.sizes)
