@@ -37,6 +37,7 @@ def logs_site(
     registry: Registry,
     authenticator: Authenticator,
     rods: Rods,
+    *,
     counters: Counters,
     limits: Limits,
     clock: IReactorTime,
@@ -44,9 +45,16 @@ def logs_site(
     """Return the site of the listener for logs over HTTP, with its health check."""
     gate = LogsGate(registry, rods, authenticator)
     root = Resource()
-    frame_ids = FrameIds(limits, clock)
     root.putChild(
-        b"logs", _Logs(router, registry, counters, limits, frame_ids, Decompressor(clock))
+        b"logs",
+        _Logs(
+            router,
+            registry,
+            counters,
+            limits,
+            frame_ids=FrameIds(limits, clock),
+            decompressor=Decompressor(clock),
+        ),
     )
     root.putChild(b"healthcheck", _HealthCheck(registry))
     return Site(
@@ -90,6 +98,7 @@ class _Logs(Resource):
         registry: Registry,
         counters: Counters,
         limits: Limits,
+        *,
         frame_ids: FrameIds,
         decompressor: Decompressor,
     ) -> None:

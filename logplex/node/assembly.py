@@ -88,7 +88,15 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
     rods = attrs.evolve(settings.rods)
     registry = Registry()
     firehose = Firehose(settings.firehose, registry, rods, SystemRandom())
-    router = Router(registry, stores.spool, rods, counters, reactor, limits, firehose)
+    router = Router(
+        registry,
+        stores.spool,
+        rods,
+        counters,
+        clock=reactor,
+        limits=limits,
+        firehose=firehose,
+    )
     drains = DrainService(registry, router.tell, counters, settings.drains, limits, reactor)
     tails = Tails(stores.spool, reactor, limits, counters)
     registry.observe_channels(tails)
@@ -134,7 +142,15 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
         b"/metrics/drains": [drains.drain_samples],
     }
     sites = {
-        "logs": logs_site(router, registry, authenticator, rods, counters, limits, reactor),
+        "logs": logs_site(
+            router,
+            registry,
+            authenticator,
+            rods,
+            counters=counters,
+            limits=limits,
+            clock=reactor,
+        ),
         "api_v3": v3_site(
             provisioning,
             stores.config,

@@ -40,9 +40,9 @@ class Router:
     spool: ISpool
     rods: Rods
     counters: Counters
-    clock: IReactorTime
-    limits: Limits
-    firehose: Firehose
+    clock: IReactorTime = field(kw_only=True)
+    limits: Limits = field(kw_only=True)
+    firehose: Firehose = field(kw_only=True)
     _unknown_unlogged: int = field(default=0, init=False)
     _unknown_logged_at: float | None = field(default=None, init=False)
 

@@ -52,9 +52,9 @@ class ServiceCase(SynchronousTestCase):
             self.spool,
             rods,
             self.counters,
-            self.clock,
-            Limits(),
-            Firehose(FirehoseSettings(), self.registry, rods, MiddleRandom(1)),
+            clock=self.clock,
+            limits=Limits(),
+            firehose=Firehose(FirehoseSettings(), self.registry, rods, MiddleRandom(1)),
         )
         self.endpoints: dict[str, ScriptedEndpoint] = defaultdict(ScriptedEndpoint)
         self.service = DrainService(

@@ -61,15 +61,21 @@ class LogsTests(SynchronousTestCase):
             spool,
             self.rods,
             self.counters,
-            self.clock,
-            self.limits,
-            Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
+            clock=self.clock,
+            limits=self.limits,
+            firehose=Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
         )
         authenticator = Authenticator(
             self.registry.credential, [], "", Throttle(self.clock, self.limits)
         )
         self.site = logs_site(
-            router, self.registry, authenticator, self.rods, self.counters, self.limits, self.clock
+            router,
+            self.registry,
+            authenticator,
+            self.rods,
+            counters=self.counters,
+            limits=self.limits,
+            clock=self.clock,
         )
         self.wire = Wire(self.site)
         self.one, self.two = ListOutlet(), ListOutlet()

@@ -46,7 +46,13 @@ class FirehoseTests(SynchronousTestCase):
             FirehoseSettings(channel_ids, names), self.registry, self.rods, Random(1)
         )
         self.router = Router(
-            self.registry, self.spool, self.rods, Counters(), Clock(), Limits(), self.firehose
+            self.registry,
+            self.spool,
+            self.rods,
+            Counters(),
+            clock=Clock(),
+            limits=Limits(),
+            firehose=self.firehose,
         )
 
     def kept(self, channel_id: str) -> list[bytes]:

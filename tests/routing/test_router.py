@@ -46,9 +46,9 @@ class RouterTests(SynchronousTestCase):
             self.spool,
             self.rods,
             self.counters,
-            self.clock,
-            Limits(),
-            Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
+            clock=self.clock,
+            limits=Limits(),
+            firehose=Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
         )
         self.drain = ListOutlet()
         self.registry.attach("one", self.drain)
