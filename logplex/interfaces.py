@@ -147,9 +147,8 @@ class Recent:
         message that was written without one.
     :ivar complete: false if a part of the spool is away; the entries are then those that can still
         be read.
-    :ivar moving: the channel is numbered in two places, or was while this was read. Numbers then do
-        not say where the entries end: the entries are everything up to the moment of the answer,
-        and everything that followers are told later is new.
+    :ivar moving: the channel is numbered in two places, or was while this was read. Messages with
+        numbers below :attr:`last` may still come.
     :ivar jumps: number -> the channel's number before it, if that was not one less.
     """
 
@@ -179,25 +178,29 @@ class ISpool(Interface):
 
     def recent(channel_id: str) -> Deferred[Recent]:
         """
-        What is kept, in one atomic step with the sequence: every message with a number up to
-        :attr:`Recent.last` is in it or too old, every later one reaches the followers. For a
-        channel that moves see :attr:`Recent.moving`.
-
-        Where the channel's spool is away, and its followers are told so, it is what can be had at
-        the moment of the call; see :attr:`Recent.complete`. Never fails.
+        Give what is kept of the channel. If its spool is away, give what this node still has to
+        write there; see :attr:`Recent.complete`. Never fails.
         """
 
-    def follow(channel_id: str, follower: IFollower) -> Deferred[None]:
+    def join(channel_id: str, follower: IFollower) -> Deferred[Recent]:
         """
-        Tell the follower of every message numbered from now on. Fires as soon as nothing can be
-        missed any more; only then should ``recent`` be read.
+        Follow the channel: give what is kept of it, and tell the follower of what comes.
 
-        Where the channel's spool is away it fires too: the follower has then been told
-        ``interrupted``, and is told of what this node receives until ``resumed``. Never fails.
+        The result arrives between two calls of the follower, and this moment is the border.
+        Everything that the follower was told before is in the entries, or is not kept. Everything
+        that it is told later is not in the entries. A caller that does not wait after the result
+        shows every message once.
+
+        A follower that follows already may join again, for one more reader: it gets the entries
+        of that moment, and is told nothing twice.
+
+        If the channel's spool is away, the follower has been told ``interrupted``, the entries are
+        what this node still has to write there, and :attr:`Recent.complete` is false. Until
+        ``resumed`` the follower is told of what this node receives. Never fails.
         """
 
-    def unfollow(channel_id: str, follower: IFollower) -> None:
-        """Stop telling this follower. Not following is no error."""
+    def leave(channel_id: str, follower: IFollower) -> None:
+        """Stop telling this follower. It is no error if it does not follow."""
 
     def forget(channel_id: str) -> None:
         """The channel was deleted: drop what is kept of it."""

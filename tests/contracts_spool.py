@@ -88,7 +88,7 @@ class SpoolContract:
 
     async def followed(self, channel_id: str = "c") -> tuple[ISpool, Witness]:
         spool, witness = await self.empty_spool(), Witness()
-        await spool.follow(channel_id, witness)
+        await spool.join(channel_id, witness)
         return spool, witness
 
     @conversation
@@ -130,21 +130,33 @@ class SpoolContract:
         self.assertEqual(recent.last, witness.entries[-1][0])
 
     @conversation
-    async def test_nothing_is_missing_between_recent_and_following(self: Any) -> None:
+    async def test_what_is_told_begins_where_the_entries_end(self: Any) -> None:
         spool = await self.empty_spool()
         texts = [b"%d" % n for n in range(60)]
         for text in texts[:20]:
             spool.append("c", [text])
         witness = Witness()
-        await spool.follow("c", witness)
+        joining = spool.join("c", witness)
+        joining.addCallback(lambda recent: (recent, len(witness.entries)))
         for text in texts[20:40]:
             spool.append("c", [text])
-        recent = await spool.recent("c")
+        recent, told_before = await joining
         for text in texts[40:]:
             spool.append("c", [text])
         await witness.saw(texts[-1])
-        live = [(number, text) for number, text in witness.entries if number > recent.last]
-        self.assertEqual([text for _, text in recent.entries + live], texts)
+        shown = recent.entries + witness.entries[told_before:]
+        self.assertEqual([text for _, text in shown], texts)
+
+    @conversation
+    async def test_a_follower_may_join_again(self: Any) -> None:
+        spool, witness = await self.followed()
+        spool.append("c", [b"one"])
+        await witness.saw(b"one")
+        recent = await spool.join("c", witness)
+        self.assertEqual(recent.entries, witness.entries)
+        spool.append("c", [b"two"])
+        await witness.saw(b"two")
+        self.assertEqual(witness.messages, [b"one", b"two"])
 
     @conversation
     async def test_the_newest_1500_are_kept(self: Any) -> None:
@@ -217,7 +229,7 @@ class SpoolContract:
     async def test_channels_are_apart(self: Any) -> None:
         spool, witness = await self.followed("a")
         other = Witness()
-        await spool.follow("b", other)
+        await spool.join("b", other)
         spool.append("a", [b"for a"])
         spool.append("b", [b"for b"])
         await witness.saw(b"for a")
@@ -230,7 +242,7 @@ class SpoolContract:
     async def test_every_follower_is_told(self: Any) -> None:
         spool, witness = await self.followed()
         second = Witness()
-        await spool.follow("c", second)
+        await spool.join("c", second)
         spool.append("c", [b"one"])
         await witness.saw(b"one")
         await second.saw(b"one")
@@ -242,7 +254,7 @@ class SpoolContract:
         spool.append("c", [b"before"])
         await early.saw(b"before")
         witness = Witness()
-        await spool.follow("c", witness)
+        await spool.join("c", witness)
         spool.append("c", [b"after"])
         await witness.saw(b"after")
         self.assertEqual(witness.messages, [b"after"])
@@ -251,8 +263,8 @@ class SpoolContract:
     async def test_who_unfollows_is_told_no_more(self: Any) -> None:
         spool, witness = await self.followed()
         stays = Witness()
-        await spool.follow("c", stays)
-        spool.unfollow("c", witness)
+        await spool.join("c", stays)
+        spool.leave("c", witness)
         spool.append("c", [b"one"])
         await stays.saw(b"one")
         self.assertEqual(witness.calls, [])
@@ -260,16 +272,16 @@ class SpoolContract:
     @conversation
     async def test_unfollowing_what_is_not_followed_is_no_error(self: Any) -> None:
         spool, witness = await self.followed()
-        spool.unfollow("c", Witness())
-        spool.unfollow("other", witness)
+        spool.leave("c", Witness())
+        spool.leave("other", witness)
         spool.append("c", [b"one"])
         await witness.saw(b"one")
 
     @conversation
     async def test_who_unfollows_may_follow_again(self: Any) -> None:
         spool, witness = await self.followed()
-        spool.unfollow("c", witness)
-        await spool.follow("c", witness)
+        spool.leave("c", witness)
+        await spool.join("c", witness)
         spool.append("c", [b"one"])
         await witness.saw(b"one")
         self.assertEqual(witness.messages, [b"one"])
@@ -278,8 +290,8 @@ class SpoolContract:
     async def test_a_follower_that_fails_costs_only_itself(self: Any) -> None:
         spool = await self.empty_spool()
         witness = Witness()
-        await spool.follow("c", _Faulty())
-        await spool.follow("c", witness)
+        await spool.join("c", _Faulty())
+        await spool.join("c", witness)
         spool.append("c", [b"one"])
         spool.append("c", [b"two"])
         await witness.saw(b"two")

@@ -80,10 +80,10 @@ class RecordingSpool:
     def recent(self, channel_id: str) -> Deferred[Recent]:
         return succeed(Recent(0, []))
 
-    def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
-        return succeed(None)
+    def join(self, channel_id: str, follower: IFollower) -> Deferred[Recent]:
+        return succeed(Recent(0, []))
 
-    def unfollow(self, channel_id: str, follower: IFollower) -> None:
+    def leave(self, channel_id: str, follower: IFollower) -> None:
         pass
 
     def forget(self, channel_id: str) -> None:

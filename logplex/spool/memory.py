@@ -123,12 +123,14 @@ class MemorySpool:
             Recent(self._sequences.get(channel_id, 0), entries[-self._settings.messages :])
         )
 
-    def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
+    def join(self, channel_id: str, follower: IFollower) -> Deferred[Recent]:
         """See :class:`ISpool`."""
-        self._followers[channel_id] = (*self._followers.get(channel_id, ()), follower)
-        return succeed(None)
+        followers = self._followers.get(channel_id, ())
+        if follower not in followers:
+            self._followers[channel_id] = (*followers, follower)
+        return self.recent(channel_id)
 
-    def unfollow(self, channel_id: str, follower: IFollower) -> None:
+    def leave(self, channel_id: str, follower: IFollower) -> None:
         """See :class:`ISpool`."""
         left = tuple(each for each in self._followers.get(channel_id, ()) if each is not follower)
         if left:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
@@ -25,9 +24,6 @@ LINGER_S = 0.01
 #: And so much longer for every reader: writing to one costs some 15 µs, however much it is, and
 #: thousands of them must not keep the node from everything else.
 LINGER_PER_READER_S = 0.000_05
-#: A history is read so often for one tail, while the spool comes and goes.
-_MOST_READINGS = 3
-_NO_HISTORY = Recent(0, [], complete=False)
 
 
 @implementer(IFollower)
@@ -48,50 +44,36 @@ class TailedChannel:
     unused: Callable[[TailedChannel], None]
     is_away: bool = False
     _groups: dict[View, Group] = field(factory=dict)
-    _follows: bool = False
-    #: Who waits for the spool to say that it follows; ``None`` where it has not been asked.
-    _waiting: list[Deferred[None]] | None = None
     #: Live messages that the groups have not been told of, in order: number of the first, messages.
     _pending: list[tuple[int | None, list[bytes]]] = field(factory=list)
     _timer: IDelayedCall | None = None
     #: The newest number that the groups have been told of, and that there is.
     _last: int = 0
     _newest: int = 0
-    #: How often the spool went away or came back.
-    _turns: int = 0
 
     # What a reader asks.
 
     async def join(self, tail: Tail) -> Recent | None:
         """
-        Let a tail take its place among the live messages, then read the history.
+        Read the history for a tail, and let it take its place among the live messages at the
+        moment at which the history ends.
 
-        What comes while the spool is away has no numbers, so nothing tells whether it is in a
-        history that was read before or after. So the reading counts only where the spool did not
-        come or go meanwhile.
-
-        :return: ``None`` where the tail is over by now.
+        :return: ``None`` if the tail is over by now.
         """
         group = self._group(tail.view)
         group.enter(tail)
         tail.group = group
         try:
-            await self._following()
-            for _ in range(_MOST_READINGS):
-                if tail.is_over:
-                    return None
-                turns = self._move_up(tail, group)
-                recent = await self.spool.recent(self.channel_id)
-                if recent.moving:
-                    # It holds what came while it was read, too.
-                    self._move_up(tail, group)
-                if turns == self._turns:
-                    return recent
-            self._move_up(tail, group)
-            return _NO_HISTORY
+            recent = await self.spool.join(self.channel_id, self)
         except BaseException:
             group.leave(tail)
             raise
+        if tail.is_over:
+            return None
+        # All of this is in the history.
+        self._publish()
+        group.move_up(tail)
+        return recent
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
@@ -124,13 +106,11 @@ class TailedChannel:
 
     def interrupted(self) -> None:
         """See :class:`IFollower`."""
-        self._turns += 1
         self.is_away = True
         self._tell(l15_line(self.clock.seconds()))
 
     def resumed(self) -> None:
         """See :class:`IFollower`."""
-        self._turns += 1
         self.is_away = False
 
     def missed(self) -> None:
@@ -138,30 +118,6 @@ class TailedChannel:
         self._tell(gap_line(self.clock.seconds()))
 
     # How it is done.
-
-    def _move_up(self, tail: Tail, group: Group) -> int:
-        """From here on nothing passes this tail; gives the turn in which that is."""
-        self._publish()
-        group.move_up(tail)
-        return self._turns
-
-    def _following(self) -> Deferred[None]:
-        """Fires as soon as the spool follows the channel for us."""
-        following: Deferred[None] = Deferred()
-        if self._follows:
-            following.callback(None)
-        elif self._waiting is not None:
-            self._waiting.append(following)
-        else:
-            self._waiting = [following]
-            self.spool.follow(self.channel_id, self).addCallback(self._followed)
-        return following
-
-    def _followed(self, _: None) -> None:
-        waiting, self._waiting = self._waiting or [], None
-        self._follows = True
-        for following in waiting:
-            following.callback(None)
 
     def _begin_again(self) -> None:
         """The spool has lost its numbers: nobody's history says any more what he has seen."""
@@ -189,7 +145,7 @@ class TailedChannel:
             self._timer.cancel()
             self._timer = None
         self._pending.clear()
-        self.spool.unfollow(self.channel_id, self)
+        self.spool.leave(self.channel_id, self)
         self.unused(self)
 
     def _keep(self, first: int | None, messages: list[bytes]) -> None:

@@ -1,13 +1,9 @@
 """
 Where the history ends and the live messages begin, for each reader exactly.
 
-A reader's place in the live messages is taken *before* his history is read. The answer says the
-number up to which the history goes; of what waited at his place he is then shown only what lies
-above it, and so it goes on with what still comes. Nothing is missing, and nothing is double.
-
-Two cases have no such number: a channel that moves between shards, whose history goes up to the
-moment of the answer, so that the place is taken anew then; and a spool that is away, whose history
-is what can be had. See :meth:`logplex.tails.channel.TailedChannel.join`.
+The spool answers a reader's join at the moment at which his history ends: what the channel was told
+before is in the history, what it is told later is new. His place in the live messages is taken at
+this moment. See :meth:`logplex.interfaces.ISpool.join`.
 """
 
 from __future__ import annotations

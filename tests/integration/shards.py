@@ -115,7 +115,7 @@ class ShardsTestCase(IntegrationTestCase):
 
     async def follow(self, node: SpoolNode, channel_id: str) -> Diary:
         diary = Diary()
-        await within(node.spool.follow(channel_id, diary), "the channel is followed")
+        await within(node.spool.join(channel_id, diary), "the channel is followed")
         return diary
 
     async def traffic(

@@ -90,7 +90,7 @@ class MemorySpoolTests(SynchronousTestCase):
     def test_numbers_go_on_after_giving_way(self) -> None:
         spool = self.spool(max_bytes=2_000)
         witness = Witness()
-        self.successResultOf(spool.follow("a", witness))
+        self.successResultOf(spool.join("a", witness))
         spool.append("a", [b"a"])
         spool.append("b", [b"b" * 1_400])
         spool.append("a", [b"a again"])
@@ -138,7 +138,7 @@ class _Model(RuleBasedStateMachine):
         self.written_s: dict[str, float] = dict.fromkeys("abc", 0.0)
         self.witnesses: dict[str, Witness] = {each: Witness() for each in "abc"}
         for each, witness in self.witnesses.items():
-            self.spool.follow(each, witness)
+            self.spool.join(each, witness)
 
     @rule(channel=channels, batch=batches, keep=st.booleans())
     def append(self, channel: str, batch: list[bytes], keep: bool) -> None:

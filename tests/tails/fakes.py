@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
@@ -23,13 +23,11 @@ class Read:
     """
     A history that was asked for.
 
-    :ivar events: how many events the follower had been told of when it was asked for.
-    :ivar turn: how often it had been told that the spool went or came.
+    :ivar events: the number of events that the follower had been told of when it was answered.
     """
 
     answer: Deferred[Recent]
-    events: int
-    turn: int
+    events: int = 0
     snapshot: Recent | None = None
 
 
@@ -43,52 +41,43 @@ class HeldSpool:
     :ivar undelivered: batches that have a number and have not reached the follower.
     :ivar told: everything the follower was told: number or ``None``, message.
     :ivar waiting: messages that came while it was away, and have no numbers yet.
-    :ivar asked: all histories that were ever asked for.
-    :ivar turns: how often the follower was told that the spool went or came.
+    :ivar reads: joins that wait for their answer.
+    :ivar asked: all joins that there ever were.
     """
 
     limit: int = 1_500
     last: int = 0
     kept: list[tuple[int | None, bytes]] = field(factory=list)
     followers: list[IFollower] = field(factory=list)
-    follows: list[tuple[IFollower, Deferred[None]]] = field(factory=list)
     reads: list[Read] = field(factory=list)
     undelivered: list[tuple[int, list[bytes]]] = field(factory=list)
     told: list[tuple[int | None, bytes]] = field(factory=list)
     waiting: list[bytes] = field(factory=list)
     asked: list[Read] = field(factory=list)
-    turns: int = 0
-    holds_follows: bool = False
     holds_reads: bool = False
     is_away: bool = False
 
     # What tails call.
 
-    def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
-        answer: Deferred[None] = Deferred()
-        self.follows.append((follower, answer))
-        if not self.holds_follows:
-            self.answer_follows()
-        return answer
+    def join(self, channel_id: str, follower: IFollower) -> Deferred[Recent]:
+        if follower not in self.followers:
+            self.followers.append(follower)
+            if self.is_away:
+                follower.interrupted()
+        read = Read(Deferred())
+        self.asked.append(read)
+        self.reads.append(read)
+        if self.is_away or not self.holds_reads:
+            self.answer(read)
+        return read.answer
 
-    def unfollow(self, channel_id: str, follower: IFollower) -> None:
-        self.follows = [each for each in self.follows if each[0] is not follower]
+    def leave(self, channel_id: str, follower: IFollower) -> None:
         if follower in self.followers:
             self.followers.remove(follower)
             self.undelivered.clear()
 
     def recent(self, channel_id: str) -> Deferred[Recent]:
-        read = Read(Deferred(), len(self.told), self.turns)
-        self.asked.append(read)
-        self.reads.append(read)
-        if self.is_away:
-            own: list[tuple[int | None, bytes]] = [(None, message) for message in self.waiting]
-            read.snapshot = Recent(0, own[-self.limit :], complete=False)
-            self.answer(read)
-        elif not self.holds_reads:
-            self.take(read)
-            self.answer(read)
-        return read.answer
+        return succeed(self._recent())
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:
         """Number them and tell of them at once."""
@@ -103,26 +92,15 @@ class HeldSpool:
 
     # What the test calls.
 
-    def answer_follows(self) -> None:
-        follows, self.follows = self.follows, []
-        for follower, answer in follows:
-            self.followers.append(follower)
-            if self.is_away:
-                self.turns += 1
-                follower.interrupted()
-            answer.callback(None)
-
     def interrupt(self) -> None:
         """Tell the followers; what is asked for from now on is answered accordingly."""
         self.is_away = True
-        self.turns += 1
         for follower in list(self.followers):
             follower.interrupted()
 
     def come_back(self, complete: bool = True) -> None:
         """Tell the followers, and number what waits without telling them again."""
         self.is_away = False
-        self.turns += 1
         for follower in list(self.followers):
             follower.resumed()
             if not complete:
@@ -161,25 +139,31 @@ class HeldSpool:
         for follower in list(self.followers):
             follower.received(None, messages)
 
-    def take(self, read: Read) -> None:
-        """The moment of which the answer will tell."""
-        read.snapshot = Recent(self.last, self.kept[-self.limit :])
+    def answer(self, read: Read, moving: bool = False) -> None:
+        """
+        Tell the follower everything, and give what is kept.
 
-    def answer_of_now(self, read: Read) -> None:
-        """Answer as a spool does that numbers the channel in two places."""
-        self.deliver_all()
-        read.snapshot = Recent(self.last, self.kept[-self.limit :], moving=True)
-        self.answer(read)
+        :param moving: as a spool does that numbers the channel in two places.
+        """
+        if not self.is_away:
+            self.deliver_all()
+        self._answer(read, self._recent(moving))
 
     def lose(self, read: Read) -> None:
-        """The spool goes away before it answers."""
-        read.snapshot = Recent(0, [], complete=False)
-        self.answer(read)
+        """Answer as if the spool were away."""
+        self._answer(read, Recent(0, [], complete=False))
 
-    def answer(self, read: Read) -> None:
-        assert read.snapshot is not None
+    def _recent(self, moving: bool = False) -> Recent:
+        if self.is_away:
+            own: list[tuple[int | None, bytes]] = [(None, message) for message in self.waiting]
+            return Recent(0, own[-self.limit :], complete=False)
+        return Recent(self.last, self.kept[-self.limit :], moving=moving)
+
+    def _answer(self, read: Read, recent: Recent) -> None:
         self.reads.remove(read)
-        read.answer.callback(read.snapshot)
+        read.events = len(self.told)
+        read.snapshot = recent
+        read.answer.callback(recent)
 
 
 _L11 = re.compile(rb"\S+ logplex\[1\]: Error L11 .* dropped (\d+) messages since \S+\.")

@@ -9,6 +9,7 @@ leave and come back, and the spool go away, in any order. It knows what each rea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import define, field
@@ -48,8 +49,7 @@ class Client:
     """
     Somebody who reads, and what he must have been shown so far.
 
-    :ivar read: the history that was asked for last for him.
-    :ivar reads: how often one was.
+    :ivar read: the history that was asked for him.
     :ivar snapshot: the history with which he began.
     :ivar overture: what he was told before it.
     :ivar marks: notices, and how many events the follower had been told of before each.
@@ -61,7 +61,6 @@ class Client:
     answer: ListAnswer
     tail: Tail
     read: Read | None = None
-    reads: int = 0
     snapshot: Recent | None = None
     overture: list[Shown] = field(factory=list)
     marks: list[tuple[int, str]] = field(factory=list)
@@ -78,21 +77,11 @@ class Client:
         line = b"%b %b[web.1]: %b" % (time, source, text)
         return (number if self.events else None), line
 
-    def asks(self, read: Read) -> None:
-        """A history was asked for, for him; notices until then have passed him."""
-        self.read = read
-        self.reads += 1
-        self.marks.clear()
-
-    def moves_up(self, events: int) -> None:
-        """What was told until now has passed him."""
+    def begins(self, is_away: bool) -> None:
+        """His history was answered: what was told until now has passed him."""
         assert self.read is not None
-        self.read.events = events
         self.marks.clear()
-
-    def begins(self, snapshot: Recent, is_away: bool) -> None:
-        """He is shown this history, and goes on from where it was asked for."""
-        self.snapshot = snapshot
+        self.snapshot = self.read.snapshot
         self.overture = ["away"] if is_away else []
 
     def history(self) -> list[Shown]:
@@ -150,7 +139,7 @@ class Tailing(RuleBasedStateMachine):
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.counters = Counters()
-        self.spool = HeldSpool(limit=KEPT, holds_reads=True, holds_follows=True)
+        self.spool = HeldSpool(limit=KEPT, holds_reads=True)
         limits = Limits(tail_buffer_messages=BUFFERED)
         self.tails = Tails(self.spool, self.clock, limits, self.counters)
         self.clients: list[Client] = []
@@ -224,76 +213,28 @@ class Tailing(RuleBasedStateMachine):
         asked = len(self.spool.asked)
         begun = Deferred.fromCoroutine(self.tails.begin(tail, CHANNEL, session, after))
         begun.addErrback(self.failures.append)
-        self.note_first_reads(asked)
-
-    def note_first_reads(self, asked: int) -> None:
-        """Clients wait for theirs in the order in which they came."""
-        for read in self.spool.asked[asked:]:
-            client = next(c for c in self.clients if c.read is None and c.tail.group is not None)
-            self.note_read(client, read)
-
-    def note_read(self, client: Client, read: Read) -> None:
-        client.asks(read)
-        if read not in self.spool.reads:
+        (client.read,) = self.spool.asked[asked:]
+        if client.read not in self.spool.reads:
             # It was answered at once.
-            assert read.snapshot is not None
-            client.begins(read.snapshot, self.spool.is_away)
-
-    @precondition(lambda self: self.spool.follows)
-    @rule()
-    def answer_follows(self) -> None:
-        asked = len(self.spool.asked)
-        self.spool.answer_follows()
-        self.note_first_reads(asked)
+            client.begins(self.spool.is_away)
 
     @precondition(lambda self: self.spool.reads)
-    @rule(data=st.data())
-    def look(self, data: st.DataObject) -> None:
-        """The spool looks at what it has, for an answer that comes later."""
-        read = pick(data, self.spool.reads)
-        if read.snapshot is None:
-            self.spool.take(read)
-
-    @precondition(lambda self: self.spool.reads and not self.spool.is_away)
-    @rule(data=st.data())
-    def answer_of_now(self, data: st.DataObject) -> None:
-        """The channel is numbered in two places; it is so for this one answer."""
-        self.answer(pick(data, self.spool.reads), self.spool.answer_of_now)
-
-    @precondition(lambda self: any(read.snapshot for read in self.spool.reads))
-    @rule(data=st.data())
-    def answer_read(self, data: st.DataObject) -> None:
-        self.answer(pick(data, [read for read in self.spool.reads if read.snapshot]))
+    @rule(data=st.data(), moving=st.booleans())
+    def answer_read(self, data: st.DataObject, moving: bool) -> None:
+        """
+        :param moving: the channel is numbered in two places; it is so for this one answer.
+        """
+        self.answer(pick(data, self.spool.reads), partial(self.spool.answer, moving=moving))
 
     def answer_everything(self) -> None:
-        if self.spool.follows:
-            self.answer_follows()
         while self.spool.reads:
-            read = self.spool.reads[0]
-            if read.snapshot is None:
-                self.spool.take(read)
-            self.answer(read)
+            self.answer(self.spool.reads[0], self.spool.answer)
 
-    def answer(self, read: Read, how: Callable[[Read], None] | None = None) -> None:
-        asked = len(self.spool.asked)
-        (how or self.spool.answer)(read)
+    def answer(self, read: Read, how: Callable[[Read], None]) -> None:
+        how(read)
         for client in self.clients:
             if client.read is read:
-                self.note_answer(client, read, self.spool.asked[asked:])
-
-    def note_answer(self, client: Client, read: Read, new: list[Read]) -> None:
-        """A history counts only where the spool did not come or go since it was asked for."""
-        assert read.snapshot is not None
-        if read.turn == self.spool.turns:
-            if read.snapshot.moving:
-                client.moves_up(len(self.spool.told))
-            client.begins(read.snapshot, self.spool.is_away)
-        elif client.reads < 3:
-            (again,) = new
-            self.note_read(client, again)
-        else:
-            client.asks(Read(Deferred(), len(self.spool.told), self.spool.turns))
-            client.begins(Recent(0, [], complete=False), self.spool.is_away)
+                client.begins(self.spool.is_away)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), is_tight=st.booleans())
@@ -335,8 +276,7 @@ class Tailing(RuleBasedStateMachine):
             self.mark("away")
             self.spool.interrupt()
         for read in asked:
-            read.snapshot = Recent(0, [], complete=False)
-            self.answer(read)
+            self.answer(read, self.spool.lose)
         if not tells_first:
             self.mark("away")
             self.spool.interrupt()

@@ -38,12 +38,15 @@ class _Found:
         return sum(len(passage.messages) for passage in self.passages)
 
 
-async def read_recent(shards: Shards, channel_id: str, kept: int, clock: IReactorTime) -> Recent:
+async def read_recent(
+    shards: Shards, channel_id: str, kept: int, clock: IReactorTime, up_to_now: bool = False
+) -> Recent:
     """
     See :meth:`logplex.interfaces.ISpool.recent`. A channel that moved, and has not had many
     messages since, is looked for on the other shards too.
 
     :param kept: how many messages of a channel are kept.
+    :param up_to_now: give everything that followers have been told up to the moment of the answer.
     """
     homes: list[Shard] = []
     recent: Recent | None = None
@@ -54,7 +57,8 @@ async def read_recent(shards: Shards, channel_id: str, kept: int, clock: IReacto
         read_already = {later for _, later in doubles([*homes, *everywhere])}.union(homes)
         others = [each for each in everywhere if each not in read_already]
         # Once more where a step of a replacement was taken meanwhile.
-        read = _read_settled if len(homes) == 1 and recent is None else _read_moving
+        settled = len(homes) == 1 and recent is None and not up_to_now
+        read = _read_settled if settled else _read_moving
         recent = await read(channel_id, homes, _Others(others, clock), kept)
     return recent
 
@@ -98,7 +102,8 @@ async def _read_moving(
     finally:
         for ear in ears:
             ear.leave()
-    return _recent(known + older, own, kept, complete=len(known) == len(homes), moving=True)
+    complete = len(known) == len(homes)
+    return _recent(known + older, own, kept, complete, moving=len(homes) > 1)
 
 
 def _recent(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -24,6 +24,9 @@ from logplex.spool.cluster.topology import Shards, doubles
 from logplex.waiting import together
 
 _log = Logger()
+
+#: The history is read at most so often for one :meth:`RedisSpool.join`, if shards come and go.
+_MOST_READINGS = 3
 
 
 @implementer(ISpool)
@@ -55,17 +58,11 @@ class RedisSpool:
             read_recent(self._shards, channel_id, self._kept, self._clock)
         )
 
-    def follow(self, channel_id: str, follower: IFollower) -> Deferred[None]:
+    def join(self, channel_id: str, follower: IFollower) -> Deferred[Recent]:
         """See :class:`ISpool`."""
-        listeners = self._listeners.setdefault(channel_id, {})
-        if id(follower) in listeners:
-            return succeed(None)
-        listener = listeners[id(follower)] = Listener(follower)
-        homes = self._shards.topology.homes(channel_id)
-        following = together(shard.follow(channel_id, listener) for shard in homes)
-        return following.addCallback(lambda _: None)
+        return Deferred.fromCoroutine(self._join(channel_id, follower))
 
-    def unfollow(self, channel_id: str, follower: IFollower) -> None:
+    def leave(self, channel_id: str, follower: IFollower) -> None:
         """See :class:`ISpool`."""
         listeners = self._listeners.get(channel_id, {})
         listener = listeners.pop(id(follower), None)
@@ -76,6 +73,22 @@ class RedisSpool:
         listener.leave()
         for shard in self._shards.topology.homes(channel_id):
             shard.unfollow(channel_id, listener)
+
+    async def _join(self, channel_id: str, follower: IFollower) -> Recent:
+        listeners = self._listeners.setdefault(channel_id, {})
+        listener = listeners.get(id(follower))
+        if listener is None:
+            listener = listeners[id(follower)] = Listener(follower)
+            homes = self._shards.topology.homes(channel_id)
+            await together(shard.follow(channel_id, listener) for shard in homes)
+        for _ in range(_MOST_READINGS):
+            turns = listener.turns
+            recent = await read_recent(
+                self._shards, channel_id, self._kept, self._clock, up_to_now=True
+            )
+            if turns == listener.turns:
+                return recent
+        return Recent(0, [], complete=False)
 
     def forget(self, channel_id: str) -> None:
         """See :class:`ISpool`."""

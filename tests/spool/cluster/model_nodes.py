@@ -80,7 +80,7 @@ class SpoolsTestCase(SynchronousTestCase):
         self.heal()
         for node in self.nodes:
             for channel_id, diary in node.diaries.items():
-                node.spool.follow(channel_id, diary)
+                node.spool.join(channel_id, diary)
         self.heal()
 
     def links(self) -> list[ModelLink]:

@@ -113,7 +113,7 @@ class RecentTests(SpoolsTestCase):
         self.lose(URLS[0])
         self.node.append("a")
         diary = Diary()
-        self.successResultOf(self.spool.follow("a", diary))
+        self.successResultOf(self.spool.join("a", diary))
         diary.since()
         recent = self.recent()
         self.node.append("a")

@@ -96,15 +96,15 @@ class StepsTests(SpoolsTestCase):
         self,
     ) -> None:
         spool, early, late = self.nodes[0].spool, Diary(), Diary()
-        spool.follow(MOVES_TO_S3, early)
+        spool.join(MOVES_TO_S3, early)
         self.heal()
         preparing = Deferred.fromCoroutine(self.replacement.prepare(URLS[1:]))
         for link in self.links():
             link.connect()
         self.travel(lambda: any(each.asked("SUBSCRIBE") for each in self.shards[URLS[1]].links))
         self.shards[URLS[2]].restart()
-        following = spool.follow(MOVES_TO_S3, late)
-        spool.unfollow(MOVES_TO_S3, early)
+        following = spool.join(MOVES_TO_S3, late)
+        spool.leave(MOVES_TO_S3, early)
         self.travel(lambda: preparing.called)
         self.successResultOf(preparing)
         self.heal()
@@ -118,7 +118,7 @@ class AbortTests(SpoolsTestCase):
     def setUp(self) -> None:
         self.begin(URLS[0])
         self.diary = Diary()
-        self.nodes[0].spool.follow(MOVES_TO_S3, self.diary)
+        self.nodes[0].spool.join(MOVES_TO_S3, self.diary)
         self.heal()
         self.take("prepare", URLS[::2])
 
@@ -197,15 +197,12 @@ class HistoriesTests(SpoolsTestCase):
         return {each.name: len(each.sent[channel_id]) for each in self.nodes}
 
     async def join(self, node: SpoolNode, channel_id: str) -> None:
-        """Begin to read as a tail does: follow, then read the history."""
+        """Begin to read as a tail does."""
         diary = Diary()
         self.joining += 1
-        await node.spool.follow(channel_id, diary)
-        place = len(diary.told)
         sent, steps = self.sent(channel_id), self.steps
-        recent = await node.spool.recent(channel_id)
-        if recent.moving:
-            place = len(diary.told)
+        recent = await node.spool.join(channel_id, diary)
+        place = len(diary.told)
         if steps != self.steps:
             # What was on a shard that has been given up by now cannot be found.
             sent = self.sent(channel_id)
@@ -254,12 +251,9 @@ class HistoriesTests(SpoolsTestCase):
                 self.assertEqual(numbers, sorted(set(numbers)))
         for channel_id, recent, diary, place, sent in self.joined:
             texts = [text for _, text in recent.entries]
-            floor = 0 if recent.moving else recent.last
-            for each in diary.told[place:]:
-                if isinstance(each, bytes):
-                    texts.append(each)
-                elif isinstance(each, tuple) and each[0] > floor:
-                    texts.append(each[1])
+            live = diary.told[place:]
+            texts += [each for each in live if isinstance(each, bytes)]
+            texts += [each[1] for each in live if isinstance(each, tuple)]
             late = {
                 text for node in self.nodes for text in node.sent[channel_id][sent[node.name] :]
             }

@@ -33,6 +33,7 @@ class Listener:
     them is, and numbers that would not grow are left out.
 
     :ivar gone: it does not follow any more, and is told nothing.
+    :ivar turns: the number of times that a shard went away or came back.
     """
 
     follower: IFollower
@@ -40,6 +41,7 @@ class Listener:
     _away: int = 0
     _complete: bool = True
     gone: bool = False
+    turns: int = 0
 
     def leave(self) -> None:
         """Tell it nothing more."""
@@ -64,6 +66,7 @@ class Listener:
     def interrupted(self) -> None:
         """A shard of the channel is away."""
         self._away += 1
+        self.turns += 1
         if self._away == 1:
             self._complete = True
             self._tell(self.follower.interrupted)
@@ -71,6 +74,7 @@ class Listener:
     def resumed(self, complete: bool) -> None:
         """It is back."""
         self._away -= 1
+        self.turns += 1
         self._complete = self._complete and complete
         if self._away == 0:
             self._tell(self.follower.resumed)
