@@ -6,8 +6,9 @@ Every implementation passes the contract suite of its interface, in ``tests/cont
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import Attribute, Interface
 
+from logplex.metrics import Sample
 from logplex.model.rods import Position
 from logplex.model.values import Change, Channel, Drain, Value
 
@@ -71,12 +73,45 @@ class IConfigListener(Interface):
         """These changes took effect, in this order."""
 
 
+class IShareRods(Interface):
+    """Throws control rods for all nodes of a cluster."""
+
+    def throw(positions: Mapping[str, Position | None]) -> Deferred[None]:
+        """
+        Fires when all nodes will know; this one does. ``None`` is as if a rod had never been
+        thrown. Fails with :class:`StoreAway`.
+        """
+
+
+#: A function that takes all control rods that are thrown for the cluster.
+RodsTold = Callable[[Mapping[str, Position]], None]
+
+
 class IConfigStore(Interface):
     """
     Where channels, tokens, drains, credentials and sessions are kept.
 
     Every method that gives a Deferred may fail with :class:`StoreAway`.
     """
+
+    name: str = Attribute("A description for the log, without passwords.")
+    directory: Path | None = Attribute(
+        "For files of this node's owner; ``None`` if the store is shared with other nodes."
+    )
+
+    def share_rods(told: RodsTold) -> IShareRods | None:
+        """
+        Return the object that throws control rods for all nodes; ``None`` if the store is not
+        shared with other nodes. Call it before :meth:`open`.
+
+        :param told: gets all rods that are thrown for the cluster, whenever one may have changed.
+        """
+
+    def samples() -> Iterable[Sample]:
+        """Yield the present numbers of the store, for metrics."""
+
+    def troubles() -> list[str]:
+        """Return the present failures, one line each, without passwords."""
 
     def open(listener: IConfigListener) -> Deferred[None]:
         """
@@ -159,56 +194,6 @@ class Recent:
     jumps: Mapping[int, int] = field(factory=dict)
 
 
-class ISpool(Interface):
-    """
-    The newest messages of every channel, numbered, and told to who follows.
-
-    A channel's numbers grow from message to message, mostly by one. Where a sequence does not exist
-    (yet, or any more) it begins at the clock's microseconds, so above all earlier numbers; what had
-    no room takes numbers too.
-    """
-
-    def append(channel_id: str, messages: list[bytes], keep: bool = True) -> None:
-        """
-        Number the messages, tell the followers, and keep them (unless ``keep`` is false).
-        Never waits; what finds no room is dropped and counted.
-
-        :param messages: the list is the caller's and changes after the call.
-        """
-
-    def recent(channel_id: str) -> Deferred[Recent]:
-        """
-        Give what is kept of the channel. If its spool is away, give what this node still has to
-        write there; see :attr:`Recent.complete`. Never fails.
-        """
-
-    def join(channel_id: str, follower: IFollower) -> Deferred[Recent]:
-        """
-        Follow the channel: give what is kept of it, and tell the follower of what comes.
-
-        The result arrives between two calls of the follower, and this moment is the border.
-        Everything that the follower was told before is in the entries, or is not kept. Everything
-        that it is told later is not in the entries. A caller that does not wait after the result
-        shows every message once.
-
-        A follower that follows already may join again, for one more reader: it gets the entries
-        of that moment, and is told nothing twice.
-
-        If the channel's spool is away, the follower has been told ``interrupted``, the entries are
-        what this node still has to write there, and :attr:`Recent.complete` is false. Until
-        ``resumed`` the follower is told of what this node receives. Never fails.
-        """
-
-    def leave(channel_id: str, follower: IFollower) -> None:
-        """Stop telling this follower. It is no error if it does not follow."""
-
-    def forget(channel_id: str) -> None:
-        """The channel was deleted: drop what is kept of it."""
-
-    def close() -> Deferred[None]:
-        """Write what waits, within a bound, and release everything."""
-
-
 class Step(Enum):
     """Where a replacement of the shards stands."""
 
@@ -252,14 +237,65 @@ class IReplacement(Interface):
         """One step back."""
 
 
-class IShareRods(Interface):
-    """Throws control rods for all nodes of a cluster."""
+class ISpool(Interface):
+    """
+    The newest messages of every channel, numbered, and told to who follows.
 
-    def throw(positions: Mapping[str, Position | None]) -> Deferred[None]:
+    A channel's numbers grow from message to message, mostly by one. Where a sequence does not exist
+    (yet, or any more) it begins at the clock's microseconds, so above all earlier numbers; what had
+    no room takes numbers too.
+    """
+
+    name: str = Attribute("A description for the log.")
+    replacement: IReplacement | None = Attribute(
+        "Replaces the shards; ``None`` if the spool has none."
+    )
+
+    def samples() -> Iterable[Sample]:
+        """Yield the present numbers of the spool, for metrics."""
+
+    def troubles() -> list[str]:
+        """Return the present failures, one line each, without passwords."""
+
+    def append(channel_id: str, messages: list[bytes], keep: bool = True) -> None:
         """
-        Fires when all nodes will know; this one does. ``None`` is as if a rod had never been
-        thrown. Fails with :class:`StoreAway`.
+        Number the messages, tell the followers, and keep them (unless ``keep`` is false).
+        Never waits; what finds no room is dropped and counted.
+
+        :param messages: the list is the caller's and changes after the call.
         """
+
+    def recent(channel_id: str) -> Deferred[Recent]:
+        """
+        Give what is kept of the channel. If its spool is away, give what this node still has to
+        write there; see :attr:`Recent.complete`. Never fails.
+        """
+
+    def join(channel_id: str, follower: IFollower) -> Deferred[Recent]:
+        """
+        Follow the channel: give what is kept of it, and tell the follower of what comes.
+
+        The result arrives between two calls of the follower, and this moment is the border.
+        Everything that the follower was told before is in the entries, or is not kept. Everything
+        that it is told later is not in the entries. A caller that does not wait after the result
+        shows every message once.
+
+        A follower that follows already may join again, for one more reader: it gets the entries
+        of that moment, and is told nothing twice.
+
+        If the channel's spool is away, the follower has been told ``interrupted``, the entries are
+        what this node still has to write there, and :attr:`Recent.complete` is false. Until
+        ``resumed`` the follower is told of what this node receives. Never fails.
+        """
+
+    def leave(channel_id: str, follower: IFollower) -> None:
+        """Stop telling this follower. It is no error if it does not follow."""
+
+    def forget(channel_id: str) -> None:
+        """The channel was deleted: drop what is kept of it."""
+
+    def close() -> Deferred[None]:
+        """Write what waits, within a bound, and release everything."""
 
 
 class IChannelObserver(Interface):

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from logplex.interfaces import IConfigListener, IConfigStore
+from logplex.metrics import Sample
 from logplex.model.values import (
     ANY_CHANNEL,
     NO_REDIS,
@@ -91,6 +92,16 @@ class ConfigStoreContract:
     @conversation
     async def test_provides_the_interface(self: Any) -> None:
         verifyObject(IConfigStore, await self.empty_store())
+
+    @conversation
+    async def test_an_open_store_has_no_troubles(self: Any) -> None:
+        store, _ = await self.opened()
+        self.assertEqual(store.troubles(), [])
+
+    @conversation
+    async def test_samples_are_numbers_with_names(self: Any) -> None:
+        store, _ = await self.opened()
+        self.assertTrue(all(isinstance(each, Sample) for each in store.samples()))
 
     @conversation
     async def test_an_empty_store_loads_nothing_once(self: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from attrs import define, field
@@ -24,10 +24,12 @@ from logplex.interfaces import (
     IShareRods,
     ISpool,
     Recent,
+    RodsTold,
     Step,
     StoreAway,
     WrongStep,
 )
+from logplex.metrics import Sample
 from logplex.model.rods import Panel, Position
 from logplex.model.values import Change, Drain, Put
 
@@ -71,6 +73,8 @@ class RecordingSpool:
     forgotten. Numbers and keeps nothing.
     """
 
+    name = "recording"
+    replacement = None
     appended: list[tuple[str, list[bytes], bool]] = field(factory=list)
     forgotten: list[str] = field(factory=list)
 
@@ -89,6 +93,12 @@ class RecordingSpool:
     def forget(self, channel_id: str) -> None:
         self.forgotten.append(channel_id)
 
+    def samples(self) -> Iterable[Sample]:
+        return ()
+
+    def troubles(self) -> list[str]:
+        return []
+
     def close(self) -> Deferred[None]:
         return succeed(None)
 
@@ -104,6 +114,8 @@ class DictConfigStore:
     :ivar channel_id: the channel of the last commit.
     """
 
+    name = "dicts"
+    directory = None
     clock: IReactorTime
     away: bool = False
     held: list[Deferred[None]] | None = None
@@ -119,6 +131,15 @@ class DictConfigStore:
         self._listener = listener
         listener.loaded(list(self.values.values()))
         return succeed(None)
+
+    def share_rods(self, told: RodsTold) -> None:
+        pass
+
+    def samples(self) -> Iterable[Sample]:
+        return ()
+
+    def troubles(self) -> list[str]:
+        return []
 
     def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         if self.away:

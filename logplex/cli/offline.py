@@ -13,9 +13,9 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from logplex.cli.failures import BadSettings, NotFound, Rejected, Unreachable
+from logplex.configuration import make_config_store
 from logplex.interfaces import IConfigStore, IReactor, StoreAway, StoreUnusable
 from logplex.model.values import Put, Value
-from logplex.node.stores import make_config_store
 from logplex.routing.registry import Registry
 from logplex.settings import Store
 from logplex.waiting import within

@@ -1,3 +1,37 @@
 """
-The shared configuration: channels, tokens, drains, credentials and sessions.
+The shared configuration: channels, tokens, drains, credentials, sessions and counters.
+
+:func:`make_config_store` picks the implementation: a file of SQLite for a single node, or one Redis
+for all nodes of a cluster.
 """
+
+from __future__ import annotations
+
+from functools import partial
+from random import random
+
+from logplex.configuration.redis.store import RedisConfigStore
+from logplex.configuration.sqlite import SqliteConfigStore
+from logplex.interfaces import IConfigStore, IReactor
+from logplex.redis.address import CONNECT_TIMEOUT_S, RedisAddress
+from logplex.redis.link import RedisLink
+from logplex.settings import Store
+from logplex.sqlite_file import IN_MEMORY, check_file, connection_pool
+
+
+def make_config_store(store: Store, reactor: IReactor) -> IConfigStore:
+    """
+    Make the configuration store that ``[store] url`` names, not opened.
+
+    :param reactor: runs the thread of SQLite and the connections to Redis, and is the clock.
+    :raise StoreUnusable: a file that the settings name cannot be used.
+    """
+    scheme, _, path = store.url.partition(":")
+    if scheme in ("redis", "rediss"):
+        address = RedisAddress.parse(store.url)
+        endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, store.ca_file)
+        return RedisConfigStore(partial(RedisLink, address, endpoint, reactor, random), reactor)
+    if path:
+        check_file(path)
+    path = path or IN_MEMORY
+    return SqliteConfigStore(path, connection_pool(path, reactor), reactor)

@@ -10,8 +10,9 @@ keeps a second node out; other programs may read the database meanwhile, for a b
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import astuple
@@ -21,10 +22,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
+from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway
+from logplex.metrics import Sample
 from logplex.model.values import NO_FLAGS, Change, Channel, Credential, Drain, Put, Token, Value
 from logplex.sqlite_file import IN_MEMORY, OPENING_ERRORS, taken, unusable
 
+#: The directory for files of the owner of a node that keeps its configuration in memory.
+IN_MEMORY_DIRECTORY = "var"
 _TABLES: dict[type[Any], str] = {
     Channel: "channel",
     Token: "token",
@@ -45,6 +49,9 @@ class SqliteConfigStore:
     """
 
     def __init__(self, path: str, pool: ConnectionPool, clock: IReactorTime) -> None:
+        in_memory = path == IN_MEMORY
+        self.name = "memory, nothing is kept" if in_memory else f"SQLite file {path}"
+        self.directory = Path(IN_MEMORY_DIRECTORY) if in_memory else Path(path).parent
         self._path = path
         self._pool = pool
         self._clock = clock
@@ -95,6 +102,17 @@ class SqliteConfigStore:
         last = self._run(_nothing) if self._pool.connections else succeed(None)
         self._closed = True
         return last.addBoth(self._shut)
+
+    def share_rods(self, told: RodsTold) -> None:
+        """See :class:`IConfigStore`. No other node uses the store."""
+
+    def samples(self) -> Iterable[Sample]:
+        """See :class:`IConfigStore`."""
+        return ()
+
+    def troubles(self) -> list[str]:
+        """See :class:`IConfigStore`."""
+        return []
 
     def _run(self, interaction: Callable[..., _T], *args: object) -> Deferred[_T]:
         if self._closed:

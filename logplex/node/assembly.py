@@ -24,13 +24,12 @@ from logplex.drains.service import DrainService
 from logplex.inputs.logs import logs_site
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls
-from logplex.interfaces import IReactor
+from logplex.interfaces import IConfigStore, IReactor, ISpool
 from logplex.metrics import Counters, Sample, Source, counter_samples
 from logplex.model.rods import Panel, Rods
 from logplex.node.listeners import Listener, describe
 from logplex.node.metrics_channel import MetricsChannel
 from logplex.node.metrics_pages import channel_samples, metrics_site, rod_samples
-from logplex.node.stores import Stores
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
@@ -53,7 +52,8 @@ class Parts:
     :ivar sites: the HTTP sites, by the listener's name.
     """
 
-    stores: Stores
+    config: IConfigStore
+    spool: ISpool
     limits: Limits
     rods: Rods
     panel: Panel
@@ -76,11 +76,19 @@ class Parts:
                 yield Listener(name, endpoint, factories[name])
 
 
-def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IReactor) -> Parts:
+def assemble(
+    settings: Settings,
+    config: IConfigStore,
+    spool: ISpool,
+    counters: Counters,
+    *,
+    reactor: IReactor,
+) -> Parts:
     """
     Put a node together.
 
-    :param stores: must use the same counters.
+    :param config: not opened yet. ``config.open(registry)`` loads the configuration.
+    :param spool: must use the same counters.
     :param reactor: makes connections, and is the clock of everything.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
@@ -90,7 +98,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
     firehose = Firehose(settings.firehose, registry, rods, SystemRandom())
     router = Router(
         registry,
-        stores.spool,
+        spool,
         rods,
         counters,
         clock=reactor,
@@ -98,7 +106,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
         firehose=firehose,
     )
     drains = DrainService(registry, router.tell, counters, settings.drains, limits, reactor)
-    tails = Tails(stores.spool, reactor, limits, counters)
+    tails = Tails(spool, reactor, limits, counters)
     registry.observe_channels(tails)
     syslog = SyslogFactory(router.route, counters, limits, reactor)
     authenticator = Authenticator(
@@ -115,18 +123,18 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
         reactor.seconds(),
         registry,
         rods,
-        stores.troubles,
+        lambda: [*config.troubles(), *spool.troubles()],
         {
-            "store": lambda: stores.name,
+            "store": lambda: f"{config.name}; spool: {spool.name}",
             "listeners": lambda: [describe(port.getHost()) for port in ports],
             "drains": drains.states,
             "tails": tails.count,
         },
     )
-    share = stores.share_rods(panel.share) if stores.share_rods else None
-    operation = OperationRoutes(health, panel, share, tails.end_all, stores.replacement, reactor)
+    share = config.share_rods(panel.share)
+    operation = OperationRoutes(health, panel, share, tails.end_all, spool.replacement, reactor)
     journal = Journal(settings.auth.log_api_user)
-    provisioning = Provisioning(stores.config, registry, stores.spool, reactor, limits)
+    provisioning = Provisioning(config, registry, spool, reactor, limits)
     pages: dict[bytes, list[Source]] = {
         b"/metrics": [
             partial(counter_samples, counters),
@@ -134,7 +142,8 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
             partial(rod_samples, rods),
             drains.samples,
             tails.samples,
-            stores.samples,
+            config.samples,
+            spool.samples,
             syslog.samples,
             firehose.samples,
         ],
@@ -153,9 +162,9 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
         ),
         "api_v3": v3_site(
             provisioning,
-            stores.config,
+            config,
             registry,
-            stores.spool,
+            spool,
             drains,
             authenticator,
             rods,
@@ -168,7 +177,7 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
         ),
         "api": legacy_site(
             provisioning,
-            stores.config,
+            config,
             registry,
             authenticator,
             rods,
@@ -176,13 +185,14 @@ def assemble(settings: Settings, stores: Stores, counters: Counters, reactor: IR
             limits,
             reactor,
             journal,
-            Sessions(stores.config, registry, rods, tails).page,
+            Sessions(config, registry, rods, tails).page,
         ),
         "metrics": metrics_site(pages, limits, reactor),
     }
     pages[b"/metrics"] += [partial(site.samples, name) for name, site in sites.items()]
     return Parts(
-        stores=stores,
+        config=config,
+        spool=spool,
         limits=limits,
         rods=rods,
         panel=panel,

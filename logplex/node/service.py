@@ -18,13 +18,14 @@ from twisted.python.failure import Failure
 from logplex import __version__
 from logplex.access.credentials import make_first_credential
 from logplex.certificates import BadPem
+from logplex.configuration import make_config_store
 from logplex.interfaces import IReactor, StoreUnusable
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
 from logplex.node.listeners import CannotListen, close_ports, open_ports
 from logplex.node.reload import LogFilter, Reload
-from logplex.node.stores import make_stores
 from logplex.settings import Settings
+from logplex.spool import make_spool
 from logplex.waiting import within
 
 _log = Logger()
@@ -46,8 +47,9 @@ def make_service(
     """
     counters = Counters()
     try:
-        stores = make_stores(settings, reactor, counters)
-        parts = assemble(settings, stores, counters, reactor)
+        config = make_config_store(settings.store, reactor)
+        spool = make_spool(settings, reactor, counters)
+        parts = assemble(settings, config, spool, counters, reactor=reactor)
         log_filter = LogFilter(globalLogPublisher, settings.log.level)
         return Node(parts, settings, reactor, load, origin=origin, log_filter=log_filter)
     except StoreUnusable as error:
@@ -114,13 +116,14 @@ class Node(Service):
         _log.info(
             "Logplex {version} on node {name}", version=__version__, name=self._settings.node.name
         )
-        _log.info("store: {store}", store=self._parts.stores.name)
+        config, spool = self._parts.config, self._parts.spool
+        _log.info("store: {store}; spool: {spool}", store=config.name, spool=spool.name)
         self._reload.begin()
         Deferred.fromCoroutine(self._open()).addErrback(self._cannot_open)
 
     async def _open(self) -> None:
         parts = self._parts
-        await parts.stores.config.open(parts.registry)
+        await parts.config.open(parts.registry)
         if not self.running:
             return
         parts.drains.start()
@@ -135,12 +138,12 @@ class Node(Service):
 
     async def _welcome(self) -> None:
         """Make the first credential, if the node does not share its store and has none at all."""
-        stores, registry = self._parts.stores, self._parts.registry
+        config, registry = self._parts.config, self._parts.registry
         has_one = self._settings.credentials or registry.counts()["credential"]
-        if stores.directory is None or has_one:
+        if config.directory is None or has_one:
             return
         try:
-            made = await make_first_credential(stores.config.commit, stores.directory)
+            made = await make_first_credential(config.commit, config.directory)
         except OSError as error:
             _log.error("cannot write the first credential: {error}", error=error)
             return
@@ -182,8 +185,8 @@ class Node(Service):
             ("ending the tails", parts.tails.stop),
             ("closing HTTP connections", self._close_sites),
             ("flushing the drains", parts.drains.stop),
-            ("flushing the spool", parts.stores.spool.close),
-            ("closing the store", parts.stores.config.close),
+            ("flushing the spool", parts.spool.close),
+            ("closing the store", parts.config.close),
         ):
             try:
                 await step()

@@ -17,6 +17,8 @@ from logplex.hosts import host_and_port
 from logplex.interfaces import IReactor, StoreUnusable
 
 DEFAULT_PORT = 6379
+#: A Redis must take a connection within this time.
+CONNECT_TIMEOUT_S = 3.0
 
 
 @frozen

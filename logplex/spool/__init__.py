@@ -1,3 +1,30 @@
 """
-The newest messages of each channel, numbered: in memory, or on a cluster's shards.
+The newest messages of each channel, numbered.
+
+:func:`make_spool` picks the implementation: in the memory of a single node, or on the shards of a
+cluster.
 """
+
+from __future__ import annotations
+
+from logplex.interfaces import IReactor, ISpool, StoreUnusable
+from logplex.metrics import Counters
+from logplex.settings import Settings
+from logplex.spool.cluster import make_redis_spool
+from logplex.spool.memory import MemorySpool
+
+
+def make_spool(settings: Settings, reactor: IReactor, counters: Counters) -> ISpool:
+    """
+    Make the spool that ``[store]`` asks for.
+
+    :param reactor: makes the connections to Redis, and is the clock.
+    :raise StoreUnusable: a file that the settings name cannot be used, or two shards have one
+        name.
+    """
+    if settings.store.url.partition(":")[0] not in ("redis", "rediss"):
+        return MemorySpool(settings.spool, reactor, counters)
+    try:
+        return make_redis_spool(settings, reactor, counters)
+    except ValueError as error:
+        raise StoreUnusable(str(error)) from error

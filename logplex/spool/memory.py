@@ -80,6 +80,9 @@ class MemorySpool:
     :param clock: its seconds since the epoch begin sequences and end the retention.
     """
 
+    name = "in memory"
+    replacement = None
+
     def __init__(self, settings: Spool, clock: IReactorTime, counters: Counters) -> None:
         self._settings = settings
         self._clock = clock
@@ -153,9 +156,13 @@ class MemorySpool:
         return succeed(None)
 
     def samples(self) -> Iterable[Sample]:
-        """How much is kept now."""
+        """See :class:`ISpool`."""
         yield Sample("logplex_spool_bytes", "Memory that kept messages take", self._bytes)
         yield Sample("logplex_spool_channels", "Channels with kept messages", len(self._backlogs))
+
+    def troubles(self) -> list[str]:
+        """See :class:`ISpool`. Memory does not fail."""
+        return []
 
     def _keep(self, channel_id: str, first: int, messages: list[bytes], now_s: float) -> None:
         if now_s >= self._sweep_s:

@@ -496,7 +496,7 @@ class _ClusterTests(OnRedis):
         """How a node throws rods for all, and what it was told of them."""
         panel = Panel(Rods())
         store = self.store(server, **options)
-        rods = SharedRods(store, panel.share)
+        rods = store.share_rods(panel.share)
         await store.open(Replica())
         return rods, panel
 

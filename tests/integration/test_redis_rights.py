@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from logplex.configuration.redis.rods import SharedRods
 from logplex.interfaces import StoreAway
 from logplex.model.rods import Panel, Rods
 from logplex.model.values import Channel, Put
@@ -50,7 +49,7 @@ class _ConfigurationTests(OnRedis):
         server = await self.server()
         store, replica = self.store(server, url=await user(server, rights)), Replica()
         panel = Panel(Rods())
-        rods = SharedRods(store, panel.share)
+        rods = store.share_rods(panel.share)
         await store.open(replica)
         await store.commit([Put(CHANNEL), Put(TOKEN)])
         self.assertEqual(await store.new_id("drain_index"), 1)

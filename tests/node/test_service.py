@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -14,14 +14,13 @@ from twisted.logger import Logger, LogPublisher, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from logplex.interfaces import IConfigListener, IConfigStore, StoreUnusable
-from logplex.metrics import Counters
+from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreUnusable
+from logplex.metrics import Counters, Sample
 from logplex.model.rods import Rods
 from logplex.model.values import Change, Channel, Credential, Value
 from logplex.node.assembly import assemble
 from logplex.node.reload import LogFilter
 from logplex.node.service import Node
-from logplex.node.stores import Stores
 from logplex.settings import (
     DrainSettings,
     FileCredential,
@@ -39,8 +38,11 @@ from tests.fakes import LogLines, RecordingSpool, as_reactor
 class SlowStore:
     """Loads when the test says so; remembers in which order it was used."""
 
-    def __init__(self, diary: list[str]) -> None:
+    name = "a test's"
+
+    def __init__(self, diary: list[str], directory: Path) -> None:
         self.diary = diary
+        self.directory = directory
         self.loading: Deferred[None] = Deferred()
         self.committed: list[Change] = []
 
@@ -51,6 +53,15 @@ class SlowStore:
     def load(self, *values: Value) -> None:
         self.listener.loaded(values)
         self.loading.callback(None)
+
+    def share_rods(self, told: RodsTold) -> None:
+        pass
+
+    def samples(self) -> Iterable[Sample]:
+        return ()
+
+    def troubles(self) -> list[str]:
+        return []
 
     def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         self.committed.extend(changes)
@@ -98,7 +109,7 @@ class NodeTests(SynchronousTestCase):
         self.told = LogLines()
         self.log = LogPublisher(self.told)
         self.diary: list[str] = []
-        self.store = SlowStore(self.diary)
+        self.store = SlowStore(self.diary, self.directory)
         self.settings = Settings(
             node=NodeSettings("test"), listen=Listen(syslog=("tcp:1", "tcp:2"))
         )
@@ -108,9 +119,9 @@ class NodeTests(SynchronousTestCase):
     def node(self) -> Node:
         spool = Spool()
         spool.diary = self.diary
-        counters = Counters()
-        stores = Stores(self.store, spool, "a test's", self.directory, samples=list)
-        self.parts = assemble(self.settings, stores, counters, as_reactor(self.reactor))
+        self.parts = assemble(
+            self.settings, self.store, spool, Counters(), reactor=as_reactor(self.reactor)
+        )
         log_filter = LogFilter(self.log, self.settings.log.level)
         return Node(
             self.parts,
@@ -165,7 +176,7 @@ class NodeTests(SynchronousTestCase):
         self.start()
         self.store.load(Credential("me", "secret"))
         self.settings = evolve(self.settings, credentials=(FileCredential("me", "secret"),))
-        self.store = SlowStore(self.diary)
+        self.store = SlowStore(self.diary, self.directory)
         self.start()
         self.store.load()
         self.assertEqual(self.store.committed, [])

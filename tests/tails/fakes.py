@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from logplex.interfaces import IFollower, ISpool, Recent
+from logplex.metrics import Sample
 
 
 def cooked(text: bytes, source: bytes = b"app", ps: bytes = b"web.1") -> bytes:
@@ -45,6 +46,8 @@ class HeldSpool:
     :ivar asked: all joins that there ever were.
     """
 
+    name = "held"
+    replacement = None
     limit: int = 1_500
     last: int = 0
     kept: list[tuple[int | None, bytes]] = field(factory=list)
@@ -88,6 +91,12 @@ class HeldSpool:
         raise NotImplementedError
 
     def close(self) -> Deferred[None]:
+        raise NotImplementedError
+
+    def samples(self) -> Iterable[Sample]:
+        raise NotImplementedError
+
+    def troubles(self) -> list[str]:
         raise NotImplementedError
 
     # What the test calls.

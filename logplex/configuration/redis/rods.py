@@ -7,7 +7,7 @@ Erlang nodes know (PROTOCOL §10). Whoever changed it last is obeyed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from logplex.configuration.redis.keys import pairs
-from logplex.configuration.redis.store import RedisConfigStore
-from logplex.interfaces import IShareRods
+from logplex.configuration.redis.reader import Followed
+from logplex.interfaces import IShareRods, RodsTold
 from logplex.model.rods import NORMAL, READ_ONLY, BadPosition, Position, check_position
 from logplex.redis.connection import Argument, Refused
 
@@ -33,19 +33,26 @@ class SharedRods:
     """
     See :class:`IShareRods`.
 
+    :param transact: gives Redis commands that take effect together.
     :param told: gets all rods that are thrown for the cluster, whenever one of them may have
         changed, and when the store has been loaded.
+    :ivar followed: the keys of the rods, to be read whenever they change.
     """
 
     def __init__(
-        self, config: RedisConfigStore, told: Callable[[Mapping[str, Position]], None]
+        self,
+        transact: Callable[[Sequence[Sequence[Argument]]], Awaitable[None]],
+        told: RodsTold,
     ) -> None:
-        self._config = config
+        self._transact = transact
         self._told = told
         self._refused = ""
         self._shared: dict[str, Position] = {}
-        commands = (("HGETALL", _RODS_KEY), ("GETBIT", _ERLANG_KEY, 0))
-        config.follow((_RODS_KEY, _ERLANG_KEY), commands, self._read)
+        self.followed = Followed(
+            frozenset({_RODS_KEY.encode(), _ERLANG_KEY.encode()}),
+            (("HGETALL", _RODS_KEY), ("GETBIT", _ERLANG_KEY, 0)),
+            self._read,
+        )
 
     def throw(self, positions: Mapping[str, Position | None]) -> Deferred[None]:
         """See :class:`IShareRods`."""
@@ -53,7 +60,7 @@ class SharedRods:
 
     async def _throw(self, positions: Mapping[str, Position | None]) -> None:
         commands = [each for rod in positions.items() for each in _commands_of(*rod)]
-        await self._config.transact(commands)
+        await self._transact(commands)
         merged = {**self._shared, **positions}
         self._tell({name: each for name, each in merged.items() if each is not None})
 

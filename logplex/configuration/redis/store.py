@@ -5,7 +5,7 @@ The configuration store of a cluster: one Redis that every node, Erlang ones too
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
@@ -19,14 +19,15 @@ from logplex.configuration.redis.contents import Contents
 from logplex.configuration.redis.emptied import READ_MARK
 from logplex.configuration.redis.keys import PATTERNS
 from logplex.configuration.redis.notifications import LinkMaker, Notifications
-from logplex.configuration.redis.reader import Followed, Reader
+from logplex.configuration.redis.reader import Reader
+from logplex.configuration.redis.rods import SharedRods
 from logplex.configuration.redis.transaction import (
     check,
     commands_of_all,
     refusal_is_away,
     together,
 )
-from logplex.interfaces import IConfigListener, IConfigStore, StoreAway
+from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway
 from logplex.metrics import Sample
 from logplex.model.values import Change
 from logplex.redis.connection import Argument, Refused
@@ -59,6 +60,8 @@ class RedisConfigStore:
         self._rescan_interval_s = rescan_interval_s
         self._contents = Contents()
         self._link = make_link(name="configuration", up=self._up, down=self._lost)
+        self.name = str(self._link.address)
+        self.directory = None
         self._reader = Reader(self._link, self._contents, self._up)
         self._notifications = Notifications(
             make_link,
@@ -78,21 +81,12 @@ class RedisConfigStore:
         self._is_current = False
         self._refusal: str | None = None
 
-    def follow(
-        self,
-        keys: Sequence[str],
-        commands: Sequence[Sequence[Argument]],
-        told: Callable[[list[Any]], None],
-    ) -> None:
-        """
-        Tell what commands about some keys answer: after every load, and whenever one of the keys
-        changes. Call it before :meth:`open`.
-
-        :param told: gets the answers; ``Refused`` where Redis refuses.
-        """
-        names = frozenset(key.encode() for key in keys)
-        self._reader.follow(Followed(names, commands, told))
-        self._notifications.patterns.extend(keys)
+    def share_rods(self, told: RodsTold) -> SharedRods:
+        """See :class:`IConfigStore`."""
+        rods = SharedRods(self.transact, told)
+        self._reader.follow(rods.followed)
+        self._notifications.patterns.extend(key.decode() for key in rods.followed.keys)
+        return rods
 
     def open(self, listener: IConfigListener) -> Deferred[None]:
         """See :class:`IConfigStore`. Waits for a Redis that is away."""
@@ -134,7 +128,7 @@ class RedisConfigStore:
         return Deferred.fromCoroutine(self._close())
 
     def troubles(self) -> list[str]:
-        """What does not work now, a line each."""
+        """See :class:`IConfigStore`."""
         notifications = self._notifications
         troubles = [self._link.trouble]
         if self._link.connected:
@@ -149,7 +143,7 @@ class RedisConfigStore:
         return [trouble for trouble in troubles if trouble]
 
     def samples(self) -> Iterable[Sample]:
-        """How the store is, for metrics."""
+        """See :class:`IConfigStore`."""
         yield Sample(
             "logplex_store_connected",
             "Whether the configuration Redis answers",

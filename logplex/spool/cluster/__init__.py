@@ -10,7 +10,7 @@ from random import random
 
 from logplex.interfaces import IReactor
 from logplex.metrics import Counters
-from logplex.redis.address import RedisAddress
+from logplex.redis.address import CONNECT_TIMEOUT_S, RedisAddress
 from logplex.redis.link import RedisLink
 from logplex.settings import Settings
 from logplex.spool.cluster.ring import RINGS, shard_name
@@ -20,8 +20,6 @@ from logplex.spool.cluster.shard.writer import WritingTimes
 from logplex.spool.cluster.spool import RedisSpool
 from logplex.spool.cluster.topology import Shards
 from logplex.spool.cluster.wire.scripts import Origin
-
-CONNECT_TIMEOUT_S = 3.0
 
 
 def make_redis_spool(

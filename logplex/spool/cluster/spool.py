@@ -47,6 +47,11 @@ class RedisSpool:
         self._starting = clock.callLater(0, self._start)
         self.replacement = Replacement(shards, self._listeners, clock)
 
+    @property
+    def name(self) -> str:
+        """See :class:`ISpool`."""
+        return f"shards: {len(self._shards.topology.all())}"
+
     def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:
         """See :class:`ISpool`."""
         if messages:
@@ -108,12 +113,12 @@ class RedisSpool:
         return reached.addCallback(lambda _: None)
 
     def troubles(self) -> list[str]:
-        """What does not work now, one line each."""
+        """See :class:`ISpool`."""
         away = [shard.trouble for shard in self._shards.topology.all() if shard.trouble]
         return away + self._doubles()
 
     def samples(self) -> Iterable[Sample]:
-        """How each shard stands now."""
+        """See :class:`ISpool`."""
         for shard in self._shards.topology.all():
             yield from _samples(shard)
 
