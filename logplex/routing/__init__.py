@@ -1,3 +1,3 @@
 """
-The way of a batch: each channel's outlets get their messages.
+Routing: the registry of channels and their outlets, and the router that gives them messages.
 """

@@ -19,7 +19,7 @@ from logplex.settings import FirehoseSettings
 @define(eq=False, repr=False)
 class Firehose:
     """
-    Chooses which channel gets a copy of which message.
+    Choose the channels that get copies of messages.
 
     :ivar random: chooses among several firehose channels.
     """
@@ -43,11 +43,13 @@ class Firehose:
         self, stream: Stream, messages: Sequence[bytes], name: bytes | None
     ) -> list[tuple[Stream, list[bytes]]]:
         """
-        The firehose channels that get some of these messages, and which, in order.
+        Return the firehose channels that get some of these messages, each with its messages in
+        order.
 
-        :param stream: where the messages come from; it gets no copy of its own.
-        :param messages: cooked.
-        :param name: of the token that wrote them all; ``None``: each says it in its fourth field.
+        :param stream: the stream of the messages; it gets no copy of its own messages.
+        :param messages: cooked messages.
+        :param name: the name of the token that wrote all of them; ``None``: the name is the fourth
+            field of each message.
         """
         if not (self.runs and self._may_want(stream)):
             return []
@@ -76,7 +78,10 @@ class Firehose:
             )
 
     def _may_want(self, stream: Stream) -> bool:
-        """Asked for every channel of every chunk, so before its messages are looked at."""
+        """
+        Return true if a token of the channel has one of the filter's names. This is called for
+        every channel of every chunk, before any of its messages is read.
+        """
         return any(token.name in self._names for token in stream.tokens)
 
     def _wanted(self, messages: Sequence[bytes], name: bytes | None) -> Iterator[bytes]:

@@ -1,5 +1,5 @@
 """
-The inner loop: what is done for every single message, on lists of ``bytes``.
+The inner loop: all work that is done for every single message, on lists of ``bytes``.
 
 Nothing outside this module is done per message on the way from a socket to a drain. Measured in
 ``bench/``.
@@ -17,7 +17,7 @@ from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, skip_structur
 
 Stream = TypeVar("Stream")
 
-#: What a token leads to: its name, its channel's pending messages, and the channel's stream.
+#: The route of a token: its name, its channel's pending messages, and the channel's stream.
 Route = tuple[bytes, list[bytes], Stream]
 
 _LONGEST_HEAD = len(b"<191>1 ")
@@ -176,8 +176,8 @@ def take_http_frames(
     ``LEN SP <PRI>1 SP TIME SP host SP SOURCE SP PROCID SP - SP MSG``.
 
     :param max_bytes: of all frames together; a first message that is larger goes alone.
-    :return: the frames, and how many messages were taken but left out because they cannot be
-        parsed.
+    :return: the frames, and the number of messages that were taken but left out because they cannot
+        be parsed.
     """
     frames: list[bytes] = []
     unparsable = 0
@@ -210,8 +210,8 @@ def take_syslog_frames(
     (PROTOCOL §9): ``LEN SP <PRI>1 SP TIME SP TOKEN SP SOURCE SP PROCID SP - SP - SP MSG LF``.
 
     :param max_bytes: of all frames together; a first message that is larger goes alone.
-    :return: the frames, and how many messages were taken but left out because they cannot be
-        parsed.
+    :return: the frames, and the number of messages that were taken but left out because they cannot
+        be parsed.
     """
     frames: list[bytes] = []
     unparsable = 0
@@ -245,8 +245,8 @@ def take_datagrams(
     Take messages from the left of the queue and format them for a syslog drain over UDP
     (PROTOCOL §9): as over TCP, one message a datagram, without LEN and without an added LF.
 
-    :return: the datagrams, and how many messages were taken but left out because they cannot be
-        parsed.
+    :return: the datagrams, and the number of messages that were taken but left out because they
+        cannot be parsed.
     """
     datagrams: list[bytes] = []
     unparsable = 0
@@ -273,8 +273,9 @@ def tail_lines(
 
     :param source: only messages whose SOURCE is this; ``None``: any.
     :param ps: only messages whose PROCID is this, or begins with it and a dot; ``None``: any.
-    :return: a line or ``None`` for each message, in order: ``None`` where the reader does not
-        want it, or it cannot be parsed; and how many cannot be parsed.
+    :return: a line or ``None`` for each message, in order, and the number of messages that cannot
+        be parsed. ``None`` stands for a message that the reader does not want, or that cannot be
+        parsed.
     """
     lines: list[bytes | None] = []
     unparsable = 0
@@ -302,9 +303,10 @@ def tail_matches(
     messages: Iterable[bytes], source: bytes | None, ps: bytes | None
 ) -> tuple[list[bool], int]:
     """
-    Which messages :func:`tail_lines` would format, without formatting them.
+    Select the messages that :func:`tail_lines` would format, without formatting them.
 
-    :return: a truth value for each message, in order; and how many cannot be parsed.
+    :return: true or false for each message, in order, and the number of messages that cannot be
+        parsed.
     """
     matches: list[bool] = []
     unparsable = 0
@@ -328,7 +330,8 @@ def log_frames(messages: Iterable[bytes]) -> tuple[list[bytes], int]:
     Format messages for ``GET …/logs`` (PROTOCOL §5): as for an HTTP drain, but each ends in
     exactly one LF, which LEN counts.
 
-    :return: the frames, and how many messages were left out because they cannot be parsed.
+    :return: the frames, and the number of messages that were left out because they cannot be
+        parsed.
     """
     frames: list[bytes] = []
     unparsable = 0
@@ -348,8 +351,8 @@ def log_frames(messages: Iterable[bytes]) -> tuple[list[bytes], int]:
 
 def _fields(message: bytes) -> list[bytes]:
     """
-    The seven fields and the text of a message where they are not what single spaces part: it has
-    structured data, or no field for it. All are empty where there are too few.
+    Return the seven fields and the text of a message that has structured data, or no field for it.
+    All are empty if the message has too few fields.
     """
     fields = message.split(b" ", 6)
     if len(fields) < 7:

@@ -48,7 +48,7 @@ class Refusal:
 
 
 def plain_refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Refusal:
-    """A refusal that gives its reason in one line of plain text."""
+    """Return a refusal that gives its reason in one line of plain text."""
     content_type = (b"Content-Type", b"text/plain; charset=utf-8")
     return Refusal(status, (content_type, *headers), text.encode())
 
@@ -58,7 +58,7 @@ SERVER_ERROR = plain_refusal(500, "Internal Server Error")
 
 
 class _Bounds(Protocol):
-    """The bound of a site that its connections check."""
+    """The bounds of a site that its connections check."""
 
     @property
     def body_bytes(self) -> int:
@@ -72,7 +72,7 @@ class _Site(Protocol):
     reactor: IReactorTime
 
     def connected(self, connection: Connection) -> bool:
-        """Count a new connection. False: there is no room for it."""
+        """Count a new connection; return false if there is no room for it."""
 
     def disconnected(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
@@ -161,8 +161,8 @@ class Request(server.Request):
 
     def answer(self, body: bytes) -> int:
         """
-        Give the whole answer, and return what a resource's method must return. (If it returned the
-        body itself, Twisted would log a line for every HEAD.)
+        Write the whole answer, and return the value that a resource's method must return. If the
+        method returned the body itself, Twisted would log a line for every HEAD.
         """
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)
@@ -211,8 +211,8 @@ class Connection(http.HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """
-        The client has closed its side. It may still read, so its request is answered, but only
-        within a bound.
+        Take the end of the client's side. The client may still read, so its request is answered,
+        but only within a bound.
         """
         if not self._handlingRequest:
             self.close()

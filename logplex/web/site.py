@@ -100,7 +100,7 @@ class Site(server.Site):
 
     def samples(self, listener: str) -> Iterator[Sample]:
         """
-        The numbers of open and of refused connections, for the metrics.
+        Return the numbers of open and of refused connections, for the metrics.
 
         :param listener: the option in ``[listen]``.
         """
@@ -113,7 +113,7 @@ class Site(server.Site):
         return super().buildProtocol(addr)
 
     def connected(self, connection: Connection) -> bool:
-        """Count a new connection. False: there is no room for it."""
+        """Count a new connection; return false if there is no room for it."""
         if len(self._connections) >= self.bounds().connections:
             self.refused_connections += 1
             return False
