@@ -6,8 +6,8 @@ from twisted.internet.task import Clock
 
 from logplex.interfaces import IConfigStore
 from tests.contracts import AtOnce
-from tests.contracts_config import ConfigStoreContract
-from tests.fakes import DictConfigStore
+from tests.contracts.configuration import ConfigStoreContract
+from tests.doubles.interfaces import DictConfigStore
 
 
 class DictConfigStoreTests(ConfigStoreContract, AtOnce):

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.api.exchange import Answer
+from tests.doubles.exchange import Answer
 
 _DOCS = Path(__file__).parents[2] / "docs"
 _METHODS = ("get", "put", "post", "delete")

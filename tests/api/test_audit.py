@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.audit import MAX_PATH_CHARACTERS, public_path
-from tests.api.cases import AUTH_KEY, LegacyCase, V3Case, basic
+from tests.doubles.api import AUTH_KEY, LegacyCase, V3Case, basic
 
 
 def lines(act: Callable[[], object]) -> list[str]:

@@ -12,8 +12,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import Case, GenerationMode
 
-from tests.api.cases import DescribedCase, LegacyCase, V3Case, basic
-from tests.api.exchange import send
+from tests.doubles.api import DescribedCase, LegacyCase, V3Case, basic
+from tests.doubles.exchange import send
 
 EXAMPLES = 10
 

@@ -31,7 +31,7 @@ from logplex.model.values import NO_TAIL, Channel, Credential, Drain, Put
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
 from logplex.waiting import STORE_TIMEOUT_S
-from tests.fakes import DictConfigStore, RecordingSpool
+from tests.doubles.interfaces import DictConfigStore, RecordingSpool
 
 
 class ProvisioningCase(SynchronousTestCase):

@@ -12,7 +12,7 @@ from logplex.api.json import error_answer, text_answer
 from logplex.api.routes import Admission, App, DrainId, match
 from logplex.api.site import api_site
 from logplex.settings import Limits
-from tests.api.exchange import send
+from tests.doubles.exchange import send
 
 
 class CountingId(DrainId):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from logplex.cli.command import SETTINGS_FILE, make_target
 from logplex.cli.failures import BadSettings
-from tests.cli.cases import CREDENTIAL, CliCase
+from tests.doubles.commands import CREDENTIAL, CliCase
 
 
 class MakeTests(CliCase):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex import __version__
 from logplex.cli import main
 from logplex.cli.failures import BUG
-from tests.cli.cases import CliCase
+from tests.doubles.commands import CliCase
 
 
 def paths(path: list[str], command: click.Command) -> list[list[str]]:

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.cli.failures import BadSettings, NotFound, Rejected, Unreachable
 from logplex.cli.offline import OPEN_TIMEOUT_S, opened
-from tests.fakes import as_reactor
-from tests.threadless import NoThreads
+from tests.doubles.interfaces import as_reactor
+from tests.doubles.sqlite import NoThreads
 
 
 class OpenTests(SynchronousTestCase):

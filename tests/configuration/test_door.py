@@ -15,7 +15,7 @@ from logplex.configuration.redis.store import RedisConfigStore
 from logplex.configuration.sqlite import SqliteConfigStore
 from logplex.interfaces import IConfigStore, StoreUnusable
 from logplex.settings import Store
-from tests.threadless import NoThreads
+from tests.doubles.sqlite import NoThreads
 
 
 class MakeConfigStoreTests(SynchronousTestCase):

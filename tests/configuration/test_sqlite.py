@@ -15,13 +15,13 @@ from logplex.interfaces import IConfigStore, StoreAway, StoreUnusable
 from logplex.model.values import Channel, Drain, Put
 from logplex.sqlite_file import check_file
 from tests.contracts import AtOnce
-from tests.contracts_config import (
+from tests.contracts.configuration import (
     CHANNEL,
     ConfigStoreContract,
     DurableConfigStoreContract,
     Replica,
 )
-from tests.threadless import threadless_store
+from tests.doubles.sqlite import threadless_store
 
 
 class InMemoryTests(ConfigStoreContract, AtOnce):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.drains.telling import GATHER_S, ChannelNotices
 from logplex.model.destination import parse_destination
 from logplex.settings import Limits
-from tests.fakes import ListOutlet
+from tests.doubles.interfaces import ListOutlet
 
 
 class ChannelNoticesTests(SynchronousTestCase):

@@ -22,8 +22,8 @@ from logplex.routing.router import Router
 from logplex.settings import FirehoseSettings, Limits
 from logplex.syslog.message import cut_message
 from tests import samples
-from tests.fakes import ListOutlet, RecordingSpool
-from tests.wire import Wire, body_of, chunks, request, status
+from tests.doubles.interfaces import ListOutlet, RecordingSpool
+from tests.doubles.wire import Wire, body_of, chunks, request, status
 
 ONE = "t.11111111-1111-4111-8111-111111111111"
 TWO = "t.22222222-2222-4222-8222-222222222222"

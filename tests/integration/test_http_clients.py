@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from twisted.internet.threads import deferToThread
 
+from tests.doubles.wire import body_of, request, status
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import CREDENTIAL, Node
 from tests.integration.process import PATIENCE_S, within
 from tests.integration.senders import numbered, numbers_in, octet_counted, send
-from tests.wire import body_of, request, status
 
 AUTHORIZATION = "Basic " + base64.b64encode(":".join(CREDENTIAL).encode()).decode()
 

@@ -16,7 +16,7 @@ from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put
 from logplex.redis.address import RedisAddress
 from logplex.redis.link import RedisLink
 from tests.contracts import Later
-from tests.contracts_config import (
+from tests.contracts.configuration import (
     CHANNEL,
     DRAIN,
     RESERVED,

@@ -14,7 +14,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from logplex.interfaces import StoreAway
 from logplex.model.rods import Panel, Rods
 from logplex.model.values import Channel, Put
-from tests.contracts_config import CHANNEL, TOKEN, Replica
+from tests.contracts.configuration import CHANNEL, TOKEN, Replica
 from tests.integration.process import ROOT, reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.shards import ShardsTestCase, SpoolNode

@@ -8,7 +8,7 @@ import time
 
 from logplex.spool.cluster.spool import RedisSpool
 from tests.contracts import Later
-from tests.contracts_spool import SpoolContract
+from tests.contracts.spool import SpoolContract
 from tests.integration.redis_server import BUNDLED, INSTALLED
 from tests.integration.shards import ShardsTestCase
 

@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.node.listeners import CannotListen, Listener, close_ports, describe, open_ports
-from tests.fakes import as_reactor
+from tests.doubles.interfaces import as_reactor
 
 
 class BusyReactor(MemoryReactor):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.node.reload import LogFilter
 from logplex.settings import Log
-from tests.fakes import LogLines
+from tests.doubles.interfaces import LogLines
 
 LEVELS = [level.name for level in LogLevel.iterconstants()]
 

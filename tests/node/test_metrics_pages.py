@@ -14,7 +14,7 @@ from logplex.model.values import Channel
 from logplex.node.metrics_pages import channel_samples, metrics_site, rod_samples
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
-from tests.wire import Wire, body_of, request, status
+from tests.doubles.wire import Wire, body_of, request, status
 
 
 class RodSamplesTests(SynchronousTestCase):

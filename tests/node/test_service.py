@@ -31,7 +31,7 @@ from logplex.settings import (
     Settings,
     SettingsError,
 )
-from tests.fakes import LogLines, RecordingSpool, as_reactor
+from tests.doubles.interfaces import LogLines, RecordingSpool, as_reactor
 
 
 @implementer(IConfigStore)

@@ -15,7 +15,7 @@ from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import FirehoseSettings, Limits
-from tests.fakes import RecordingSpool
+from tests.doubles.interfaces import RecordingSpool
 
 APP, OTHER, OWN = "t.app", "t.other", "t.own"
 

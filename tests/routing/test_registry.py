@@ -14,7 +14,7 @@ from zope.interface.verify import verifyClass
 from logplex.interfaces import IChannelObserver, IConfigListener, IDrainObserver
 from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.routing.registry import Registry
-from tests.fakes import ListOutlet
+from tests.doubles.interfaces import ListOutlet
 
 
 @implementer(IChannelObserver, IDrainObserver)

@@ -15,7 +15,7 @@ from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import FirehoseSettings, Limits
-from tests.fakes import ListOutlet, RecordingSpool
+from tests.doubles.interfaces import ListOutlet, RecordingSpool
 
 ONE = "t.11111111-1111-4111-8111-111111111111"
 TWO = "t.22222222-2222-4222-8222-222222222222"

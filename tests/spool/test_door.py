@@ -15,7 +15,7 @@ from logplex.metrics import Counters
 from logplex.settings import Settings, Store
 from logplex.spool import make_spool
 from logplex.spool.memory import MemorySpool
-from tests.fakes import as_reactor
+from tests.doubles.interfaces import as_reactor
 
 
 class MakeSpoolTests(SynchronousTestCase):

@@ -21,7 +21,7 @@ from logplex.spool.memory import (
     MemorySpool,
 )
 from tests.contracts import AtOnce
-from tests.contracts_spool import SpoolContract, Witness
+from tests.contracts.spool import SpoolContract, Witness
 
 START_S = 1_700_000_000
 

@@ -8,7 +8,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.tails.page import END_TIMEOUT_S
-from tests.tails.node import Connection, SessionNode
+from tests.doubles.session_node import Connection, SessionNode
 
 
 class SocketTransport(StringTransport):

@@ -28,7 +28,7 @@ from logplex.model.values import Channel
 from logplex.settings import Limits
 from logplex.tails.service import Tails
 from logplex.tails.tail import Tail
-from tests.tails.fakes import HeldSpool, ListAnswer, Read, Shown, cooked
+from tests.doubles.tails import HeldSpool, ListAnswer, Read, Shown, cooked
 
 CHANNEL = Channel("app-1")
 KEPT = 8

@@ -12,7 +12,7 @@ from logplex.tails import join
 from logplex.tails.join import Past, Place
 from logplex.tails.view import View
 from logplex.tails.window import Entry
-from tests.tails.fakes import cooked
+from tests.doubles.tails import cooked
 
 ALL = View(None, None, True)
 NOW_US = 1_800_000_000_000_000

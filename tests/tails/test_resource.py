@@ -12,9 +12,17 @@ from logplex.settings import Limits
 from logplex.syslog.inner import tail_lines
 from logplex.tails import join, view
 from logplex.tails.view import event
-from tests.fakes import DictConfigStore
-from tests.tails.fakes import HeldSpool, cooked
-from tests.tails.node import NOW, NOW_TEXT, SESSION, Connection, SessionNode, SlowConnection, line
+from tests.doubles.interfaces import DictConfigStore
+from tests.doubles.session_node import (
+    NOW,
+    NOW_TEXT,
+    SESSION,
+    Connection,
+    SessionNode,
+    SlowConnection,
+    line,
+)
+from tests.doubles.tails import HeldSpool, cooked
 
 HISTORY_IS_AWAY = b"Warning: log history temporarily unavailable."
 L15 = NOW_TEXT + b" logplex[1]: Error L15 (Tail buffer temporarily unavailable)\n"

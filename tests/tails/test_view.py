@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.syslog.inner import tail_lines, tail_matches
 from logplex.tails.view import View, blocks
 from logplex.tails.window import Entry
-from tests.tails.fakes import cooked
+from tests.doubles.tails import cooked
 
 WORDS = st.sampled_from(
     [b"<134>1", b"<999>1", b"t", b"app", b"web", b"web.1", b"-", b"", b"[a]", b"\n"]

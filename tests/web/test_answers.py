@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from tests.web.cases import CONTINUE, WebTests
-from tests.wire import body_of, chunks, request, status
+from tests.doubles.web import CONTINUE, WebTests
+from tests.doubles.wire import body_of, chunks, request, status
 
 
 class AnswerTests(WebTests):

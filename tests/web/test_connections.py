@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from logplex.web import Bounds
 from logplex.web.connection import HALF_CLOSED_ANSWER_S, HALF_CLOSED_S
-from tests.web.cases import WebTests
-from tests.wire import Wire, body_of, chunks, request, status
+from tests.doubles.web import WebTests
+from tests.doubles.wire import Wire, body_of, chunks, request, status
 
 GET = request("GET", "/")
 POST = request("POST", "/", b"hello")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from logplex.web import MAX_DISCARDED_BYTES
-from tests.web.cases import CONTINUE, WebTests
-from tests.wire import Wire, body_of, chunks, request, status
+from tests.doubles.web import CONTINUE, WebTests
+from tests.doubles.wire import Wire, body_of, chunks, request, status
 
 
 class RefusalTests(WebTests):

@@ -7,9 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.api.legacy.routes import Legacy
 from logplex.model.rods import DISABLED
 from logplex.model.values import Drain
-from tests.api.cases import LegacyCase, basic
 from tests.api.legacy.test_routes import ROUTES
 from tests.api.openapi import LEGACY
+from tests.doubles.api import LegacyCase, basic
 
 READING = ("/sessions/x-1", "/v2/canary-fetch/x-1")
 

@@ -14,8 +14,8 @@ from logplex.api.legacy.routes import Legacy, drain_url
 from logplex.model.destination import BadDestination
 from logplex.model.rods import DISABLED, READ_ONLY
 from logplex.model.values import Channel, Drain
-from tests.api.cases import AUTH_KEY, LegacyCase, basic
-from tests.api.exchange import send
+from tests.doubles.api import AUTH_KEY, LegacyCase, basic
+from tests.doubles.exchange import send
 
 FIRST, SECOND = UUID(int=1), UUID(int=2)
 

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from logplex.api.json import MAX_REQUEST_ID_CHARACTERS
 from logplex.interfaces import StoreAway
 from logplex.model.values import Channel, Credential, Drain, Token
-from tests.api.cases import V3Case, basic
+from tests.doubles.api import V3Case, basic
 
 
 class HealthCheckTests(V3Case):

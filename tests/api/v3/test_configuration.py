@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from logplex.model.export import export_values
 from logplex.model.values import Channel, Credential, Drain, Token, Value
-from tests.api.cases import APP, V3Case
+from tests.doubles.api import APP, V3Case
 
 
 class ConfigurationTests(V3Case):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from logplex.model.values import ANY_CHANNEL, Credential
-from tests.api.cases import V3Case, basic
+from tests.doubles.api import V3Case, basic
 
 
 class CredentialCase(V3Case):

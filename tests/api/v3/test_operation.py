@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from logplex import __version__
 from logplex.interfaces import Step, StoreAway
-from tests.api.cases import AUTH_KEY, V3Case, basic
+from tests.doubles.api import AUTH_KEY, V3Case, basic
 
 
 class HealthTests(V3Case):

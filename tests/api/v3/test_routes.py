@@ -13,9 +13,9 @@ from logplex.api.v3.configuration import ConfigurationRoutes
 from logplex.api.v3.credentials import CredentialRoutes
 from logplex.api.v3.operation import OperationRoutes
 from logplex.model.rods import DISABLED, NORMAL, READ_ONLY
-from tests.api.cases import AUTH_KEY, V3Case, basic
-from tests.api.exchange import send
 from tests.api.openapi import V3
+from tests.doubles.api import AUTH_KEY, V3Case, basic
+from tests.doubles.exchange import send
 
 NOT_SENT = object()
 

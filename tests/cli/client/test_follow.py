@@ -14,8 +14,8 @@ from logplex.cli.client.events import Event
 from logplex.cli.client.follow import EVERYTHING, SILENCE_S, Follower
 from logplex.cli.client.lines import Filter, parse_line
 from logplex.cli.failures import NotFound, Rejected, Unreachable
-from tests.cli.memory import STEP_S, memory_runtime
-from tests.cli.sessions import CUT, OPEN, Sessions, Stream, messages
+from tests.doubles.runtime import STEP_S, memory_runtime
+from tests.doubles.sessions import CUT, OPEN, Sessions, Stream, messages
 
 
 class FollowCase(SynchronousTestCase):

@@ -24,7 +24,7 @@ from logplex.cli.client.shuttle import (
 )
 from logplex.cli.failures import Failed, Incomplete, Rejected, Unreachable
 from logplex.syslog.framing import decode_body
-from tests.cli.memory import STEP_S, memory_runtime
+from tests.doubles.runtime import STEP_S, memory_runtime
 
 #: Answers of a node.
 TAKEN = 204

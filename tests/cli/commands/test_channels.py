@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logplex.model.values import NO_TAIL
-from tests.cli.cases import CliCase
+from tests.doubles.commands import CliCase
 
 
 class ChannelTests(CliCase):

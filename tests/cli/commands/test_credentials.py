@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logplex.access.credentials import secret_matches
-from tests.cli.cases import CREDENTIAL, CliCase
+from tests.doubles.commands import CREDENTIAL, CliCase
 
 
 class CredentialTests(CliCase):

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from logplex.interfaces import DrainStatus, DrainTest
 from logplex.model.rods import Rods
-from tests.cli.cases import CliCase
+from tests.doubles.commands import CliCase
 
 
 class HealthTests(CliCase):

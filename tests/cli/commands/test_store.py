@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.cli.commands.store import PART_BYTES, PART_VALUES, parts
 from logplex.model.export import export_values, import_values
 from logplex.model.values import Channel, Drain, Token, Value
-from tests.cli.cases import CliCase
+from tests.doubles.commands import CliCase
 
 
 class PartsTests(SynchronousTestCase):

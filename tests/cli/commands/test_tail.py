@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from logplex.cli.main import logplex
-from tests.cli.memory import memory_runtime
-from tests.cli.sessions import Sessions, Stream
+from tests.doubles.runtime import memory_runtime
+from tests.doubles.sessions import Sessions, Stream
 
 LINES = (
     b"id: 1\ndata: T app[web.1]: one\ndata: more\n\n"

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.configuration.redis.contents import Contents
 from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.redis.connection import Refused
-from tests.contracts_config import Replica
+from tests.contracts.configuration import Replica
 
 #: A key, and the answer to its ``HGETALL``.
 A = (b"ch:a:data", [b"name", b"one"])

@@ -15,7 +15,7 @@ from logplex.configuration.redis.contents import Contents
 from logplex.configuration.redis.emptied import MARK_KEY
 from logplex.configuration.redis.reader import Reader
 from logplex.model.values import Channel, Token
-from tests.contracts_config import Replica
+from tests.contracts.configuration import Replica
 
 
 class DictLink:

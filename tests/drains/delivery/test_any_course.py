@@ -26,8 +26,8 @@ from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.metrics import Counters
 from logplex.model.destination import HttpDestination, SyslogDestination, parse_destination
 from logplex.settings import DrainSettings
-from tests.drains.doubles import Link, MiddleRandom, ScriptedEndpoint
-from tests.drains.http import NO_CONTENT, OK, answer
+from tests.doubles.http_drain import NO_CONTENT, OK, answer
+from tests.doubles.receivers import Link, MiddleRandom, ScriptedEndpoint
 
 OPTIONS = DrainSettings(buffer_messages=20, http_batch_messages=5, shrunk_buffer_messages=2)
 

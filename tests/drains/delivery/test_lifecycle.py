@@ -13,7 +13,7 @@ from logplex.drains.delivery.courier import Connection, Courier, Pace, Phase, Re
 from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.linger import Linger
 from logplex.metrics import Counters
-from tests.drains.doubles import MiddleRandom, StubConnection, StubCourier
+from tests.doubles.receivers import MiddleRandom, StubConnection, StubCourier
 
 PACE = Pace(
     connect_timeout_s=3.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logplex.drains.delivery.buffer import Loss
-from tests.drains.http import NOW, OK, HttpCase, Request, answer, frame
+from tests.doubles.http_drain import NOW, OK, HttpCase, Request, answer, frame
 
 
 class Losses(HttpCase):

@@ -9,7 +9,7 @@ from logplex import __version__
 from logplex.drains.delivery.courier import Phase
 from logplex.drains.network.tls import CertificateRejected
 from logplex.settings import DrainSettings
-from tests.drains.http import OK, HttpCase, Request, frame
+from tests.doubles.http_drain import OK, HttpCase, Request, frame
 
 
 class Requests(HttpCase):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
 from logplex.drains.delivery.courier import Phase
-from tests.drains.doubles import Link
-from tests.drains.http import NO_CONTENT, OK, HttpCase, Request, answer
+from tests.doubles.http_drain import NO_CONTENT, OK, HttpCase, Request, answer
+from tests.doubles.receivers import Link
 
 
 class Answers(HttpCase):

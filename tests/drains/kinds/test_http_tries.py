@@ -11,8 +11,8 @@ from twisted.internet.error import ConnectionLost
 
 from logplex.drains.delivery.courier import Phase
 from logplex.drains.kinds.http_answers import retry_after_s
-from tests.drains.doubles import HighRandom, Link
-from tests.drains.http import NOW, OK, HttpCase, Request, answer, frame
+from tests.doubles.http_drain import NOW, OK, HttpCase, Request, answer, frame
+from tests.doubles.receivers import HighRandom, Link
 
 
 class Tries(HttpCase):

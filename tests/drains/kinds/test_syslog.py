@@ -23,7 +23,7 @@ from logplex.drains.network.tls import CertificateRejected
 from logplex.metrics import Counters
 from logplex.model.destination import SyslogDestination
 from logplex.settings import DrainSettings
-from tests.drains.doubles import HighRandom, Link, MiddleRandom, ScriptedEndpoint
+from tests.doubles.receivers import HighRandom, Link, MiddleRandom, ScriptedEndpoint
 
 #: Sunday, 22 November 2026, 16:00 UTC.
 NOW = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()

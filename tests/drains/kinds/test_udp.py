@@ -21,9 +21,9 @@ from logplex.drains.network.guard import DestinationDenied, Guard
 from logplex.metrics import Counters
 from logplex.model.destination import UdpDestination
 from logplex.settings import DrainSettings
-from tests.drains.doubles import MiddleRandom
+from tests.doubles.interfaces import as_reactor
+from tests.doubles.receivers import MiddleRandom
 from tests.drains.network.test_resolver import ScriptedNames
-from tests.fakes import as_reactor
 
 NOW = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()
 

@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from logplex.certificates import BadPem
 from logplex.drains.network.tls import CertificateRejected, Trust
-from tests.drains.doubles import ScriptedEndpoint
+from tests.doubles.receivers import ScriptedEndpoint
 
 HOST = "logs.example"
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.spool.cluster.ring import consistent
 from logplex.spool.cluster.topology import Committed, Prepared, Preparing, Settled, Shards
 from logplex.spool.cluster.wire.scripts import KEEP, RAISE
-from tests.spool.cluster.model_nodes import MOVES_TO_S3, URLS, SpoolNode
-from tests.spool.cluster.model_redis import ModelRedis
+from tests.doubles.model_redis import ModelRedis
+from tests.doubles.spool_nodes import MOVES_TO_S3, URLS, SpoolNode
 
 
 class TopologyTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from logplex.web import Bounds, Refusal, Request, Site, plain_refusal
-from tests.wire import Wire
+from tests.doubles.wire import Wire
 
 FORBIDDEN = plain_refusal(403, "no", (b"X-Why", b"because"))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -9,10 +9,10 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from logplex.cli.main import logplex
-from tests.api.cases import ApiCase
-from tests.cli.memory import memory_runtime
+from tests.doubles.api import ApiCase
+from tests.doubles.runtime import memory_runtime
 
-#: Of ``tests.api.cases.FULL``.
+#: Of ``tests.doubles.api.FULL``.
 CREDENTIAL = "full:secret"
 
 

@@ -23,8 +23,8 @@ from logplex.spool.memory import MemorySpool
 from logplex.tails.page import Sessions
 from logplex.tails.service import Tails
 from logplex.web import Bounds, Site
-from tests.fakes import DictConfigStore
-from tests.tails.fakes import cooked
+from tests.doubles.interfaces import DictConfigStore
+from tests.doubles.tails import cooked
 
 SESSION = "01234567-89ab-cdef-0123-456789abcdef"
 NOW = 1_800_000_000

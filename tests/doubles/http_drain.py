@@ -17,7 +17,7 @@ from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.metrics import Counters
 from logplex.model.destination import HttpDestination, parse_destination
 from logplex.settings import DrainSettings
-from tests.drains.doubles import Link, MiddleRandom, ScriptedEndpoint
+from tests.doubles.receivers import Link, MiddleRandom, ScriptedEndpoint
 
 #: Sunday, 22 November 2026, 16:00 UTC.
 NOW = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()

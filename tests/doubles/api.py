@@ -27,9 +27,9 @@ from logplex.routing.registry import Registry
 from logplex.settings import Auth, Limits, Spool, Urls
 from logplex.spool.memory import MemorySpool
 from logplex.web import Site
-from tests.api.exchange import Answer, Exchange, send
 from tests.api.openapi import LEGACY, V3, Description
-from tests.fakes import DictConfigStore, FakeDrains, FakeReplacement, SharedPanel
+from tests.doubles.exchange import Answer, Exchange, send
+from tests.doubles.interfaces import DictConfigStore, FakeDrains, FakeReplacement, SharedPanel
 
 AUTH_KEY = "auth:key"
 

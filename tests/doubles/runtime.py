@@ -22,7 +22,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from logplex.cli.runtime import Conversation, Runtime, T
-from tests.fakes import as_reactor
+from tests.doubles.interfaces import as_reactor
 
 #: Far more steps than any conversation takes; one that needs more hangs.
 MAX_STEPS = 5_000
