@@ -1,7 +1,7 @@
 """
-What the log says of requests: one line for every change, and, if wanted, one for every request.
+The API's lines in the log: one for every change, and, as an option, one for every request.
 
-A line never holds a token, a password, a session's URL or a drain's.
+A line never holds a token, a password, or the URL of a session or a drain.
 """
 
 from __future__ import annotations
@@ -18,37 +18,38 @@ from logplex.web import Request
 
 _log = Logger()
 
-#: The detail of a route that refuses what is asked, but has removed something; its value says what.
+#: A detail of a route that refuses a request, but has removed something; its value names it.
 REMOVED = "removed"
 
 MAX_PATH_CHARACTERS = 200
 MAX_USER_AGENT_CHARACTERS = 200
 
-# Whoever knows a session's path may read it; a token in a path is somebody's mistake.
+# The path of a session is the right to read it; a token in a path is a client's mistake.
 _SECRETS_IN_PATHS = re.compile(r"(?<=sessions/).+|(?<=canary-fetch/).+|(?<=/[td]\.).{8,}")
 
 
 def public_path(path: bytes) -> str:
-    """The path without what is secret in it, in printable ASCII and not long."""
+    """Return the path without its secrets, in printable ASCII, cut to a bound."""
     return _SECRETS_IN_PATHS.sub("…", _printable(path))[:MAX_PATH_CHARACTERS]
 
 
 @frozen
-class Journal:
+class Audit:
     """
     Writes the lines.
 
-    :param every_request: whether requests that change nothing get a line too.
+    :param every_request: write a line for every request, also if it changes nothing.
     """
 
     every_request: bool = False
 
-    def asked(self, request: Request, admission: Admission | None, refusal: object) -> None:
+    def judged(self, request: Request, admission: Admission | None, refusal: object) -> None:
         """
-        A request's head was judged. If it is for a change that goes through, that will be told.
+        Note that a request was admitted or refused on its head. If it changes something, write a
+        line about the change later.
 
-        :param admission: what it was admitted to; ``None`` where it is refused.
-        :param refusal: why it is refused.
+        :param admission: ``None`` if the request is refused.
+        :param refusal: the reason for refusing it.
         """
         if self.every_request:
             self._tell_request(request, admission, refusal)

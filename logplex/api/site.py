@@ -11,7 +11,7 @@ from klein import Response
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.authenticator import Authenticator, NotKnown
-from logplex.api.audit import Journal
+from logplex.api.audit import Audit
 from logplex.api.json import request_id
 from logplex.api.refusals import NotAuthenticated, Refused
 from logplex.api.routes import Admission, AdmittedResource, remember
@@ -58,7 +58,7 @@ def api_site(
     gate: Gate,
     say_no: SayNo,
     too_large: Response,
-    journal: Journal,
+    audit: Audit,
     limits: Limits,
     clock: IReactorTime,
 ) -> Site:
@@ -73,10 +73,10 @@ def api_site(
         try:
             admission = gate.admit(request)
         except Refused as refused:
-            journal.asked(request, None, refused)
+            audit.judged(request, None, refused)
             return as_refusal(say_no(refused, request), refused.delay_s)
         remember(request, admission)
-        journal.asked(request, admission, None)
+        audit.judged(request, admission, None)
         return None
 
     return Site(

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from logplex import __version__
 from logplex.access.authenticator import Authenticator, Throttle
 from logplex.access.credentials import credential_from_file
-from logplex.api.audit import Journal
+from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
 from logplex.api.v3.operation import Health, OperationRoutes
@@ -133,7 +133,7 @@ def assemble(
     )
     share = config.share_rods(panel.share)
     operation = OperationRoutes(health, panel, share, tails.end_all, spool.replacement, reactor)
-    journal = Journal(settings.auth.log_api_user)
+    audit = Audit(settings.auth.log_api_user)
     provisioning = Provisioning(config, registry, spool, reactor, limits)
     pages: dict[bytes, list[Source]] = {
         b"/metrics": [
@@ -172,7 +172,7 @@ def assemble(
             settings.urls,
             limits,
             reactor,
-            journal,
+            audit,
             operation,
         ),
         "api": legacy_site(
@@ -184,7 +184,7 @@ def assemble(
             settings.urls,
             limits,
             reactor,
-            journal,
+            audit,
             Sessions(config, registry, rods, tails).page,
         ),
         "metrics": metrics_site(pages, limits, reactor),

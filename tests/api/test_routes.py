@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 
-from logplex.api.audit import Journal
+from logplex.api.audit import Audit
 from logplex.api.json import error_answer, text_answer
 from logplex.api.routes import Admission, App, DrainId, match
 from logplex.api.site import api_site
@@ -52,7 +52,7 @@ class RouteTests(SynchronousTestCase):
             Gate(),
             lambda refused, request: error_answer(404, "none"),
             error_answer(413, "too large"),
-            Journal(),
+            Audit(),
             Limits(),
             Clock(),
         )

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
 from logplex.access.authenticator import Authenticator, Throttle
-from logplex.api.audit import Journal
+from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
 from logplex.api.v3.operation import Health, OperationRoutes
@@ -93,7 +93,7 @@ class ApiCase(SynchronousTestCase):
             urls,
             limits,
             self.clock,
-            Journal(every_request=True),
+            Audit(every_request=True),
             OperationRoutes(
                 Health(
                     "node-1",
@@ -120,7 +120,7 @@ class ApiCase(SynchronousTestCase):
             urls,
             limits,
             self.clock,
-            Journal(),
+            Audit(),
             lambda session_id, may_tail: Data(f"{session_id} {may_tail}".encode(), "text/html"),
         )
         self.store.counters["drain_index"] = 3

@@ -11,7 +11,7 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.authenticator import Authenticator
-from logplex.api.audit import Journal
+from logplex.api.audit import Audit
 from logplex.api.json import text_answer
 from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.legacy.routes import Legacy, SessionPage
@@ -71,7 +71,7 @@ def legacy_site(
     urls: Urls,
     limits: Limits,
     clock: IReactorTime,
-    journal: Journal,
+    audit: Audit,
     session_page: SessionPage,
 ) -> Site:
     """
@@ -85,7 +85,7 @@ def legacy_site(
         LegacyGate([api.app], registry, rods, authenticator),
         lambda refused, request: legacy_answer_to(refused, request.path),
         text_answer(413, "Request body too large", HTML_TYPE),
-        journal,
+        audit,
         limits,
         clock,
     )

@@ -11,7 +11,7 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.authenticator import Authenticator
-from logplex.api.audit import Journal
+from logplex.api.audit import Audit
 from logplex.api.json import check_json_type, error_answer
 from logplex.api.provisioning import Provisioning, check_channel_id
 from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
@@ -128,7 +128,7 @@ def v3_site(
     urls: Urls,
     limits: Limits,
     clock: IReactorTime,
-    journal: Journal,
+    audit: Audit,
     operation: OperationRoutes,
 ) -> Site:
     """
@@ -149,7 +149,7 @@ def v3_site(
         ),
         lambda refused, request: answer_to(refused),
         error_answer(413, "the body is too large"),
-        journal,
+        audit,
         limits,
         clock,
     )
