@@ -59,6 +59,7 @@ def api_site(
     say_no: SayNo,
     too_large: Response,
     audit: Audit,
+    *,
     limits: Limits,
     clock: IReactorTime,
 ) -> Site:

@@ -53,8 +53,8 @@ class RouteTests(SynchronousTestCase):
             lambda refused, request: error_answer(404, "none"),
             error_answer(413, "too large"),
             Audit(),
-            Limits(),
-            Clock(),
+            limits=Limits(),
+            clock=Clock(),
         )
         answer = send(site, "GET", "/things/7?x=1", {}, b"").answer()
         self.assertEqual((answer.code, answer.text), (200, "thing 7"))

@@ -86,15 +86,15 @@ class ApiCase(SynchronousTestCase):
             self.store,
             self.registry,
             self.spool,
-            self.drains,
-            authenticator,
-            self.rods,
-            Auth(plain_passwords=self.plain_passwords),
-            urls,
-            limits,
-            self.clock,
-            Audit(every_request=True),
-            OperationRoutes(
+            drains=self.drains,
+            authenticator=authenticator,
+            rods=self.rods,
+            auth=Auth(plain_passwords=self.plain_passwords),
+            urls=urls,
+            limits=limits,
+            clock=self.clock,
+            audit=Audit(every_request=True),
+            operation=OperationRoutes(
                 Health(
                     "node-1",
                     self.clock,
@@ -116,12 +116,14 @@ class ApiCase(SynchronousTestCase):
             self.store,
             self.registry,
             authenticator,
-            self.rods,
-            urls,
-            limits,
-            self.clock,
-            Audit(),
-            lambda session_id, may_tail: Data(f"{session_id} {may_tail}".encode(), "text/html"),
+            rods=self.rods,
+            urls=urls,
+            limits=limits,
+            clock=self.clock,
+            audit=Audit(),
+            session_page=lambda session_id, may_tail: Data(
+                f"{session_id} {may_tail}".encode(), "text/html"
+            ),
         )
         self.store.counters["drain_index"] = 3
         self.store.values = {(type(value), value.id): value for value in self.stored()}

@@ -8,23 +8,8 @@ from typing import Any
 
 from klein import Response
 
+from logplex.api import refusals
 from logplex.api.json import AUTHENTICATE, Headers, error_answer, text_answer
-from logplex.api.refusals import (
-    BadBody,
-    BadHead,
-    BadName,
-    BadPath,
-    DrainExists,
-    MissingName,
-    NotAuthenticated,
-    NotPermitted,
-    TooManyDrains,
-    Unavailable,
-    UnknownChannel,
-    UnknownDrain,
-    UnknownRoute,
-    WrongMethod,
-)
 from logplex.interfaces import StoreAway
 from logplex.model.destination import BadDestination
 from logplex.model.session import BadSession
@@ -32,38 +17,45 @@ from logplex.model.session import BadSession
 HTML_TYPE = "text/html"
 
 #: Whoever the route is for, and whatever version it has, this is said in text.
-_ALWAYS_TEXT = (BadHead, BadPath, NotAuthenticated, Unavailable, UnknownRoute, WrongMethod)
+_ALWAYS_TEXT = (
+    refusals.BadHead,
+    refusals.BadPath,
+    refusals.NotAuthenticated,
+    refusals.Unavailable,
+    refusals.UnknownRoute,
+    refusals.WrongMethod,
+)
 
 _ANSWERS: dict[type[Any], tuple[int, str]] = {
-    BadBody: (400, "{}"),
-    BadHead: (400, "{}"),
-    BadName: (400, "a token's name has 1 to 48 printable ASCII characters, and no space"),
-    BadPath: (404, "Not found"),
+    refusals.BadBody: (400, "{}"),
+    refusals.BadHead: (400, "{}"),
+    refusals.BadName: (400, "a token's name has 1 to 48 printable ASCII characters, and no space"),
+    refusals.BadPath: (404, "Not found"),
     BadSession: (400, "{}"),
-    MissingName: (400, "'name' post param missing"),
-    NotAuthenticated: (401, "Not Authorized"),
-    NotPermitted: (403, "this credential is for another channel"),
-    UnknownChannel: (404, "Not found"),
-    UnknownDrain: (404, "Not found"),
-    UnknownRoute: (404, "Not found"),
-    WrongMethod: (404, "Not found"),
-    DrainExists: (409, "Already exists"),
+    refusals.MissingName: (400, "'name' post param missing"),
+    refusals.NotAuthenticated: (401, "Not Authorized"),
+    refusals.NotPermitted: (403, "this credential is for another channel"),
+    refusals.UnknownChannel: (404, "Not found"),
+    refusals.UnknownDrain: (404, "Not found"),
+    refusals.UnknownRoute: (404, "Not found"),
+    refusals.WrongMethod: (404, "Not found"),
+    refusals.DrainExists: (409, "Already exists"),
     BadDestination: (422, "Invalid drain destination: {}"),
-    TooManyDrains: (422, "You have already added the maximum number of drains allowed"),
+    refusals.TooManyDrains: (422, "You have already added the maximum number of drains allowed"),
     StoreAway: (503, "the store is away; a change may still take effect"),
-    Unavailable: (503, "{}"),
+    refusals.Unavailable: (503, "{}"),
 }
 
 _ANSWERS_OF_ROUTES: dict[tuple[str, type[Any]], tuple[int, str]] = {
-    ("show_channel_v2", UnknownChannel): (404, "Not Found"),
-    ("delete_channel_v2", UnknownChannel): (404, "Not Found"),
-    ("add_token_v2", UnknownChannel): (404, "Not Found"),
-    ("add_token_v2", MissingName): (422, "NAME is a required field"),
-    ("open_session_v2", UnknownChannel): (404, "Not Found"),
-    ("open_canary_session", UnknownChannel): (404, "Not Found"),
-    ("add_drain", UnknownChannel): (404, "No such channel"),
-    ("attach_drain", UnknownChannel): (404, "Unknown drain."),
-    ("attach_drain", UnknownDrain): (404, "Unknown drain."),
+    ("show_channel_v2", refusals.UnknownChannel): (404, "Not Found"),
+    ("delete_channel_v2", refusals.UnknownChannel): (404, "Not Found"),
+    ("add_token_v2", refusals.UnknownChannel): (404, "Not Found"),
+    ("add_token_v2", refusals.MissingName): (422, "NAME is a required field"),
+    ("open_session_v2", refusals.UnknownChannel): (404, "Not Found"),
+    ("open_canary_session", refusals.UnknownChannel): (404, "Not Found"),
+    ("add_drain", refusals.UnknownChannel): (404, "No such channel"),
+    ("attach_drain", refusals.UnknownChannel): (404, "Unknown drain."),
+    ("attach_drain", refusals.UnknownDrain): (404, "Unknown drain."),
     ("health_check", StoreAway): (500, "Increment healthcheck counter failed"),
 }
 

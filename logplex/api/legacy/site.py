@@ -67,6 +67,7 @@ def legacy_site(
     store: IConfigStore,
     registry: Registry,
     authenticator: Authenticator,
+    *,
     rods: Rods,
     urls: Urls,
     limits: Limits,
@@ -86,6 +87,6 @@ def legacy_site(
         lambda refused, request: legacy_answer_to(refused, request.path),
         text_answer(413, "Request body too large", HTML_TYPE),
         audit,
-        limits,
-        clock,
+        limits=limits,
+        clock=clock,
     )

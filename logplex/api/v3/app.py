@@ -11,29 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
+from logplex.api import refusals
 from logplex.api.json import AUTHENTICATE, JSON_TYPE, Headers, error_answer
-from logplex.api.refusals import (
-    BadBody,
-    BadChannelId,
-    BadCredentialId,
-    BadHead,
-    BadName,
-    BadPath,
-    CredentialExists,
-    DrainExists,
-    KeptInFile,
-    NotAuthenticated,
-    NotPermitted,
-    Refused,
-    TooManyDrains,
-    Unavailable,
-    UnknownChannel,
-    UnknownCredential,
-    UnknownDrain,
-    UnknownRoute,
-    WrongMethod,
-    WrongType,
-)
 from logplex.api.routes import App
 from logplex.interfaces import StoreAway
 from logplex.model.destination import BadDestination
@@ -64,28 +43,28 @@ _CREDENTIAL_ID_RULE = (
 _TOKEN_NAME_RULE = "a token's name has 1 to 48 printable ASCII characters, and no space"
 
 _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
-    BadBody: (400, None),
-    BadChannelId: (400, _CHANNEL_ID_RULE),
-    BadCredentialId: (400, _CREDENTIAL_ID_RULE),
+    refusals.BadBody: (400, None),
+    refusals.BadChannelId: (400, _CHANNEL_ID_RULE),
+    refusals.BadCredentialId: (400, _CREDENTIAL_ID_RULE),
     BadDestination: (400, None),
-    BadHead: (400, None),
-    BadName: (400, _TOKEN_NAME_RULE),
-    BadPath: (400, None),
+    refusals.BadHead: (400, None),
+    refusals.BadName: (400, _TOKEN_NAME_RULE),
+    refusals.BadPath: (400, None),
     BadSession: (400, None),
-    NotAuthenticated: (401, "not authorized"),
-    NotPermitted: (403, "this credential is for another channel"),
-    UnknownChannel: (404, "channel not found"),
-    UnknownCredential: (404, "credential not found"),
-    UnknownDrain: (404, "drain not found"),
-    UnknownRoute: (404, "not found"),
-    WrongMethod: (405, "method not allowed"),
-    CredentialExists: (409, "already exists"),
-    DrainExists: (409, "already exists"),
-    KeptInFile: (409, "this credential is kept in the configuration file"),
-    WrongType: (415, f"the content type must be {JSON_TYPE}"),
-    TooManyDrains: (422, "maximum number of drains reached"),
+    refusals.NotAuthenticated: (401, "not authorized"),
+    refusals.NotPermitted: (403, "this credential is for another channel"),
+    refusals.UnknownChannel: (404, "channel not found"),
+    refusals.UnknownCredential: (404, "credential not found"),
+    refusals.UnknownDrain: (404, "drain not found"),
+    refusals.UnknownRoute: (404, "not found"),
+    refusals.WrongMethod: (405, "method not allowed"),
+    refusals.CredentialExists: (409, "already exists"),
+    refusals.DrainExists: (409, "already exists"),
+    refusals.KeptInFile: (409, "this credential is kept in the configuration file"),
+    refusals.WrongType: (415, f"the content type must be {JSON_TYPE}"),
+    refusals.TooManyDrains: (422, "maximum number of drains reached"),
     StoreAway: (503, "the store is away; a change may still take effect"),
-    Unavailable: (503, None),
+    refusals.Unavailable: (503, None),
 }
 
 
@@ -93,9 +72,9 @@ def answer_to(error: BaseException | None) -> Response:
     """What API v3 answers to something that was refused, or that failed."""
     code, why = _ANSWERS.get(type(error), (500, "internal error"))
     headers: Headers = {}
-    if isinstance(error, NotAuthenticated):
+    if isinstance(error, refusals.NotAuthenticated):
         headers = AUTHENTICATE
-    elif isinstance(error, WrongMethod):
+    elif isinstance(error, refusals.WrongMethod):
         headers = {"Allow": ", ".join(error.allowed)}
     return error_answer(code, why or str(error), headers)
 
@@ -106,7 +85,7 @@ class V3App(App):
     def __init__(self) -> None:
         super().__init__()
         self.url_map.strict_slashes = False
-        self.on_error(Refused, BadDestination, BadSession, StoreAway)(_refused)
+        self.on_error(refusals.Refused, BadDestination, BadSession, StoreAway)(_refused)
         self.on_error(Exception)(_failed)
 
 

@@ -121,6 +121,7 @@ def v3_site(
     store: IConfigStore,
     registry: Registry,
     spool: ISpool,
+    *,
     drains: IDrains,
     authenticator: Authenticator,
     rods: Rods,
@@ -150,6 +151,6 @@ def v3_site(
         lambda refused, request: answer_to(refused),
         error_answer(413, "the body is too large"),
         audit,
-        limits,
-        clock,
+        limits=limits,
+        clock=clock,
     )
