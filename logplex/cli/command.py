@@ -1,7 +1,8 @@
 """
-The declaration of commands, and the node that each of them talks to.
+Declare commands and their common options, and find the node that a command talks to.
 
-Options win over environment variables, and those over a TOML file, setting by setting.
+An option of the command line overrides an environment variable, and both override the user's
+settings file.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from logplex.cli.runtime import Runtime
 from logplex.hosts import host_and_port
 
 DEFAULT_URL = "http://localhost:8002"
-#: The port of ``POST /logs`` on the API's host, where no other URL is given.
+#: The port of ``POST /logs`` on the API's host, unless the user gives another URL.
 LOGS_PORT = 8601
 
-#: Below the home directory.
+#: The path of the user's settings file, below the home directory.
 SETTINGS_FILE = ".config/logplex.toml"
 SETTINGS = ("url", "logs_url", "credential")
 
@@ -38,11 +39,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 @frozen
 class Target:
     """
-    A node, or what stands before several.
+    The addresses of a node, or of a load balancer before several nodes, and a credential.
 
-    :ivar url: of API v3, without a slash at the end.
-    :ivar logs_url: of ``POST /logs``, without path.
-    :ivar credential: id and password.
+    :ivar url: the URL of API v3, without a slash at the end.
+    :ivar logs_url: the URL of ``POST /logs``, without the path.
+    :ivar credential: the id and the password.
     """
 
     url: str
@@ -52,10 +53,10 @@ class Target:
 
 def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
     """
-    Read the file.
+    Return the settings in the user's settings file, by name.
 
-    :param must_exist: somebody named it; otherwise a file that is missing is an empty one.
-    :raise BadSettings: it cannot be read, or something else stands in it.
+    :param must_exist: a missing file is an error; otherwise it counts as empty.
+    :raise BadSettings: the file cannot be read, or has something else than settings in it.
     """
     try:
         settings = tomllib.loads(file.read_text("utf-8"))
@@ -66,11 +67,11 @@ def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
     except OSError as error:
         raise BadSettings(f"{file}: {error.strerror}") from None
     except ValueError as error:  # not TOML, not UTF-8
-        # The text of TOML's errors shows a place, never what stands there.
+        # An error of tomllib shows a line and column, never the text there.
         raise BadSettings(f"{file}: {error}") from None
     for name, value in settings.items():
         if name not in SETTINGS:
-            raise BadSettings(f'{file}: unknown setting "{name}"; it knows {", ".join(SETTINGS)}')
+            raise BadSettings(f'{file}: unknown setting "{name}"; known are {", ".join(SETTINGS)}')
         if not isinstance(value, str):
             raise BadSettings(f"{file}: {name} must be a string")
     return settings
@@ -78,14 +79,16 @@ def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
 
 def make_target(settings: Mapping[str, str | None]) -> Target:
     """
-    :param settings: of the names in :data:`SETTINGS`; what is missing or empty has its default.
-    :raise BadSettings: one of them cannot be used.
+    Return the target that the settings name.
+
+    :param settings: the values of :data:`SETTINGS`; a missing or empty one gets its default.
+    :raise BadSettings: a value cannot be used.
     """
     url = _base_url("url", settings.get("url") or DEFAULT_URL)
     logs_url = settings.get("logs_url")
     return Target(
         url,
-        _base_url("logs_url", logs_url) if logs_url else _beside(url),
+        _base_url("logs_url", logs_url) if logs_url else _logs_url_beside(url),
         _credential(settings.get("credential")),
     )
 
@@ -103,7 +106,8 @@ def _base_url(name: str, url: str) -> str:
     return url.rstrip("/")
 
 
-def _beside(url: str) -> str:
+def _logs_url_beside(url: str) -> str:
+    """Return the URL of ``POST /logs`` on the host of API v3."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{host_and_port(parts.hostname or '', LOGS_PORT)}"
 
@@ -119,7 +123,11 @@ def _credential(text: str | None) -> tuple[str, str] | None:
 
 @frozen
 class Remote:
-    """The node that a command talks to, and how its user wants to be told."""
+    """
+    The node that a command talks to, and the form in which its user wants the output.
+
+    :ivar as_json: JSON for scripts instead of lines for people.
+    """
 
     runtime: Runtime
     target: Target
@@ -128,10 +136,10 @@ class Remote:
 
     def show(self, value: object, lines: Iterable[str]) -> None:
         """
-        Tell what came out.
+        Write the result of the command to standard output.
 
-        :param value: for scripts, as JSON.
-        :param lines: for people.
+        :param value: the result for scripts, shown as JSON.
+        :param lines: the result for people.
         """
         if self.as_json:
             click.echo(json.dumps(value))
@@ -141,16 +149,21 @@ class Remote:
 
 
 def examples(*lines: str) -> str:
-    """The end of a help text. What stands after a backslash and b is left as it is."""
+    """
+    Return example command lines for the end of a help text.
+
+    Click does not wrap the lines of a paragraph that begins with ``\\b``.
+    """
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 def checked(rule: Callable[[str], Any]) -> Callable[..., Any]:
     """
-    The callback of an option or argument: what it holds becomes what the rule makes of it.
+    Return a callback of Click that checks and converts the value of an option or argument.
 
-    :param rule: raises :class:`ValueError`, saying what is wrong; the value itself, which may be a
-        secret, is not shown. Where several values can be given it gets one after another.
+    :param rule: returns the converted value, or raises :class:`ValueError` with the reason. It gets
+        the values one by one if there are several. The error message does not show the value,
+        which may be a secret.
     """
 
     def check(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -164,37 +177,37 @@ def checked(rule: Callable[[str], Any]) -> Callable[..., Any]:
     return check
 
 
-def where(command: F) -> F:
-    """Give a command the options that say which node to talk to, as its argument ``target``."""
+def with_target(command: F) -> F:
+    """Add the options that name a node to a command, which gets it as the argument ``target``."""
 
     @click.option(
         "--url",
         "api_url",
         envvar="LOGPLEX_URL",
         show_envvar=True,
-        help="API v3. [default: localhost:8002]",
+        help="The URL of API v3. [default: localhost:8002]",
     )
     @click.option(
         "--logs-url",
         envvar="LOGPLEX_LOGS_URL",
         show_envvar=True,
-        help="What takes log lines. [default: port 8601 of the API's host]",
+        help="The URL that takes log lines. [default: port 8601 of the API's host]",
     )
     @click.option(
         "--credential",
         envvar="LOGPLEX_CREDENTIAL",
         show_envvar=True,
         metavar="ID:PASSWORD",
-        help="As whom. (Others on this machine see a command's options.)",
+        help="Your credential. (Other users of this machine can see the options of a command.)",
     )
     @click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help=f"A file with url, logs_url and credential. [default: ~/{SETTINGS_FILE}]",
+        help=f"Your settings file: url, logs_url, credential. [default: ~/{SETTINGS_FILE}]",
     )
     @click.pass_obj
     @functools.wraps(command)
-    def with_target(
+    def targeted(
         runtime: Runtime,
         /,
         *args: Any,
@@ -209,17 +222,18 @@ def where(command: F) -> F:
         target = make_target({**settings, **{name: text for name, text in given.items() if text}})
         return command(runtime, *args, target=target, **kwargs)
 
-    return with_target  # type: ignore[return-value]
+    return targeted  # type: ignore[return-value]
 
 
 def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> Callable[..., None]:
     """
-    Make a command of a conversation with a node: its first argument is the :class:`Remote`, the
-    others are the command's own options.
+    Make a command from a coroutine that talks to a node.
+
+    :param conversation: gets the :class:`Remote`, then the command's own options and arguments.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
-    @where
+    @with_target
     @functools.wraps(conversation)
     def command(
         runtime: Runtime, /, *args: Any, target: Target, as_json: bool, **kwargs: Any
@@ -232,7 +246,7 @@ def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> C
 
 
 def table(rows: Iterable[Iterable[object]]) -> list[str]:
-    """Lines of columns as wide as they must be."""
+    """Return one line for each row, with all columns aligned."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return [

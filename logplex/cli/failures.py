@@ -1,5 +1,5 @@
 """
-How a command ends when it does not succeed: one line on standard error, and an exit status.
+The failures that end a command: one line on standard error and an exit status each.
 """
 
 from __future__ import annotations
@@ -8,49 +8,49 @@ from typing import IO, Any
 
 import click
 
-#: Ended by Ctrl-C or a signal, as shells count it.
+#: The exit status after Ctrl-C or a signal, as shells define it.
 INTERRUPTED = 130
-#: A mistake of this program, not of its user (``EX_SOFTWARE`` of ``sysexits.h``).
+#: The exit status after a bug in this program (``EX_SOFTWARE`` of ``sysexits.h``).
 BUG = 70
 
 
 class Failed(click.ClickException):
     """
-    A command cannot do what it is for.
+    A command could not do its work.
 
-    Its text never holds a credential, a token, a session's URL or a drain's.
+    The text never contains a credential, a token, or the URL of a session or a drain.
     """
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Click calls it."""
+        """Write the line to standard error. Click calls this."""
         click.echo(f"logplex: {self.format_message()}", file=file, err=file is None)
 
 
 class Rejected(Failed):
-    """The node understood, and said no. (Status 2 is a wrong command line, which Click tells.)"""
+    """The node understood the request and rejected it."""
 
     exit_code = 1
 
 
 class Unreachable(Failed):
-    """Nobody answers, or the answer is that it cannot be done now. Later it may."""
+    """No answer came, or the answer is "not now". The same command may succeed later."""
 
     exit_code = 3
 
 
 class NotFound(Failed):
-    """There is no such channel, drain, credential, file."""
+    """The channel, drain, credential or file does not exist."""
 
     exit_code = 4
 
 
 class Incomplete(Failed):
-    """A part was done, and the rest was not."""
+    """Only a part of the work was done."""
 
     exit_code = 5
 
 
 class BadSettings(Failed):
-    """The URL, the credential or the file that has them cannot be used."""
+    """The URL, the credential or the user's settings file cannot be used."""
 
     exit_code = 2

@@ -1,5 +1,5 @@
 """
-The ``logplex`` command: all its parts.
+The ``logplex`` command with all its subcommands.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from logplex.cli.runtime import real_runtime
 @click.version_option(__version__, prog_name="logplex")
 def logplex() -> None:
     """
-    Operate a Logplex, and read and write logs.
+    Operate Logplex, and read and write logs.
 
-    Every command has --help. The exit status is 0 for success, 1 where the node refuses, 2 for a
-    wrong command line or setting, 3 where no node can be reached now, 4 where there is no such
-    thing, 5 where only a part was done, 130 after Ctrl-C.
+    Every command has --help. The exit status is 0 for success, 1 if the node rejects the request, 2
+    for a wrong command line or setting, 3 if no node can be reached, 4 if the thing does not exist,
+    5 if only a part was done, 130 after Ctrl-C.
     """
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     try:
         logplex(obj=real_runtime(), prog_name="logplex")
     except Exception as error:
-        # What it says may hold a secret; where it happened does not.
+        # The text of the error may contain a secret; its file and line do not.
         *_, (frame, line) = walk_tb(error.__traceback__)
         origin = f"{Path(frame.f_code.co_filename).name}:{line}"
         click.echo(f"logplex: bug: {type(error).__name__} at {origin}", err=True)

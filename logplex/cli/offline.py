@@ -1,5 +1,5 @@
 """
-A store without a node: opened, asked or changed, and closed.
+Read and change a configuration store without a running node.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from logplex.routing.registry import Registry
 from logplex.settings import Store
 from logplex.waiting import within
 
-#: A store may take so long to be read.
+#: The longest time to read the whole store.
 OPEN_TIMEOUT_S = 20.0
-#: And so long for each change.
+#: The longest time for one change.
 COMMIT_TIMEOUT_S = 30.0
 
 _SCHEMES = ("sqlite:", "redis:", "rediss:")
-#: No file is meant by what looks so, and its name might be a password.
+#: URLs of other schemes: not names of files, and error messages must not show their passwords.
 _OTHER_URL = re.compile(r"(?i:memory:|[a-z][a-z0-9+.-]+://.*)")
 
 
 @frozen
 class OpenStore:
     """
-    A store that has been read.
+    A store whose whole content has been read.
 
-    :ivar registry: everything that it holds.
+    :ivar registry: the content.
     """
 
     _store: IConfigStore
@@ -44,9 +44,9 @@ class OpenStore:
 
     async def put(self, values: list[Value]) -> None:
         """
-        Keep these: all, or none.
+        Write all these values to the store, or none.
 
-        :raise Unreachable: perhaps they are kept, perhaps not.
+        :raise Unreachable: no answer came; the values may or may not have been written.
         """
         commit = self._store.commit([Put(value) for value in values])
         await _answered(commit, COMMIT_TIMEOUT_S, self._reactor)
@@ -54,21 +54,22 @@ class OpenStore:
 
 @asynccontextmanager
 async def opened(
-    place: str, reactor: IReactor, must_exist: bool = False
+    location: str, reactor: IReactor, must_exist: bool = False
 ) -> AsyncIterator[OpenStore]:
     """
     Open a store, and close it at the end.
 
-    :param place: a file of SQLite, or the URL of a store as ``[store] url`` has it.
-    :param must_exist: a file that is missing is not made.
-    :raise BadSettings: that is no store's URL.
-    :raise Rejected: the store cannot be used: a running node holds the file, or it is no store.
-    :raise Unreachable: it does not answer.
+    :param location: the path of an SQLite file, or a URL as in ``[store] url``.
+    :param must_exist: do not create a missing file.
+    :raise BadSettings: the text is not the URL of a store.
+    :raise NotFound: the file must exist, and does not.
+    :raise Rejected: the store cannot be used: a running node owns the file, or it is not a store.
+    :raise Unreachable: the store does not answer.
     """
-    is_url = place.startswith(_SCHEMES)
-    if not is_url and _OTHER_URL.fullmatch(place):
+    is_url = location.startswith(_SCHEMES)
+    if not is_url and _OTHER_URL.fullmatch(location):
         raise BadSettings('the store must be a file, "sqlite:FILE" or "redis://HOST"')
-    url = place if is_url else f"sqlite:{place}"
+    url = location if is_url else f"sqlite:{location}"
     if must_exist and url.startswith("sqlite:") and not Path(url.partition(":")[2]).exists():
         raise NotFound("there is no such file")
     try:
@@ -88,6 +89,7 @@ async def opened(
 
 
 async def _answered(asked: Deferred[None], timeout_s: float, reactor: IReactor) -> None:
+    """Wait for the store; raise :class:`Unreachable` if it is away or too slow."""
     late = Unreachable(f"the store does not answer within {timeout_s:.0f} s")
     try:
         await within(asked, timeout_s, reactor, late)

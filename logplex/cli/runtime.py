@@ -1,5 +1,5 @@
 """
-What a command finds around it: the reactor, a client, and how a conversation is run to its end.
+The reactor and the HTTP client of one command, and the loop that runs the command to its end.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ CONNECT_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
 
-#: What a command does once its options are understood.
+#: The work of a command, after Click has parsed its options.
 Conversation = Callable[[], Coroutine[Deferred[Any], Any, T]]
 
 
 class Run(Protocol):
-    """Runs a conversation to its end; gives its result, or raises what it raised."""
+    """Run a conversation to its end; return its result, or raise its exception."""
 
     def __call__(self, conversation: Conversation[T]) -> T: ...
 
@@ -35,9 +35,9 @@ class Run(Protocol):
 @frozen
 class Runtime:
     """
-    The surroundings of a command; a test puts others in their place.
+    Everything that a command uses of its process. Tests replace it.
 
-    :ivar home: where the file with settings is looked for.
+    :ivar home: the user's home directory, with the user's settings file.
     """
 
     reactor: IReactor
@@ -47,7 +47,7 @@ class Runtime:
 
 
 def real_runtime() -> Runtime:
-    """The runtime of a process."""
+    """Return the runtime of this process."""
     from twisted.internet import reactor
 
     real = cast(IReactor, reactor)
@@ -61,9 +61,9 @@ def real_runtime() -> Runtime:
 
 def run_to_the_end(reactor: IReactor, conversation: Conversation[T]) -> T:
     """
-    Run the reactor as long as the conversation takes. It can be done once in a process.
+    Run the reactor until the conversation has ended. A process can do this only once.
 
-    Ctrl-C and SIGTERM cancel the conversation, which may tidy up, and end the command with
+    Ctrl-C and SIGTERM cancel the conversation, which can still clean up. The exit status is then
     :data:`~logplex.cli.failures.INTERRUPTED`.
     """
     results: list[Any] = []

@@ -1,9 +1,10 @@
 """
-What a server answers, read within bounds.
+Read the bodies of HTTP responses, with bounds on their size and on pauses.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -18,22 +19,25 @@ from zope.interface import implementer
 
 from logplex.cli.failures import Unreachable
 
-#: The longest answer that is read whole.
+#: The longest body that is kept in memory whole.
 MAX_ANSWER_BYTES = 268_435_456
 
 
 class Body(Protocol):
     """
-    Somebody's body, as it comes.
+    A response body, delivered in chunks.
 
-    :param take: gets every piece.
-    :param silence_s: a body of which nothing has come for so long is lost.
-    :ivar ended: whether it came to its end.
+    :param take: called with every chunk; an exception that it raises ends the reading.
+    :param silence_s: the longest pause between two chunks; after that the body counts as lost.
+    :ivar ended: fires with true if the whole body arrived, with false if it was lost. Fails with
+        the exception of ``take``.
     """
 
     transport: Any
 
-    def __init__(self, take: Any, clock: IReactorTime, silence_s: float) -> None:
+    def __init__(
+        self, take: Callable[[bytes], None], clock: IReactorTime, silence_s: float
+    ) -> None:
         self._take = take
         self._silence_s = silence_s
         self._timer: IDelayedCall | None = clock.callLater(silence_s, self._silent)
@@ -49,7 +53,7 @@ class Body(Protocol):
                 self._leave()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        # Without length or chunks nobody can tell the end from a loss.
+        # Without Content-Length or chunks, the end looks the same as a lost connection.
         is_end = reason is not None and reason.check(ResponseDone, PotentialDataLoss)
         self._finish(bool(is_end))
 
@@ -58,7 +62,7 @@ class Body(Protocol):
         self._leave()
 
     def _cancelled(self, _: object) -> None:
-        # Its failure comes from Twisted.
+        # Twisted fails the Deferred itself.
         self._stop_timer()
         self._leave()
 
@@ -81,12 +85,16 @@ class Body(Protocol):
             self.transport.loseConnection()
 
 
-async def read_body(response: IResponse, take: Any, clock: IReactorTime, silence_s: float) -> bool:
+async def read_body(
+    response: IResponse, take: Callable[[bytes], None], clock: IReactorTime, silence_s: float
+) -> bool:
     """
-    Read a body as it comes.
+    Read a response body chunk by chunk.
 
-    :param take: is called with every piece; what it raises ends the reading, and is raised here.
-    :return: whether the body came to its end; otherwise the connection was lost, or silent.
+    :param take: called with every chunk. An exception that it raises ends the reading, and is
+        raised again.
+    :param silence_s: the longest pause between two chunks.
+    :return: true if the whole body arrived; false if the connection was lost or silent.
     """
     body = Body(take, clock, silence_s)
     response.deliverBody(body)
@@ -95,9 +103,11 @@ async def read_body(response: IResponse, take: Any, clock: IReactorTime, silence
 
 async def read_whole(response: IResponse, clock: IReactorTime, silence_s: float) -> bytes:
     """
-    A whole body.
+    Return a whole response body.
 
-    :raise Unreachable: it did not come whole, or is too long.
+    :param silence_s: the longest pause between two chunks.
+    :raise Unreachable: a part of the body is missing, or it has more than
+        :data:`MAX_ANSWER_BYTES`.
     """
     pieces: list[bytes] = []
     size = 0
@@ -117,7 +127,11 @@ async def read_whole(response: IResponse, clock: IReactorTime, silence_s: float)
 @implementer(IBodyProducer)
 @define(eq=False, repr=False)
 class WholeBody:
-    """A request's body that is there already."""
+    """
+    A request body that is written at once.
+
+    treq's own producer of bytes always uses the global reactor, which tests do not run.
+    """
 
     _content: bytes
     length: int = field(init=False)
@@ -132,7 +146,7 @@ class WholeBody:
         return done
 
     def pauseProducing(self) -> None:
-        """There is nothing to pause: it was written at once."""
+        """Do nothing: the whole body was written at once."""
 
     def resumeProducing(self) -> None:
         """See :meth:`pauseProducing`."""

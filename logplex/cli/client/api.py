@@ -1,5 +1,5 @@
 """
-A client of API v3: one request, and its answer or why there is none.
+A client of API v3. Each request returns its answer or raises a failure of the command.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from logplex.cli.client.answers import WholeBody, read_whole
 from logplex.cli.failures import Failed, NotFound, Rejected, Unreachable
 from logplex.waiting import within
 
-#: A request may take so long until its answer begins, and the answer may pause so long.
+#: The longest time until an answer begins, and the longest pause within it.
 TIMEOUT_S = 30.0
 
 USER_AGENT = f"logplex-cli/{__version__}"
@@ -32,7 +32,7 @@ USER_AGENT = f"logplex-cli/{__version__}"
 @frozen
 class Asker:
     """
-    Asks over HTTP, and tells what went wrong without showing where exactly: a path can be secret.
+    Send HTTP requests. Errors name the server, but not the path, which may be a secret.
     """
 
     client: HTTPClient
@@ -47,9 +47,10 @@ class Asker:
         credential: tuple[str, str] | None = None,
     ) -> IResponse:
         """
-        The answer's head.
+        Send a request, and return the response when its head has arrived.
 
-        :raise Unreachable: there is none.
+        :param credential: the id and the password for HTTP basic authentication.
+        :raise Unreachable: no response came.
         """
         asked: Deferred[Any] = self.client.request(
             method,
@@ -71,32 +72,37 @@ class Asker:
         return response
 
     async def content(self, response: IResponse) -> bytes:
-        """The answer's body."""
+        """Return the body of a response."""
         return await read_whole(response, self.clock, TIMEOUT_S)
 
 
 @frozen
 class Api:
-    """API v3 of a node, for one caller."""
+    """
+    API v3 of one node. Each method takes the parts of a path and returns the answer's JSON.
+
+    :ivar url: the URL of the API, without a slash at the end.
+    :ivar credential: the id and the password of the caller.
+    """
 
     asker: Asker
     url: str
     credential: tuple[str, str] | None = field(default=None, repr=False)
 
     async def get(self, *path: str, **query: str | int) -> Any:
-        """Read something."""
+        """Send a ``GET`` request."""
         return await self._ask("GET", path, None, query)
 
     async def put(self, *path: str, **body: object) -> Any:
-        """Put something there."""
+        """Send a ``PUT`` request with a JSON object."""
         return await self._ask("PUT", path, body)
 
     async def post(self, *path: str, **body: object) -> Any:
-        """Have something done."""
+        """Send a ``POST`` request with a JSON object."""
         return await self._ask("POST", path, body)
 
     async def delete(self, *path: str) -> None:
-        """Delete something."""
+        """Send a ``DELETE`` request."""
         await self._ask("DELETE", path, None)
 
     async def _ask(
@@ -107,8 +113,9 @@ class Api:
         query: Mapping[str, str | int] | None = None,
     ) -> Any:
         """
-        :return: what the answer's JSON says; ``None`` for an empty one.
-        :raise Failed: it was not done.
+        Send a request, and return the answer's JSON; ``None`` for an empty answer.
+
+        :raise Failed: the node could not be reached, or rejected the request.
         """
         target = "/".join(["/v3", *(quote(part, safe="") for part in path)])
         if query:
@@ -127,14 +134,17 @@ class Api:
 
 def failure_of(status: int, why: str, with_credential: bool) -> Failed:
     """
-    What an answer that is no success means.
+    Return the failure that an unsuccessful answer means.
 
-    :param why: what the server said.
+    :param why: the error text of the server, or "".
+    :param with_credential: the request had a credential.
     """
     if status == 401:
         if with_credential:
             return Rejected("the credential is wrong, or not permitted to do this")
-        return Rejected("a credential is needed: --credential, LOGPLEX_CREDENTIAL, or the file")
+        return Rejected(
+            "a credential is needed: --credential, LOGPLEX_CREDENTIAL, or your settings file"
+        )
     text = why or f"the server answered {status}"
     if status == 404:
         return NotFound(text)
@@ -149,11 +159,11 @@ def _parsed(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise Unreachable("the answer is no JSON: is this the URL of API v3?") from None
+        raise Unreachable("the answer is not JSON: is this the URL of API v3?") from None
 
 
 def _error_in(content: bytes) -> str:
-    """What a refusal says, in one line; empty where it is not in JSON as API v3 says it."""
+    """Return the error text in an answer of API v3, in one line; "" if there is none."""
     try:
         error = json.loads(content)["error"]
     except (ValueError, RecursionError, TypeError, KeyError):
@@ -162,15 +172,17 @@ def _error_in(content: bytes) -> str:
 
 
 def _origin(url: str) -> str:
-    """The part of a URL that is no secret."""
+    """Return the scheme, host and port of a URL, which are not secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _leavable(asked: Deferred[Any]) -> Deferred[Any]:
     """
-    The same, but who cancels it gets a ``CancelledError``. Of a client's own errors nobody can
-    tell whether they come from that.
+    Return a Deferred that fails with ``CancelledError`` when it is cancelled.
+
+    A cancelled request of treq can fail with any error of the connection, which looks like a
+    broken connection.
     """
     has_left = False
 
@@ -189,7 +201,7 @@ def _leavable(asked: Deferred[Any]) -> Deferred[Any]:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """Where the trouble began. Twisted's failures of requests wrap each other in lists."""
+    """Return the first cause of an error. Twisted wraps errors of requests in nested lists."""
     reasons: Any = getattr(error, "reasons", None)
     if isinstance(reasons, list) and reasons:
         first: Any = reasons[0]
@@ -198,7 +210,7 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _why(error: BaseException) -> str:
-    """A connection's trouble in one line."""
+    """Return the reason of a failed connection, in one line."""
     inner = _innermost(error)
     if isinstance(inner, VerificationError):
         return "its certificate is for another name"

@@ -1,27 +1,28 @@
 """
-Server-Sent Events, decoded (the HTML standard, section 9.2.6).
+A decoder for Server-Sent Events (HTML standard, section 9.2.6).
 """
 
 from __future__ import annotations
 
 from attrs import define, field, frozen
 
-#: A line, or the data of an event, that is longer than this is no tail's.
+#: The longest line, and the longest data of an event. No tail sends more.
 MAX_BYTES = 1_048_576
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class TooLong(ValueError):
-    """The stream holds a line or an event past the bound."""
+    """A line or an event in the stream is longer than the bound."""
 
 
 @frozen
 class Event:
     """
-    Something was told.
+    An event.
 
-    :ivar id: the event's own; ``None`` where it has none.
+    :ivar data: the event's text, without its last LF.
+    :ivar id: the event's id, or ``None``.
     """
 
     data: bytes
@@ -30,14 +31,14 @@ class Event:
 
 @frozen
 class Comment:
-    """Something beside the events."""
+    """A comment line; it is not part of an event."""
 
     text: bytes
 
 
 @frozen
 class LastEventId:
-    """How far the stream has come, where no event says it."""
+    """An id that comes without an event: the client should resume the stream after it."""
 
     id: bytes
 
@@ -45,14 +46,14 @@ class LastEventId:
 @define(eq=False, repr=False)
 class EventDecoder:
     """
-    Bytes in; events, comments and positions out. Names of events and ``retry`` are read over.
+    Decode the bytes of an event stream. Event names and ``retry`` are ignored.
 
-    :param max_bytes: see :data:`MAX_BYTES`.
+    :param max_bytes: the longest line, and the longest data of an event.
     """
 
     max_bytes: int = MAX_BYTES
     _rest: bytes = b""
-    #: The last line ended in CR: a LF that follows belongs to it.
+    #: The last chunk ended in CR: a LF at the start of the next one belongs to the same line end.
     _after_cr: bool = False
     _at_start: bool = True
     _data: list[bytes] = field(factory=list)
@@ -61,9 +62,9 @@ class EventDecoder:
 
     def decode(self, chunk: bytes) -> list[Event | Comment | LastEventId]:
         """
-        What ends in this chunk.
+        Return the events, comments and ids that are complete with this chunk.
 
-        :raise TooLong: and no more can be decoded.
+        :raise TooLong: the bound is exceeded. The decoder cannot be used any more.
         """
         if self._after_cr and chunk:
             self._after_cr = False

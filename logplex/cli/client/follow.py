@@ -1,9 +1,9 @@
 """
-A channel's lines, exactly once and in order, over as many connections and sessions as it takes.
+Read a channel's lines exactly once and in order, over several connections and sessions.
 
-First the history is read, through a session that ends after it. The number of its last message is
-the place from where a second session goes on live, and after every lost connection again from the
-last number that came (PROTOCOL §7, ``Last-Event-ID``).
+A first session gives the recent lines and ends. A second session gives the live lines that follow
+the last number of the first one. After a lost connection the stream is resumed after the last
+number that arrived (PROTOCOL §7, ``Last-Event-ID``).
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from logplex.cli.client.events import Event, EventDecoder, LastEventId, TooLong
 from logplex.cli.client.lines import Filter, parse_line
 from logplex.cli.failures import NotFound, Rejected, Unreachable
 
-#: A node gives a sign of life after 15 s of silence; a connection without one is dead.
+#: A connection without any data for this time counts as lost. Nodes send a keepalive every 15 s.
 SILENCE_S = 45.0
-#: More than any node keeps: all of a channel's recent messages.
+#: A number of recent messages that is larger than any spool.
 EVERYTHING = 1_000_000
-#: A history that is asked for alone is tried again so often; a live stream for ever.
+#: The number of attempts to read the recent lines. A live stream is resumed for ever.
 HISTORY_TRIES = 5
-#: How many messages without number are remembered.
+#: The bound on remembered messages that had no number.
 MAX_UNNUMBERED = 10_000
 
 _FIRST_DELAY_S = 0.25
 _MAX_DELAY_S = 10.0
-#: More are not counted: 2 ** 1,100 is more than a float can be.
+#: The highest count of failures: 2 ** 1,100 is too large for a float.
 _MAX_FAILURES = 10
 
-#: What a line of a channel flagged ``no_tail`` begins with.
+#: The beginning of the only live line of a channel with the flag ``no_tail``.
 _FORBIDDEN = "Error L20 "
 
 
 @define(eq=False, repr=False)
 class Follower:
     """
-    Reads a channel.
+    Read the recent and live lines of a channel.
 
-    :param tell: gets the lines that are wanted, some at a time.
-    :param remark: gets what else the user should know, as one line.
-    :param jitter: random numbers in [0, 1).
-    :ivar last_number: the number of the last message that came.
+    :param tell: called with the next lines that pass the filter; at least one.
+    :param remark: called with a line about the stream itself, for standard error.
+    :param jitter: returns random numbers in [0, 1).
+    :ivar last_number: the number of the last message that arrived.
     """
 
     api: Api
@@ -57,7 +57,7 @@ class Follower:
     remark: Callable[[str], None]
     jitter: Callable[[], float]
     last_number: bytes | None = None
-    #: Messages without number that came over this connection, and over earlier ones.
+    #: Messages that had no number: those of this connection, and those of earlier ones.
     _unnumbered: deque[bytes] = field(factory=lambda: deque(maxlen=MAX_UNNUMBERED))
     _unnumbered_before: set[bytes] = field(factory=set)
     _is_forbidden: bool = False
@@ -70,14 +70,14 @@ class Follower:
 
     async def history(self, num: int) -> None:
         """
-        The newest lines, oldest first.
+        Read the newest lines, oldest first.
 
-        :param num: how many, of those that the filter shows.
-        :raise Failed: they cannot be read.
+        :param num: the number of lines that pass the filter.
+        :raise Failed: the lines cannot be read.
         """
         newest: deque[Event] = deque(maxlen=num)
         self._take = newest.extend
-        # One at least: its number says where to go on.
+        # Ask for one line at least: live lines follow its number.
         asked = max(num, 1) if self.filter.is_for_session else EVERYTHING
         session = await self._open(tail=False, num=asked)
         for _ in range(HISTORY_TRIES):
@@ -85,15 +85,15 @@ class Follower:
                 break
             await self._pause()
         else:
-            raise Unreachable("the connection is lost again and again within the history")
+            raise Unreachable("the connection was lost in every attempt to read the recent lines")
         if newest:
             self.tell(newest)
 
     async def live(self) -> None:
         """
-        The lines after the history, for ever.
+        Read the lines after the recent ones, for ever.
 
-        :raise Failed: there can be no more.
+        :raise Failed: the channel cannot be followed any longer.
         """
         self._take = self.tell
         session: str | None = None
@@ -101,12 +101,12 @@ class Follower:
             try:
                 is_fresh = session is None
                 if session is None:
-                    # Where nothing came so far, everything that is there now is new.
+                    # If nothing has arrived so far, all recent lines are new.
                     is_new = self.last_number is not None or not self._unnumbered
                     session = await self._open(tail=True, num=EVERYTHING if is_new else 0)
                 await self._read(session)
             except NotFound:
-                # The session has expired, or was the first thing that a new node was asked.
+                # The session has expired, or the node was started again and has lost it.
                 if is_fresh:
                     raise
                 session = None
@@ -123,9 +123,11 @@ class Follower:
 
     async def _open(self, tail: bool, num: int) -> str:
         """
-        A session's URL. A channel that does not exist is nothing that could be found.
+        Make a session and return its URL.
 
-        :raise Failed: there is none.
+        :param num: the number of recent lines that the session shows.
+        :raise NotFound: the channel does not exist.
+        :raise Failed: the session could not be made.
         """
         try:
             made = await self.api.post(
@@ -141,14 +143,14 @@ class Follower:
             raise
         url = made.get("url") if isinstance(made, dict) else None
         if not isinstance(url, str):
-            raise Unreachable("the answer is no session: is this the URL of API v3?")
+            raise Unreachable("the answer is not a session: is this the URL of API v3?")
         return url
 
     async def _read(self, session: str) -> bool:
         """
         Read until the connection ends.
 
-        :return: whether the stream came to its end.
+        :return: true if the stream ended; false if the connection was lost.
         :raise Failed: the session cannot be read.
         """
         headers = {"Accept": "text/event-stream"}
@@ -157,8 +159,8 @@ class Follower:
         try:
             response = await self.api.asker.ask("GET", session, headers)
         except Unreachable as trouble:
-            where = "where sessions are, says the node's option [urls] api"
-            raise Unreachable(f"{trouble.message} ({where})") from None
+            hint = "the node's option [urls] api is the beginning of every session's URL"
+            raise Unreachable(f"{trouble.message} ({hint})") from None
         await self._check(response)
         self._has_complained = False
         self._unnumbered_before = set(self._unnumbered)
@@ -192,33 +194,36 @@ class Follower:
             raise failure_of(response.code, text, self.api.credential is not None)
         types = response.headers.getRawHeaders("Content-Type", [""])
         if not str(types[-1]).startswith("text/event-stream"):
-            raise Rejected("the session's URL does not answer with events: is it a Logplex?")
+            raise Rejected(
+                "the session's URL does not answer with events: is it the URL of a Logplex?"
+            )
 
     def _shows(self, event: Event) -> bool:
-        """Whether the reader wants to see it; and what else follows from it."""
+        """Remember the event's number, and return true if the event should be shown."""
         if event.id is None:
             return self._shows_unnumbered(event.data)
         self.last_number = event.id
         if event.data in self._unnumbered_before:
-            # Its shard was away when it was shown, and is back and has numbered it.
+            # It was shown without a number while its shard was away. Now the shard has numbered it.
             self._unnumbered_before.remove(event.data)
             return False
         return self.filter.shows_all or self.filter.shows(parse_line(event.data))
 
     def _shows_unnumbered(self, data: bytes) -> bool:
+        """Remember a message that has no number, and return true if it should be shown."""
         line = parse_line(data)
-        if line.is_notice:  # about the tail itself: shown whatever the filters are
+        if line.is_notice:  # about the tail itself: no filter hides it
             self._is_forbidden = line.message.startswith(_FORBIDDEN)
             return True
         if data in self._unnumbered_before:
-            # No number was shown yet to go on from, so the recent lines were asked for once more.
+            # No message had a number yet, so the recent lines came once more.
             self._unnumbered_before.remove(data)
             return False
         self._unnumbered.append(data)
         return self.filter.shows(line)
 
     async def _pause(self) -> None:
-        """Wait before the next try, longer from failure to failure."""
+        """Wait before the next attempt, longer after each failure."""
         delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2**self._failures)
         self._failures = min(self._failures + 1, _MAX_FAILURES)
         await deferLater(self.api.asker.clock, delay_s * (0.5 + self.jitter() / 2))

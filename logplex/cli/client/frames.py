@@ -1,5 +1,5 @@
 """
-From lines of text to what ``POST /logs`` takes: bytes to lines, lines to frames, frames to parcels.
+Turn bytes into lines, lines into frames, and frames into parcels for ``POST /logs``.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from logplex.syslog.message import MAX_MESSAGE_BYTES
 @define(eq=False, repr=False)
 class LineCutter:
     """
-    Cuts a stream of bytes into lines, without their LF and the CR before it.
+    Cut a stream of bytes into lines, without the LF at their end and a CR before it.
 
-    A line that is too long for one message is cut into several, so that nothing of it is lost;
-    where it can be, not within a character in UTF-8.
+    A line that is too long for one message is cut into several; if it is UTF-8, then between two
+    characters.
 
-    :param max_bytes: of a line; at least 4.
+    :param max_bytes: the longest line; at least 4.
     """
 
     max_bytes: int
     _rest: bytes = b""
 
     def cut(self, chunk: bytes) -> list[bytes]:
-        """The lines that end in this chunk, and pieces of one that is too long already."""
+        """Return the lines that end in this chunk, and the parts of a line that is too long."""
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         lines: list[bytes] = []
         for line in whole:
             lines += self._pieces(line.removesuffix(b"\r"))
-        # One byte more, for a CR that belongs to the end of the line.
+        # The last byte may be a CR that belongs to the line end.
         if len(self._rest) > self.max_bytes + 1:
             *pieces, self._rest = self._pieces(self._rest)
             lines += pieces
         return lines
 
     def end(self) -> list[bytes]:
-        """The last line, where it does not end in LF."""
+        """Return the last line if it does not end in LF."""
         rest, self._rest = self._rest, b""
         return self._pieces(rest) if rest else []
 
@@ -54,7 +54,11 @@ class LineCutter:
 
 
 def _character_start(text: bytes, end: int) -> int:
-    """The last place up to ``end`` where a character begins, at most three bytes before it."""
+    """
+    Return the index at which the last character of UTF-8 up to ``end`` begins.
+
+    If no character begins there or in the three bytes before, return ``end``.
+    """
     for index in range(end, end - 4, -1):
         if text[index] & 0xC0 != 0x80:
             return index
@@ -64,9 +68,9 @@ def _character_start(text: bytes, end: int) -> int:
 @frozen
 class Form:
     """
-    What every message of a sender has in common (RFC 5424).
+    The header that all messages of a sender share, but for the time (RFC 5424).
 
-    :ivar pri: facility times 8 plus severity.
+    :ivar pri: the facility times 8 plus the severity.
     """
 
     pri: int
@@ -76,9 +80,9 @@ class Form:
 
     def frames(self, lines: Sequence[bytes], now_s: float) -> bytes:
         """
-        The lines as messages of this moment, octet-counted (RFC 6587 §3.4.1).
+        Return the lines as messages with octet counting (RFC 6587 §3.4.1).
 
-        :param now_s: seconds since the epoch.
+        :param now_s: the time of the messages, in seconds since the epoch.
         """
         head = self._head(now_s)
         size = len(head)
@@ -86,7 +90,7 @@ class Form:
 
     @property
     def max_line_bytes(self) -> int:
-        """The longest line that fits into one message."""
+        """The length of the longest line that fits into one message."""
         return MAX_MESSAGE_BYTES - len(self._head(0.0))
 
     def _head(self, now_s: float) -> bytes:
@@ -97,10 +101,10 @@ class Form:
 @frozen
 class Parcel:
     """
-    What one request sends.
+    The content of one request.
 
-    :ivar frame_id: the same in every try, so that the node takes the parcel once.
-    :ivar count: how many lines.
+    :ivar frame_id: the same in every attempt, so that the node takes the parcel only once.
+    :ivar count: the number of lines.
     """
 
     frame_id: str

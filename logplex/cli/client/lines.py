@@ -1,5 +1,5 @@
 """
-A tail's lines: what stands in them, who wants to see them, and how they look on a terminal.
+The lines of a tail: their fields, filters for them, and their colours on a terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 # TIME SOURCE[PROCID]: MSG; some notices of Logplex itself have no PROCID (PROTOCOL §7).
 _LINE = re.compile(r"(\S+) (\S+?)(?:\[(\S*)\])?: (.*)", re.DOTALL)
 
-#: In the order in which they are given out, as the ``heroku`` command does.
+#: The colours of process types, in order of use; the ``heroku`` command uses the same.
 COLOURS: tuple[tuple[str, bool], ...] = (
     ("yellow", False),
     ("green", False),
@@ -27,8 +27,8 @@ COLOURS: tuple[tuple[str, bool], ...] = (
     ("blue", True),
 )
 
-#: Control characters that are not harmless on a terminal: all but tab, LF, and the sequences that
-#: set colours.
+#: Control characters that can do harm on a terminal: all but tab, LF, and sequences that set
+#: colours.
 _HARMFUL = re.compile(r"(\x1b\[[0-9;:]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _RESET = "\x1b[0m"
 
@@ -36,9 +36,9 @@ _RESET = "\x1b[0m"
 @frozen
 class Line:
     """
-    A message, or a notice of Logplex.
+    A message, or a notice by Logplex itself.
 
-    :ivar ps: the process; ``None`` where none is named.
+    :ivar ps: the name of the process, or ``None``.
     """
 
     time: str
@@ -48,12 +48,18 @@ class Line:
 
     @property
     def is_notice(self) -> bool:
-        """Whether Logplex says it itself, when it has no number: it is about the tail."""
+        """True for a notice by Logplex. Without a number, it is about the tail itself."""
         return self.source.lower() == "logplex"
 
 
 def parse_line(data: bytes) -> Line:
-    """A line without its LF. What is not of its form is a message of nobody's."""
+    """
+    Return the fields of a line.
+
+    Text in another form becomes the message of a line without time and source.
+
+    :param data: the line, without the LF.
+    """
     text = data.decode("utf-8", "replace")
     found = _LINE.fullmatch(text)
     return Line(*found.groups()) if found else Line("", "", None, text)
@@ -62,11 +68,11 @@ def parse_line(data: bytes) -> Line:
 @frozen
 class Filter:
     """
-    What a reader wants to see.
+    A reader's choice of lines.
 
-    :ivar sources: names of tokens; none means all.
-    :ivar processes: ``web`` is also ``web.1``; none means all.
-    :ivar excluded: names of sources or processes.
+    :ivar sources: show only these sources (names of tokens); empty means all.
+    :ivar processes: show only these processes; ``web`` includes ``web.1``; empty means all.
+    :ivar excluded: hide these sources and processes.
     """
 
     sources: Sequence[str] = ()
@@ -74,7 +80,7 @@ class Filter:
     excluded: Sequence[str] = ()
 
     def shows(self, line: Line) -> bool:
-        """Whether to show this."""
+        """Return true if the filter shows this line."""
         if self.sources and line.source not in self.sources:
             return False
         if self.processes and not any(_is_of(line.ps, each) for each in self.processes):
@@ -83,11 +89,11 @@ class Filter:
 
     @property
     def shows_all(self) -> bool:
-        """Whether there is nothing that it hides."""
+        """True if the filter hides nothing."""
         return not (self.sources or self.processes or self.excluded)
 
     def for_session(self) -> dict[str, str]:
-        """What a session can do of it: one source and one process."""
+        """Return the part of the filter that a session can apply: one source and one process."""
         asked = {}
         if len(self.sources) == 1:
             asked["source"] = self.sources[0]
@@ -97,7 +103,7 @@ class Filter:
 
     @property
     def is_for_session(self) -> bool:
-        """Whether a session can do all of it."""
+        """True if a session can apply the whole filter."""
         return len(self.sources) < 2 and len(self.processes) < 2 and not self.excluded
 
 
@@ -107,12 +113,12 @@ def _is_of(ps: str | None, name: str) -> bool:
 
 @define(eq=False, repr=False)
 class Painter:
-    """Gives every kind of process a colour of its own, in the order in which they appear."""
+    """Give each type of process its own colour, in the order in which the types appear."""
 
     _given: dict[str, tuple[str, bool]] = field(factory=dict)
 
     def paint(self, line: Line) -> str:
-        """The line for a terminal: its head in colour, and nothing in it that could do harm."""
+        """Return the line for a terminal: its head in colour, harmful characters replaced."""
         if not line.source:
             return harmless(line.message)
         ps = "" if line.ps is None else f"[{line.ps}]"
@@ -122,7 +128,7 @@ class Painter:
 
     def _colour(self, name: str) -> tuple[str, bool]:
         if name not in self._given:
-            if len(self._given) >= 1_000:  # strangers choose the names
+            if len(self._given) >= 1_000:  # senders can choose any number of names
                 return COLOURS[0]
             self._given[name] = COLOURS[len(self._given) % len(COLOURS)]
         return self._given[name]
@@ -130,8 +136,10 @@ class Painter:
 
 def harmless(text: str) -> str:
     """
-    Text that a stranger wrote, for a terminal: what could move the cursor, set the title or write
-    into the clipboard is shown as ``�``; colours stay, and end with the text.
+    Return text from a sender that is safe to show on a terminal.
+
+    Sequences that move the cursor, set the title or write to the clipboard are replaced by ``�``.
+    Colours are kept; they end with the text.
     """
     shown = _HARMFUL.sub(lambda found: found[1] or "�", text)
     return shown + _RESET if "\x1b" in shown else shown

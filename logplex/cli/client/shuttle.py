@@ -1,5 +1,5 @@
 """
-Lines to a node: gathered into parcels, sent one after another, each until the node has taken it.
+Deliver lines to a node, in parcels that are sent one after another until the node takes them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from logplex.cli.client.frames import Form, Parcel
 from logplex.cli.failures import Failed, Incomplete, Rejected, Unreachable
 
 PARCEL_LINES = 500
-#: A body is never much longer; nodes take 8,000,000 bytes.
+#: A parcel is complete at this size. Nodes take bodies of up to 8,000,000 bytes.
 PARCEL_BYTES = 1_000_000
-#: A line waits so long for company.
+#: The longest time that a line waits for more lines.
 LINGER_S = 0.25
-#: No more is read while so many lines wait.
+#: The number of waiting lines at which reading pauses.
 WAITING_LINES = 2 * PARCEL_LINES
-#: A parcel is tried again for so long. A node remembers for 300 s what it has taken.
+#: The time during which a parcel is tried again. Nodes remember frame ids for 300 s.
 PATIENCE_S = 120.0
 
 _FIRST_DELAY_S = 0.25
@@ -33,14 +33,13 @@ _MAX_DELAY_S = 10.0
 @define(eq=False, repr=False)
 class Shuttle:
     """
-    Takes lines and delivers them in their order. Once a parcel cannot be delivered no later one is
-    tried.
+    Deliver lines in order. After a parcel that cannot be delivered, no later one is tried.
 
-    :param frame_id: gives a new one: 32 hexadecimal digits.
-    :param pause: stop reading.
-    :param resume: read on.
-    :ivar delivered: how many lines the node has taken.
-    :ivar waiting: lines that are in no parcel yet.
+    :param frame_id: returns a new frame id: 32 hexadecimal digits.
+    :param pause: called to stop the source of the lines.
+    :param resume: called to continue it.
+    :ivar delivered: the number of lines that the node has taken.
+    :ivar waiting: the lines that are not in a parcel yet.
     """
 
     asker: Asker
@@ -61,11 +60,11 @@ class Shuttle:
 
     @property
     def undelivered(self) -> int:
-        """How many lines were read, and not delivered as far as is known."""
+        """The number of lines that were read and not delivered, or not known to be delivered."""
         return self._under_way + len(self.waiting)
 
     def push(self, lines: list[bytes]) -> None:
-        """Take lines."""
+        """Add lines to those that wait."""
         if lines and not self.waiting:
             self._linger = self.clock.callLater(LINGER_S, self._wake)
         self.waiting += lines
@@ -76,35 +75,35 @@ class Shuttle:
             self.pause()
 
     def end(self) -> None:
-        """No line comes any more."""
+        """Say that no more lines will come."""
         self._has_ended = True
         self._wake()
 
     async def run(self) -> None:
         """
-        Deliver everything until the end.
+        Deliver all lines until the end.
 
-        :raise Failed: not everything could be.
+        :raise Failed: a line could not be delivered.
         """
         try:
             while self.waiting or not self._has_ended:
-                await self._company()
+                await self._due()
                 if self.waiting:
                     await self._deliver(self._take())
         finally:
             self._stop_lingering()
 
-    # Gathering.
+    # Gather lines into parcels.
 
-    async def _company(self) -> None:
-        """Wait until a parcel is full, or its first line has waited long enough, or the end."""
+    async def _due(self) -> None:
+        """Wait until a parcel is full, its first line has waited long enough, or no more come."""
         while not (self._has_ended or len(self.waiting) >= PARCEL_LINES or self._is_due):
             self._wakeup = Deferred()
             await self._wakeup
 
     @property
     def _is_due(self) -> bool:
-        """Whether the oldest line that waits has waited long enough."""
+        """True if the oldest waiting line has waited long enough."""
         return bool(self.waiting) and self._linger is None
 
     def _wake(self) -> None:
@@ -119,7 +118,7 @@ class Shuttle:
             linger.cancel()
 
     def _take(self) -> Parcel:
-        """The oldest lines that wait."""
+        """Return a parcel of the oldest waiting lines."""
         self._stop_lingering()
         size = lines = 0
         while lines < min(PARCEL_LINES, len(self.waiting)) and size < PARCEL_BYTES:
@@ -134,10 +133,10 @@ class Shuttle:
             self.resume()
         return Parcel(self.frame_id(), lines, self.form.frames(taken, self.clock.seconds()))
 
-    # Delivering.
+    # Deliver parcels.
 
     async def _deliver(self, parcel: Parcel) -> None:
-        """Try until the node has taken the parcel, and wait longer from time to time."""
+        """Send a parcel until the node has taken it, and wait longer after each failure."""
         give_up_s = self.clock.seconds() + PATIENCE_S
         for attempt in count():
             try:
@@ -170,10 +169,10 @@ class Shuttle:
 
 async def deliver_all(shuttle: Shuttle) -> None:
     """
-    Run a shuttle to its end, and let no loss be silent.
+    Run a shuttle to its end. The failure says how many lines were delivered and how many not.
 
-    :raise Failed: of its kind, with the numbers, if nothing was delivered; :class:`Incomplete`
-        if something was.
+    :raise Incomplete: a part of the lines was delivered.
+    :raise Failed: no line was delivered.
     """
     try:
         await shuttle.run()

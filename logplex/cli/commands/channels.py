@@ -1,5 +1,5 @@
 """
-``logplex channel`` and ``logplex token``: log streams, and the right to write into them.
+``logplex channel`` and ``logplex token``: channels, and the tokens to write into them.
 """
 
 from __future__ import annotations
@@ -32,24 +32,28 @@ def channel() -> None:
     )
 )
 @click.argument("channel_id", metavar="CHANNEL")
-@click.option("--token", "tokens", multiple=True, metavar="NAME", help="A token of this name.")
+@click.option("--token", "tokens", multiple=True, metavar="NAME", help="Add a token of this name.")
 @click.option(
-    "--flag", "flags", multiple=True, type=click.Choice(sorted(CHANNEL_FLAGS)), help="A flag."
+    "--flag",
+    "flags",
+    multiple=True,
+    type=click.Choice(sorted(CHANNEL_FLAGS)),
+    help="Set this flag.",
 )
 @talks
 async def create(
     remote: Remote, channel_id: str, tokens: tuple[str, ...], flags: tuple[str, ...]
 ) -> None:
     """
-    Make CHANNEL, or leave it as it is where it exists.
+    Create CHANNEL, or add missing tokens to it if it exists.
 
-    Tokens that are named and missing are added; none is taken away.
+    No token is removed.
     """
     try:
         known = (await remote.api.get("channels", channel_id)).get("tokens", {})
     except NotFound:
         known = {}
-    # What is put is the whole set of names.
+    # The API takes the whole set of names: tokens of other names are removed.
     body: dict[str, Any] = {"tokens": list(dict.fromkeys([*known, *tokens]))}
     if flags:
         body["flags"] = list(flags)
@@ -74,13 +78,13 @@ async def show(remote: Remote, channel_id: str) -> None:
 @talks
 async def flags(remote: Remote, channel_id: str, flags: tuple[str, ...]) -> None:
     """
-    Give CHANNEL these flags, and no others.
+    Set the flags of CHANNEL. All flags that are not named are cleared.
 
     \b
-    no_tail   nobody can tail it live
+    no_tail   live tails are not allowed
     no_redis  its messages are not kept
     """
-    await remote.api.get("channels", channel_id)  # what is put would be made
+    await remote.api.get("channels", channel_id)  # PUT would create it
     changed = await remote.api.put("channels", channel_id, flags=list(flags))
     remote.show(changed, _channel_lines(changed))
 
@@ -89,7 +93,7 @@ async def flags(remote: Remote, channel_id: str, flags: tuple[str, ...]) -> None
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
 async def delete(remote: Remote, channel_id: str) -> None:
-    """Delete CHANNEL with its tokens, its drains and what is kept of its messages."""
+    """Delete CHANNEL with its tokens, its drains and its recent messages."""
     await remote.api.delete("channels", channel_id)
     remote.show({"channel": channel_id, "deleted": True}, [f"deleted {channel_id}"])
 
@@ -101,7 +105,7 @@ async def delete(remote: Remote, channel_id: str) -> None:
     )
 )
 def token() -> None:
-    """Tokens: the right to write into a channel."""
+    """Tokens: each gives the right to write into one channel."""
 
 
 @token.command("add", epilog=examples("logplex token add shop app"))
@@ -110,9 +114,9 @@ def token() -> None:
 @talks
 async def add_token(remote: Remote, channel_id: str, name: str) -> None:
     """
-    Give CHANNEL a new token, which readers see as NAME.
+    Add a token to CHANNEL. Readers see NAME as the source of its messages.
 
-    An older token of this name stays valid: that is how tokens are rotated.
+    Older tokens of this name stay valid, so that you can rotate tokens without a gap.
     """
     added = await remote.api.post("channels", channel_id, "tokens", name=name)
     remote.show(added, [added["token"]])
@@ -122,7 +126,7 @@ async def add_token(remote: Remote, channel_id: str, name: str) -> None:
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
 async def list_tokens(remote: Remote, channel_id: str) -> None:
-    """List CHANNEL's tokens. Of several with one name the newest is shown."""
+    """List the tokens of CHANNEL. Of several tokens with one name, only the newest is shown."""
     tokens = (await remote.api.get("channels", channel_id)).get("tokens", {})
     remote.show(tokens, table(sorted(tokens.items())))
 
@@ -132,7 +136,7 @@ async def list_tokens(remote: Remote, channel_id: str) -> None:
 @click.argument("name")
 @talks
 async def delete_token(remote: Remote, channel_id: str, name: str) -> None:
-    """Take every token of this NAME away from CHANNEL."""
+    """Delete all tokens of this NAME from CHANNEL."""
     tokens = (await remote.api.get("channels", channel_id)).get("tokens", {})
     if name not in tokens:
         raise NotFound("token not found")

@@ -1,5 +1,5 @@
 """
-``logplex credential``: who may do what.
+``logplex credential``: the ids, passwords and permissions of clients.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from logplex.model.values import (
 
 def credential_id(value: str) -> str:
     """
-    What can be the user of HTTP basic auth here.
+    Return the text if it can be a credential's id, the user of HTTP basic authentication.
 
-    :raise ValueError: it cannot.
+    :raise ValueError: the text is malformed, or reserved.
     """
     if not is_id(value):
         raise ValueError("must be 1 to 128 printable characters without ':', '/' or space")
@@ -37,9 +37,9 @@ def credential_id(value: str) -> str:
 
 def permission(value: str) -> str:
     """
-    ``full_api``, ``any_channel`` or ``channel:ID``.
+    Return the text if it is a permission: ``full_api``, ``any_channel`` or ``channel:ID``.
 
-    :raise ValueError: it is none of them.
+    :raise ValueError: the text is something else.
     """
     parse_permissions([value])
     return value
@@ -52,7 +52,7 @@ def permission(value: str) -> str:
     )
 )
 def credential() -> None:
-    """Credentials: who may use the API, write into channels, read them."""
+    """Credentials: ids and passwords that may use the API, or write and read channels."""
 
 
 @credential.command("list", epilog=examples("logplex credential list"))
@@ -71,41 +71,47 @@ async def list_credentials(remote: Remote) -> None:
     )
 )
 @click.argument("credential_id", metavar="[ID]", required=False, callback=checked(credential_id))
-@click.option("--name", default="", help="For people.")
+@click.option("--name", default="", help="A description for people.")
 @click.option(
     "--permission",
     "permissions",
     multiple=True,
     callback=checked(permission),
     metavar="PERMISSION",
-    help="full_api, any_channel (write into every one), or channel:ID (write, read, tail).",
+    help="full_api, any_channel (write into every channel), or channel:ID (write, read, tail).",
 )
 @click.option(
     "--store",
-    "store_place",
+    "store_location",
     envvar="LOGPLEX_STORE",
     show_envvar=True,
     metavar="FILE-OR-URL",
-    help="Into this store, without a running node.",
+    help="Write to this store, without a running node.",
 )
-@click.option("--plain", is_flag=True, help="With --store: keep the password for Erlang nodes too.")
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="With --store: keep the password in a form that Erlang nodes can read too.",
+)
 @talks
 async def create(
     remote: Remote,
     credential_id: str | None,
     name: str,
     permissions: tuple[str, ...],
-    store_place: str | None,
+    store_location: str | None,
     plain: bool,
 ) -> None:
     """
-    Make a credential, and show it as ID:PASSWORD. The password is shown here only.
+    Create a credential, and show it as ID:PASSWORD. The password is never shown again.
 
-    With --store no node has to run: that is how the first credential of a cluster is made.
+    With --store no node has to run: use it for the first credential of a cluster.
     """
-    if store_place is None:
+    if store_location is None:
         if plain:
-            raise click.UsageError("--plain goes with --store; nodes have an option for it")
+            raise click.UsageError(
+                "--plain needs --store; a node has the option [auth] plain_passwords"
+            )
         body: dict[str, Any] = {} if credential_id is None else {"id": credential_id}
         made = await remote.api.post(
             "credentials", name=name, permissions=list(permissions), **body
@@ -115,7 +121,7 @@ async def create(
             fresh = make_credential(credential_id or token_hex(8), name, permissions, plain)
         except ValueError as error:
             raise Rejected(str(error)) from None
-        await _keep(remote, fresh, store_place)
+        await _keep(remote, fresh, store_location)
         made = {
             "id": fresh.credential.id,
             "name": name,
@@ -126,9 +132,9 @@ async def create(
     _tell_password(remote, made)
 
 
-async def _keep(remote: Remote, made: Made, store_place: str) -> None:
-    """Put it into a store, by the rules of API v3."""
-    async with opened(store_place, remote.runtime.reactor) as store:
+async def _keep(remote: Remote, made: Made, store_location: str) -> None:
+    """Write a new credential to a store, with the checks of API v3."""
+    async with opened(store_location, remote.runtime.reactor) as store:
         new = made.credential
         if store.registry.credential(new.id) is not None:
             raise Rejected("already exists")
@@ -141,7 +147,7 @@ async def _keep(remote: Remote, made: Made, store_place: str) -> None:
 @click.argument("credential_id", metavar="ID")
 @talks
 async def rotate(remote: Remote, credential_id: str) -> None:
-    """Give a credential a new password. The old one ends at once."""
+    """Give a credential a new password. The old one stops working at once."""
     _tell_password(remote, await remote.api.post("credentials", credential_id, "password"))
 
 

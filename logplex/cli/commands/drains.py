@@ -1,5 +1,5 @@
 """
-``logplex drain``: where a channel's messages are pushed to.
+``logplex drain``: the URLs that get a channel's messages.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from logplex.cli.client.lines import harmless
 from logplex.cli.command import Remote, examples, table, talks
 from logplex.cli.failures import Incomplete
 
-#: The user info of a URL is a secret that need not stand on a screen.
+#: The user and password of a URL. They are secret, and are hidden in the output for people.
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 
 
 def drain_lines(drains: Sequence[dict[str, Any]]) -> list[str]:
-    """Drains for people; ``--json`` shows URLs whole."""
+    """Return a line for each drain, without the user and password of its URL."""
     return table(
         [each["id"], each["token"], _USER_INFO.sub("…@", each.get("url", "(reserved)"))]
         for each in drains
@@ -34,7 +34,7 @@ def drain_lines(drains: Sequence[dict[str, Any]]) -> list[str]:
     )
 )
 def drain() -> None:
-    """Drains: where a channel's messages are pushed to."""
+    """Drains: the URLs that get a copy of every message of a channel."""
 
 
 @drain.command(
@@ -49,9 +49,9 @@ def drain() -> None:
 @talks
 async def add(remote: Remote, channel_id: str, url: str | None) -> None:
     """
-    Push CHANNEL's messages to URL from now on.
+    Add a drain, which sends the messages of CHANNEL to URL from now on.
 
-    Without URL a drain is reserved: it has an id and a token, and gets its URL by "move" later.
+    Without URL the drain is reserved: it has an id and a token, and "move" gives it a URL later.
     """
     body = {} if url is None else {"url": url}
     added = await remote.api.post("channels", channel_id, "drains", **body)
@@ -62,7 +62,7 @@ async def add(remote: Remote, channel_id: str, url: str | None) -> None:
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
 async def list_drains(remote: Remote, channel_id: str) -> None:
-    """List CHANNEL's drains. Reserved ones are not shown."""
+    """List the drains of CHANNEL that have a URL."""
     drains = (await remote.api.get("channels", channel_id)).get("drains", [])
     remote.show(drains, drain_lines(drains))
 
@@ -73,7 +73,7 @@ async def list_drains(remote: Remote, channel_id: str) -> None:
 @click.argument("url")
 @talks
 async def move(remote: Remote, channel_id: str, drain_id: int, url: str) -> None:
-    """Give DRAIN of CHANNEL its URL, or another one. Its token stays."""
+    """Set the URL of DRAIN of CHANNEL. Its token stays the same."""
     moved = await remote.api.put("channels", channel_id, "drains", str(drain_id), url=url)
     remote.show(moved, drain_lines([moved]))
 
@@ -83,7 +83,7 @@ async def move(remote: Remote, channel_id: str, drain_id: int, url: str) -> None
 @click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
 @talks
 async def delete(remote: Remote, channel_id: str, drain_id: int) -> None:
-    """Delete DRAIN of CHANNEL. What it has buffered is still sent, for some seconds."""
+    """Delete DRAIN of CHANNEL. For some seconds it still sends its buffered messages."""
     await remote.api.delete("channels", channel_id, "drains", str(drain_id))
     remote.show({"id": drain_id, "deleted": True}, [f"deleted {drain_id}"])
 
@@ -93,7 +93,7 @@ async def delete(remote: Remote, channel_id: str, drain_id: int) -> None:
 @click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
 @talks
 async def status(remote: Remote, channel_id: str, drain_id: int) -> None:
-    """Show how DRAIN of CHANNEL fares on this node: its state, its counts, its last error."""
+    """Show the state, the counts and the last error of DRAIN of CHANNEL on this node."""
     shown = await remote.api.get("channels", channel_id, "drains", str(drain_id))
     remote.show(shown, table(_status_rows(shown)))
 
@@ -104,9 +104,9 @@ async def status(remote: Remote, channel_id: str, drain_id: int) -> None:
 @talks
 async def test(remote: Remote, channel_id: str, drain_id: int) -> None:
     """
-    Send a test message to DRAIN's receiver, and show what it said.
+    Send a test message to the receiver of DRAIN, and show its answer.
 
-    The exit status is 5 where the message was not delivered.
+    The exit status is 5 if the message was not delivered.
     """
     tested = await remote.api.post("channels", channel_id, "drains", str(drain_id), "test")
     status = [] if tested["status"] is None else [f"status {tested['status']}"]
@@ -124,5 +124,5 @@ def _status_rows(status: dict[str, Any]) -> Iterator[tuple[str, object]]:
             yield name, "-" if value is None else value
 
 
-#: Members that are seconds since 1970.
+#: The members of a status that are times, in seconds since 1970.
 _MOMENTS = frozenset({"last_success", "last_error_at", "next_attempt"})

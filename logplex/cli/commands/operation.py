@@ -1,5 +1,5 @@
 """
-``logplex health``, ``rod`` and ``shards``: what operators look at and switch.
+``logplex health``, ``rod`` and ``shards``: watch and switch running nodes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from logplex.cli.command import Remote, checked, examples, table, talks
 from logplex.cli.failures import Incomplete
 from logplex.model.rods import Position, Rods, check_position
 
-#: The variable that nodes read their shards from: URLs with commas between them.
+#: The environment variable with the URLs of a node's shards, separated by commas.
 SHARD_URLS = "LOGPLEX_SHARD_URLS"
 
 
@@ -22,9 +22,9 @@ SHARD_URLS = "LOGPLEX_SHARD_URLS"
 @talks
 async def health(remote: Remote) -> None:
     """
-    Show how the node is, part by part.
+    Show the health of the node and of its parts.
 
-    The exit status is 0 where everything works, 5 where something does not, 3 where nothing does.
+    The exit status is 0 if everything works, 5 if a part does not, 3 if the node does not work.
     """
     report = await remote.api.get("health")
     remote.show(report, table(_rows(report)))
@@ -33,7 +33,7 @@ async def health(remote: Remote) -> None:
 
 
 def _rows(report: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every value with its name; those of objects within objects one by one."""
+    """Yield every value with its name; a name within an object is ``object.name``."""
     for name, value in report.items():
         if isinstance(value, dict):
             yield from _rows(value, f"{prefix}{name}.")
@@ -54,25 +54,25 @@ def _shown(value: object) -> object:
     )
 )
 def rod() -> None:
-    """Control rods: switches on running nodes."""
+    """Control rods: switches of running nodes."""
 
 
-_cluster = click.option("--cluster", is_flag=True, help="On every node, and for good.")
+_cluster = click.option("--cluster", is_flag=True, help="On every node, also after a restart.")
 
 
 @rod.command("show", epilog=examples("logplex rod show"))
 @talks
 async def show_rods(remote: Remote) -> None:
-    """Show how the control rods stand, and who threw them: the node, the cluster, or nobody."""
+    """Show the position of each control rod, and if it was thrown for the node or the cluster."""
     answer = await remote.api.get("rods")
     remote.show(answer, _rod_lines(answer))
 
 
 def throw(value: str) -> tuple[str, Position]:
     """
-    ``ROD=POSITION``
+    Return the rod and the position in a text of the form ``ROD=POSITION``.
 
-    :raise ValueError: there is no such rod, or it cannot stand so.
+    :raise ValueError: the rod does not exist, or does not have this position.
     """
     name, _, text = value.partition("=")
     positions: dict[str, Position] = {"true": True, "false": False}
@@ -93,14 +93,14 @@ def throw(value: str) -> tuple[str, Position]:
 @talks
 async def set_rods(remote: Remote, throws: tuple[tuple[str, Position], ...], cluster: bool) -> None:
     """
-    Throw control rods, on one node until it restarts.
+    Throw control rods. Without --cluster they stay thrown until the node restarts.
 
     \b
     deny_redis_buffers     true, false: recent messages are not kept
-    deny_tail_sessions     true, false: nobody can tail
-    deny_drain_forwarding  true, false: drains get nothing
+    deny_tail_sessions     true, false: no sessions and no tails
+    deny_drain_forwarding  true, false: drains get no messages
     deny_logs_ingress      true, false: no messages are taken
-    disable_firehose       true, false
+    disable_firehose       true, false: no copies of messages
     api_status             normal, read_only, disabled
     legacy_api_status      normal, read_only, disabled
     """
@@ -112,14 +112,14 @@ async def set_rods(remote: Remote, throws: tuple[tuple[str, Position], ...], clu
 @_cluster
 @talks
 async def reset(remote: Remote, names: tuple[str, ...], cluster: bool) -> None:
-    """Take back what was thrown: these rods, or all. They stand then as they are configured."""
+    """Reset these control rods, or all, to their positions in the node's settings."""
     await _throw(remote, dict.fromkeys(names or Rods().positions()), cluster)
 
 
 @rod.command("end-tails", epilog=examples("logplex rod end-tails"))
 @talks
 async def end_tails(remote: Remote) -> None:
-    """End every open tail of the node. Their clients may open new ones."""
+    """End every open tail of the node. Clients may open new tails."""
     await remote.api.delete("tails")
     remote.show({"ended": True}, ["ended all tails"])
 
@@ -149,17 +149,17 @@ def _rod_lines(answer: dict[str, Any]) -> list[str]:
 )
 def shards() -> None:
     """
-    The Redis shards of a running node, and their replacement.
+    Show and replace the Redis shards of a running node.
 
-    Take every node through the same step before any goes on to the next: prepare, commit,
-    make-permanent.
+    The steps are prepare, commit, make-permanent. Finish each step on every node before the next
+    step on any node.
     """
 
 
 @shards.command("show", epilog=examples("logplex shards show --url http://node-2:8002"))
 @talks
 async def show_shards(remote: Remote) -> None:
-    """Show the step that the node has reached, and which shards are not there."""
+    """Show the step of the replacement on the node, and the shards that are away."""
     _tell_step(remote, await remote.api.get("shards"))
 
 
@@ -173,28 +173,29 @@ async def show_shards(remote: Remote) -> None:
 @talks
 async def prepare(remote: Remote, urls: tuple[str, ...]) -> None:
     """
-    Connect to all shards of the new ring. Messages still go to the old one.
+    Connect to all shards of the new ring. Messages still go to the old ring.
 
-    Without URLs they are those in the variable LOGPLEX_SHARD_URLS, with commas between them: others
-    on this machine see a command's arguments.
+    Without arguments the URLs come from the environment variable LOGPLEX_SHARD_URLS, separated by
+    commas. Prefer it for URLs with passwords: other users of this machine can see the arguments of
+    a command.
     """
     given = urls or tuple(filter(None, os.environ.get(SHARD_URLS, "").split(",")))
     if not given:
-        raise click.UsageError(f"name the shards, or set {SHARD_URLS}")
+        raise click.UsageError(f"give the URLs of the shards, or set {SHARD_URLS}")
     _tell_step(remote, await remote.api.post("shards", step="prepare", urls=list(given)))
 
 
 @shards.command(epilog=examples("logplex shards commit"))
 @talks
 async def commit(remote: Remote) -> None:
-    """Switch to the new ring. What is kept on the old one is still found."""
+    """Switch to the new ring. Messages on the old ring can still be read."""
     _tell_step(remote, await remote.api.post("shards", step="commit"))
 
 
 @shards.command(epilog=examples("logplex shards make-permanent"))
 @talks
 async def make_permanent(remote: Remote) -> None:
-    """Drop the old ring."""
+    """Give up the old ring."""
     _tell_step(remote, await remote.api.post("shards", step="make_permanent"))
 
 

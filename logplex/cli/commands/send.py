@@ -1,5 +1,5 @@
 """
-``logplex send``: standard input into a channel, line by line.
+``logplex send``: send standard input to a channel, each line as a message.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from logplex.cli.client.shuttle import Shuttle, deliver_all
 from logplex.cli.command import Remote, checked, examples, talks
 from logplex.cli.failures import Incomplete
 
+#: The most that is read from standard input at once.
 CHUNK_BYTES = 65_536
 
 
 @implementer(IReadDescriptor)
 class StandardInput:
     """
-    Reads a descriptor when there is something to read.
+    Read a file descriptor whenever it has data.
 
-    Its flags stay as they are: whoever shares a terminal with us shares them. Twisted's own
-    ``StandardIO`` makes it non-blocking, and our standard output with it.
+    The descriptor stays blocking: other programs on the same terminal share its flags. Twisted's
+    ``StandardIO`` would make it non-blocking, and our standard output too.
 
-    :param take: gets every chunk.
-    :param ended: is called once, at the end: with the error that it ended with, if any.
+    :param take: called with every chunk.
+    :param ended: called once at the end, with the error if reading failed.
     """
 
     def __init__(
@@ -51,15 +52,15 @@ class StandardInput:
         self._has_ended = False
 
     def resume(self) -> None:
-        """Begin to read, or go on."""
+        """Start or continue to read."""
         if not self._has_ended:
             self._reactor.addReader(self)
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Stop reading until :meth:`resume`."""
         self._reactor.removeReader(self)
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def fileno(self) -> int:
         return self._descriptor
@@ -67,7 +68,9 @@ class StandardInput:
     def doRead(self) -> None:
         try:
             chunk = os.read(self._descriptor, CHUNK_BYTES)
-        except BlockingIOError:  # somebody else has read it, or made it so
+        except (
+            BlockingIOError
+        ):  # another program made the descriptor non-blocking, and read it first
             return
         except OSError as error:
             self._end(error)
@@ -78,7 +81,7 @@ class StandardInput:
             self._end()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The other end of a pipe is gone, or reading failed."""
+        """The writer of the pipe has closed it, or reading failed."""
         self._end()
 
     def logPrefix(self) -> str:
@@ -92,7 +95,11 @@ class StandardInput:
 
 
 def word(max_characters: int) -> Callable[[str], str]:
-    """A field of a message (RFC 5424 §6.2): printable ASCII without space."""
+    """
+    Return a rule for a header field of a message: printable ASCII without space.
+
+    The source is RFC 5424 §6.2.
+    """
 
     def rule(value: str) -> str:
         if not re.fullmatch(r"[!-~]+", value) or len(value) > max_characters:
@@ -114,13 +121,15 @@ def word(max_characters: int) -> Callable[[str], str]:
     show_envvar=True,
     required=True,
     callback=checked(word(255)),
-    help="The right to write into a channel. (Others on this machine see a command's options.)",
+    help="The channel's token. (Other users of this machine can see the options of a command.)",
 )
 @click.option(
-    "--ps", "procid", callback=checked(word(128)), default="send", help="The process that is shown."
+    "--ps", "procid", callback=checked(word(128)), default="send", help="The name of the process."
 )
 @click.option(
-    "--host", callback=checked(word(255)), help="Where it runs. [default: this machine's name]"
+    "--host",
+    callback=checked(word(255)),
+    help="The name of the host. [default: this machine's name]",
 )
 @click.option(
     "--pri",
@@ -134,9 +143,9 @@ async def send(remote: Remote, token: str, procid: str, host: str | None, pri: i
     """
     Send every line of standard input as a message.
 
-    Lines go in batches, each until the node has taken it, for up to two minutes; a batch that was
-    taken is not taken twice. Lines that are too long for one message become several. What could
-    not be delivered is told with its number, and the exit status is not 0.
+    Lines are sent in batches. A batch is sent again until the node has taken it, for up to two
+    minutes; the node never takes a batch twice. A line that is too long becomes several messages.
+    If lines could not be delivered, standard error says how many, and the exit status is not 0.
     """
     form = Form(pri, host or socket.gethostname() or "-", token, procid)
     cutter = LineCutter(form.max_line_bytes)

@@ -1,5 +1,5 @@
 """
-``logplex store``: the whole configuration as JSON, from and to running nodes and stores.
+``logplex store``: export and import the whole configuration as JSON.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from logplex.model.export import (
 )
 from logplex.model.values import Value
 
-#: What goes in one request, or in one change of a store: far below what a node takes at once.
+#: The size of one request, or of one change of a store; far below the bounds of a node.
 PART_VALUES = 500
 PART_BYTES = 400_000
 
 _store_option = click.option(
     "--store",
-    "store_place",
+    "store_location",
     envvar="LOGPLEX_STORE",
     show_envvar=True,
     metavar="FILE-OR-URL",
-    help="This store, instead of a running node.",
+    help="Use this store instead of a running node.",
 )
 
 
@@ -49,10 +49,10 @@ _store_option = click.option(
 )
 def store() -> None:
     """
-    The whole configuration: channels, tokens, drains, credentials.
+    Export and import the whole configuration: channels, tokens, drains, credentials.
 
-    For backups, for moving from an embedded store to Redis, and for filling one that was emptied.
-    Messages and sessions are not in it.
+    Use it for backups, to move from an embedded store to Redis, and to fill an emptied Redis again.
+    Messages and sessions are not included.
     """
 
 
@@ -66,20 +66,20 @@ def store() -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @_store_option
 @talks
-async def export_store(remote: Remote, file: str, store_place: str | None) -> None:
+async def export_store(remote: Remote, file: str, store_location: str | None) -> None:
     """
-    Write everything into FILE ("-": standard output).
+    Write the configuration to FILE ("-": standard output).
 
-    Secrets are in it; FILE can be read by its owner only.
+    FILE contains secrets. Only its owner can read it.
     """
-    if store_place is None:
+    if store_location is None:
         document = await remote.api.get("configuration")
     else:
-        async with opened(store_place, remote.runtime.reactor, must_exist=True) as source:
+        async with opened(store_location, remote.runtime.reactor, must_exist=True) as source:
             document = export_values(source.registry.values())
     values = _understood(document)
     for entries in document.values():
-        # A store has no order of its own, and who keeps backups wants to compare them.
+        # Stores keep no order. A fixed one lets operators compare backups.
         entries.sort(key=itemgetter("id"))
     text = json.dumps(document, indent=1) + "\n"
     if file == "-":
@@ -102,26 +102,26 @@ async def export_store(remote: Remote, file: str, store_place: str | None) -> No
 @click.argument("file", type=click.Path(dir_okay=False))
 @_store_option
 @talks
-async def import_store(remote: Remote, file: str, store_place: str | None) -> None:
+async def import_store(remote: Remote, file: str, store_location: str | None) -> None:
     """
-    Put everything that is in FILE ("-": standard input).
+    Read a configuration from FILE ("-": standard input).
 
-    What has the same id is replaced, nothing is deleted: doing it twice is no different from doing
-    it once. It is done in parts; where one fails, those before it stay.
+    Entries with the same id are replaced. Nothing is deleted, so you can repeat an import. The
+    entries are written in parts; if a part fails, the parts before it stay.
     """
     values = _understood(_parsed(_read(file)))
-    if store_place is None:
+    if store_location is None:
         for part in parts(values):
             await remote.api.post("configuration", **export_values(part))
     else:
-        async with opened(store_place, remote.runtime.reactor) as target:
+        async with opened(store_location, remote.runtime.reactor) as target:
             for part in parts(values):
                 await target.put(part)
     _tell(remote, values, "imported")
 
 
 def parts(values: list[Value]) -> Iterator[list[Value]]:
-    """The values in their order, in parts that a node takes at once."""
+    """Yield the values in order, in parts that a node takes in one request."""
     part: list[Value] = []
     size = 0
     for value in values:
@@ -150,15 +150,15 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise Rejected("this is no JSON") from None
+        raise Rejected("this is not JSON") from None
 
 
 def _understood(document: object) -> list[Value]:
-    """The values, so that nothing is written, or begun, that cannot be read."""
+    """Return the values of a document, checked before anything is written."""
     try:
         return import_values(document)
     except BadExport as bad:
-        raise Rejected(f"this is no configuration: {bad}") from None
+        raise Rejected(f"this is not a configuration: {bad}") from None
 
 
 def _tell(remote: Remote, values: list[Value], done: str) -> None:

@@ -1,5 +1,5 @@
 """
-``logplex tail``: a channel's lines on a terminal, or for a script.
+``logplex tail``: show a channel's recent and live lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from logplex.cli.command import Remote, examples, talks
 
 
 def as_json(event: Event) -> str:
-    """A line for scripts."""
+    """Return an event as a line of JSON."""
     line = parse_line(event.data)
     return json.dumps(
         {
@@ -52,26 +52,26 @@ def _wants_colour(choice: str) -> bool:
     type=click.IntRange(0, 1_000_000),
     default=100,
     show_default=True,
-    help="How many recent lines.",
+    help="The number of recent lines.",
 )
-@click.option("--source", "sources", multiple=True, metavar="NAME", help="Only this source.")
+@click.option("--source", "sources", multiple=True, metavar="NAME", help="Show only this source.")
 @click.option(
     "--ps",
     "processes",
     multiple=True,
     metavar="NAME",
-    help='Only this process; "web" is web.1 too.',
+    help='Show only this process; "web" includes web.1.',
 )
 @click.option(
-    "--exclude", "excluded", multiple=True, metavar="NAME", help="Not this source or process."
+    "--exclude", "excluded", multiple=True, metavar="NAME", help="Hide this source or process."
 )
-@click.option("--no-follow", is_flag=True, help="Recent lines only.")
+@click.option("--no-follow", is_flag=True, help="Show recent lines only.")
 @click.option(
     "--color",
     "colour",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
-    help="Heads in colour. [default: on a terminal, unless NO_COLOR is set]",
+    help="Show heads in colour. [default: on a terminal, unless NO_COLOR is set]",
 )
 @talks
 async def tail(
@@ -85,15 +85,15 @@ async def tail(
     colour: str,
 ) -> None:
     """
-    Show CHANNEL's recent lines, and then those that come, until Ctrl-C.
+    Show the recent lines of CHANNEL, and then its live lines, until Ctrl-C.
 
-    A lost connection is taken up again where it was lost: no line is missing unsaid, and none
-    comes twice. --source, --ps and --exclude can be given several times.
+    After a lost connection the lines continue where it was lost. No line comes twice, and if lines
+    are missing, standard error says so. --source, --ps and --exclude can be given several times.
     """
     painter = Painter() if _wants_colour(colour) else None
 
     def tell(events: Sequence[Event]) -> None:
-        """All at once: a write for each line would be what tailing costs."""
+        """Write all lines at once: a write for each would be the largest cost of a tail."""
         if remote.as_json:
             click.echo("\n".join(map(as_json, events)))
         elif painter is not None:

@@ -79,10 +79,10 @@ class StoreTests(CliCase):
             ({"channels": [{"id": "a/b"}]}, "channels[0]: 'id' is missing or wrong"),
         ):
             result = self.run_command("store", "import", self.written(document))
-            self.assertFails(1, f"this is no configuration: {why}", result)
+            self.assertFails(1, f"this is not a configuration: {why}", result)
         (self.home / "in.json").write_text("{hidden")
         result = self.run_command("store", "import", str(self.home / "in.json"))
-        self.assertFails(1, "this is no JSON", result)
+        self.assertFails(1, "this is not JSON", result)
         self.assertEqual(0, self.net.asked)
 
     def test_missing_file(self) -> None:
