@@ -18,7 +18,7 @@ from tests.contracts.configuration import CHANNEL, TOKEN, Replica
 from tests.integration.process import ROOT, reactor, until, within
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.shards import ShardsTestCase, SpoolNode
-from tests.integration.test_redis_config import OnRedis
+from tests.integration.test_redis_configuration import OnRedis
 
 #: What the documentation says that a user needs: of the config Redis, of a shard.
 _CONFIGURATION, _SHARD = re.findall(

@@ -17,7 +17,7 @@ from logplex.model.values import Change, Channel, Delete, Drain, Put, Token
 from logplex.routing.registry import Registry
 from tests.integration.process import reactor, until
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
-from tests.integration.test_redis_config import OnRedis
+from tests.integration.test_redis_configuration import OnRedis
 
 channels = st.sampled_from(["a", "b"])
 puts = st.one_of(
