@@ -8,7 +8,7 @@ that is away.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
 from logplex.redis.address import RedisAddress
-from logplex.redis.connection import Argument, Commands, Subscriptions
+from logplex.redis.connection import Argument, Commands, Refused, Subscriptions
 
 _log = Logger()
 
@@ -52,6 +52,20 @@ class LinkBounds:
 
 def _nothing() -> None:
     """Nobody wants to know."""
+
+
+class Connect(Protocol):
+    """Make a link to a Redis that it knows; the link is not started."""
+
+    def __call__(
+        self,
+        *,
+        name: str,
+        up: Callable[[], None] = ...,
+        down: Callable[[], None] = ...,
+        received: Callable[[bytes, bytes], None] | None = ...,
+    ) -> RedisLink:
+        """Return the link; the arguments are those of :class:`RedisLink`."""
 
 
 class RedisLink:
@@ -147,6 +161,17 @@ class RedisLink:
             return fail(refusal)
         answers: Deferred[list[Any]] = self._connection.give_all(commands)
         return answers
+
+    def transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
+        """
+        Give commands that take effect in one step; fires with their answers in order.
+
+        Fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses one of them.
+        """
+        if len(commands) < 2:
+            return self.ask_all(commands).addCallback(_taken)
+        answers = self.ask_all([("MULTI",), *commands, ("EXEC",)]).addCallback(_taken)
+        return answers.addCallback(lambda answers: _taken(answers[-1]))
 
     def _refusal(self, commands: int) -> StoreAway | None:
         """Why so many commands cannot be given now."""
@@ -258,6 +283,13 @@ class RedisLink:
     def _ended(self, failure: Failure) -> None:
         if not (self._stopping and isinstance(failure.value, CancelledError)):
             _log.failure("bug: the link to Redis ({name}) ended", failure, name=self.name)
+
+
+def _taken(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, Refused):
+            raise answer
+    return answers
 
 
 class _OneProtocol(Factory):

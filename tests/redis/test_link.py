@@ -168,6 +168,37 @@ class RedisLinkTests(SynchronousTestCase):
         self.assertEqual((first, third), (b"1", b"3"))
         self.assertIsInstance(second, Refused)
 
+    def test_commands_take_effect_in_one_step(self) -> None:
+        link = self.connected()
+        answers = link.transact([("SET", "a", "1"), ("GET", "a")])
+        self.assertEqual(
+            self.endpoint.heard(),
+            command(b"MULTI")
+            + command(b"SET", b"a", b"1")
+            + command(b"GET", b"a")
+            + command(b"EXEC"),
+        )
+        self.endpoint.says(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n$1\r\n1\r\n")
+        self.assertEqual(self.successResultOf(answers), [b"OK", b"1"])
+
+    def test_one_command_needs_no_transaction(self) -> None:
+        link = self.connected()
+        answers = link.transact([("GET", "a")])
+        self.assertEqual(self.endpoint.heard(), command(b"GET", b"a"))
+        self.endpoint.says(b"$1\r\n1\r\n")
+        self.assertEqual(self.successResultOf(answers), [b"1"])
+
+    def test_a_refused_command_fails_a_transaction(self) -> None:
+        """Refused when it is given, or when all of them take effect."""
+        link = self.connected()
+        for said in (
+            b"+OK\r\n-ERR no\r\n+QUEUED\r\n-EXECABORT because\r\n",
+            b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n-ERR no\r\n",
+        ):
+            answers = link.transact([("SET", "a", "1"), ("GET", "a")])
+            self.endpoint.says(said)
+            self.assertEqual(self.failureResultOf(answers, Refused).value.code, "ERR")
+
     def test_no_command_waits_for_a_connection(self) -> None:
         self.endpoint.refuses = True
         link = self.link()

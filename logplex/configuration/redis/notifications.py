@@ -8,7 +8,6 @@ tried: a key of ours is written and deleted, and its events must come.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -16,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from logplex.redis.connection import Refused
-from logplex.redis.link import RedisLink
+from logplex.redis.link import Connect, RedisLink
 
 _log = Logger()
 
@@ -26,20 +25,6 @@ NEEDED_FLAGS = "Kg$hxe"
 _ALL_FLAGS = "g$hxe"
 _SETTING = "notify-keyspace-events"
 _PROBE_TIMEOUT_S = 1.0
-
-
-class LinkMaker(Protocol):
-    """Makes a link to a Redis that it knows; see :class:`RedisLink`."""
-
-    def __call__(
-        self,
-        *,
-        name: str,
-        up: Callable[[], None] = ...,
-        down: Callable[[], None] = ...,
-        received: Callable[[bytes, bytes], None] | None = ...,
-    ) -> RedisLink:
-        """A link that is not started."""
 
 
 def missing_flags(present: str) -> str:
@@ -62,7 +47,7 @@ class Notifications:
 
     def __init__(
         self,
-        make_link: LinkMaker,
+        connect: Connect,
         commands: RedisLink,
         clock: IReactorTime,
         *,
@@ -81,7 +66,7 @@ class Notifications:
         self.working: bool | None = None
         self._refusal = ""
         self._told = False
-        self.link = make_link(name="notifications", up=up, down=down, received=self._received)
+        self.link = connect(name="notifications", up=up, down=down, received=self._received)
 
     @property
     def trouble(self) -> str | None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
+from uuid import uuid4
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from logplex.configuration.redis.contents import Contents
-from logplex.configuration.redis.emptied import Mark
 from logplex.configuration.redis.keys import Malformed, name_of
 from logplex.interfaces import StoreAway
 from logplex.redis.connection import Argument, Refused
@@ -21,6 +21,12 @@ from logplex.redis.link import RedisLink
 
 _log = Logger()
 
+#: A mark in Redis by which a node sees that it was emptied. The values cannot tell: a value that is
+#: written right after ``FLUSHALL``, or after a restart that lost everything, makes the others look
+#: deleted. It holds what the first node put there, the same for all nodes, until Redis loses it.
+MARK_KEY = "logplex:filled"
+#: The command whose answer :meth:`Mark.is_gone` takes.
+READ_MARK = ("GET", MARK_KEY)
 #: Keys that one ``SCAN`` looks at, and that are read in one go.
 _KEYS_AT_ONCE = 500
 #: Every key of a value is matched by one of them.
@@ -48,7 +54,39 @@ class Followed:
             _log.failure("bug: the follower of some keys failed")
 
 
-class Reader:
+class Mark:
+    """The mark, as this node saw it last when it had read everything."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._seen: bytes | None = None
+
+    async def gone(self) -> bool:
+        """
+        Whether Redis does not hold the mark any more that was seen. Fails with
+        :class:`StoreAway`, or ``Refused`` where it is not let read.
+        """
+        return self._seen is not None and self.is_gone(await self._link.ask(*READ_MARK))
+
+    def is_gone(self, answer: Any) -> bool:
+        """The same, from the answer to :data:`READ_MARK`. One that is not let read is there."""
+        refused = isinstance(answer, Refused)
+        return not refused and self._seen is not None and answer != self._seen
+
+    async def leave(self) -> None:
+        """Redis holds everything: see to it that there is a mark, and remember it."""
+        try:
+            await self._link.ask("SET", MARK_KEY, uuid4().hex, "NX")
+            self._seen = await self._link.ask(*READ_MARK)
+        except StoreAway:
+            # What was seen before still tells whether it is the same.
+            pass
+        except Refused:
+            # A Redis that lets us keep no such key is watched by its values alone.
+            self._seen = None
+
+
+class ConfigurationReader:
     """
     Enters what Redis holds into the contents.
 

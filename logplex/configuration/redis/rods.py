@@ -7,7 +7,7 @@ Erlang nodes know (PROTOCOL §10). Whoever changed it last is obeyed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -41,7 +41,7 @@ class SharedRods:
 
     def __init__(
         self,
-        transact: Callable[[Sequence[Sequence[Argument]]], Awaitable[None]],
+        transact: Callable[[Sequence[Sequence[Argument]]], Deferred[Any]],
         told: RodsTold,
     ) -> None:
         self._transact = transact

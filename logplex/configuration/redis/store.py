@@ -16,21 +16,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.configuration.redis.contents import Contents
-from logplex.configuration.redis.emptied import READ_MARK
-from logplex.configuration.redis.keys import PATTERNS
-from logplex.configuration.redis.notifications import LinkMaker, Notifications
-from logplex.configuration.redis.reader import Reader
+from logplex.configuration.redis.keys import PATTERNS, commands_of
+from logplex.configuration.redis.notifications import Notifications
+from logplex.configuration.redis.reader import READ_MARK, ConfigurationReader
 from logplex.configuration.redis.rods import SharedRods
-from logplex.configuration.redis.transaction import (
-    check,
-    commands_of_all,
-    refusal_is_away,
-    together,
-)
 from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway
 from logplex.metrics import Sample
 from logplex.model.values import Change
 from logplex.redis.connection import Argument, Refused
+from logplex.redis.link import Connect
 
 _log = Logger()
 
@@ -52,19 +46,19 @@ class RedisConfigStore:
 
     def __init__(
         self,
-        make_link: LinkMaker,
+        connect: Connect,
         clock: IReactorTime,
         rescan_interval_s: float = RESCAN_INTERVAL_S,
     ) -> None:
         self._clock = clock
         self._rescan_interval_s = rescan_interval_s
         self._contents = Contents()
-        self._link = make_link(name="configuration", up=self._up, down=self._lost)
+        self._link = connect(name="configuration", up=self._up, down=self._lost)
         self.name = str(self._link.address)
         self.directory = None
-        self._reader = Reader(self._link, self._contents, self._up)
+        self._reader = ConfigurationReader(self._link, self._contents, self._up)
         self._notifications = Notifications(
-            make_link,
+            connect,
             self._link,
             clock,
             changed=self._reader.changed,
@@ -83,7 +77,7 @@ class RedisConfigStore:
 
     def share_rods(self, told: RodsTold) -> SharedRods:
         """See :class:`IConfigStore`."""
-        rods = SharedRods(self.transact, told)
+        rods = SharedRods(self._transact, told)
         self._reader.follow(rods.followed)
         self._notifications.patterns.extend(key.decode() for key in rods.followed.keys)
         return rods
@@ -165,17 +159,13 @@ class RedisConfigStore:
             self._contents.malformed,
         )
 
-    async def transact(self, commands: Sequence[Sequence[Argument]]) -> None:
-        """
-        Give commands that take effect together.
-
-        :raise StoreAway: also where Redis refuses one of them.
-        """
-        check(await self._link.ask_all(together(commands)))
-
     def _ask(self, *command: Argument) -> Deferred[Any]:
-        """A command that can be refused only where something is wrong with Redis itself."""
-        return self._link.ask(*command).addErrback(refusal_is_away)
+        """Give a command that Redis refuses only if something is wrong with Redis itself."""
+        return self._link.ask(*command).addErrback(_refusal_is_away)
+
+    def _transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
+        """Give such commands, to take effect in one step."""
+        return self._link.transact(commands).addErrback(_refusal_is_away)
 
     async def _commit(self, changes: Sequence[Change], channel_id: str | None) -> None:
         if not self._is_current:
@@ -188,15 +178,18 @@ class RedisConfigStore:
         elif await self._write(changes):
             # It is known only now that Redis was emptied. Other commits may have found the same.
             contents.was_emptied()
-            await self.transact(commands_of_all(contents.whole(changes, deleted, channel_id)))
+            await self._transact(_commands(contents.whole(changes, deleted, channel_id)))
 
     async def _write(self, changes: Sequence[Change]) -> bool:
         """Make the changes, and tell whether Redis was emptied since everything was read."""
-        commands = [*together(commands_of_all(changes)), READ_MARK]
-        *answers, mark = await self._link.ask_all(commands)
-        check(answers)
-        # At once: what the next answer on this connection says is newer.
-        self._contents.apply(changes)
+        written = self._transact(_commands(changes))
+        asked = self._link.ask_all([READ_MARK])
+        try:
+            await written
+            # Before the next answer on this connection: what it says is newer.
+            self._contents.apply(changes)
+        finally:
+            [mark] = await asked
         return self._reader.mark.is_gone(mark)
 
     def _committed(self, result: object, commit: Deferred[None]) -> object:
@@ -283,3 +276,18 @@ class RedisConfigStore:
     def _follow_ended(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("bug: the configuration in Redis is not followed any more", failure)
+
+
+def _commands(changes: Sequence[Change]) -> list[Sequence[Argument]]:
+    return [command for each in changes for command in commands_of(each)]
+
+
+def _refusal_is_away(failure: Failure) -> Failure:
+    """
+    Treat a refused command like one that is not answered: keys are not as they should be, or rights
+    are missing, and the operator has to mend it.
+    """
+    if isinstance(failure.value, Refused):
+        _log.error("Redis refuses a command: {error}", error=str(failure.value))
+        raise StoreAway(f"Redis refuses a command: {failure.value}")
+    return failure

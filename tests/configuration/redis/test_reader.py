@@ -12,8 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.configuration.redis.contents import Contents
-from logplex.configuration.redis.emptied import MARK_KEY
-from logplex.configuration.redis.reader import Reader
+from logplex.configuration.redis.reader import MARK_KEY, ConfigurationReader
 from logplex.model.values import Channel, Token
 from tests.contracts.configuration import Replica
 
@@ -69,7 +68,7 @@ class FlushTests(SynchronousTestCase):
         for after in range(1, 8):
             link, contents, replica = DictLink(), Contents(), Replica()
             contents.listener = replica
-            reader = Reader(link, contents, missed=lambda: None)  # type: ignore[arg-type]
+            reader = ConfigurationReader(link, contents, missed=lambda: None)  # type: ignore[arg-type]
             link.keys["ch:a:data"] = [b"name", b"one"]
             link.keys["tok:t:data"] = [b"ch", b"a", b"name", b"web"]
             self.successResultOf(Deferred.fromCoroutine(reader.load()))
