@@ -10,10 +10,10 @@ keeps a second node out; other programs may read the database meanwhile, for a b
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from attrs import astuple
 from twisted.enterprise.adbapi import ConnectionPool, Transaction
@@ -24,16 +24,32 @@ from zope.interface import implementer
 
 from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway
 from logplex.metrics import Sample
-from logplex.model.values import NO_FLAGS, Change, Channel, Credential, Drain, Put, Token, Value
+from logplex.model.values import (
+    KINDS,
+    Change,
+    Channel,
+    Credential,
+    Drain,
+    Kind,
+    Put,
+    Token,
+    Value,
+    join_flags,
+    split_flags,
+)
 from logplex.sqlite_file import IN_MEMORY, OPENING_ERRORS, taken, unusable
 
 #: The directory for files of the owner of a node that keeps its configuration in memory.
 IN_MEMORY_DIRECTORY = "var"
-_TABLES: dict[type[Any], str] = {
-    Channel: "channel",
-    Token: "token",
-    Drain: "drain",
-    Credential: "credential",
+_TABLES: dict[Kind, str] = {kind: name for name, kind in KINDS.items()}
+#: Kind -> a value of this kind from its row.
+_FROM_ROW: dict[Kind, Callable[..., Value]] = {
+    Channel: lambda id, name, flags: Channel(id, name, split_flags(flags)),
+    Token: Token,
+    Drain: Drain,
+    Credential: lambda id, secret, name, full_api, channel: Credential(
+        id, secret, name, bool(full_api), channel
+    ),
 }
 _T = TypeVar("_T")
 
@@ -151,18 +167,10 @@ def _nothing(transaction: Transaction) -> None:
 
 
 def _load(transaction: Transaction) -> list[Value]:
-    def rows(table: str) -> Iterator[Any]:
-        transaction.execute(f"SELECT * FROM {table}")
-        return iter(transaction.fetchall())
-
     values: list[Value] = []
-    values += (Channel(id, name, _flags(flags)) for id, name, flags in rows("channel"))
-    values += (Token(*row) for row in rows("token"))
-    values += (Drain(*row) for row in rows("drain"))
-    values += (
-        Credential(id, secret, name, bool(full_api), channel)
-        for id, secret, name, full_api, channel in rows("credential")
-    )
+    for kind, table in _TABLES.items():
+        transaction.execute(f"SELECT * FROM {table}")
+        values += (_FROM_ROW[kind](*row) for row in transaction.fetchall())
     return values
 
 
@@ -178,13 +186,8 @@ def _write(transaction: Transaction, changes: Sequence[Change]) -> None:
 
 
 def _row(value: Value) -> tuple[object, ...]:
-    if isinstance(value, Channel):
-        return (value.id, value.name, ":".join(sorted(value.flags)))
-    return astuple(value)
-
-
-def _flags(text: str) -> frozenset[str]:
-    return frozenset(text.split(":")) if text else NO_FLAGS
+    attributes = astuple(value, recurse=False)
+    return tuple(join_flags(each) if isinstance(each, frozenset) else each for each in attributes)
 
 
 def _increment(transaction: Transaction, counter: str) -> int:

@@ -83,6 +83,15 @@ class Credential:
 
 
 Value = Channel | Token | Drain | Credential
+Kind = type[Channel] | type[Token] | type[Drain] | type[Credential]
+
+#: Every kind of value by its name, in the order in which values are restored: channels first.
+KINDS: dict[str, Kind] = {
+    "channel": Channel,
+    "token": Token,
+    "drain": Drain,
+    "credential": Credential,
+}
 
 
 @frozen
@@ -96,7 +105,7 @@ class Put:
 class Delete:
     """The value of this kind and id is gone."""
 
-    kind: type[Channel] | type[Token] | type[Drain] | type[Credential]
+    kind: Kind
     id: str | int
 
 
@@ -115,6 +124,16 @@ NOBODY = Credential(id="", secret="")
 
 #: Ids that no credential may have, because basic auth gives them another meaning.
 RESERVED_IDS = frozenset({TOKEN_USER, AUTH_KEY_HOLDER.id})
+
+
+def join_flags(flags: Iterable[str]) -> str:
+    """Return the flags of a channel as both stores keep them: one text, parted by ``:``."""
+    return ":".join(sorted(flags))
+
+
+def split_flags(text: str) -> frozenset[str]:
+    """Return the flags that :func:`join_flags` joined; most channels share :data:`NO_FLAGS`."""
+    return frozenset(filter(None, text.split(":"))) or NO_FLAGS
 
 
 def is_id(text: str) -> bool:

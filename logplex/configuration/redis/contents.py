@@ -12,9 +12,9 @@ from itertools import islice
 
 from twisted.logger import Logger
 
-from logplex.configuration.redis.keys import Kind, Malformed, Name, key_of, name_of, pairs, value_of
+from logplex.configuration.redis.keys import Malformed, Name, key_of, name_of, pairs, value_of
 from logplex.interfaces import IConfigListener
-from logplex.model.values import Change, Channel, Delete, Drain, Put, Token, Value
+from logplex.model.values import Change, Channel, Delete, Drain, Kind, Put, Token, Value
 from logplex.redis.connection import Refused
 
 _log = Logger()

@@ -12,9 +12,19 @@ from sys import intern
 from typing import TypeVar
 
 from logplex.hosts import host_and_port
-from logplex.model.values import NO_FLAGS, Change, Channel, Credential, Delete, Drain, Token, Value
+from logplex.model.values import (
+    Change,
+    Channel,
+    Credential,
+    Delete,
+    Drain,
+    Kind,
+    Token,
+    Value,
+    join_flags,
+    split_flags,
+)
 
-Kind = type[Channel] | type[Token] | type[Drain] | type[Credential]
 #: The kind and the id of a value: what its key says.
 Name = tuple[Kind, str | int]
 
@@ -85,7 +95,7 @@ def commands_of(change: Change) -> list[Sequence[str]]:
 def _fields_of(value: Value) -> tuple[dict[str, str], list[str]]:
     """The fields that a value has, and those that would say what it is not."""
     if isinstance(value, Channel):
-        return {"name": value.name, "flags": ":".join(sorted(value.flags))}, []
+        return {"name": value.name, "flags": join_flags(value.flags)}, []
     if isinstance(value, Token):
         created = str(value.created_us)
         return {"ch": value.channel_id, "name": value.name, "created_us": created}, []
@@ -116,7 +126,7 @@ def value_of(name: Name, fields: Mapping[bytes, bytes]) -> Value:
         for field, value in fields.items()
     }
     if kind is Channel:
-        flags = frozenset(filter(None, text.get("flags", "").split(":"))) or NO_FLAGS
+        flags = split_flags(text.get("flags", ""))
         return Channel(intern(str(id)), text.get("name", ""), flags)
     if kind is Token:
         created = text.get("created_us", "")
