@@ -17,8 +17,8 @@ from logplex.spool.cluster.shard.writer import WritingTimes
 from logplex.spool.cluster.spool import RedisSpool
 from logplex.spool.cluster.topology import Shards
 from logplex.spool.cluster.wire.scripts import Origin
+from tests.doubles.followers import Diary
 from tests.doubles.model_redis import KEPT, ModelLink, ModelRedis
-from tests.spool.cluster.shard.test_followers import Diary
 
 CHANNELS = ("a", "b", "c")
 URLS = ("redis://s1", "redis://s2", "redis://s3")

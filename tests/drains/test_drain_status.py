@@ -13,7 +13,8 @@ from zope.interface.verify import verifyObject
 from logplex.drains.network.errors import explain, printable
 from logplex.drains.network.guard import DestinationDenied
 from logplex.interfaces import DrainStatus, DrainTest, IDrains
-from tests.doubles.http_drain import NOW, OK, Request, answer
+from tests.doubles.http_drain import OK, Request, answer
+from tests.doubles.stream_drain import NOW
 from tests.drains.test_service import DRAIN, ServiceCase
 
 

@@ -24,10 +24,11 @@ from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import DrainSettings, FirehoseSettings, Limits
-from tests.doubles.http_drain import NOW, OK, Request, answer
+from tests.doubles.http_drain import OK, Request, answer
 from tests.doubles.interfaces import RecordingSpool, as_reactor
 from tests.doubles.receivers import MiddleRandom, ScriptedEndpoint
-from tests.drains.network.test_resolver import HeldPool
+from tests.doubles.resolver import HeldPool
+from tests.doubles.stream_drain import NOW
 
 DRAIN = Drain(1, "app", "d.1", "http://one.example/")
 OTHER = Drain(2, "app", "d.2", "http://two.example/")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from logplex.drains.delivery.buffer import Loss
-from tests.doubles.http_drain import NOW, OK, HttpCase, Request, answer, frame
+from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame
+from tests.doubles.stream_drain import NOW
 
 
 class Losses(HttpCase):

@@ -11,8 +11,9 @@ from twisted.internet.error import ConnectionLost
 
 from logplex.drains.delivery.courier import Phase
 from logplex.drains.kinds.http_answers import retry_after_s
-from tests.doubles.http_drain import NOW, OK, HttpCase, Request, answer, frame
+from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame
 from tests.doubles.receivers import HighRandom, Link
+from tests.doubles.stream_drain import NOW
 
 
 class Tries(HttpCase):

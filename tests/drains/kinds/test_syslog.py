@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from attrs import evolve
@@ -12,28 +11,15 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.backoff import Backoff
-from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Phase
-from logplex.drains.delivery.lifecycle import Lifecycle
+from logplex.drains.delivery.courier import Courier, Pace, Phase
 from logplex.drains.delivery.linger import Linger
-from logplex.drains.delivery.record import Record
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.drains.kinds.syslog_connection import SyslogConnection
 from logplex.drains.network.tls import CertificateRejected
-from logplex.metrics import Counters
 from logplex.model.destination import SyslogDestination
 from logplex.settings import DrainSettings
-from tests.doubles.receivers import HighRandom, Link, MiddleRandom, ScriptedEndpoint
-
-#: Sunday, 22 November 2026, 16:00 UTC.
-NOW = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()
-
-
-def message(number: int, size: int = 0) -> bytes:
-    return b"<190>1 2026-11-22T15:59:59+00:00 web-7 app web.1 id - number %d%b" % (
-        number,
-        b"x" * size,
-    )
+from tests.doubles.receivers import HighRandom, Link
+from tests.doubles.stream_drain import NOW, StreamDrainCase
 
 
 def frame(number: int, size: int = 0) -> bytes:
@@ -44,19 +30,12 @@ def frame(number: int, size: int = 0) -> bytes:
     return b"%d %b" % (len(body), body)
 
 
-class SyslogCase(SynchronousTestCase):
+class SyslogCase(StreamDrainCase):
     """A drain with everything but a network."""
 
     tls = False
-    random: MiddleRandom = MiddleRandom(1)
-    options = DrainSettings()
 
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.clock.advance(NOW)
-        self.buffer = Buffer(self.clock, Counters(), 1_024, lambda _: None)
-        self.endpoint = ScriptedEndpoint()
-        self.record = Record()
+    def make_courier(self) -> Courier:
         scheme, port = ("syslog+tls", 6514) if self.tls else ("syslog", 601)
         url = f"{scheme}://logs.example:{port}"
         self.courier = SyslogCourier(
@@ -68,31 +47,10 @@ class SyslogCase(SynchronousTestCase):
             self.endpoint,
             self.clock,
         )
-        courier: Courier = self.courier
-        self.life = Lifecycle(
-            courier,
-            self.buffer,
-            syslog_pace(self.options, Linger(0.05, 0.05)),
-            self.clock,
-            self.random,
-        )
-        self.life.start()
-        self.pushed = 0
+        return self.courier
 
-    def tearDown(self) -> None:
-        buffer = self.buffer
-        self.assertEqual(buffer.received, buffer.delivered + buffer.dropped + buffer.buffered)
-
-    def push(self, count: int = 1, size: int = 0) -> None:
-        first = self.pushed + 1
-        self.pushed += count
-        self.buffer.push([message(number, size) for number in range(first, first + count)])
-
-    def connected(self, count: int = 1) -> Link:
-        """A receiver to which the first piece was written."""
-        self.push(count)
-        self.clock.advance(0)
-        return self.endpoint.accept()
+    def make_pace(self) -> Pace:
+        return syslog_pace(self.options, Linger(0.05, 0.05))
 
     def take(self, link: Link) -> bytes:
         """The kernel takes what was written."""

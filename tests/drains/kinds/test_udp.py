@@ -23,7 +23,7 @@ from logplex.model.destination import UdpDestination
 from logplex.settings import DrainSettings
 from tests.doubles.interfaces import as_reactor
 from tests.doubles.receivers import MiddleRandom
-from tests.drains.network.test_resolver import ScriptedNames
+from tests.doubles.resolver import ScriptedNames
 
 NOW = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()
 

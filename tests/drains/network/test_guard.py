@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from logplex.drains.network.guard import DestinationDenied, Guard, GuardedReactor
 from logplex.settings import DrainSettings
 from tests.doubles.interfaces import as_reactor
-from tests.drains.network.test_resolver import ScriptedNames
+from tests.doubles.resolver import ScriptedNames
 
 INTERNAL = Guard(
     ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10", "fd00:ec2::254/128"]

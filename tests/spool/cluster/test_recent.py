@@ -11,8 +11,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from logplex.interfaces import Recent
 from logplex.spool.cluster.ring import consistent
+from tests.doubles.followers import Diary
 from tests.doubles.spool_nodes import URLS, SpoolsTestCase
-from tests.spool.cluster.shard.test_followers import Diary
 
 #: A channel that moves when the last shard joins the first.
 MOVES = next(

@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from logplex.interfaces import Recent, Step, StoreAway, WrongStep
+from tests.doubles.followers import Diary
 from tests.doubles.model_redis import ModelLink
 from tests.doubles.spool_nodes import CHANNELS, MOVES_TO_S3, URLS, SpoolNode, SpoolsTestCase
-from tests.spool.cluster.shard.test_followers import Diary
 
 #: Who read their history at a time: answers come one by one.
 MOST_JOINING = 3

@@ -22,8 +22,8 @@ from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
 from logplex.spool.cluster.wire.history import passages
 from logplex.spool.cluster.wire.scripts import Origin
+from tests.doubles.followers import Diary
 from tests.doubles.model_redis import ModelLink, ModelRedis
-from tests.spool.cluster.shard.test_followers import Diary
 
 CHANNELS = ("a", "b")
 _NOBODY_ANSWERS_S = 1.0

@@ -5,43 +5,14 @@ Who follows a channel live, and what each has been told.
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from logplex.interfaces import IFollower
 from logplex.spool.cluster.shard.feed import Feed
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.wire.history import Passage
 from logplex.spool.cluster.wire.scripts import Origin, Published
+from tests.doubles.followers import Diary
 
 OWN, OTHER = Origin(b"own", b"1"), Origin(b"other", b"1")
-
-
-@implementer(IFollower)
-class Diary:
-    """A follower that writes everything down."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-        self.turns = 0
-
-    def received(self, first: int | None, messages: list[bytes]) -> None:
-        self.told += list(enumerate(messages, first)) if first else [*messages]
-
-    def interrupted(self) -> None:
-        self.turns += 1
-        self.told.append("interrupted")
-
-    def resumed(self) -> None:
-        self.turns += 1
-        self.told.append("resumed")
-
-    def missed(self) -> None:
-        self.told.append("missed")
-
-    def since(self) -> list[object]:
-        """What was told since the last time."""
-        told, self.told = self.told, []
-        return told
 
 
 def publication(

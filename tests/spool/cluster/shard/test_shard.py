@@ -20,7 +20,7 @@ from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
 from logplex.spool.cluster.wire.scripts import APPEND, OPEN, RECENT, Origin, Piece
-from tests.spool.cluster.shard.test_followers import Diary
+from tests.doubles.followers import Diary
 
 ORIGIN = Origin(b"node", b"1")
 LIVE = "logplex:live:3:c"
