@@ -20,7 +20,7 @@ NOW = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()
 
 
 def message(number: int, size: int = 0, end: bytes = b"") -> bytes:
-    """Return a cooked message with its number, ``size`` bytes more, and what its sender ends it by."""
+    """Return a cooked message: its number, ``size`` bytes more, and its end."""
     return b"<190>1 2026-11-22T15:59:59+00:00 web-7 app web.1 id - number %d%b%b" % (
         number,
         b"x" * size,
