@@ -28,8 +28,7 @@ from logplex.interfaces import IConfigStore, IReactor, ISpool
 from logplex.metrics import Counters, Sample, Source, counter_samples
 from logplex.model.rods import Panel, Rods
 from logplex.node.listeners import Listener, describe
-from logplex.node.metrics_channel import MetricsChannel
-from logplex.node.metrics_pages import channel_samples, metrics_site, rod_samples
+from logplex.node.telemetry import MetricsChannel, channel_samples, metrics_site, rod_samples
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router

@@ -1,22 +1,31 @@
 """
-The metrics listener: the node's numbers for Prometheus, on pages that can be scraped apart.
+The node's numbers: pages for Prometheus, and counts told to a channel once a minute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from attrs import define, field
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.web.resource import Resource
 
-from logplex.metrics import Sample, Source, exposition
+from logplex.interfaces import Tell
+from logplex.metrics import Counters, Sample, Source, exposition
 from logplex.model.rods import STATUSES, Rods
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
+from logplex.syslog.notices import timestamp
 from logplex.web import Refusal, Request, Site, api_bounds, plain_refusal
 
+_log = Logger()
+
+#: A line of counts is told to the metrics channel this often.
+INTERVAL_S = 60.0
 _READING = (b"GET", b"HEAD")
 
 
@@ -82,3 +91,64 @@ class _Pages(Resource):
     def render_GET(self, request: Request) -> int:
         request.setHeader(b"Content-Type", CONTENT_TYPE_LATEST.encode())
         return request.answer(exposition(self._pages[request.path]))
+
+
+def _totals(counters: Counters) -> dict[str, int]:
+    """Return the counts under the names that operators of the Erlang Logplex know."""
+    return {
+        "message.received": counters.received,
+        "message.received-malformed": counters.malformed,
+        "message.processed": counters.processed,
+        "unknown_token": counters.unknown_token,
+        "unknown_channel": counters.unknown_channel,
+        "drain.delivered": counters.drain_delivered,
+        "drain.dropped": counters.drain_dropped,
+    }
+
+
+@define(eq=False, repr=False)
+class MetricsChannel:
+    """
+    Write the counts since the previous line into a channel: ``source=NODE count#NAME=N …``.
+
+    :ivar channel_id: the channel; empty to write nothing.
+    :ivar node: the node's name.
+    """
+
+    channel_id: str
+    node: str
+    counters: Counters
+    tell: Tell
+    clock: IReactorTime
+    _told: dict[str, int] = field(factory=dict, init=False)
+    _loop: LoopingCall | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Write a line once a minute from now on."""
+        if self.channel_id and self._loop is None:
+            self._loop = LoopingCall(self._tell_safely)
+            self._loop.clock = self.clock
+            self._loop.start(INTERVAL_S, now=False)
+
+    def stop(self) -> None:
+        """Write no more lines."""
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+
+    def _tell_safely(self) -> None:
+        try:
+            self.tell(self.channel_id, self._message(), None)
+        except Exception:  # an exception would end the loop for ever
+            _log.failure("bug: cannot tell the metrics channel")
+
+    def _message(self) -> bytes:
+        counts = []
+        for name, total in _totals(self.counters).items():
+            counts.append(f"count#{name}={total - self._told.get(name, 0)}")
+            self._told[name] = total
+        text = f"source={self.node} {' '.join(counts)}"
+        return b"<190>1 %b host heroku logplex - - %b" % (
+            timestamp(self.clock.seconds()),
+            text.encode(),
+        )
