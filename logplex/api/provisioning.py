@@ -1,9 +1,9 @@
 """
-The verbs that both APIs share: what is done to channels, tokens, drains and sessions, and what
-is refused. Each API turns the refusals into answers of its own.
+The verbs of both APIs: they change channels, tokens, drains and sessions, or refuse to.
 
-Changes to one channel are made one after another, so that no two requests that come together
-can, say, add one drain too many. Every verb ends within a bound, the store's silence included.
+Each API turns the refusals into answers of its own. Changes to one channel are made one after
+another, so that two requests at once cannot add one drain too many. Every verb ends within a bound,
+even if the store does not answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 from attrs import define, evolve, field
@@ -27,7 +28,7 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.interfaces import IConfigStore, ISpool
-from logplex.model.destination import BadDestination, parse_destination
+from logplex.model.destination import BadDestination, Destination, parse_destination
 from logplex.model.session import BadSession, parse_session
 from logplex.model.values import (
     Change,
@@ -46,17 +47,19 @@ from logplex.waiting import in_time, unbroken
 MAX_TOKEN_NAME_CHARACTERS = 48
 # Printable ASCII without space.
 _TOKEN_NAME = re.compile(rf"[!-~]{{1,{MAX_TOKEN_NAME_CHARACTERS}}}")
-#: A session's JSON is kept as it came, but not if it is longer than this.
+#: The JSON of a session is kept as it came, up to this size.
 MAX_SESSION_BYTES = 8_192
 
 _Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
+_Coroutine = Coroutine[Deferred[Any], Any, _Result]
 
 
 def check_channel_id(channel_id: str) -> str:
     """
     Return the id if a channel may have it (PROTOCOL §1).
 
-    :raise BadChannelId: it cannot.
+    :raise BadChannelId: it may not.
     """
     if not is_id(channel_id):
         raise BadChannelId
@@ -67,7 +70,7 @@ def check_token_name(name: str) -> str:
     """
     Return the name if a token may have it (PROTOCOL §1).
 
-    :raise BadName: it cannot.
+    :raise BadName: it may not.
     """
     if not _TOKEN_NAME.fullmatch(name):
         raise BadName
@@ -75,26 +78,41 @@ def check_token_name(name: str) -> str:
 
 
 def shown_tokens(tokens: Iterable[Token]) -> dict[str, str]:
-    """Name -> id; of several tokens with one name the newest, which comes last."""
+    """Return name -> id; of several tokens with one name the newest, which comes last."""
     return {token.name: token.id for token in tokens}
 
 
 def url_with_port(url: str) -> str:
-    """The URL as it is used. One that is in the store but cannot be a drain's stays as it is."""
+    """Return the URL with its port. A stored URL that no drain can have stays as it is."""
     try:
         return parse_destination(url).with_port
     except BadDestination:
         return url
 
 
+def _bounded(
+    verb: Callable[Concatenate[Provisioning, _Arguments], _Coroutine[_Result]],
+) -> Callable[Concatenate[Provisioning, _Arguments], Deferred[_Result]]:
+    """Make a coroutine a verb: it begins at once, and ends within the time of a request."""
+
+    @wraps(verb)
+    def begin(
+        self: Provisioning, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> Deferred[_Result]:
+        return in_time(Deferred.fromCoroutine(verb(self, *args, **kwargs)), self._clock)
+
+    return begin
+
+
 @define(eq=False, repr=False)
 class Provisioning:
     """
-    Changes what the store holds, and refuses what may not be.
+    Changes the configuration.
 
-    Every ``Deferred`` may fail with :class:`StoreAway`, and with the refusals that are named.
+    Every verb fails with :class:`StoreAway` if the store does not answer, and with the refusals
+    that it names.
 
-    :param limits: say how many drains with a URL a channel may have, and how long sessions live.
+    :param limits: hold the number of drains of a channel and the lifetime of sessions.
     :param new_uuid: gives random UUIDs, for tokens and sessions.
     """
 
@@ -106,28 +124,25 @@ class Provisioning:
     _new_uuid: Callable[[], UUID] = uuid4
     _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
 
-    def ensure_channel(
+    @_bounded
+    async def ensure_channel(
         self,
         channel_id: str,
         token_names: Iterable[str] | None = None,
         flags: frozenset[str] | None = None,
-    ) -> Deferred[bool]:
+    ) -> bool:
         """
-        Make the channel if there is none, and give it exactly these token names.
+        Create the channel if it does not exist, and give it exactly these token names.
 
         :param token_names: missing ones get a new token; tokens with other names are deleted.
             ``None`` leaves the tokens as they are.
         :param flags: ``None`` leaves them as they are.
-        :return: whether the channel is new.
-        :raise BadChannelId: or :class:`BadName`.
+        :return: true if the channel is new.
+        :raise BadChannelId: the id.
+        :raise BadName: one of the names.
         """
         check_channel_id(channel_id)
         names = None if token_names is None else _checked(token_names)
-        return self._bounded(self._ensure_channel(channel_id, names, flags))
-
-    async def _ensure_channel(
-        self, channel_id: str, names: list[str] | None, flags: frozenset[str] | None
-    ) -> bool:
         async with self._alone(channel_id):
             known = self._registry.channel(channel_id)
             channel = known or Channel(channel_id)
@@ -139,41 +154,36 @@ class Provisioning:
                 changes += [Delete(Token, each.id) for each in tokens if each.name not in names]
                 has = {token.name for token in tokens}
                 missing = [name for name in names if name not in has]
-                changes += [Put(self._new_token(channel_id, name)) for name in missing]
+                changes += map(Put, self._new_tokens(channel_id, missing))
             await self._commit(channel_id, changes)
             return known is None
 
-    def create_channel(
+    @_bounded
+    async def create_channel(
         self, name: str, token_names: Iterable[str]
-    ) -> Deferred[tuple[Channel, list[Token]]]:
+    ) -> tuple[Channel, list[Token]]:
         """
-        Make a channel whose id is the next free integer.
+        Create a channel whose id is the next free integer.
 
         :raise BadName: one of the tokens' names.
         """
-        return self._bounded(self._create_channel(name, _checked(token_names)))
-
-    async def _create_channel(
-        self, name: str, token_names: list[str]
-    ) -> tuple[Channel, list[Token]]:
+        names = _checked(token_names)
         channel_id = str(await self._store.new_id("channel_index"))
-        while self._registry.channel(channel_id):  # somebody chose this id
+        while self._registry.channel(channel_id):  # A client has chosen this id.
             channel_id = str(await self._store.new_id("channel_index"))
         channel = Channel(channel_id, name)
-        tokens = [self._new_token(channel_id, each) for each in token_names]
+        tokens = self._new_tokens(channel_id, names)
         await self._commit(channel_id, [Put(channel), *map(Put, tokens)])
         return channel, tokens
 
-    def delete_channel(self, channel_id: str) -> Deferred[None]:
+    @_bounded
+    async def delete_channel(self, channel_id: str) -> None:
         """
-        Delete the channel with its tokens, its drains and what is kept of its messages. So are
-        credentials that are for nothing else: they must not open another channel of this id.
+        Delete the channel with its tokens, its drains, its recent messages, and the credentials
+        that are for this channel only: they must not open a later channel of the same id.
 
-        :raise UnknownChannel: in the ``Deferred``.
+        :raise UnknownChannel: the channel.
         """
-        return self._bounded(self._delete_channel(channel_id))
-
-    async def _delete_channel(self, channel_id: str) -> None:
         async with self._alone(channel_id):
             self._known(channel_id)
             tokens = self._registry.tokens_of(channel_id)
@@ -183,100 +193,96 @@ class Provisioning:
                 for each in self._registry.credentials()
                 if each.channel == channel_id and not each.full_api
             ]
-            await self._commit(
-                channel_id,
-                [
-                    *(Delete(Credential, each.id) for each in useless),
-                    *(Delete(Drain, each.id) for each in drains),
-                    *(Delete(Token, each.id) for each in tokens),
-                    Delete(Channel, channel_id),
-                ],
-            )
+            changes: list[Change] = [
+                *(Delete(Credential, each.id) for each in useless),
+                *(Delete(Drain, each.id) for each in drains),
+                *(Delete(Token, each.id) for each in tokens),
+                Delete(Channel, channel_id),
+            ]
+            await self._commit(channel_id, changes)
             self._spool.forget(channel_id)
 
-    def add_token(self, channel_id: str, name: str) -> Deferred[Token]:
+    @_bounded
+    async def add_token(self, channel_id: str, name: str) -> Token:
         """
-        A new token, beside those that have the same name.
+        Create a token, beside those of the same name.
 
         :raise BadName: the name.
-        :raise UnknownChannel: in the ``Deferred``.
+        :raise UnknownChannel: the channel.
         """
-        return self._bounded(self._add_token(channel_id, check_token_name(name)))
-
-    async def _add_token(self, channel_id: str, name: str) -> Token:
+        check_token_name(name)
         async with self._alone(channel_id):
             self._known(channel_id)
-            token = self._new_token(channel_id, name)
+            [token] = self._new_tokens(channel_id, [name])
             await self._commit(channel_id, [Put(token)])
             return token
 
-    def reserve_drain(self, channel_id: str) -> Deferred[Drain]:
+    @_bounded
+    async def add_drain(self, channel_id: str, url: str | None = None) -> Drain:
         """
-        A drain without URL, for :meth:`move_drain` later.
+        Create a drain.
 
-        :raise UnknownChannel: or :class:`TooManyDrains`, in the ``Deferred``.
-        """
-        return self._bounded(self._add_drain(channel_id, None))
-
-    def add_drain(self, channel_id: str, url: str) -> Deferred[Drain]:
-        """
+        :param url: ``None`` reserves a drain, for :meth:`move_drain` later.
         :raise BadDestination: the URL.
-        :raise UnknownChannel: or :class:`TooManyDrains`, or :class:`DrainExists`, in the
-            ``Deferred``.
+        :raise UnknownChannel: the channel.
+        :raise TooManyDrains: the channel has as many drains as it may have.
+        :raise DrainExists: the channel has a drain with this URL.
         """
-        parse_destination(url)
-        return self._bounded(self._add_drain(channel_id, url))
-
-    async def _add_drain(self, channel_id: str, url: str | None) -> Drain:
+        destination = None if url is None else parse_destination(url)
         async with self._alone(channel_id):
             self._known(channel_id)
             drains = self._registry.drains_of(channel_id)
             self._refuse_more(drains)
-            if url is not None:
-                _refuse_double(drains, url)
+            if destination is not None:
+                _refuse_double(drains, destination)
             drain_id = await self._store.new_id("drain_index")
             drain = Drain(drain_id, channel_id, f"d.{self._new_uuid()}", url)
             await self._commit(channel_id, [Put(drain)])
             return drain
 
-    def move_drain(
+    @_bounded
+    async def move_drain(
         self, channel_id: str, drain_id: int, url: str, limited: bool = False
-    ) -> Deferred[Drain]:
+    ) -> Drain:
         """
-        Give a reserved drain a URL, or another one to a drain that has one. The token stays.
+        Give a drain a URL, or another one. The token stays.
 
-        :param limited: refuse to make one more drain with a URL than a channel may have. (Only
-            the legacy API does: API v3 looked when the drain was reserved.)
+        :param limited: refuse to give a reserved drain its URL if the channel has as many drains
+            as it may have. The legacy API does so; API v3 refuses when a drain is reserved.
         :raise BadDestination: the URL.
-        :raise UnknownChannel: or :class:`UnknownDrain`, or :class:`TooManyDrains`, or
-            :class:`DrainExists`, in the ``Deferred``.
+        :raise UnknownChannel: the channel.
+        :raise UnknownDrain: the drain.
+        :raise TooManyDrains: see ``limited``.
+        :raise DrainExists: another drain of the channel has this URL.
         """
-        parse_destination(url)
-        return self._bounded(self._move_drain(channel_id, drain_id, url, limited))
-
-    async def _move_drain(self, channel_id: str, drain_id: int, url: str, limited: bool) -> Drain:
+        destination = parse_destination(url)
         async with self._alone(channel_id):
             drain = self.drain(channel_id, drain_id)
             others = [each for each in self._registry.drains_of(channel_id) if each.id != drain_id]
             if limited and drain.url is None:
                 self._refuse_more(others)
-            _refuse_double(others, url)
+            _refuse_double(others, destination)
             moved = evolve(drain, url=url)
             await self._commit(channel_id, [Put(moved)])
             return moved
 
-    def delete_drain(self, channel_id: str, drain_id: int) -> Deferred[None]:
-        """:raise UnknownChannel: or :class:`UnknownDrain`, in the ``Deferred``."""
-        return self._bounded(self._delete_drain(channel_id, drain_id))
+    @_bounded
+    async def delete_drain(self, channel_id: str, drain_id: int) -> None:
+        """
+        Delete a drain.
 
-    async def _delete_drain(self, channel_id: str, drain_id: int) -> None:
+        :raise UnknownChannel: the channel.
+        :raise UnknownDrain: the drain.
+        """
         async with self._alone(channel_id):
             drain = self.drain(channel_id, drain_id)
             await self._commit(channel_id, [Delete(Drain, drain.id)])
 
     def drain(self, channel_id: str, drain_id: int) -> Drain:
         """
-        :raise UnknownChannel: there is no such channel.
+        Return a drain.
+
+        :raise UnknownChannel: the channel.
         :raise UnknownDrain: there is no such drain, or it is another channel's.
         """
         self._known(channel_id)
@@ -285,9 +291,10 @@ class Provisioning:
             raise UnknownDrain
         return drain
 
-    def open_session(self, body: bytes) -> Deferred[str]:
+    @_bounded
+    async def open_session(self, body: bytes) -> str:
         """
-        A new session.
+        Create a session.
 
         :param body: its JSON (PROTOCOL §7), kept as it is.
         :return: the session's id, which is the right to read the channel.
@@ -298,14 +305,11 @@ class Provisioning:
         if len(body) > MAX_SESSION_BYTES:
             raise BadSession(f"a session has at most {MAX_SESSION_BYTES} bytes")
         self._known(session.channel_id)
-        return self._bounded(self._open_session(body))
-
-    async def _open_session(self, body: bytes) -> str:
         session_id = str(self._new_uuid())
         await self._store.put_session(session_id, body, self._limits.session_lifetime_s)
         return session_id
 
-    # How it is done.
+    # Internals.
 
     def _known(self, channel_id: str) -> Channel:
         channel = self._registry.channel(channel_id)
@@ -317,39 +321,39 @@ class Provisioning:
         if sum(each.url is not None for each in drains) >= self._limits.drains_per_channel:
             raise TooManyDrains
 
-    def _new_token(self, channel_id: str, name: str) -> Token:
-        """A token that is newer than the channel's others, also if the clock stands still."""
+    def _new_tokens(self, channel_id: str, names: Iterable[str]) -> list[Token]:
+        """Make tokens, each newer than the channel's others, even if the clock stands still."""
         others = self._registry.tokens_of(channel_id)
         newest_us = max((other.created_us for other in others), default=0)
         created_us = max(int(self._clock.seconds() * 1_000_000), newest_us + 1)
-        return Token(f"t.{self._new_uuid()}", channel_id, name, created_us)
+        return [
+            Token(f"t.{self._new_uuid()}", channel_id, name, each_us)
+            for each_us, name in enumerate(names, created_us)
+        ]
 
     @asynccontextmanager
     async def _alone(self, channel_id: str) -> AsyncIterator[None]:
-        """Wait until nobody else changes this channel. The lock exists only while it is used."""
+        """Wait for the other changes to this channel. The lock exists only while it is used."""
         lock = self._locks.setdefault(channel_id, DeferredLock())
         await lock.acquire()
         try:
             yield
         finally:
-            lock.release()  # which may run the next one to its end
+            lock.release()  # This may run the next change to its end.
             if not lock.locked and self._locks.get(channel_id) is lock:
                 del self._locks[channel_id]
 
     async def _commit(self, channel_id: str, changes: Sequence[Change]) -> None:
-        """Change what belongs to a channel."""
+        """Change values of one channel."""
         await unbroken(self._store.commit(changes, channel_id))
-
-    def _bounded(self, verb: Coroutine[Deferred[Any], Any, _Result]) -> Deferred[_Result]:
-        return in_time(Deferred.fromCoroutine(verb), self._clock)
 
 
 def _checked(token_names: Iterable[str]) -> list[str]:
-    """The names without doubles, in order."""
+    """Return the names in order, each once."""
     return list(dict.fromkeys(map(check_token_name, token_names)))
 
 
-def _refuse_double(drains: Iterable[Drain], url: str) -> None:
-    used = url_with_port(url)
-    if any(each.url is not None and url_with_port(each.url) == used for each in drains):
+def _refuse_double(drains: Iterable[Drain], destination: Destination) -> None:
+    urls = (url_with_port(each.url) for each in drains if each.url is not None)
+    if destination.with_port in urls:
         raise DrainExists

@@ -201,8 +201,7 @@ class TokenTests(ProvisioningCase):
         self.failureResultOf(self.provisioning.add_token("none", "a"), UnknownChannel)
 
     def test_bad_name(self) -> None:
-        with self.assertRaises(BadName):
-            self.provisioning.add_token("app", "a b")
+        self.failureResultOf(self.provisioning.add_token("app", "a b"), BadName)
 
     def test_the_store_is_told_of_the_channel(self) -> None:
         """A store that has lost the channel writes it again."""
@@ -211,7 +210,7 @@ class TokenTests(ProvisioningCase):
 
 
 class DrainTests(ProvisioningCase):
-    """``reserve_drain``, ``add_drain``, ``move_drain``, ``delete_drain``"""
+    """``add_drain``, ``move_drain``, ``delete_drain``"""
 
     def add(self, url: str) -> Drain:
         return self.successResultOf(self.provisioning.add_drain("app", url))
@@ -224,11 +223,11 @@ class DrainTests(ProvisioningCase):
 
     def test_too_many(self) -> None:
         """Reserved drains do not count, but are refused too where there is no room."""
-        self.successResultOf(self.provisioning.reserve_drain("app"))
+        self.successResultOf(self.provisioning.add_drain("app"))
         self.add("http://h1")
         self.add("http://h2")
         self.failureResultOf(self.provisioning.add_drain("app", "http://h1"), TooManyDrains)
-        self.failureResultOf(self.provisioning.reserve_drain("app"), TooManyDrains)
+        self.failureResultOf(self.provisioning.add_drain("app"), TooManyDrains)
 
     def test_too_many_at_once(self) -> None:
         """Requests that come together do not get past the limit."""
@@ -251,14 +250,12 @@ class DrainTests(ProvisioningCase):
         self.successResultOf(self.provisioning.add_drain("other", "http://h"))
 
     def test_bad_url(self) -> None:
-        with self.assertRaises(BadDestination):
-            self.provisioning.add_drain("app", "ftp://h")
-        with self.assertRaises(BadDestination):
-            self.provisioning.move_drain("app", 1, "ftp://h")
+        self.failureResultOf(self.provisioning.add_drain("app", "ftp://h"), BadDestination)
+        self.failureResultOf(self.provisioning.move_drain("app", 1, "ftp://h"), BadDestination)
 
     def test_move_reserved(self) -> None:
         """A reserved drain gets its URL and keeps its token."""
-        reserved = self.successResultOf(self.provisioning.reserve_drain("app"))
+        reserved = self.successResultOf(self.provisioning.add_drain("app"))
         moved = self.successResultOf(self.provisioning.move_drain("app", reserved.id, "http://h"))
         self.assertEqual((reserved.token, "http://h"), (moved.token, moved.url))
         self.assertEqual(["http://h"], self.urls())
@@ -309,12 +306,14 @@ class SessionTests(ProvisioningCase):
 
     def test_refused(self) -> None:
         """A body that makes no session, one that is too long, and an unknown channel."""
-        with self.assertRaises(BadSession):
-            self.provisioning.open_session(b"{}")
-        with self.assertRaises(BadSession):
-            self.provisioning.open_session(b'{"channel_id": "app"}' + b" " * MAX_SESSION_BYTES)
-        with self.assertRaises(UnknownChannel):
-            self.provisioning.open_session(b'{"channel_id": "none"}')
+        self.failureResultOf(self.provisioning.open_session(b"{}"), BadSession)
+        self.failureResultOf(
+            self.provisioning.open_session(b'{"channel_id": "app"}' + b" " * MAX_SESSION_BYTES),
+            BadSession,
+        )
+        self.failureResultOf(
+            self.provisioning.open_session(b'{"channel_id": "none"}'), UnknownChannel
+        )
 
 
 class StoreTests(ProvisioningCase):

@@ -149,7 +149,7 @@ class Legacy:
 
     @app.on("POST", "/channels/<number:channel_id>/drains/tokens")
     async def reserve_drain(self, request: Request, channel_id: str) -> Response:
-        drain = await self._provisioning.reserve_drain(channel_id)
+        drain = await self._provisioning.add_drain(channel_id)
         admission_of(request).details["drain_id"] = drain.id
         msg = "Successfully reserved drain token"
         return json_answer(201, {"id": drain.id, "token": drain.token, "msg": msg})
@@ -166,7 +166,7 @@ class Legacy:
         body = read_object(request)
         drain = self._provisioning.drain(channel_id, drain_id)
         try:
-            moving = self._provisioning.move_drain(
+            moved = await self._provisioning.move_drain(
                 channel_id, drain_id, drain_url(body), limited=True
             )
         except BadDestination:
@@ -174,7 +174,7 @@ class Legacy:
                 await self._provisioning.delete_drain(channel_id, drain_id)
                 admission_of(request).details[REMOVED] = "drain"
             raise
-        return json_answer(201, _shown(await moving))
+        return json_answer(201, _shown(moved))
 
     @app.on("DELETE", "/v2/channels/<number:channel_id>/drains/<drain_id:drain_id>")
     async def delete_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:

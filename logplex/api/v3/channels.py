@@ -99,10 +99,7 @@ class ChannelRoutes:
     @app.on("POST", "/v3/channels/<channel_id>/drains")
     async def add_drain(self, request: Request, channel_id: str) -> Response:
         url = optional_member(read_object(request), "url", str)
-        if url is None:
-            drain = await self._provisioning.reserve_drain(channel_id)
-        else:
-            drain = await self._provisioning.add_drain(channel_id, url)
+        drain = await self._provisioning.add_drain(channel_id, url)
         admission_of(request).details["drain_id"] = drain.id
         path = f"/v3/channels/{quote(channel_id, safe='')}/drains/{drain.id}"
         return json_answer(201, _shown(drain), {"Location": self._urls.api_v3 + path})
