@@ -1,5 +1,9 @@
 """
-What a reader wants to see: which messages, and in which form.
+The messages that a reader wants to see, and the form in which it gets them: plain lines, or the
+events of Server-Sent Events (the HTML standard, section 9.2).
+
+Each line becomes one unnamed event. No text of a line can end its field or its event: every line
+break in it begins a new ``data:`` field.
 """
 
 from __future__ import annotations
@@ -18,11 +22,11 @@ _LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 @frozen
 class View:
     """
-    Readers with equal views get the same bytes.
+    A reader's filters and its format. Readers with equal views get the same bytes.
 
-    :ivar source: only messages whose token has this name; ``None``: all.
-    :ivar ps: only messages whose PROCID is this, or begins with this and a dot; ``None``: all.
-    :ivar events: Server-Sent Events instead of plain lines.
+    :ivar source: show only messages whose token has this name; ``None``: all.
+    :ivar ps: show only messages whose PROCID is this, or begins with this and a dot; ``None``: all.
+    :ivar events: give events instead of plain lines.
     """
 
     source: bytes | None
@@ -30,23 +34,23 @@ class View:
     events: bool
 
     def encode(self, numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:
-        """Lines that end in LF, as the reader gets them."""
+        """Return lines, each of which ends in LF, as the reader gets them."""
         return events(numbers, lines) if self.events else list(lines)
 
     def notice(self, line: bytes) -> bytes:
-        """A line of Logplex itself, which has no number."""
+        """Return a notice, which has no number, as the reader gets it."""
         return event(None, line) if self.events else line
 
     def comment(self, text: bytes) -> bytes:
-        """Something that only readers of events can be told."""
+        """Return a remark that only readers of events can be given; else nothing."""
         return comment(text) if self.events else b""
 
     def position(self, number: int | None) -> bytes:
-        """How far the stream has come, where nobody is told anything else."""
+        """Return a sign of life that also says up to which number the reader has seen all."""
         return position(number) if self.events else b""
 
     def texts(self, entries: Sequence[Entry]) -> list[bytes]:
-        """Entries as the reader gets them. What had to be formatted stays in the entry."""
+        """Return entries as the reader gets them. Each entry keeps its text for other readers."""
         raw = [entry for entry in entries if entry.message is not None]
         if raw:
             messages = [entry.message for entry in raw if entry.message is not None]
@@ -65,8 +69,9 @@ class Block:
     """
     Live messages with consecutive numbers, formatted once for each pair of filters.
 
-    :ivar numbers: as many as messages; each ``None`` where the messages have none.
-    :ivar unparsable: how many messages no reader can be shown; known as soon as one asked.
+    :ivar numbers: one for each message; all ``None`` if the messages have no numbers.
+    :ivar unparsable: the count of messages that no reader can be shown. It is known once they have
+        been formatted or matched.
     """
 
     numbers: Sequence[int | None]
@@ -75,7 +80,7 @@ class Block:
     _lines: dict[tuple[bytes | None, bytes | None], list[bytes | None]] = field(factory=dict)
 
     def shown(self, view: View) -> tuple[list[int | None], list[bytes]]:
-        """The numbers and the encoded lines of what this view shows."""
+        """Return the numbers and the encoded lines of the messages that the view shows."""
         filters = view.source, view.ps
         lines = self._lines.get(filters)
         if lines is None:
@@ -85,7 +90,7 @@ class Block:
         return numbers, view.encode(numbers, [line for line in lines if line is not None])
 
     def matching(self, view: View) -> list[Entry]:
-        """What this view shows, to be formatted when somebody reads it."""
+        """Return the messages that the view shows, to be formatted when they are first read."""
         matches, self.unparsable = tail_matches(self.messages, view.source, view.ps)
         return [
             Entry.of(number, message)
@@ -119,10 +124,10 @@ def _block(first: int | None, messages: Sequence[bytes], start: int, end: int) -
 
 def events(numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:
     """
-    One event for each line.
+    Return an event for each line.
 
-    :param numbers: the events' ids, as many as lines; ``None``: an event without id.
-    :param lines: each ends in LF, which is not part of the data.
+    :param numbers: the events' ids, one for each line; ``None``: an event without id.
+    :param lines: each ends in LF, which is not part of the event's data.
     """
     together = b"".join(lines)
     if b"\r" in together or together.count(b"\n") != len(lines):
@@ -135,7 +140,7 @@ def events(numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]
 
 def event(number: int | None, line: bytes) -> bytes:
     """
-    One event.
+    Return one event.
 
     :param line: ends in LF.
     """
@@ -147,23 +152,24 @@ def event(number: int | None, line: bytes) -> bytes:
 
 def comment(text: bytes) -> bytes:
     """
-    What readers ignore.
+    Return a comment, which clients ignore.
 
-    :param text: without line breaks; empty is well.
+    :param text: without line breaks; may be empty.
     """
     return b": %b\n\n" % text if text else b":\n\n"
 
 
 def position(number: int | None) -> bytes:
     """
-    What readers ignore, and what their clients take for the last event's id: there is nothing new
-    up to this number. ``None``: only what readers ignore.
+    Return a comment that also sets the client's last event id: the client resumes after it.
+
+    :param number: the id; ``None``: a comment alone.
     """
     return comment(b"") if number is None else b"id: %d\n:\n\n" % number
 
 
 def event_id(text: bytes | None) -> int | None:
-    """What a ``Last-Event-ID`` says; ``None`` where it is missing or no id of ours."""
+    """Return the number in a ``Last-Event-ID``; ``None`` if it is missing or not an id of ours."""
     # Numbers are kept in 64 bits.
     if text is None or not text.isdigit() or len(text) > 18:
         return None

@@ -1,9 +1,9 @@
 """
-The newest entries of some tails of one channel, kept once for all readers who are behind.
+The newest entries of a group, kept once for all its tails that are behind.
 
-Readers with equal filters see the same entries in the same order, so one bounded list does for
-all of them what a bounded buffer for each would do: whoever is further behind than it reaches has
-lost the oldest of what waited for him.
+Tails with equal filters see the same entries in the same order. So one bounded list does for all
+of them what a bounded buffer for each would do: a tail that is further behind than the list reaches
+has lost the oldest entries that waited for it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from attrs import define
 @define(eq=False, repr=False)
 class Entry:
     """
-    One message that a reader is shown, or one notice of Logplex itself.
+    A message that a reader is shown, or a notice of Logplex itself.
 
-    :ivar number: the message's number; ``None`` where it has none.
-    :ivar message: as it was cooked, until somebody reads it; then ``None``.
-    :ivar text: as readers get it; empty until somebody reads it.
-    :ivar is_message: whether a reader who misses it has lost a message.
-    :ivar size_bytes: what it counts against a buffer's bound.
+    :ivar number: the message's number; ``None`` if it has none.
+    :ivar message: the cooked message until it is formatted; then ``None``.
+    :ivar text: the bytes that readers get; empty until it is formatted.
+    :ivar is_message: false for a notice: a reader that misses it has lost no message.
+    :ivar size_bytes: its share of the bound on a window's bytes.
     """
 
     number: int | None
@@ -33,26 +33,26 @@ class Entry:
 
     @classmethod
     def of(cls, number: int | None, message: bytes) -> Entry:
-        """A message that nobody has read yet."""
+        """Return a message that is formatted when it is first read."""
         return cls(number, message, b"", True, len(message))
 
     @classmethod
     def formatted(cls, number: int | None, text: bytes) -> Entry:
-        """A message as readers get it."""
+        """Return a message as readers get it."""
         return cls(number, None, text, True, len(text))
 
     @classmethod
     def notice(cls, text: bytes) -> Entry:
-        """What is no message of the channel."""
+        """Return a notice as readers get it."""
         return cls(None, None, text, False, len(text))
 
 
 class Window:
     """
-    Entries by position. Positions count from the window's beginning and never come again.
+    Entries by position. Positions count up from the window's beginning; none is used twice.
 
-    The bound holds after every :meth:`trim`; between two of them everything stays, so that a
-    reader who is there gets a chance to read what came in one go.
+    The bounds hold after each :meth:`trim`. Between two of them everything stays, so that a tail
+    can read what came at once even if that is more than the bounds.
 
     :ivar start: the position of the oldest entry that is kept.
     :ivar end: the position of the next entry to come.
@@ -67,27 +67,27 @@ class Window:
         self._bytes = 0
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Keep them for those who are behind."""
+        """Add entries at the end."""
         self._entries.extend(entries)
         self.end += len(entries)
         self._bytes += sum([entry.size_bytes for entry in entries])
 
     def skip(self, count: int) -> None:
-        """So many entries pass that nobody needs. The window must be empty."""
+        """Count entries that no tail is behind to read. The window must be empty."""
         self.end += count
         self.start = self.end
 
     def clear(self) -> None:
-        """Nobody is behind any more."""
+        """Drop all entries: no tail is behind any more."""
         self._entries.clear()
         self._bytes = 0
         self.start = self.end
 
     def trim(self, max_entries: int, max_bytes: int) -> list[Entry]:
         """
-        Push out the oldest entries beyond these bounds, but never the newest.
+        Push out the oldest entries beyond these bounds, but never the newest one.
 
-        :return: what was pushed out, the oldest first.
+        :return: the entries that were pushed out, the oldest first.
         """
         excess = max(0, len(self._entries) - max_entries)
         self._bytes -= sum([entry.size_bytes for entry in self._entries[:excess]])
@@ -100,7 +100,7 @@ class Window:
         return pushed_out
 
     def read(self, position: int, max_bytes: int) -> list[Entry]:
-        """Entries from a position on, about so many bytes; empty only at the end."""
+        """Return entries from a position on, of about ``max_bytes``; none only at the end."""
         begin = end = position - self.start
         size_bytes = 0
         while end < len(self._entries) and size_bytes < max_bytes:
