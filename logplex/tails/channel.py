@@ -1,5 +1,5 @@
 """
-One channel that is tailed on this node: its live messages, from the spool to its groups.
+One channel that is read on this node: its live messages, from the spool to its groups.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from logplex.tails.group import BLOCK_BYTES, Group, Reader
 from logplex.tails.tail import Tail
 from logplex.tails.view import View, blocks
 
-#: How long messages wait for company. The first after a quiet moment goes at once. Measured in
-#: ``bench/tails.py``.
+#: The time for which messages wait for company. The first one after a quiet moment goes out at
+#: once. Measured in ``bench/tails.py``.
 LINGER_S = 0.01
-#: And so much longer for every reader: writing to one costs some 15 µs, however much it is, and
-#: thousands of them must not keep the node from everything else.
+#: The additional time for each reader: writing to one costs some 15 µs, however much is written,
+#: and thousands of them must not keep the node from everything else.
 LINGER_PER_READER_S = 0.000_05
 
 
@@ -30,10 +30,10 @@ LINGER_PER_READER_S = 0.000_05
 @define(eq=False, repr=False)
 class TailedChannel:
     """
-    Follows the channel as long as somebody reads it here.
+    Follows a channel for all its tails on this node.
 
-    :param unused: told when nobody does any more.
-    :ivar is_away: the spool is, and so only this node's messages come.
+    :param unused: called when the last tail has left.
+    :ivar is_away: true while the spool is away; only this node's messages come then.
     """
 
     channel_id: str
@@ -43,56 +43,62 @@ class TailedChannel:
     counters: Counters
     unused: Callable[[TailedChannel], None]
     is_away: bool = False
+    #: The tails that wait for their past.
+    _joining: dict[Tail, None] = field(factory=dict)
     _groups: dict[View, Group] = field(factory=dict)
     #: Live messages that the groups have not been told of, in order: number of the first, messages.
     _pending: list[tuple[int | None, list[bytes]]] = field(factory=list)
     _timer: IDelayedCall | None = None
-    #: The newest number that the groups have been told of, and that there is.
+    #: The newest number that the groups have been told of.
     _last: int = 0
+    #: The newest number that this channel has been told of.
     _newest: int = 0
 
-    # What a reader asks.
+    # Called for readers.
 
     async def join(self, tail: Tail) -> Recent | None:
         """
-        Read the history for a tail, and let it take its place among the live messages at the
-        moment at which the history ends.
+        Read the recent messages for a tail.
 
-        :return: ``None`` if the tail is over by now.
+        :return: ``None`` if the tail is over by now. Otherwise the caller must :meth:`enter` the
+            tail before it waits for anything else.
         """
-        group = self._group(tail.view)
-        group.enter(tail)
-        tail.group = group
+        recent = None
+        self._joining[tail] = None
         try:
             recent = await self.spool.join(self.channel_id, self)
-        except BaseException:
-            group.leave(tail)
-            raise
-        if tail.is_over:
-            return None
-        # All of this is in the history.
+        finally:
+            del self._joining[tail]
+            if recent is None or tail.is_over:
+                self._close_if_unused()
+        return None if tail.is_over else recent
+
+    def enter(self, tail: Tail) -> None:
+        """Let a tail take its place among the live messages: what comes from now on is new."""
+        # What waits here is in the tail's past.
         self._publish()
-        group.move_up(tail)
-        return recent
+        tail.group = self._group(tail.view)
+        tail.group.enter(tail)
 
     def __len__(self) -> int:
-        return sum(map(len, self._groups.values()))
+        return len(self._joining) + sum(map(len, self._groups.values()))
 
     def readers(self) -> list[Reader]:
-        """Everybody here, also those whose history has not come yet."""
-        return [reader for group in self._groups.values() for reader in group.readers()]
+        """Return all tails, also those that wait for their past."""
+        live = [reader for group in self._groups.values() for reader in group.readers()]
+        return [*self._joining, *live]
 
     def end(self, notice: bytes = b"") -> None:
         """
         End every tail.
 
-        :param notice: a line that the readers are told before.
+        :param notice: a line that the readers are shown last.
         """
         self._publish()
         for reader in self.readers():
             reader.end(notice)
 
-    # What the spool tells.
+    # Called by the spool.
 
     def received(self, first: int | None, messages: list[bytes]) -> None:
         """See :class:`IFollower`."""
@@ -117,10 +123,10 @@ class TailedChannel:
         """See :class:`IFollower`."""
         self._tell(gap_line(self.clock.seconds()))
 
-    # How it is done.
+    # Internals.
 
     def _begin_again(self) -> None:
-        """The spool has lost its numbers: nobody's history says any more what he has seen."""
+        """Forget the numbers so far: the spool has lost its own, and gives lower ones now."""
         self._publish()
         self._last = 0
         for group in list(self._groups.values()):
@@ -130,17 +136,23 @@ class TailedChannel:
         group = self._groups.get(view)
         if group is None:
             group = self._groups[view] = Group(
-                view, self.counters, self.clock.seconds, self.limits, self._emptied, self._last
+                view=view,
+                counters=self.counters,
+                now=self.clock.seconds,
+                limits=self.limits,
+                last=lambda: self._last,
+                emptied=self._emptied,
             )
         return group
 
     def _emptied(self, group: Group) -> None:
         if self._groups.get(group.view) is group:
             del self._groups[group.view]
-            if not self._groups:
-                self._close()
+            self._close_if_unused()
 
-    def _close(self) -> None:
+    def _close_if_unused(self) -> None:
+        if self._groups or self._joining:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -171,6 +183,8 @@ class TailedChannel:
                 self.counters.tail_unparsable += block.unparsable
             if first is not None:
                 self._last = first + len(messages) - 1
+            for group in list(self._groups.values()):
+                group.pump()
 
     def _set_timer(self) -> None:
         if self._groups:

@@ -1,5 +1,5 @@
 """
-The tails of one channel whose readers see the same: equal filters, one format.
+The tails of one channel that are shown the same bytes: equal filters, one format.
 """
 
 from __future__ import annotations
@@ -14,97 +14,95 @@ from twisted.logger import Logger
 from logplex.metrics import Counters
 from logplex.settings import Limits
 from logplex.syslog.notices import l11_line
-from logplex.tails.join import Place
 from logplex.tails.view import Block, View
-from logplex.tails.window import Entry, Window
+from logplex.tails.window import Entry, Place, Window
 
 _log = Logger()
 
-#: What is handed to a reader at once. A transport asks for a pause at 64 KiB, and the kernel
-#: takes up to 128 KiB of one at a time.
+#: The most bytes that a reader is given at once. A transport asks for a pause at 64 KiB, and the
+#: kernel takes up to 128 KiB of one at a time.
 BLOCK_BYTES = 65_536
 
-#: A buffer may grow to so many times its bounds while its readers read.
+#: The factor by which a window may exceed its bounds while tails read from it.
 PATIENCE = 16
 
 
 class OpenAnswer(Protocol):
-    """Where a reader's lines go: an HTTP answer, or a list in a test."""
+    """The answer that a reader reads: an HTTP answer, or a list in a test."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether the connection is gone."""
+        """True once the connection is gone."""
 
     def history_is_away(self) -> None:
-        """Say in the head, which is not written yet, that the history cannot be had now."""
+        """Note for the head, which is not written yet, that the history cannot be had now."""
 
     def start(self, producer: IPushProducer) -> None:
-        """Say what follows, and tell the producer from now on when there is no room."""
+        """Write the head, and from now on tell the producer when there is room and when not."""
 
     def write(self, text: bytes) -> None:
-        """Send something."""
+        """Write a part of the body."""
 
     def finish(self) -> None:
-        """Everything has been written."""
+        """End the body."""
 
     def abort(self) -> None:
         """Cut the connection."""
 
 
 class Reader(Protocol):
-    """Who reads: what a group knows of an open tail."""
+    """A tail, as its group knows it."""
 
     answer: OpenAnswer
     place: Place
 
     def write(self, text: bytes) -> None:
-        """Take what comes next. May say in the course of it that there is no more room."""
+        """Write what comes next. The reader may fall behind in the course of it."""
 
     def pump(self) -> None:
-        """Take from the group whatever there is, as long as there is room."""
+        """Take from the group whatever there is, as long as the transport has room."""
 
     def end(self, notice: bytes) -> None:
-        """End the answer, after a last line if there is one."""
+        """End the answer, after a last notice if there is one."""
 
     def drop(self) -> None:
-        """End at once, and without a word."""
+        """Cut the connection at once."""
 
     def lost(self) -> None:
-        """The client is gone."""
+        """Note that the client is gone."""
 
 
 @define(eq=False, repr=False)
 class Group:
     """
-    Who is live gets every batch as it comes; who is behind takes it from the window.
+    Gives each block of messages to the tails that are live at once. Those that are behind take it
+    from the window when they can: tails whose past is not written yet, whose transport has no room,
+    or that have seen the present messages elsewhere.
 
-    Behind are readers whose history is not out yet, who are paused, or whose history goes
-    further than what has come live.
-
-    :param now: seconds since the epoch.
-    :param emptied: told when the last reader has left.
-    :ivar last: the newest number that has come live; 0 where there is none.
+    :param now: gives the seconds since the epoch.
+    :param last: gives the newest number that the channel's groups have been told of.
+    :param emptied: called when the last tail has left.
     """
 
     view: View
     counters: Counters
     now: Callable[[], float]
     limits: Limits
+    last: Callable[[], int]
     emptied: Callable[[Group], None]
-    last: int = 0
     window: Window = field(factory=Window)
     _live: dict[Reader, None] = field(factory=dict)
     _behind: dict[Reader, None] = field(factory=dict)
-    #: Whether somebody has read from the window since it was last trimmed.
+    #: True if a tail has read from the window since it was last trimmed.
     _is_read: bool = False
 
     def __len__(self) -> int:
         return len(self._live) + len(self._behind)
 
-    # What the channel tells.
+    # Called by the channel.
 
     def publish(self, block: Block) -> None:
-        """Show live messages to everybody here, now or when he reads on."""
+        """Show live messages to all tails here, now or when they read on."""
         if self._live:
             numbers, texts = block.shown(self.view)
             if self._behind:
@@ -114,64 +112,62 @@ class Group:
             self._write(b"".join(texts), len(texts))
         else:
             self.window.append(block.matching(self.view))
-        self.last = block.numbers[-1] or self.last
-        self._pump()
 
     def tell(self, line: bytes) -> None:
-        """Show everybody a notice, in its place among the messages."""
+        """Show all tails a notice, in its place among the messages."""
         text = self.view.notice(line)
         if self._behind:
             self.window.append([Entry.notice(text)])
         self._write(text, 0)
-        self._pump()
+        self.pump()
+
+    def pump(self) -> None:
+        """Let the tails that are behind take what has come."""
+        for reader in list(self._behind):
+            try:
+                reader.pump()
+            except Exception:
+                self._bug(reader)
 
     def begin_again(self) -> None:
-        """Numbers begin again below those of before: what comes from now on is new to everybody."""
-        self.last = 0
+        """Note that numbers begin again below the earlier ones: what comes now is new to all."""
         for reader in self.readers():
-            if reader.place.floor is not None:
-                reader.place.floor = 0
+            reader.place.seen = 0
 
     def trim(self) -> bool:
         """
-        Let go of what is older than those who are behind may ask for.
+        Push out what is beyond the window's bounds, and count it for each tail that has lost it.
 
-        While one of them reads, he is not too slow but the node too busy: then he gets more time,
-        up to a larger bound.
+        While a tail reads from the window, that tail is not too slow but the node too busy. Then
+        the bounds are larger by the factor ``PATIENCE``.
 
-        :return: whether to look again soon.
+        :return: true if the window must be trimmed again soon.
         """
         is_read, self._is_read = self._is_read, False
         factor = PATIENCE if is_read else 1
         pushed_out = self.window.trim(
             self.limits.tail_buffer_messages * factor, self.limits.tail_buffer_bytes * factor
         )
-        self._drop(pushed_out)
+        if pushed_out:
+            now = self.now()
+            for reader in self._behind:
+                lost = reader.place.push(self.window.start, pushed_out, now)
+                self.counters.tail_dropped += lost
         return is_read
 
     def readers(self) -> list[Reader]:
-        """Everybody here."""
+        """Return all tails here."""
         return [*self._live, *self._behind]
 
-    def position(self, reader: Reader) -> int | None:
-        """The number up to which a reader has been shown all that he wants, where it is known."""
-        if reader not in self._live:
-            return None
-        return max(reader.place.floor or 0, self.last) or None
-
-    # What a reader tells.
+    # Called by the tails.
 
     def enter(self, reader: Reader) -> None:
-        """Wait here for the history."""
+        """Take in a tail. What comes from now on is new to it."""
         reader.place = Place(self.window.end)
         self._behind[reader] = None
 
-    def move_up(self, reader: Reader) -> None:
-        """From here on nothing passes this reader, who has entered: his history may be read now."""
-        reader.place = Place(self.window.end)
-
     def leave(self, reader: Reader) -> None:
-        """He is gone. May be said twice."""
+        """Let go of a tail. It may have left already."""
         self._live.pop(reader, None)
         self._behind.pop(reader, None)
         self._clear_if_unused()
@@ -179,16 +175,20 @@ class Group:
             self.emptied(self)
 
     def fall_behind(self, reader: Reader) -> None:
-        """He has no room now."""
+        """Note that a tail's transport has no room."""
         if reader in self._live:
             del self._live[reader]
             reader.place.position = self.window.end
             self._behind[reader] = None
 
+    def is_live(self, reader: Reader) -> bool:
+        """Return whether a tail has been shown everything so far."""
+        return reader in self._live
+
     def take(self, reader: Reader) -> bytes:
         """
-        What a reader who is behind is shown next. Where there is nothing, he has caught up, and
-        is live as soon as the live messages have reached the end of his history.
+        Return what a tail that is behind is shown next. If there is nothing, it has caught up: it
+        is live as soon as the messages are new to it.
         """
         if reader not in self._behind:
             return b""
@@ -205,13 +205,13 @@ class Group:
             shown = [entry for entry in entries if place.shows(entry)]
             texts = self.view.texts(shown)
             self.counters.tail_delivered += sum(entry.is_message for entry in shown)
-        if not texts and place.floor is not None and place.floor <= self.last:
+        if not texts and place.seen <= self.last():
             del self._behind[reader]
             self._live[reader] = None
             self._clear_if_unused()
         return b"".join(texts)
 
-    # How it is done.
+    # Internals.
 
     def _write(self, text: bytes, messages: int) -> None:
         if not text:
@@ -223,26 +223,9 @@ class Group:
             except Exception:
                 self._bug(reader)
 
-    def _pump(self) -> None:
-        for reader in list(self._behind):
-            try:
-                reader.pump()
-            except Exception:
-                self._bug(reader)
-
-    def _drop(self, pushed_out: list[Entry]) -> None:
-        if not pushed_out:
-            return
-        now = self.now()
-        for reader in list(self._behind):
-            lost = reader.place.push(self.window.start, pushed_out, now)
-            self.counters.tail_dropped += lost
-            if reader.place.is_hopeless:
-                reader.drop()
-
     def _bug(self, reader: Reader) -> None:
-        """A bug in one tail costs only itself."""
-        _log.failure("bug: a tail failed on what it should write")
+        """Log a bug in one tail, which costs only itself."""
+        _log.failure("bug: a tail failed to write")
         reader.drop()
 
     def _clear_if_unused(self) -> None:

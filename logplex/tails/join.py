@@ -1,15 +1,15 @@
 """
-Where the history ends and the live messages begin, for each reader exactly.
+The past of a reader: the recent messages that it is shown before the live ones.
 
-The spool answers a reader's join at the moment at which his history ends: what the channel was told
-before is in the history, what it is told later is new. His place in the live messages is taken at
-this moment. See :meth:`logplex.interfaces.ISpool.join`.
+The spool answers a join at one moment. Everything that the channel was told before is among the
+recent messages, or is not kept; everything that it is told later is new. A tail takes its place in
+its group at this moment, so it misses nothing and is shown nothing twice. See
+:meth:`logplex.interfaces.ISpool.join`.
+
+A reader that resumes (``Last-Event-ID``) has seen the messages up to a number, wherever that was.
 """
 
 from __future__ import annotations
-
-from array import array
-from collections.abc import Sequence
 
 from attrs import define, frozen
 
@@ -18,157 +18,146 @@ from logplex.syslog.inner import tail_matches
 from logplex.tails.view import View
 from logplex.tails.window import Entry
 
-#: How many messages may pass a reader whose history has not come yet.
-MAX_OVERTAKEN = 100_000
-
-#: Numbers begin at the clock's microseconds and grow by one a message, so a distance like this
-#: (of a second) is hardly one of messages: a sequence began anew, because an embedded store's
-#: node was restarted, or the number was never one.
+#: Numbers begin at the clock's microseconds and grow by one for each message. A distance as large
+#: as this (one second) is hardly one of messages: the sequence began anew, because the node of an
+#: embedded store was restarted, or the number was never one of ours.
 _JUMP = 1_000_000
 #: The clock's microseconds in July 2017: no sequence began earlier.
 _OLDEST_NUMBER = 1_500_000_000_000_000
 
-_NO_NUMBER = -1
 _MAY_BE_MISSING = b"some messages may be missing"
-
-
-@define(eq=False, repr=False)
-class Place:
-    """
-    Where one reader stands in his group's window.
-
-    :ivar position: of the next entry that he is to be shown.
-    :ivar floor: the number up to which his history goes: what comes live with a number up to it
-        is in his history. ``None`` as long as the history is being read.
-    :ivar lost: how many messages went past him since he was last told.
-    :ivar lost_since: when the first of them did, in seconds since the epoch.
-    """
-
-    position: int
-    floor: int | None = None
-    lost: int = 0
-    lost_since: float = 0.0
-    _overtaken: array[int] | None = None
-
-    def answered(self, last: int) -> None:
-        """The history has come, and goes up to this number."""
-        self.floor = last
-        if self._overtaken is not None:
-            self.lost = sum(number == _NO_NUMBER or number > last for number in self._overtaken)
-            self._overtaken = None
-
-    def shows(self, entry: Entry) -> bool:
-        """Whether the entry is new to this reader, whose history has come."""
-        return entry.number is None or self.floor is None or entry.number > self.floor
-
-    def push(self, start: int, pushed_out: Sequence[Entry], now: float) -> int:
-        """
-        The window has lost its oldest entries.
-
-        :param start: where it begins now.
-        :return: how many messages the reader has lost by that, as far as is known.
-        """
-        missed = start - self.position
-        if missed <= 0:
-            return 0
-        self.position = start
-        messages = [entry for entry in pushed_out[-missed:] if entry.is_message]
-        if not self.lost and not self._overtaken:
-            self.lost_since = now
-        if self.floor is None:
-            if self._overtaken is None:
-                self._overtaken = array("q")
-            self._overtaken.extend(
-                _NO_NUMBER if entry.number is None else entry.number for entry in messages
-            )
-            return 0
-        lost = sum(map(self.shows, messages))
-        self.lost += lost
-        return lost
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether more went past than can be remembered, before the history came."""
-        return self._overtaken is not None and len(self._overtaken) > MAX_OVERTAKEN
 
 
 @frozen
 class Past:
     """
-    What a reader is shown before the live messages.
+    The messages that a reader is shown before the live ones.
 
-    :ivar entries: oldest first.
-    :ivar comment: what he must know about what is not there; empty where there is nothing.
-    :ivar unparsable: how many kept messages no reader can be shown.
-    :ivar floor: the number up to which live messages are not new to him.
-    :ivar is_whole: whether he has seen, with this, everything up to the floor that he wants to see
-        and that can be had.
+    :ivar entries: the messages, oldest first.
+    :ivar comment: what the reader must know of messages that are not there; may be empty.
+    :ivar unparsable: the count of kept messages that no reader can be shown.
+    :ivar last: the number up to which the past goes; 0 if there is none.
+    :ivar seen: live messages up to this number are not new to the reader; 0: all are new.
+    :ivar is_whole: true if, with this past, the reader has seen every message up to ``last`` that
+        it wants and that is kept.
     """
 
     entries: list[Entry]
     comment: bytes
     unparsable: int
-    floor: int
+    last: int
+    seen: int
     is_whole: bool
 
 
 def past_of(recent: Recent, view: View, num: int, after: int | None, now_us: int) -> Past:
     """
-    Choose what to show of what is kept.
+    Choose what a reader is shown of the recent messages.
 
-    :param num: at most so many of the newest, counted after the filters.
-    :param after: show all after this number instead, where it can be one of the channel's.
+    :param num: the most messages to show, the newest ones, counted after the filters.
+    :param after: show all messages after this number instead, if it can be one of the channel's.
     :param now_us: the clock's microseconds since the epoch.
     """
-    place, comment = (None, b"") if after is None else _resume(recent, after)
-    kept = recent.entries[place:]
+    start, comment = (None, b"") if after is None else _resume(recent, after)
+    kept = recent.entries[start:]
     matches, unparsable = tail_matches([message for _, message in kept], view.source, view.ps)
     shown = [
         Entry.of(number, message)
         for (number, message), match in zip(kept, matches, strict=True)
         if match
     ]
-    if place is None:
+    if start is None:
         shown = shown[-num:] if num else []
-    is_whole = recent.complete and not recent.moving
-    return Past(shown, comment, unparsable, _floor(recent, after, now_us), is_whole)
+    return Past(
+        shown,
+        comment,
+        unparsable,
+        last=0 if recent.moving else recent.last,
+        seen=_seen_elsewhere(recent, after, now_us),
+        is_whole=recent.complete and not recent.moving,
+    )
 
 
-def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:
+@define(eq=False, repr=False)
+class _Gap:
     """
-    Which kept entry follows this number, and what is to be said of what is not kept any more.
-    ``None``: the number says nothing here.
+    The messages between the last one that a reader has seen and the newest kept one.
+
+    :ivar newest: the highest number so far.
+    :ivar start: the index of the first kept entry after the last one seen.
+    :ivar gone: the count of messages that were numbered but are not kept.
+    :ivar is_broken: numbers were given and lost again, so that counting says nothing.
     """
-    if not recent.complete:
-        # What of it he has seen already nobody knows.
-        return len(recent.entries), _MAY_BE_MISSING
-    place = gone = 0
-    newest, is_lost = after, False
+
+    newest: int
+    start: int = 0
+    gone: int = 0
+    is_broken: bool = False
+
+    def pass_seen(self, index: int) -> None:
+        """Pass an entry that the reader has seen."""
+        self.start = index + 1
+
+    def pass_new(self, number: int, before: int) -> None:
+        """
+        Pass an entry that the reader has not seen.
+
+        :param before: the channel's number before it.
+        """
+        self.gone += max(0, before - self.newest)
+        self.is_broken = self.is_broken or before < self.newest
+        self.newest = number
+
+    def end(self, last: int) -> None:
+        """Count the messages between the newest kept one and the channel's last number."""
+        self.gone += last - self.newest
+
+    @property
+    def is_countable(self) -> bool:
+        return 0 <= self.gone < _JUMP and not self.is_broken
+
+
+def _gap(recent: Recent, after: int) -> _Gap:
+    gap = _Gap(after)
     for index, (number, _) in enumerate(recent.entries):
         if number is None:
             continue
         if number <= after:
-            place = index + 1
-        elif number > newest:
-            before = recent.jumps.get(number, number - 1)
-            gone += max(0, before - newest)
-            is_lost = is_lost or before < newest
-            newest = number
-    gone += recent.last - newest
-    if 0 <= gone < _JUMP and not is_lost:
-        if gone:
-            return place, b"%d messages are gone" % gone
-        return place, _MAY_BE_MISSING if recent.moving else b""
+            gap.pass_seen(index)
+        elif number > gap.newest:
+            gap.pass_new(number, recent.jumps.get(number, number - 1))
+    gap.end(recent.last)
+    return gap
+
+
+def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:
+    """
+    Find the kept messages that follow a number.
+
+    :return: the index of the first of them, and a comment about messages that are not kept any
+        more. ``None`` as index: the number is not one of the channel's.
+    """
+    if not recent.complete:
+        # Nothing tells which of the entries the reader has seen.
+        return len(recent.entries), _MAY_BE_MISSING
+    gap = _gap(recent, after)
+    if gap.is_countable:
+        if gap.gone:
+            return gap.start, b"%d messages are gone" % gap.gone
+        return gap.start, _MAY_BE_MISSING if recent.moving else b""
     if after >= _OLDEST_NUMBER:
-        # The spool has lost its numbers since, and with them perhaps messages.
-        return place if after <= recent.last else None, _MAY_BE_MISSING
+        # The spool has lost its numbers since then, and with them perhaps messages.
+        return gap.start if after <= recent.last else None, _MAY_BE_MISSING
     return None, b""
 
 
-def _floor(recent: Recent, after: int | None, now_us: int) -> int:
-    if recent.moving:
+def _seen_elsewhere(recent: Recent, after: int | None, now_us: int) -> int:
+    """
+    Return the number up to which live messages are not new.
+
+    Messages that the reader has seen on another node come here once more when the spool, which is
+    away from this node, is back.
+    """
+    if recent.complete or after is None or not _OLDEST_NUMBER <= after <= now_us:
         return 0
-    if not recent.complete and after is not None and _OLDEST_NUMBER <= after <= now_us:
-        # What he has seen elsewhere comes here once more, when the spool is back.
-        return max(recent.last, after)
-    return recent.last
+    return after

@@ -1,5 +1,5 @@
 """
-All open sessions of this node: who reads which channel, and what ends it.
+All readers of this node: begun, kept alive, and ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from logplex.tails.join import past_of
 from logplex.tails.tail import Budget, Tail
 from logplex.tails.view import View
 
-#: How long a stopping node waits for its readers.
+#: The longest time for which a stopping node waits for its readers.
 STOP_TIMEOUT_S = 1.0
 _LOOK_INTERVAL_S = 0.02
 
@@ -33,9 +33,9 @@ _LOOK_INTERVAL_S = 0.02
 @define(eq=False, repr=False)
 class Keepalive:
     """
-    Writes something to every reader of events after so many seconds of silence.
+    Writes a sign of life to every reader of events after some seconds of silence.
 
-    Streams that are over are forgotten when their time comes.
+    It forgets a tail that is over when its time comes.
     """
 
     clock: IReactorTime
@@ -45,13 +45,13 @@ class Keepalive:
     _timer: IDelayedCall | None = None
 
     def watch(self, tail: Tail) -> None:
-        """From now on, until it is over."""
+        """Keep a tail alive from now on, until it is over."""
         self._push(tail, self.clock.seconds() + self.limits.tail_keepalive_s)
         if self._timer is None:
             self._set_timer()
 
     def stop(self) -> None:
-        """No more signs of life for anybody."""
+        """Forget all tails."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -84,8 +84,8 @@ class Keepalive:
 @define(eq=False, repr=False)
 class Tails:
     """
-    Opens tails, and ends them when their channel is deleted or may not be tailed any more, when
-    an operator says so, and when the node stops.
+    Begins readers. Ends tails when their channel is deleted or gets the flag ``no_tail``, when an
+    operator ends all tails, and when the node stops.
     """
 
     spool: ISpool
@@ -102,7 +102,7 @@ class Tails:
         self._budget = Budget(self.limits)
 
     def tail(self, session: Session, events: bool, answer: OpenAnswer) -> Tail:
-        """A tail that has not begun; it may be told already that its reader is gone."""
+        """Return a tail that has not begun. It may be told already that its client is gone."""
         view = View(session.source, session.ps, events)
         return Tail(view, answer, self.counters, self._budget, self.clock.seconds)
 
@@ -110,14 +110,15 @@ class Tails:
         self, tail: Tail, channel: Channel, session: Session, after: int | None
     ) -> None:
         """
-        Read the history and begin to write, unless the tail is over by then.
+        Read the recent messages and start to write, unless the tail is over by then.
 
-        :param after: the number of the last message that the reader has seen already.
-        :raise StoreAway: the node stops, or there is no room for one more history.
+        :param after: the number of the last message that the client has seen already.
+        :raise StoreAway: the node stops, or there is no room for one more past.
         """
         if self._is_stopped:
             raise StoreAway("the node stops")
         overture = finale = b""
+        tailed = None
         recent: Recent | None
         if session.tail and NO_TAIL not in channel.flags:
             tailed = self._tailed(channel.id)
@@ -130,11 +131,13 @@ class Tails:
                 finale = l20_line(self.clock.seconds())
         if recent is None or tail.is_over:
             return
-        if self._budget.is_spent:
-            tail.lost()
-            raise StoreAway("too many histories wait for their readers")
+        if tailed is not None:
+            tailed.enter(tail)
         now_us = int(self.clock.seconds() * 1_000_000)
         past = past_of(recent, tail.view, session.num, after, now_us)
+        if self._budget.is_spent:
+            tail.lost()
+            raise StoreAway("too many pasts wait for their readers")
         self.counters.tail_unparsable += past.unparsable
         if not recent.complete:
             tail.answer.history_is_away()
@@ -142,7 +145,7 @@ class Tails:
         if tail.view.events and not tail.is_over:
             self._keepalive.watch(tail)
 
-    # What ends tails.
+    # The ends of tails.
 
     def end_all(self) -> None:
         """End every tail; a client may open a new one."""
@@ -150,7 +153,7 @@ class Tails:
             tailed.end()
 
     async def stop(self) -> None:
-        """Show the last messages, end every tail, and wait a moment for the readers to take it."""
+        """Write the last messages, end every tail, and wait a moment for the clients to take it."""
         self._is_stopped = True
         self._keepalive.stop()
         answers = [
@@ -176,15 +179,15 @@ class Tails:
             tailed.end()
 
     def count(self) -> int:
-        """How many tails are open."""
+        """Return the number of open tails."""
         return sum(map(len, self._channels.values()))
 
     def samples(self) -> Iterable[Sample]:
-        """How many tails are open, and on how many channels."""
+        """Yield the number of open tails, and of channels that have some."""
         yield Sample("logplex_tails", "Open tails", self.count())
         yield Sample("logplex_tail_channels", "Channels tailed on this node", len(self._channels))
 
-    # How it is done.
+    # Internals.
 
     def _tailed(self, channel_id: str) -> TailedChannel:
         tailed = self._channels.get(channel_id)

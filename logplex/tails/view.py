@@ -101,9 +101,10 @@ class Block:
 
 def blocks(first: int | None, messages: Sequence[bytes], max_bytes: int) -> Iterator[Block]:
     """
-    Cut messages into pieces of about so many bytes, each of one message at least.
+    Cut messages into blocks.
 
     :param first: the number of the first message, or ``None`` for messages without numbers.
+    :param max_bytes: the most bytes of messages in a block of more than one message.
     """
     start = size = 0
     for end, message in enumerate(messages):

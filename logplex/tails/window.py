@@ -107,3 +107,45 @@ class Window:
             size_bytes += self._entries[end].size_bytes
             end += 1
         return self._entries[begin:end]
+
+
+@define(eq=False, repr=False)
+class Place:
+    """
+    The place of one tail in the window of its group.
+
+    :ivar position: the position of the next entry that the tail is to be shown.
+    :ivar seen: messages up to this number are not new to the tail; 0: all are new.
+    :ivar lost: the count of messages that the tail has lost since it was last told.
+    :ivar lost_since: the time of the first such loss, in seconds since the epoch.
+    """
+
+    position: int = 0
+    seen: int = 0
+    lost: int = 0
+    lost_since: float = 0.0
+
+    def shows(self, entry: Entry) -> bool:
+        """Return whether the entry is new to the tail."""
+        return entry.number is None or entry.number > self.seen
+
+    def lose(self, count: int, now: float) -> None:
+        """Count lost messages."""
+        if count and not self.lost:
+            self.lost_since = now
+        self.lost += count
+
+    def push(self, start: int, pushed_out: Sequence[Entry], now: float) -> int:
+        """
+        Go forward to the start of a window that has lost its oldest entries.
+
+        :param start: the position of the oldest entry that is left.
+        :return: the count of messages that the tail has lost by that.
+        """
+        missed = start - self.position
+        if missed <= 0:
+            return 0
+        self.position = start
+        lost = sum(entry.is_message and self.shows(entry) for entry in pushed_out[-missed:])
+        self.lose(lost, now)
+        return lost

@@ -9,9 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import Recent
 from logplex.tails import join
-from logplex.tails.join import Past, Place
+from logplex.tails.join import Past
 from logplex.tails.view import View
-from logplex.tails.window import Entry
 from tests.doubles.tails import cooked
 
 ALL = View(None, None, True)
@@ -147,77 +146,32 @@ class ResumeTests(SynchronousTestCase):
         self.assertEqual([], numbers(past_of(recent(1, 2), View(b"other", None, True), 10, 1)))
 
 
-class FloorTests(SynchronousTestCase):
-    """Up to which number live messages are not new."""
+class LastTests(SynchronousTestCase):
+    """The number up to which the past goes."""
 
-    def floor(self, after: int | None, complete: bool = True, moving: bool = False) -> int:
-        kept = Recent(NOW_US - 100, [], complete, moving)
-        return past_of(kept, ALL, 10, after).floor
-
-    def test_the_histories_end(self) -> None:
+    def test_the_last_one_of_the_channel(self) -> None:
+        kept = Recent(NOW_US - 100, [])
         for after in (None, NOW_US - 200, NOW_US - 50, 10**18):
-            self.assertEqual(NOW_US - 100, self.floor(after))
+            self.assertEqual(NOW_US - 100, past_of(kept, ALL, 10, after).last)
 
-    def test_none_while_the_channel_moves(self) -> None:
-        self.assertEqual(0, self.floor(NOW_US - 50, moving=True))
+    def test_unknown_while_the_channel_moves(self) -> None:
+        kept = Recent(NOW_US - 100, [], moving=True)
+        self.assertEqual(0, past_of(kept, ALL, 10, NOW_US - 50).last)
 
-    def test_what_was_seen_elsewhere_while_the_spool_is_away(self) -> None:
-        self.assertEqual(NOW_US - 50, self.floor(NOW_US - 50, complete=False))
-        self.assertEqual(NOW_US - 100, self.floor(NOW_US - 200, complete=False))
+
+class SeenTests(SynchronousTestCase):
+    """The number up to which live messages are not new."""
+
+    def seen(self, after: int | None, complete: bool = False) -> int:
+        return past_of(Recent(NOW_US - 100, [], complete), ALL, 10, after).seen
+
+    def test_live_messages_are_new(self) -> None:
+        for after in (None, NOW_US - 200, NOW_US - 50, 10**18):
+            self.assertEqual(0, self.seen(after, complete=True))
+
+    def test_messages_seen_elsewhere_while_the_spool_is_away(self) -> None:
+        self.assertEqual(NOW_US - 50, self.seen(NOW_US - 50))
 
     def test_no_number_that_cannot_be(self) -> None:
         for after in (None, 12_345, NOW_US + 1, 10**18):
-            self.assertEqual(NOW_US - 100, self.floor(after, complete=False))
-
-
-def entries(*numbers: int | None) -> list[Entry]:
-    return [Entry.of(number, cooked(b"x")) for number in numbers]
-
-
-class PlaceTests(SynchronousTestCase):
-    """A reader's place in a window that begins at position 0."""
-
-    def test_nothing_is_lost_before_the_reader_came(self) -> None:
-        place = Place(2)
-        place.answered(1)
-        self.assertEqual(0, place.push(2, entries(1, 2), 7.0))
-        self.assertEqual((2, 0), (place.position, place.lost))
-
-    def test_what_goes_past_is_lost(self) -> None:
-        place = Place(1)
-        place.answered(1)
-        self.assertEqual(2, place.push(3, entries(1, 2, None), 7.0))
-        self.assertEqual((3, 2, 7.0), (place.position, place.lost, place.lost_since))
-
-    def test_the_time_is_that_of_the_first(self) -> None:
-        place = Place(0)
-        place.answered(0)
-        place.push(1, entries(1), 7.0)
-        place.push(2, entries(2), 8.0)
-        self.assertEqual((2, 7.0), (place.lost, place.lost_since))
-
-    def test_what_is_in_the_history_is_not_lost(self) -> None:
-        place = Place(0)
-        place.answered(2)
-        self.assertEqual(1, place.push(3, entries(1, 2, 3), 7.0))
-
-    def test_notices_are_not_lost(self) -> None:
-        place = Place(0)
-        place.answered(0)
-        self.assertEqual(0, place.push(1, [Entry.notice(b"x")], 7.0))
-
-    def test_what_went_past_before_the_history_came(self) -> None:
-        place = Place(0)
-        self.assertEqual(0, place.push(4, entries(1, 2, None, 3), 7.0))
-        place.answered(2)
-        self.assertEqual((2, 7.0), (place.lost, place.lost_since))
-
-    def test_only_so_much_may_go_past_before_the_history_comes(self) -> None:
-        self.patch(join, "MAX_OVERTAKEN", 2)
-        place = Place(0)
-        place.push(2, entries(1, 2), 7.0)
-        self.assertFalse(place.is_hopeless)
-        place.push(3, entries(3), 7.0)
-        self.assertTrue(place.is_hopeless)
-        place.answered(3)
-        self.assertFalse(place.is_hopeless)
+            self.assertEqual(0, self.seen(after))

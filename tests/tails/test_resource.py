@@ -10,7 +10,7 @@ from logplex.interfaces import StoreAway
 from logplex.model.values import NO_REDIS, NO_TAIL
 from logplex.settings import Limits
 from logplex.syslog.inner import tail_lines
-from logplex.tails import join, view
+from logplex.tails import view
 from logplex.tails.view import event
 from tests.doubles.interfaces import DictConfigStore
 from tests.doubles.session_node import (
@@ -815,21 +815,3 @@ class AwayTests(SynchronousTestCase):
         self.node.clock.advance(1)
         self.assertEqual(HISTORY_IS_AWAY, connection.answer().headers[b"x-heroku-warning"])
         self.assertEqual(line(b"two"), connection.body)
-
-    def test_a_store_that_does_not_answer_while_very_much_comes(self) -> None:
-        self.patch(join, "MAX_OVERTAKEN", 2_000)
-        self.spool.holds_reads = True
-        connection = self.node.get(b"Accept: text/event-stream")
-        for _ in range(3):
-            self.spool.append("app-1", [cooked(b"x")] * 1_000)
-            self.node.clock.advance(0.02)
-        self.node.clock.advance(0.02)
-        self.assertEqual(2, self.open_tails())
-        self.spool.append("app-1", [cooked(b"x")] * 1_000)
-        self.node.clock.advance(0.02)
-        self.node.clock.advance(0.02)
-        self.assertEqual(1, self.open_tails())
-        self.assertTrue(connection.is_closed)
-
-    def open_tails(self) -> float:
-        return next(iter(self.node.tails.samples())).value

@@ -1,4 +1,4 @@
-"""The entries that readers who are behind share."""
+"""The entries that tails share while they are behind, and the place of each tail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.tails.window import Entry, Window
+from logplex.tails.window import Entry, Place, Window
 
 
 def entries(*sizes: int) -> list[Entry]:
@@ -81,3 +81,33 @@ class WindowTests(SynchronousTestCase):
             ):
                 del expected[0]
             self.assertEqual(expected, window.read(window.start, 10_000))
+
+
+class PlaceTests(SynchronousTestCase):
+    """A tail's place in a window that begins at position 0."""
+
+    def numbered(self, *numbers: int | None) -> list[Entry]:
+        return [Entry.of(number, b"x") for number in numbers]
+
+    def test_nothing_is_lost_before_the_tail_came(self) -> None:
+        place = Place(2)
+        self.assertEqual(0, place.push(2, self.numbered(1, 2), 7.0))
+        self.assertEqual((2, 0), (place.position, place.lost))
+
+    def test_messages_that_are_pushed_out_are_lost(self) -> None:
+        place = Place(1)
+        self.assertEqual(2, place.push(3, self.numbered(1, 2, None), 7.0))
+        self.assertEqual((3, 2, 7.0), (place.position, place.lost, place.lost_since))
+
+    def test_the_time_is_that_of_the_first(self) -> None:
+        place = Place()
+        place.push(1, self.numbered(1), 7.0)
+        place.push(2, self.numbered(2), 8.0)
+        self.assertEqual((2, 7.0), (place.lost, place.lost_since))
+
+    def test_messages_that_were_seen_elsewhere_are_not_lost(self) -> None:
+        place = Place(seen=2)
+        self.assertEqual(1, place.push(3, self.numbered(1, 2, 3), 7.0))
+
+    def test_notices_are_not_lost(self) -> None:
+        self.assertEqual(0, Place().push(1, [Entry.notice(b"x")], 7.0))
