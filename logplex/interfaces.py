@@ -1,7 +1,9 @@
 """
-The contracts between the packages, and the values that they give.
+The contracts between the rooms of Logplex, and the values that pass between rooms.
 
-Every implementation passes the contract suite of its interface, in ``tests/contracts_*.py``.
+A contract between two rooms is an interface of zope, and stands here. Every implementation passes
+the contract suite of its interface, in ``tests/contracts``. A contract within one room is a
+``typing.Protocol``, and stands in the module that calls it.
 """
 
 from __future__ import annotations
@@ -38,28 +40,32 @@ class IReactor(
     IReactorUDP,
 ):
     """
-    The interfaces of a reactor that Logplex needs. Every reactor of Twisted on Linux provides them.
+    The reactor as Logplex needs it. Every reactor of Twisted on Linux provides these interfaces.
 
-    Code that needs less asks for less, mostly for an ``IReactorTime``.
+    Code that needs less names less, mostly ``IReactorTime``.
     """
 
 
 class StoreAway(Exception):
-    """The store cannot be reached now, or did not answer within its bound. Nothing is known."""
+    """
+    The store cannot be reached, or did not answer in time.
+
+    A change may or may not have been made. The text gives the reason.
+    """
 
 
 class StoreUnusable(Exception):
-    """The store cannot be opened, and waiting will not help: its text says why in one line."""
+    """The store cannot be opened, and waiting will not help. The text is one line for people."""
 
 
 class IOutlet(Interface):
-    """Where a channel's messages go: a drain's buffer, a list in a test."""
+    """A place to which a channel's messages go, such as the buffer of a drain."""
 
     def push(messages: list[bytes]) -> None:
         """
-        Take cooked messages, in order. Never waits, never raises, bounds what it keeps.
+        Take cooked messages, in order. Never waits, never raises, and keeps a bounded number.
 
-        :param messages: one or more; the list is the caller's and changes after the call.
+        :param messages: one or more. The caller changes the list after the call: copy it.
         """
 
 
@@ -299,23 +305,23 @@ class ISpool(Interface):
 
 
 class IChannelObserver(Interface):
-    """Is told of every channel that the registry knows: the tails."""
+    """An observer of the channels in the registry, such as the service of the tails."""
 
     def channel_put(channel: Channel) -> None:
-        """A channel is new, or its name or flags have changed."""
+        """Note a channel that is new, or whose name or flags have changed."""
 
     def channel_deleted(channel_id: str) -> None:
-        """A channel is gone. Its drains go one by one, before or after."""
+        """Note that a channel is deleted. Its drains are deleted one by one, before or after."""
 
 
 class IDrainObserver(Interface):
-    """Is told of every drain that the registry knows: the drains' service."""
+    """An observer of the drains in the registry, such as the service of the drains."""
 
     def drain_put(drain: Drain) -> None:
-        """A drain is new, or its URL has changed. Reserved drains are told too."""
+        """Note a drain that is new, or whose URL has changed. A reserved drain has no URL."""
 
     def drain_deleted(drain: Drain) -> None:
-        """A drain is gone."""
+        """Note that a drain is deleted."""
 
 
 @frozen
@@ -323,12 +329,13 @@ class DrainStatus:
     """
     The state and counts of a drain on this node. Times are seconds since the epoch.
 
-    :ivar state: of its lifecycle; ``reserved`` without URL, ``unusable`` with a URL that a drain
-        cannot have.
-    :ivar received: messages since the start of the node; each of them is delivered, dropped or
-        buffered.
-    :ivar last_error: for the channel's owner, without the secret parts of the URL.
-    :ivar next_attempt: the time of the next attempt to connect, while the drain waits for it.
+    :ivar state: the state of its lifecycle, ``reserved`` if it has no URL, or ``unusable`` if its
+        URL is not allowed.
+    :ivar received: the number of messages since the start of the node. Each of them is delivered,
+        dropped or buffered.
+    :ivar last_error: a text for the channel's owner, without the secret parts of the URL.
+    :ivar next_attempt: the time of the next attempt to connect; ``None`` if the drain does not wait
+        for one.
     """
 
     state: str
@@ -359,18 +366,19 @@ class DrainTest:
 
 
 class IDrains(Interface):
-    """Who knows how drains fare: for the APIs."""
+    """The drains of the node, as the APIs use them."""
 
     def status(drain_id: int) -> DrainStatus | None:
-        """How this drain fares on this node, or ``None`` where there is no such drain."""
+        """Return the status of a drain on this node, or ``None`` if it does not exist."""
 
     def test(drain_id: int) -> Deferred[DrainTest]:
         """
-        Send one test message to the drain's receiver, as its messages are sent, but past its
-        buffer and counts. Fires within 10 s, whatever the receiver does. Never fails.
+        Send a test message to the drain's receiver, without its buffer and its counts.
+
+        Fires within 10 s, whatever the receiver does. Never fails.
         """
 
 
-#: ``tell(channel_id, message, except_for)``: put a cooked notice into a channel's own stream
-#: (spool, tails, drains), but not into the outlet that it is about.
+#: ``tell(channel_id, message, except_for)`` sends a cooked notice to all outlets of a channel but
+#: one: the outlet that the notice is about.
 Tell = Callable[[str, bytes, object | None], None]

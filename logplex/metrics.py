@@ -1,7 +1,8 @@
 """
-The counts of a node. They are plain integers, because the message path has no time for more.
+The counts of a node, and their text for Prometheus.
 
-Each integer has a Prometheus name beside it; :func:`exposition` reads the integers at a scrape.
+Counts are plain integers, because the message path has no time for more. :func:`exposition` reads
+them at each scrape.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 
 def _total(name: str, help: str, **labels: str) -> int:
-    """Define a total that starts at 0. Fields with equal names but other labels form one metric."""
+    """
+    Define a total that starts at 0.
+
+    :param name: the name of the metric, without ``_total``. Fields with the same name and different
+        labels belong to one metric.
+    """
     field: int = attrs.field(default=0, metadata={"name": name, "help": help, "labels": labels})
     return field
 
@@ -23,78 +29,80 @@ def _total(name: str, help: str, **labels: str) -> int:
 @define
 class Counters:
     """
-    Totals since the start of the node. The message path adds to each once per chunk.
+    Totals since the start of the node. The message path adds to each one at most once per chunk.
     """
 
     received: int = _total(
         "logplex_messages_received",
-        "Frames that inputs cut from bytes, whatever became of them (message.received)",
+        "Frames that inputs received, also those that were dropped later (message.received)",
     )
     malformed: int = _total(
         "logplex_messages_malformed",
-        "Stretches of input that are not a frame (message.received-malformed)",
+        "Pieces of input that are not syslog (message.received-malformed)",
     )
-    truncated: int = _total(
-        "logplex_messages_truncated", "Frames that were too long and lost their end"
-    )
+    truncated: int = _total("logplex_messages_truncated", "Frames that were too long and were cut")
     unreadable: int = _total(
         "logplex_messages_unreadable",
-        "Messages that no reader or receiver can be shown, counted when they come",
+        "Messages with a head that cannot be parsed; no reader or receiver gets them",
         reason="no_head",
     )
     not_permitted: int = _total(
         "logplex_messages_not_permitted",
-        "Messages dropped: their sender may not write into the channel of their token",
+        "Messages dropped because their sender may not write into the channel of the token",
     )
     repeated_requests: int = _total(
         "logplex_logs_requests_repeated",
-        "Requests with messages that were answered, but not routed again: their frame id was known",
+        "Requests that were answered but not routed again, because their frame id was known",
     )
     processed: int = _total(
         "logplex_messages_processed", "Messages that reached their channel (message.processed)"
     )
     unknown_token: int = _total(
-        "logplex_messages_unknown_token", "Messages dropped: nobody knows their token"
+        "logplex_messages_unknown_token", "Messages dropped because their token is unknown"
     )
     unknown_channel: int = _total(
         "logplex_messages_unknown_channel",
-        "Messages dropped: nobody knows the channel of their token",
+        "Messages dropped because the channel of their token is unknown",
     )
     drain_delivered: int = _total(
-        "logplex_drain_messages_delivered", "Messages that receivers took (drain.delivered)"
+        "logplex_drain_messages_delivered", "Messages that receivers accepted (drain.delivered)"
     )
     drain_dropped: int = _total(
         "logplex_drain_messages_dropped",
-        "Messages that drains were given and will not deliver (drain.dropped)",
+        "Messages that drains dropped instead of delivering them (drain.dropped)",
     )
     spool_written: int = _total(
-        "logplex_spool_written", "Messages that their shard has numbered and taken"
+        "logplex_spool_written", "Messages that their shard has numbered and stored"
     )
     spool_dropped: int = _total(
         "logplex_spool_dropped",
-        "Messages that no shard took: too many waited, or the node ended, or the shard refused",
+        "Messages that no shard stored: too many waited, the node stopped, or the shard refused",
     )
     spool_refused: int = _total(
         "logplex_spool_refused",
-        "Messages that were told to followers but not kept: something else stands in their place",
+        "Messages that went to followers but were not stored: their key has another type",
     )
     spool_evicted: int = _total(
-        "logplex_spool_evicted", "Messages that left the spool for its bound on bytes"
+        "logplex_spool_evicted", "Messages removed from the spool because of its bound on bytes"
     )
     tail_delivered: int = _total(
-        "logplex_tail_lines_delivered", "Messages written to readers of sessions"
+        "logplex_tail_lines_delivered", "Messages sent to readers of sessions"
     )
     tail_dropped: int = _total(
-        "logplex_tail_lines_dropped", "Messages that readers of tails were too slow for (L11)"
+        "logplex_tail_lines_dropped", "Messages dropped because a reader was too slow (L11)"
     )
     tail_unparsable: int = _total(
-        "logplex_tail_unparsable", "Messages that no reader can be shown, each time it was tried"
+        "logplex_tail_unparsable", "Messages that a tail could not show, for each attempt"
     )
 
 
 @frozen
 class Sample:
-    """One number with its labels: a present state, or a total."""
+    """
+    One number of a metric, with its labels.
+
+    :ivar kind: a gauge (a present value) or a counter (a total).
+    """
 
     name: str
     help: str
@@ -103,15 +111,15 @@ class Sample:
     kind: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
 
 
-#: The function of a part of the node that returns its numbers; called at every scrape.
+#: A function that returns the present numbers of one part of the node; called at every scrape.
 Source = Callable[[], Iterable[Sample]]
 
 
 def counter_samples(counters: Counters) -> Iterator[Sample]:
     """Yield every total under its Prometheus name."""
-    for field in attrs.fields(Counters):
+    values = attrs.astuple(counters)
+    for field, value in zip(attrs.fields(Counters), values, strict=True):
         about = field.metadata
-        value = getattr(counters, field.name)
         yield Sample(about["name"], about["help"], value, about["labels"], CounterMetricFamily)
 
 
@@ -124,15 +132,15 @@ def exposition(sources: Iterable[Source]) -> bytes:
 
 def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[Sample]:
     """
-    Yield the numbers of a listener whose connections are bounded.
+    Yield the numbers of a listener that has a bound on connections.
 
-    :param refused: connections above the bound since the start.
+    :param refused: the number of connections above the bound since the start.
     """
     labels = {"listener": listener}
     yield Sample("logplex_connections", "Connections that are open", open_now, labels)
     yield Sample(
         "logplex_connections_refused",
-        "Connections that were one too many",
+        "Connections refused because too many were open",
         refused,
         labels,
         kind=CounterMetricFamily,
@@ -141,7 +149,7 @@ def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[S
 
 @define(eq=False, repr=False)
 class _Families:
-    """A collector in the sense of ``prometheus_client``."""
+    """A collector of ``prometheus_client`` that returns the given samples."""
 
     samples: list[Sample]
 

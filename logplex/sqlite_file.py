@@ -1,5 +1,5 @@
 """
-The file of the embedded store: who owns it, whether it is ours, and what a new one gets.
+The SQLite file of the embedded store: opened, locked, checked, and created if it is missing.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 
 from twisted.enterprise.adbapi import ConnectionPool
 
-from logplex.interfaces import StoreUnusable
+from logplex.interfaces import IReactor, StoreUnusable
 
-#: The path that means: no file, nothing is kept.
+#: The path of a database in memory, which is lost at the end of the process.
 IN_MEMORY = ":memory:"
 SCHEMA_VERSION = 1
-#: How long the store's thread waits for another program that changes the database.
+#: The longest time to wait for another program that changes the database.
 _BUSY_TIMEOUT_S = 1.0
-#: "LPLX": tells our files from other programs' databases.
+#: "LPLX": distinguishes our files from databases of other programs.
 APPLICATION_ID = 0x4C504C58
 _SCHEMA = """
 CREATE TABLE channel (id TEXT PRIMARY KEY, name TEXT, flags TEXT) WITHOUT ROWID;
@@ -34,16 +34,15 @@ CREATE INDEX session_expiry ON session (expires_s);
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 """
 
-#: Why a file cannot be opened; see :func:`unusable`.
+#: The errors of a file that cannot be opened; see :func:`unusable`.
 OPENING_ERRORS = (OSError, sqlite3.DatabaseError, StoreUnusable)
 
 
-def connection_pool(path: str, reactor: object) -> ConnectionPool:
+def connection_pool(path: str, reactor: IReactor) -> ConnectionPool:
     """
-    One thread with one connection to the database.
+    Return a pool of one thread with one connection to the database.
 
-    :param path: of the file, or :data:`IN_MEMORY`.
-    :param reactor: an ``IReactorCore`` and ``IReactorFromThreads``.
+    :param path: the path of the file, or :data:`IN_MEMORY`.
     """
     return ConnectionPool(
         "sqlite3",
@@ -59,9 +58,11 @@ def connection_pool(path: str, reactor: object) -> ConnectionPool:
 
 def check_file(path: str) -> None:
     """
-    Open the database and close it again: for a clear word before a node becomes a daemon.
+    Open the database and close it again.
 
-    :raise StoreUnusable: the file cannot be opened, is in use, or is not ours.
+    A node calls this before it becomes a daemon, so that the operator sees the reason.
+
+    :raise StoreUnusable: the file cannot be opened, is in use, or belongs to another program.
     """
     try:
         with taken(path), closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
@@ -71,7 +72,7 @@ def check_file(path: str) -> None:
 
 
 def unusable(path: str, error: Exception) -> StoreUnusable:
-    """Why the file cannot be used, in one line."""
+    """Return the error that says in one line why the file cannot be used."""
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(error, BlockingIOError) or code == sqlite3.SQLITE_BUSY:
         why = "is in use by another process"
@@ -87,9 +88,11 @@ def unusable(path: str, error: Exception) -> StoreUnusable:
 @contextmanager
 def taken(path: str) -> Iterator[None]:
     """
-    Own the database, which is made, with its directory, unless it is there. It holds secrets.
+    Lock the database for this process, and create it and its directory if they are missing.
 
-    :raise BlockingIOError: another process owns it.
+    Only the owner of the file can read it, since it holds secrets.
+
+    :raise BlockingIOError: another process has locked the database.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).touch(mode=0o600)
@@ -99,7 +102,7 @@ def taken(path: str) -> Iterator[None]:
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
-    """Check that the database is ours, and make the tables of an empty one."""
+    """Check that the database belongs to Logplex, and create the tables of an empty one."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         version = _pragma(connection, "user_version")
@@ -126,7 +129,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    # One by one: executescript() would commit, and give the file up half made.
+    # One by one: executescript() would commit, and a failure would leave half of the tables.
     for statement in _SCHEMA.split(";"):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

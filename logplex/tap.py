@@ -1,5 +1,5 @@
 """
-``twistd logplex``: from the command line to settings to the node's service.
+``twistd logplex``: read the options and the settings, and make the service of the node.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ class Options(UsageOptions):
     """
     The options of ``twistd logplex``.
 
-    :ivar settings: from the settings file and the environment, once the options are parsed.
+    :ivar settings: the settings of the node; set when the options have been parsed.
     """
 
     settings: Settings
 
     synopsis = "[--config FILE]"
     longdesc = (
-        "Run a Logplex node: take syslog messages over TCP and HTTP, route them by token, and"
-        " push them to drains. Without --config everything has its default, and listens on the"
-        " loopback interface only. docs/settings.md explains the file and the environment"
-        " variables."
+        "Run a Logplex node: receive syslog messages over TCP and HTTP, route them by token, and"
+        " send them to drains. Without --config every option has its default, and the node listens"
+        " on the loopback interface only. docs/settings.md explains the settings file and the"
+        " environment variables."
     )
-    optParameters = [["config", "c", None, "The configuration file (TOML)."]]
+    optParameters = [["config", "c", None, "The settings file (TOML)."]]
     compData = Completions(optActions={"config": CompleteFiles("*.toml")})
 
     def opt_version(self) -> NoReturn:
@@ -47,21 +47,22 @@ class Options(UsageOptions):
         """
         Read the settings while the process still has a terminal for error messages.
 
-        :raise SystemExit: there are mistakes, one line each; the exit status is 1.
+        :raise SystemExit: the settings have mistakes; the text has a line for each. The exit
+            status is 1.
         """
         try:
             self.settings = self.load()
         except SettingsError as error:
             raise SystemExit(str(error)) from None
         if self["config"] is not None:
-            # The daemon changes its working directory, and may read the file again.
+            # The daemon changes its working directory, and reads the file again at SIGHUP.
             self["config"] = str(Path(self["config"]).absolute())
 
     def load(self) -> Settings:
         """
         Read the settings again.
 
-        :raise SettingsError: there is a mistake in them.
+        :raise SettingsError: the settings have a mistake.
         """
         return load_settings(self["config"], os.environ)
 

@@ -1,8 +1,8 @@
 """
 Rules for the values of options.
 
-Each function here makes a field of a settings class from a default and a rule. The loader has
-checked the type before a rule sees the value.
+Each public function defines a field of a settings class, from a default and a rule. The loader
+checks the type of a value before its rule.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def not_negative(default: Number) -> Number:
 
 
 def each_not_negative(default: tuple[float, ...]) -> tuple[float, ...]:
-    """Define a list of numbers of at least 0 each."""
+    """Define a list of numbers, each at least 0."""
 
     def rule(values: tuple[float, ...]) -> None:
         for value in values:
@@ -174,7 +174,9 @@ def _check_listener(text: str) -> None:
     except Exception as error:
         # Each kind of endpoint has its own parser with its own errors, OpenSSL's among them.
         why = str(error).replace("\n", " ")
-        raise ValueError(f'"{text}" is no endpoint string, such as "tcp:6001" ({why})') from None
+        raise ValueError(
+            f'"{text}" is not an endpoint string, such as "tcp:6001" ({why})'
+        ) from None
 
 
 def networks(*default: str) -> tuple[str, ...]:
@@ -185,7 +187,7 @@ def networks(*default: str) -> tuple[str, ...]:
             try:
                 ip_network(value)
             except ValueError:
-                raise ValueError(f'"{value}" is no network, such as "10.0.0.0/8"') from None
+                raise ValueError(f'"{value}" is not a network, such as "10.0.0.0/8"') from None
 
     return option(default, rule)
 

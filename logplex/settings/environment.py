@@ -50,8 +50,8 @@ class Variable:
     """
     An environment variable that overrides an option.
 
-    :ivar parse: returns the value as the file would have it; raises :class:`ValueError` with the
-        reason if there is none.
+    :ivar parse: returns the value in the form of the settings file; raises :class:`ValueError` with
+        the reason if it cannot.
     """
 
     name: str

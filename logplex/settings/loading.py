@@ -28,24 +28,24 @@ from logplex.settings.sections import Settings
 #: The content of a file before it is checked.
 Tables = dict[str, Any]
 
-#: The names that lead to an option: section, for ``[[credentials]]`` a place in the list, option.
-Place = tuple[str | int, ...]
+#: The path to an option: its section, for ``[[credentials]]`` an index, and its name.
+OptionPath = tuple[str | int, ...]
 
 
 class SettingsError(Exception):
     """
-    The settings cannot be used.
+    The settings have mistakes.
 
-    As a string: one line for each mistake. A line names the file or the environment variable, the
+    The text has a line for each mistake. The line names the file or the environment variable, the
     section and the option. It never shows a secret.
     """
 
 
 @attrs.frozen
 class Mistake:
-    """One mistake, in the value at a path."""
+    """A mistake in the settings."""
 
-    path: Place
+    path: OptionPath
     why: str
 
 
@@ -54,9 +54,9 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
     Read the settings of a node.
 
     :param path: a TOML file; ``None`` means all defaults.
-    :param environ: the variables of :data:`~logplex.settings.environment.VARIABLES` in it override
-        the file.
-    :raise SettingsError: there is a mistake in either.
+    :param environ: the environment. Its variables override the file; see
+        :data:`~logplex.settings.environment.VARIABLES`.
+    :raise SettingsError: the file or the environment has a mistake.
     """
     tables = {} if path is None else _read(path)
     origins, lines = _override(tables, environ)
@@ -83,14 +83,16 @@ def _read(path: str) -> Tables:
         raise SettingsError(f"logplex: {path}: is nested too deeply") from None
 
 
-def _override(tables: Tables, environ: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
+def _override(
+    tables: Tables, environ: Mapping[str, str]
+) -> tuple[dict[OptionPath, str], list[str]]:
     """
-    Put the environment's values over those of the file.
+    Override the values of the file by those of the environment.
 
-    :return: the variable behind each option that was set; and a line for each variable that
-        cannot be read.
+    :return: the name of the variable for each overridden option, and a line for each variable with
+        a mistake.
     """
-    origins: dict[Place, str] = {}
+    origins: dict[OptionPath, str] = {}
     lines: list[str] = []
     for variable in VARIABLES:
         value = environ.get(variable.name)
@@ -189,11 +191,11 @@ _converter.register_structure_hook_factory(_is_settings, _make_section)
 # From a mistake to a line.
 
 
-def _mistakes(error: BaseException, path: Place) -> Iterator[Mistake]:
+def _mistakes(error: BaseException, path: OptionPath) -> Iterator[Mistake]:
     """Yield every mistake below a path."""
     if isinstance(error, BaseValidationError):
         for each in error.exceptions:
-            yield from _mistakes(each, (*path, *_place(each)))
+            yield from _mistakes(each, (*path, *_noted(each)))
     elif isinstance(error, ForbiddenExtraKeysError):
         names = [field.name for field in attrs.fields(error.cl)]
         for extra in sorted(error.extra_fields):
@@ -206,7 +208,7 @@ def _mistakes(error: BaseException, path: Place) -> Iterator[Mistake]:
         yield Mistake(path, str(error))
 
 
-def _place(error: BaseException) -> Iterator[str | int]:
+def _noted(error: BaseException) -> Iterator[str | int]:
     """Yield the field name and the index, if any, that cattrs noted on the error."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
@@ -222,17 +224,17 @@ def _unknown(name: str, names: Iterable[str], kind: str) -> str:
     return f"unknown {kind}{hint}"
 
 
-def _line(mistake: Mistake, path: str | None, origins: Mapping[Place, str]) -> str:
+def _line(mistake: Mistake, path: str | None, origins: Mapping[OptionPath, str]) -> str:
     """Return the line that reports a mistake."""
     variable = origins.get(mistake.path[:2])
     if variable is not None:
         return f"logplex: {variable}: {mistake.why}"
     section, *rest = mistake.path
     if section == "credentials":
-        where = "[[credentials]]"
+        shown = "[[credentials]]"
         rest = [f"number {each + 1}" if isinstance(each, int) else each for each in rest]
     else:
-        where = f"[{section}]"
+        shown = f"[{section}]"
         rest = [each for each in rest if isinstance(each, str)]
-    place = " ".join([where, *map(str, rest)])
-    return f"logplex: {path or 'environment'}: {place}: {mistake.why}"
+    option = " ".join([shown, *map(str, rest)])
+    return f"logplex: {path or 'environment'}: {option}: {mistake.why}"

@@ -35,14 +35,14 @@ from logplex.settings.bounds import (
 
 @frozen
 class NodeSettings:
-    """``[node]``"""
+    """``[node]``: the name of the node."""
 
     name: str = word(Factory(socket.gethostname))
 
 
 @frozen
 class Listen:
-    """``[listen]``: Twisted endpoint strings, one or several; an empty list disables it."""
+    """``[listen]``: endpoint strings of Twisted for each listener; it may have none."""
 
     syslog: tuple[str, ...] = listeners("tcp:6001:interface=127.0.0.1")
     syslog_tls: tuple[str, ...] = listeners()
@@ -75,7 +75,7 @@ class Tls:
 
 @frozen
 class Store:
-    """``[store]``"""
+    """``[store]``: the store of the configuration, and the shards of the spool."""
 
     url: str = store_url("sqlite:var/logplex.db")
     shards: tuple[str, ...] = redis_urls()
@@ -85,7 +85,7 @@ class Store:
 
 @frozen
 class Auth:
-    """``[auth]``"""
+    """``[auth]``: the auth key, the logging of users, and the form of kept passwords."""
 
     key: str = secret()
     log_api_user: bool = False
@@ -97,7 +97,7 @@ class FileCredential:
     """
     ``[[credentials]]``: a credential in the settings file.
 
-    :ivar permissions: ``full_api``, and ``any_channel`` or ``channel:ID``.
+    :ivar permissions: ``full_api``, ``any_channel``, ``channel:ID``, or a combination.
     """
 
     id: str = field(validator=checked(check_user_id))
@@ -138,9 +138,8 @@ class Limits:
     notice_interval_s: float = not_negative(60.0)
 
     def take(self, other: Limits) -> None:
-        """Put the values of other limits into these."""
-        for name, value in asdict(other).items():
-            setattr(self, name, value)
+        """Replace all values by those of the other limits."""
+        Limits.__init__(self, **asdict(other))
 
 
 @frozen
@@ -214,7 +213,7 @@ class Metrics:
 
 @frozen
 class Log:
-    """``[log]``"""
+    """``[log]``: the detail of the node's own log."""
 
     level: str = one_of(("debug", "info", "warn", "error", "critical"), "info")
 
@@ -250,5 +249,5 @@ class Settings:
         seen = set()
         for credential in credentials:
             if credential.id in seen:
-                raise OptionError(f'"{credential.id}" stands there twice', "credentials")
+                raise OptionError(f'"{credential.id}" is given twice', "credentials")
             seen.add(credential.id)

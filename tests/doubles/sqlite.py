@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from logplex.configuration.sqlite import SqliteConfigStore
 from logplex.sqlite_file import IN_MEMORY, connection_pool
+from tests.doubles.interfaces import as_reactor
 
 
 class NoThreads:
@@ -44,7 +45,7 @@ class NoThreads:
 def threadless_pool(path: str) -> ConnectionPool:
     """See :func:`connection_pool`."""
     threads = NoThreads()
-    pool: Any = connection_pool(path, threads)
+    pool: Any = connection_pool(path, as_reactor(threads))
     pool.threadpool = threads
     return cast(ConnectionPool, pool)
 

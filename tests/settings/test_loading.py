@@ -239,7 +239,7 @@ class MistakeTests(ConfigTestCase):
                 self.load(f'[listen]\nsyslog = "{text}"')
             self.assertRegex(
                 str(caught.exception),
-                rf'^logplex: \S+: \[listen\] syslog: "{text}" is no endpoint string, such as .*$',
+                rf'^logplex: \S+: \[listen\] syslog: "{text}" is not an endpoint string, .*$',
             )
 
     def test_endpoint_with_a_bad_key(self) -> None:
@@ -314,7 +314,7 @@ class MistakeTests(ConfigTestCase):
     def test_credential_twice(self) -> None:
         self.assert_mistakes(
             '[[credentials]]\nid = "a"\npassword = "p"\n' * 2,
-            'FILE: [[credentials]]: "a" stands there twice',
+            'FILE: [[credentials]]: "a" is given twice',
         )
 
     def test_credentials_as_section(self) -> None:

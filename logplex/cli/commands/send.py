@@ -68,9 +68,8 @@ class StandardInput:
     def doRead(self) -> None:
         try:
             chunk = os.read(self._descriptor, CHUNK_BYTES)
-        except (
-            BlockingIOError
-        ):  # another program made the descriptor non-blocking, and read it first
+        except BlockingIOError:
+            # Another program shares the descriptor, and has read the data.
             return
         except OSError as error:
             self._end(error)
