@@ -1,3 +1,3 @@
 """
-The caller of a request, and what it is permitted to do.
+Access: the caller of a request, and the permissions of a credential.
 """

@@ -1,5 +1,5 @@
 """
-Answers in JSON, and what a request's body, headers and path say.
+Answers in JSON and text, and the reading of a request's body and headers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; charset=utf-8"
 AUTHENTICATE: Headers = {"WWW-Authenticate": "Basic realm=Logplex"}
 
-#: A request id of somebody else's is cut here, and loses all characters but these.
+#: A client's request id is cut to this, and loses the characters that could harm a log.
 MAX_REQUEST_ID_CHARACTERS = 128
 _NOT_IN_REQUEST_IDS = re.compile(r"[^A-Za-z0-9._~:/+=@,-]")
 
@@ -31,59 +31,59 @@ _Wanted = TypeVar("_Wanted")
 
 
 def json_answer(code: int, body: object, headers: Headers = _NONE) -> Response:
-    """An answer whose body is this value in JSON."""
+    """Return an answer whose body is this value in JSON."""
     return text_answer(code, json.dumps(body, separators=(",", ":")), JSON_TYPE, headers)
 
 
 def error_answer(code: int, why: str, headers: Headers = _NONE) -> Response:
-    """An answer that says in JSON what is wrong."""
+    """Return an answer that gives the reason of an error in JSON."""
     return json_answer(code, {"error": why}, headers)
 
 
 def text_answer(
     code: int, text: str, content_type: str = TEXT_TYPE, headers: Headers = _NONE
 ) -> Response:
-    """An answer of bare text."""
+    """Return an answer of bare text."""
     body = text.encode()
     about: Headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
     return Response(code, {**about, **headers}, body)
 
 
 def header(request: Request, name: str) -> str | None:
-    """The header's last value, as text; bytes that are no text become U+FFFD."""
-    # Asked for by a name in text, Twisted fails on them.
+    """Return the header's last value; bytes that are not UTF-8 become U+FFFD."""
+    # The name is bytes: for a name in text Twisted decodes the value, and fails on such bytes.
     values = request.requestHeaders.getRawHeaders(name.encode())
     return values[-1].decode(errors="replace") if values else None
 
 
 def request_id(request: Request) -> str:
-    """The id that the request brought, without what could do harm in a log; or a new UUID."""
+    """Return the client's request id without what could harm a log, or else a new UUID."""
     theirs = _NOT_IN_REQUEST_IDS.sub("", header(request, "Request-Id") or "")
     return theirs[:MAX_REQUEST_ID_CHARACTERS] or str(uuid4())
 
 
 def check_json_type(request: Request) -> None:
-    """:raise WrongType: the body is said to be something else than JSON."""
+    """:raise WrongType: the content type is not JSON."""
     media_type = (header(request, "Content-Type") or "").partition(";")[0]
     if media_type.strip().lower() != JSON_TYPE:
         raise WrongType
 
 
 def read_body(request: Request) -> bytes:
-    """The whole body."""
+    """Return the whole body."""
     content: bytes = request.content.read() if request.content else b""
     return content
 
 
 def read_object(request: Request) -> dict[str, Any]:
     """
-    The request's body, an object in JSON.
+    Return the request's body, an object in JSON.
 
-    :raise BadBody: it is no JSON, or not an object.
+    :raise BadBody: it is not JSON, or not an object.
     """
     try:
         body = json.loads(read_body(request))
-        # Half of a surrogate pair passes as JSON, but is no text that can be kept or shown.
+        # Half of a surrogate pair passes as JSON, but cannot be encoded, so not kept or shown.
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise BadBody("bad JSON") from None
@@ -94,7 +94,7 @@ def read_object(request: Request) -> dict[str, Any]:
 
 def member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted:
     """
-    A member that the body must have.
+    Return a member that the body must have.
 
     :raise BadBody: it is missing, or of another type.
     """
@@ -106,7 +106,7 @@ def member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted:
 
 def optional_member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted | None:
     """
-    A member that the body may have; ``None`` where it is absent.
+    Return a member that the body may have; ``None`` if it is absent.
 
     :raise BadBody: it is of another type, ``null`` included.
     """
@@ -129,7 +129,7 @@ _IN_WORDS: dict[type[Any], str] = {
 
 def optional_strings(body: dict[str, Any], name: str) -> list[str] | None:
     """
-    A member that is an array of strings; ``None`` where it is absent.
+    Return a member that is an array of strings; ``None`` if it is absent.
 
     :raise BadBody: it is something else.
     """

@@ -1,5 +1,5 @@
 """
-What the APIs refuse to do, and why: one class each, so that every API answers in its own words.
+Refusals of the APIs, one class for each reason: every API answers to them in its own words.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from collections.abc import Sequence
 
 class Refused(Exception):
     """
-    This will not be done; the request is at fault, not the node.
+    The node will not do this, because the request is at fault.
 
-    :ivar delay_s: after how many seconds to say so.
+    :ivar delay_s: seconds to wait before the client is told.
     """
 
     delay_s: float = 0.0
 
 
 class BadChannelId(Refused):
-    """This cannot be a channel's id."""
+    """No channel can have this id."""
 
 
 class BadName(Refused):
-    """This cannot be a token's name."""
+    """No token can have this name."""
 
 
 class UnknownChannel(Refused):
@@ -38,11 +38,11 @@ class DrainExists(Refused):
 
 
 class TooManyDrains(Refused):
-    """The channel has as many drains as a channel may have."""
+    """The channel has as many drains as it may have."""
 
 
 class BadCredentialId(Refused):
-    """This cannot be a new credential's id."""
+    """No new credential can have this id."""
 
 
 class UnknownCredential(Refused):
@@ -54,23 +54,23 @@ class CredentialExists(Refused):
 
 
 class KeptInFile(Refused):
-    """The credential is in the configuration file, and cannot be changed by an API."""
+    """The credential is in the settings file, and cannot be changed by an API."""
 
 
 class WrongType(Refused):
-    """The body is not said to be JSON."""
+    """The content type is not JSON."""
 
 
 class BadBody(Refused):
-    """The body is not what this request needs; the text says why, for the client."""
+    """The body does not suit this request; the text gives the client the reason."""
 
 
 class MissingName(BadBody):
-    """The body does not name what it must."""
+    """The body lacks the name that it must have."""
 
 
 class NotAuthenticated(Refused):
-    """Nobody known asks, or somebody who may not use this API."""
+    """The caller is not known, or may not use this API."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
         super().__init__(delay_s)
@@ -78,11 +78,11 @@ class NotAuthenticated(Refused):
 
 
 class NotPermitted(Refused):
-    """Who asks is known, but may do this only elsewhere."""
+    """The caller may do this, but not to this channel."""
 
 
 class Unavailable(Refused):
-    """Not now; the text says why, for the client."""
+    """The node cannot do this now; the text gives the client the reason."""
 
     def __init__(self, why: str, delay_s: float = 0.0) -> None:
         super().__init__(why)
@@ -90,11 +90,11 @@ class Unavailable(Refused):
 
 
 class BadHead(Refused):
-    """The request's headers cannot be read; the text says why, for the client."""
+    """The request's headers cannot be read; the text gives the client the reason."""
 
 
 class BadPath(Refused):
-    """The request's path cannot be read; the text says why, for the client."""
+    """The request's path cannot be read; the text gives the client the reason."""
 
 
 class UnknownRoute(Refused):

@@ -1,3 +1,3 @@
 """
-What is routed to whom: frozen values, without I/O.
+The values of the configuration: channels, tokens, drains, credentials. Frozen, and without I/O.
 """

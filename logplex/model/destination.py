@@ -1,8 +1,8 @@
 """
-Where a drain's URL points: the rules for drain URLs, in one place for both APIs and the drains.
+Destinations: the rules for drain URLs, in one place for both APIs and the drains.
 
-PROTOCOL §8 and §9. A URL that could never work is refused here, when it is given, with a text for
-the person who gave it; no text and no public form ever shows user info, path or query.
+PROTOCOL §8 and §9. A URL that could never work is refused here, when it is given, with a reason for
+its owner. No reason and no public form ever shows user info, path or query.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 class BadDestination(ValueError):
     """
-    This URL can be no drain's.
+    No drain can have this URL.
 
-    :ivar reason: why, in a few words without anything secret.
+    :ivar reason: the reason in a few words, without anything secret.
     """
 
     def __init__(self, reason: str) -> None:
@@ -51,13 +51,13 @@ class BadDestination(ValueError):
 @frozen
 class Destination:
     """
-    What every kind of drain needs to know.
+    The parts of a drain's URL that every kind of drain needs.
 
     :ivar scheme: in lower case, as it was given: an alias stays one.
     :ivar host: a name in its ASCII form, or an address (IPv6 without brackets).
-    :ivar public: ``scheme://host:port``, or ``scheme://***@host:port`` where there is user info:
-        what logs, notices and strangers may see.
-    :ivar with_port: the whole URL as it was given, with the port that is used.
+    :ivar public: ``scheme://host:port``, or ``scheme://***@host:port`` if there is user info: the
+        form for logs, notices and strangers.
+    :ivar with_port: the whole URL as it was given, with its port.
     """
 
     scheme: str
@@ -72,8 +72,8 @@ class HttpDestination(Destination):
     """
     ``http://``, ``https://``
 
-    :ivar verify: whether certificate and name are verified, where ``tls``.
-    :ivar authority: what the ``Host`` header says.
+    :ivar verify: with ``tls``, verify certificate and name.
+    :ivar authority: the value of the ``Host`` header.
     :ivar target: path and query.
     :ivar basic_auth: ``user:password``, percent-decoded.
     """
@@ -184,8 +184,8 @@ def _host(given: str) -> str:
 
 def _name(given: str) -> str:
     """
-    In ASCII and lower case. What is ASCII and no IDN needs not follow the rules for those, which
-    have no place for ``my_app`` and ``a1--b``: such names are in use inside of networks.
+    Return the name in ASCII and lower case. The rules for international names do not allow names
+    like ``my_app`` and ``a1--b``, but networks use them: plain ASCII names need not follow those.
     """
     labels = given.lower().split(".")
     if len(given) <= _MAX_NAME_CHARACTERS and all(map(_PLAIN_LABEL.fullmatch, labels)):
@@ -209,7 +209,7 @@ def _ipv6(given: str) -> str:
 
 
 def _request_target(resource: str) -> bytes:
-    """Path and query as they were given, but for what a request line may not contain."""
+    """Return path and query as given, with what a request line may not contain encoded."""
     encoded = quote(resource, safe=_ASCII).encode("ascii")
     return encoded if encoded[:1] == b"/" else b"/" + encoded
 

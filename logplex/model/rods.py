@@ -5,6 +5,7 @@ Control rods: the operator's switches on a running node.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import attrs
 from attrs import define, field
@@ -14,7 +15,7 @@ READ_ONLY = "read_only"
 DISABLED = "disabled"
 STATUSES = (NORMAL, READ_ONLY, DISABLED)
 
-#: How a rod can stand: a switch is on or off, an API has a status.
+#: The position of a rod: true or false for a switch, a status for an API.
 Position = bool | str
 
 
@@ -26,8 +27,8 @@ def _check_status(_: object, __: object, value: str) -> None:
 @define
 class Rods:
     """
-    How the switches stand: ``[rods]`` of the configuration, and on a running node now. Whoever is
-    governed by one reads it each time.
+    The positions of the switches: ``[rods]`` of the settings, and on a running node the present
+    ones. The code that a rod governs reads it each time.
     """
 
     deny_redis_buffers: bool = False
@@ -39,22 +40,32 @@ class Rods:
     legacy_api_status: str = field(default=NORMAL, validator=_check_status)
 
     def positions(self) -> dict[str, Position]:
-        """Every rod's name, and how it stands."""
+        """Return the name and the position of every rod."""
         return attrs.asdict(self)
+
+    def take(self, positions: Rods) -> None:
+        """Stand as these do."""
+        self.deny_redis_buffers = positions.deny_redis_buffers
+        self.deny_tail_sessions = positions.deny_tail_sessions
+        self.deny_drain_forwarding = positions.deny_drain_forwarding
+        self.deny_logs_ingress = positions.deny_logs_ingress
+        self.disable_firehose = positions.disable_firehose
+        self.api_status = positions.api_status
+        self.legacy_api_status = positions.legacy_api_status
 
 
 _IS_SWITCH = {name: isinstance(position, bool) for name, position in Rods().positions().items()}
 
 
 class BadPosition(ValueError):
-    """There is no such rod, or it cannot stand so; the text says why, for people."""
+    """There is no such rod, or it has no such position; the text gives people the reason."""
 
 
 def check_position(name: str, position: object) -> Position:
     """
-    The position, if the rod can stand so.
+    Return the position if the rod has it.
 
-    :raise BadPosition: it cannot, or there is no such rod.
+    :raise BadPosition: it has not, or there is no such rod.
     """
     if name not in _IS_SWITCH:
         raise BadPosition(f"there is no control rod {name!r}; there are {', '.join(_IS_SWITCH)}")
@@ -70,12 +81,12 @@ def check_position(name: str, position: object) -> Position:
 @define(eq=False, repr=False)
 class Panel:
     """
-    Where the rods are thrown (PROTOCOL §11). What was thrown on this node wins over what was
-    thrown for the cluster, that over the configuration.
+    The place where rods are thrown (PROTOCOL §11). A rod that was thrown on this node wins over
+    one that was thrown for the cluster, and that over the settings.
 
-    :ivar rods: how they stand; changed in place.
-    :ivar thrown: on this node, since its start.
-    :ivar shared: thrown for all nodes, until it is thrown back.
+    :ivar rods: the present positions; changed in place.
+    :ivar thrown: the rods thrown on this node since its start.
+    :ivar shared: the rods thrown for all nodes.
     """
 
     rods: Rods
@@ -88,31 +99,30 @@ class Panel:
         self._configured = self.rods.positions()
 
     def observe(self, observer: Callable[[], None]) -> None:
-        """Call this whenever a rod may stand otherwise."""
+        """Call the observer whenever a rod may have moved."""
         self._observers.append(observer)
 
     def configure(self, positions: Mapping[str, Position]) -> None:
-        """The configuration has been read again."""
+        """Take the positions of the settings, which have been read again."""
         self._configured.update(positions)
         self._apply()
 
     def throw(self, positions: Mapping[str, Position | None]) -> None:
         """
-        Throw these on this node.
+        Throw rods on this node.
 
-        :param positions: checked; ``None`` is as if it had never been thrown.
+        :param positions: checked; ``None`` undoes an earlier throw.
         """
         self.thrown = _merged(self.thrown, positions)
         self._apply()
 
     def share(self, positions: Mapping[str, Position]) -> None:
-        """These, and no others, are thrown for all nodes."""
+        """Take the positions that are thrown for all nodes, in place of the earlier ones."""
         self.shared = dict(positions)
         self._apply()
 
     def _apply(self) -> None:
-        for name, position in {**self._configured, **self.shared, **self.thrown}.items():
-            setattr(self.rods, name, position)
+        self.rods.take(Rods(**cast(Any, {**self._configured, **self.shared, **self.thrown})))
         for observer in self._observers:
             observer()
 

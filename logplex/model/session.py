@@ -1,8 +1,8 @@
 """
-What a session's body says: which channel's messages, how many, live or not, through which filters.
+The body of a session: the channel, the number of lines, live messages or not, and filters.
 
-The body is the JSON that the session was made with, by this node or by another program (PROTOCOL
-§7), so it is checked where a session is made and again where one is read.
+It is the JSON that this node or another program made the session with (PROTOCOL §7), so it is
+checked when a session is made, and again when it is read.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 
 from attrs import frozen
 
-#: How many lines a session shows that does not say.
+#: The number of lines of a session without ``num``.
 DEFAULT_LINES = 100
 
 _SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 
 
 class BadSession(ValueError):
-    """A body that makes no session; the text says why, for the client."""
+    """A body that makes no session; the text gives the client the reason."""
 
 
 @frozen
@@ -27,8 +27,8 @@ class Session:
     """
     A right to read a channel's recent and live messages.
 
-    :ivar num: how many recent lines at most, counted after the filters.
-    :ivar tail: whether live messages follow.
+    :ivar num: at most this many recent lines, counted after the filters.
+    :ivar tail: live messages follow.
     :ivar source: show only messages whose token has this name.
     :ivar ps: show only messages whose PROCID is this, or begins with this and a dot.
     """
@@ -41,7 +41,7 @@ class Session:
 
 
 def is_session_id(text: str) -> bool:
-    """Whether this can be a session's id: a UUID in its usual form."""
+    """Return true if this can be a session's id: a UUID in its usual form."""
     return _SESSION_ID.fullmatch(text) is not None
 
 
@@ -71,7 +71,7 @@ def parse_session(body: bytes) -> Session:
 
 
 def _is_wanted(tail: object) -> bool:
-    """The original tails at any value, 0 included; only these two mean no."""
+    """Return false for null and false only: the original tails at any other value, 0 included."""
     return tail is not None and tail is not False
 
 

@@ -181,7 +181,7 @@ class AuthenticatorTests(SynchronousTestCase):
         self.assertEqual(self.in_file, self.authenticator.api_user(header, "a"))
 
     def test_slowed_down(self) -> None:
-        """Failures are told later and later, a success at once; no header is no guess."""
+        """Failures are answered later and later, a success at once; no header is not a guess."""
         self.limits.auth_failures = 1
         header = basic("file", "wrong")
         delays = []

@@ -35,7 +35,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(MAX_DELAY_S, self.fail_times(100)[-1])
 
     def test_others(self) -> None:
-        """Another id, and another address, are somebody else."""
+        """Another id, and another address, count apart."""
         self.fail_times(5)
         self.assertEqual([0], self.fail_times(1, id="other"))
         self.assertEqual([0], self.fail_times(1, address="b"))

@@ -159,7 +159,7 @@ class SecretTests(LegacyCase):
     """What no line ever shows."""
 
     def test_nothing_secret(self) -> None:
-        """Neither tokens nor passwords nor URLs, whoever puts them where."""
+        """No tokens, passwords or URLs, in whatever part of a request they are."""
         token = f"t.{UUID(int=9)}"
 
         def act() -> None:

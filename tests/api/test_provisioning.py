@@ -161,7 +161,7 @@ class CreateChannelTests(ProvisioningCase):
     """``create_channel``"""
 
     def test_ids(self) -> None:
-        """Ids are the next integers that nobody has taken."""
+        """Ids are the next integers that are free."""
         self.successResultOf(self.provisioning.ensure_channel("2"))
         created = [
             self.successResultOf(self.provisioning.create_channel("name", ["a"])) for _ in range(2)
@@ -222,7 +222,7 @@ class DrainTests(ProvisioningCase):
         self.assertEqual((drain,), self.registry.drains_of("app"))
 
     def test_too_many(self) -> None:
-        """Reserved drains do not count, but are refused too where there is no room."""
+        """Reserved drains do not count, but are refused too if there is no room."""
         self.successResultOf(self.provisioning.add_drain("app"))
         self.add("http://h1")
         self.add("http://h2")
@@ -261,7 +261,7 @@ class DrainTests(ProvisioningCase):
         self.assertEqual(["http://h"], self.urls())
 
     def test_move_to_where_it_is(self) -> None:
-        """A drain's own URL is no double."""
+        """A drain can be moved to its own URL."""
         drain = self.add("http://h")
         moved = self.successResultOf(self.provisioning.move_drain("app", drain.id, "http://h"))
         self.assertEqual(drain, moved)
@@ -343,7 +343,7 @@ class StoreTests(ProvisioningCase):
         self.assertEqual({}, self.provisioning._locks)
 
     def test_client_left(self) -> None:
-        """A change that is on its way is known when it is made, though nobody asks any more."""
+        """A change that is on its way is known when it is made, though its client has left."""
         self.store.held = []
         adding = self.provisioning.add_drain("app", "http://h1")
         adding.cancel()

@@ -1,4 +1,4 @@
-"""Control rods, and who wins where several have thrown one."""
+"""Control rods, and the order of those who throw them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class PanelTests(SynchronousTestCase):
         self.assertEqual({"deny_tail_sessions": True, "deny_logs_ingress": True}, self.panel.thrown)
 
     def test_configured_again(self) -> None:
-        """SIGHUP changes what nobody has thrown."""
+        """SIGHUP changes the rods that have not been thrown."""
         self.panel.configure({"deny_redis_buffers": True, "api_status": NORMAL})
         self.assertTrue(self.rods.deny_redis_buffers)
         self.assertEqual(NORMAL, self.rods.api_status)

@@ -1,5 +1,5 @@
 """
-How the legacy API says no (PROTOCOL §6): v1 in text, v2 in JSON, and each route in its own words.
+The legacy API's answers to errors (PROTOCOL §6): v1 in text, v2 in JSON, some in a route's words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from logplex.model.session import BadSession
 
 HTML_TYPE = "text/html"
 
-#: Whoever the route is for, and whatever version it has, this is said in text.
+#: These are answered in text on every route, of both versions.
 _ALWAYS_TEXT = (
     refusals.BadHead,
     refusals.BadPath,
@@ -62,9 +62,9 @@ _ANSWERS_OF_ROUTES: dict[tuple[str, type[Any]], tuple[int, str]] = {
 
 def legacy_answer_to(error: BaseException | None, path: bytes, route: str = "") -> Response:
     """
-    What the legacy API answers to something that was refused, or that failed.
+    Return the legacy API's answer to a refusal or a failure.
 
-    :param route: its name, if it is known.
+    :param route: the name of the route, if it is known.
     """
     kind = type(error)
     code, why = _ANSWERS_OF_ROUTES.get((route, kind), _ANSWERS.get(kind, (500, "internal error")))

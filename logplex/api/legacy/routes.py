@@ -1,5 +1,5 @@
 """
-The legacy API, v1 and v2 (PROTOCOL §6): what its routes do.
+The routes of the legacy API, v1 and v2 (PROTOCOL §6).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from logplex.waiting import in_time
 
 _log = Logger()
 
-#: Gives the resource that answers for a session: ``(session id, whether it may tail live)``.
+#: Gives the resource that answers for a session; called with its id and true if it may tail.
 SessionPage = Callable[[str, bool], IResource]
 
-#: What a drain's port is where only its host is given.
+#: The port of a drain that is given by its host alone.
 DEFAULT_DRAIN_PORT = 514
 
 _HOST = re.compile(r"[^\s@/?#\[\]\\]+")
@@ -51,9 +51,9 @@ _HOST = re.compile(r"[^\s@/?#\[\]\\]+")
 
 def drain_url(body: dict[str, Any]) -> str:
     """
-    The URL that a body names, as ``url``, or as ``host`` and ``port``.
+    Return the URL in a body: its ``url``, or made from its ``host`` and ``port``.
 
-    :raise BadDestination: it names none.
+    :raise BadDestination: the body has neither.
     """
     if "url" in body:
         if not isinstance(body["url"], str):
@@ -61,7 +61,7 @@ def drain_url(body: dict[str, Any]) -> str:
         return body["url"]
     host, port = body.get("host"), body.get("port", DEFAULT_DRAIN_PORT)
     if not isinstance(host, str) or not _HOST.fullmatch(host):
-        raise BadDestination("'url' or 'host' is missing, or no host")
+        raise BadDestination("'url' or 'host' is missing, or not a host")
     if isinstance(port, bool) or not isinstance(port, int | str) or not str(port).isdecimal():
         raise BadDestination("'port' must be a whole number")
     return f"syslog://{host_and_port(host, port)}"
@@ -72,7 +72,7 @@ class Legacy:
     """
     The routes.
 
-    :param urls: where clients reach the APIs, for the addresses in answers.
+    :param urls: the public addresses of the APIs, for answers.
     :param session_page: answers for sessions.
     """
 
@@ -219,7 +219,7 @@ class Legacy:
     def read_canary_session(self, request: Request, session_id: str) -> IResource:
         return self._session_page(session_id, False)
 
-    # What goes wrong.
+    # Errors.
 
     @app.on_error(Refused, BadDestination, BadSession, StoreAway)
     def refused(self, request: Request, failure: Failure) -> Response:
@@ -231,7 +231,7 @@ class Legacy:
         _log.failure("bug: the legacy API failed", failure=failure)
         return legacy_answer_to(failure.value, request.path)
 
-    # How it is done.
+    # Internals.
 
     def _check_channel(self, channel_id: str) -> None:
         if self._registry.channel(channel_id) is None:
@@ -262,7 +262,7 @@ def _token_name(request: Request) -> str:
 
 
 def _shown(drain: Drain) -> dict[str, Any]:
-    """A drain that has a URL, with the port that is used."""
+    """Return a drain that has a URL as the API shows it: with its port."""
     return {"id": drain.id, "token": drain.token, "url": url_with_port(drain.url or "")}
 
 

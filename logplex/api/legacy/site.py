@@ -1,5 +1,5 @@
 """
-The legacy API as a site: who may pass, decided from a request's head, and the routes behind.
+The legacy API as a site: its routes behind the gate that admits requests on their head.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from logplex.routing.registry import Registry
 from logplex.settings import Limits, Urls
 from logplex.web import Request, Site
 
-#: Who knows a session's URL may read it.
+#: Open to all: the URL of a session is the right to read it.
 _OPEN_TO_ALL = frozenset({"read_session", "read_canary_session"})
 _OPENING_TAILS = frozenset({"open_session", "open_session_v2"})
 _OPENING = _OPENING_TAILS | {"open_canary_session"}
@@ -34,7 +34,7 @@ _OPENING = _OPENING_TAILS | {"open_canary_session"}
 
 @frozen
 class LegacyGate:
-    """Stands before the routes of the legacy API."""
+    """The checks before the routes of the legacy API."""
 
     apps: Sequence[Klein]
     registry: Registry
@@ -76,7 +76,7 @@ def legacy_site(
     session_page: SessionPage,
 ) -> Site:
     """
-    The legacy API, to be listened with.
+    Return the site of the legacy API.
 
     :param provisioning: changes the store; API v3 shares it.
     :param session_page: gives the resource that answers for a session (PROTOCOL §7).

@@ -60,7 +60,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.WrongMethod: (405, "method not allowed"),
     refusals.CredentialExists: (409, "already exists"),
     refusals.DrainExists: (409, "already exists"),
-    refusals.KeptInFile: (409, "this credential is kept in the configuration file"),
+    refusals.KeptInFile: (409, "this credential is kept in the settings file"),
     refusals.WrongType: (415, f"the content type must be {JSON_TYPE}"),
     refusals.TooManyDrains: (422, "maximum number of drains reached"),
     StoreAway: (503, "the store is away; a change may still take effect"),
@@ -69,7 +69,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
 
 
 def answer_to(error: BaseException | None) -> Response:
-    """What API v3 answers to something that was refused, or that failed."""
+    """Return API v3's answer to a refusal or a failure."""
     code, why = _ANSWERS.get(type(error), (500, "internal error"))
     headers: Headers = {}
     if isinstance(error, refusals.NotAuthenticated):
@@ -80,7 +80,7 @@ def answer_to(error: BaseException | None) -> Response:
 
 
 class V3App(App):
-    """Routes of API v3: a slash more at the end changes nothing, and errors are JSON."""
+    """Routes of API v3: one more slash at the end changes nothing, and errors are JSON."""
 
     def __init__(self) -> None:
         super().__init__()

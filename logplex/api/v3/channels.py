@@ -40,7 +40,7 @@ from logplex.settings import Urls
 from logplex.syslog.inner import log_frames
 from logplex.waiting import in_time
 
-#: How many messages ``GET …/logs`` gives to who does not say.
+#: The number of messages that ``GET …/logs`` gives without ``num``.
 DEFAULT_LOGS = 100
 
 
@@ -49,8 +49,8 @@ class ChannelRoutes:
     """
     The routes.
 
-    :param drains: know how drains fare on this node.
-    :param urls: where clients reach the APIs, for the addresses in answers.
+    :param drains: give the status of each drain on this node.
+    :param urls: the public addresses of the APIs, for answers.
     """
 
     _provisioning: Provisioning
@@ -162,7 +162,7 @@ class ChannelRoutes:
         return json_answer(201, {"url": url}, {"Location": url})
 
     def _channel(self, channel_id: str) -> dict[str, Any]:
-        """The channel as the API shows it; what is empty is absent."""
+        """Return the channel as the API shows it, without empty members."""
         channel = self._registry.channel(channel_id)
         if channel is None:
             raise UnknownChannel
@@ -194,5 +194,5 @@ def _flags(body: dict[str, Any]) -> frozenset[str] | None:
 
 def _wanted_logs(request: Request) -> int:
     num = request.args.get(b"num", [b""])[0]
-    # More digits than anybody means are as good as so many.
+    # int() is quadratic in the digits; this many name more messages than any channel has.
     return int(num[:18]) if num.isdigit() else DEFAULT_LOGS

@@ -23,7 +23,7 @@ from logplex.model.values import Put
 from logplex.routing.registry import Registry
 from logplex.waiting import in_time, unbroken
 
-#: Values that are written in one go; between two goes the node does other things.
+#: The number of values that are written at once; in between the node does other things.
 _VALUES_AT_ONCE = 500
 
 

@@ -1,5 +1,5 @@
 """
-API v3: the credentials that the store keeps. A password is shown once, when it is made.
+API v3: the credentials in the store. A password is shown once, when it is made.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from logplex.settings import Auth, Urls
 from logplex.waiting import in_time, unbroken
 
 MAX_NAME_CHARACTERS = 128
-#: Who makes a credential without saying its id gets one of so many random bytes.
+#: A credential that is made without id gets one of this many random bytes.
 _RANDOM_ID_BYTES = 8
 
 _Argument = TypeVar("_Argument")
@@ -60,8 +60,8 @@ class CredentialRoutes:
     """
     The routes.
 
-    :param auth: says whether other nodes need to read the passwords.
-    :param urls: where clients reach the APIs, for the addresses in answers.
+    :param auth: holds ``plain_passwords``: Erlang nodes need to read the passwords.
+    :param urls: the public addresses of the APIs, for answers.
     """
 
     _store: IConfigStore
@@ -135,12 +135,12 @@ class CredentialRoutes:
         change: Change = Delete(Credential, self._changeable(credential_id).id)
         await unbroken(self._store.commit([change]))
 
-    # How it is done.
+    # Internals.
 
     def _alone(
         self, verb: Callable[[_Argument], Coroutine[Deferred[Any], Any, _Result]], about: _Argument
     ) -> Deferred[_Result]:
-        """One change after another, each within the time that a request has."""
+        """Make one change after another, each within the time of a request."""
 
         def begin() -> Deferred[_Result]:
             return Deferred.fromCoroutine(verb(about))

@@ -110,7 +110,7 @@ class OperationRoutes:
         elif scope != CLUSTER:
             raise BadBody(f"'scope' can be {NODE}, {CLUSTER}")
         elif self._share is None:
-            return error_answer(422, "this node is no part of a cluster")
+            return error_answer(422, "this node is not part of a cluster")
         else:
             await in_time(self._share.throw(positions), self._clock)
         return json_answer(200, self._rods())

@@ -159,7 +159,7 @@ class RouteTests(LegacyCase):
         self.assertEqual(served, tested)
 
     def test_good(self) -> None:
-        """With a credential or the authentication key; nobody asks for a content type."""
+        """With a credential or the authentication key, and any content type."""
         for auth in (basic("full"), "Basic " + AUTH_KEY):
             for route in self.each():
                 headers = {"Content-Type": "text/plain"}
@@ -181,7 +181,7 @@ class RouteTests(LegacyCase):
                 self.assertEqual(401, exchange.answer().code)
 
     def test_read_only(self) -> None:
-        """Writes are refused, before it is asked who it is; canary sessions are not."""
+        """Writes are refused, before the caller is authenticated; canary sessions are not."""
         for auth in (basic("full"), None):
             for route in self.each():
                 self.rods.legacy_api_status = READ_ONLY
@@ -207,7 +207,7 @@ class RouteTests(LegacyCase):
             self.assertText(503, "SYSTEM BOOTING", answer)
 
     def test_bad_body(self) -> None:
-        """What is no object in JSON is the client's mistake."""
+        """A body that is not an object in JSON is the client's mistake."""
         for route in self.each():
             for bad in (b"", b"{", b"\xff", b"[]", b'"x"', b"null", b"[" * 100_000):
                 if route.good is not None:
@@ -233,7 +233,7 @@ class RouteTests(LegacyCase):
                     self.assertText(404, "Not found", self.ask(route.method, path, route.good))
 
     def test_wrong_method(self) -> None:
-        """As unknown as an unknown path, and nobody is asked who it is."""
+        """As unknown as an unknown path, and without authentication."""
         paths = {route.path for route in ROUTES if "/73" not in route.path}
         for path in paths:
             known = {route.method for route in ROUTES if route.path == path}

@@ -62,7 +62,7 @@ class GuessingTests(V3Case):
     """Who keeps failing to authenticate waits for the answer."""
 
     def test_slow(self) -> None:
-        """After ten failures, and nobody else waits; neither does who knows the password."""
+        """After ten failures; other callers do not wait, nor does one with the password."""
         for _ in range(10):
             self.assertError(401, self.ask("GET", "/v3/channels/app", auth=basic("full", "x")))
         eleventh = self.send("DELETE", "/v3/channels/app", auth=basic("full", "x"))
@@ -358,7 +358,7 @@ class SessionTests(V3Case):
         self.assertAnswer(422, {"error": "channel not found"}, answer)
 
     def test_denied(self) -> None:
-        """The control rod comes before the question who asks."""
+        """The control rod comes before authentication."""
         self.rods.deny_tail_sessions = True
         self.assertError(503, self.ask("POST", "/v3/sessions", {}, auth=None))
 

@@ -45,7 +45,7 @@ class StartingTests(V3Case):
         self.troubles.append("Redis is away")
 
     def test_troubles(self) -> None:
-        """Who is known by the configuration file is told what the node waits for."""
+        """A caller of the settings file is told what the node waits for."""
         for auth in (basic("full"), f"Basic {AUTH_KEY}"):
             answer = self.ask("GET", "/v3/health", auth=auth)
             self.assertEqual(
@@ -62,7 +62,7 @@ class StartingTests(V3Case):
         self.assertError(401, self.ask("GET", "/v3/health", auth=basic("one")))
 
     def test_guessing(self) -> None:
-        """It is no faster than at other times."""
+        """It is as slow as at other times."""
         for _ in range(10):
             self.ask("GET", "/v3/health", auth=basic("full", "x"))
         eleventh = self.send("GET", "/v3/health", auth=basic("full", "x"))
@@ -165,7 +165,7 @@ class ShardTests(V3Case):
         self.assertAnswer(200, {"step": "prepared"}, self.ask("GET", "/v3/shards"))
 
     def test_client_left_and_failed(self) -> None:
-        """That is no bug, and nobody is told of one."""
+        """That is not a bug, and is not logged as one."""
         self.leave().errback(StoreAway("not there in time: a"))
         self.assertAnswer(200, {"step": "settled"}, self.ask("GET", "/v3/shards"))
 
@@ -197,7 +197,7 @@ class ShardTests(V3Case):
 
 
 class AloneTests(V3Case):
-    """A node that is no part of a cluster."""
+    """A node that is not part of a cluster."""
 
     in_cluster = False
 
@@ -208,4 +208,4 @@ class AloneTests(V3Case):
 
     def test_no_scope(self) -> None:
         answer = self.ask("PUT", "/v3/rods", {"rods": {}, "scope": "cluster"})
-        self.assertAnswer(422, {"error": "this node is no part of a cluster"}, answer)
+        self.assertAnswer(422, {"error": "this node is not part of a cluster"}, answer)

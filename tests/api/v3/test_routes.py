@@ -1,4 +1,4 @@
-"""Every route of API v3 by who asks by the API's status by what the body is."""
+"""Every route of API v3, by caller, by status of the API, by body."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class RouteTests(V3Case):
 
     def test_without_right(self) -> None:
         """
-        Nobody, somebody unknown, a wrong password, and credentials that are not for the API.
+        No credential, an unknown one, a wrong password, and credentials that are not for the API.
         """
         for auth in (None, "Basic", "Basic !", basic("full", "x"), basic("who"), basic("any")):
             for route in self.each():
@@ -191,7 +191,7 @@ class RouteTests(V3Case):
                 self.assertEqual("Basic realm=Logplex", answer.headers["www-authenticate"])
 
     def test_status(self) -> None:
-        """Read-only and disabled APIs say so before they ask who it is."""
+        """Read-only and disabled APIs say so before they authenticate."""
         for auth in (basic("full"), None):
             for status in (READ_ONLY, DISABLED):
                 for route in self.each():
