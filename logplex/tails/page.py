@@ -1,5 +1,6 @@
 """
-``GET /sessions/:uuid`` and ``GET /v2/canary-fetch/:uuid``: the URL is the right to read.
+The page of a session (``GET /sessions/:uuid``, ``GET /v2/canary-fetch/:uuid``), and the answer that
+stays open there. The URL is the right to read.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from logplex.tails.view import event_id
 
 _log = Logger()
 
-#: A reader who is told that this was the end has so long to take it; then Twisted's
-#: ``HTTPChannel`` closes, and cuts the connection after its own ``abortTimeout``.
+#: The time that a client has to take the end of an answer. Then Twisted's ``HTTPChannel`` closes
+#: the connection, and cuts it after its own ``abortTimeout``.
 END_TIMEOUT_S = 30
 
 _HISTORY_IS_AWAY = b"Warning: log history temporarily unavailable."
 
-#: A reader's host that says nothing is asked for a sign of life after 60 s, then every 15 s, and
-#: given up after the fourth time. Left alone, the system would wait two hours.
+#: The kernel asks a silent client's host for a sign of life after 60 s, then every 15 s, and gives
+#: the connection up after the fourth time. By default it would wait for two hours.
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
@@ -51,11 +52,11 @@ class HttpAnswer:
     The :class:`logplex.tails.group.OpenAnswer` of a request: chunked for HTTP/1.1, until the end
     of the connection for HTTP/1.0, the head alone for HEAD. Never compressed.
 
-    :param request: has just been received.
-    :ivar headers: beside those that every such answer has.
-    :ivar reader: is told when the client leaves.
-    :ivar is_lost: the client has left.
-    :ivar has_started: the head has been written.
+    :param request: the request, just received.
+    :ivar headers: headers in addition to those that each such answer has.
+    :ivar reader: the reader to tell when the client leaves.
+    :ivar is_lost: true once the client has left.
+    :ivar has_started: true once the head has been written.
     """
 
     request: Request
@@ -79,7 +80,7 @@ class HttpAnswer:
         """See :class:`logplex.tails.group.OpenAnswer`."""
         self._start()
         self.request.registerProducer(producer, True)
-        # Nothing yet, but the head goes out.
+        # An empty write sends the head.
         self.request.write(b"")
 
     def write(self, text: bytes) -> None:
@@ -103,12 +104,12 @@ class HttpAnswer:
         return self.is_lost or not self._transport.connected
 
     def head(self) -> None:
-        """The whole answer to a HEAD."""
+        """Give the whole answer to a HEAD."""
         self._start()
         self.request.finish()
 
     def refuse(self, status: int, text: str) -> None:
-        """The whole answer where there is nothing to show; nobody gets it where nobody is."""
+        """Give an error as the whole answer, if the client is still there."""
         if not self.is_lost:
             body = text.encode()
             self.request.setResponseCode(status)
@@ -121,7 +122,7 @@ class HttpAnswer:
         self.has_started = True
         for name, value in self.headers.items():
             self.request.setHeader(name, value)
-        # Strangers write what stands in this answer, and its URL is a secret.
+        # Strangers write the text of this answer, and its URL is a secret.
         self.request.setHeader(b"X-Content-Type-Options", b"nosniff")
         self.request.setHeader(b"Content-Security-Policy", b"sandbox; default-src 'none'")
         self.request.setHeader(b"Cache-Control", b"no-store")
@@ -136,11 +137,11 @@ class HttpAnswer:
 
 
 class _NotFound(Exception):
-    """There is no such session, or its channel is gone."""
+    """The session does not exist, or its channel is gone."""
 
 
 class _Denied(Exception):
-    """Tails may not be opened now."""
+    """Tails must not be opened now."""
 
 
 @define(eq=False, repr=False)
@@ -148,7 +149,7 @@ class Sessions:
     """
     Looks sessions up and shows them.
 
-    :param rods: say whether tails may be opened now.
+    :param rods: the control rods, one of which denies tails.
     """
 
     store: IConfigStore
@@ -158,9 +159,9 @@ class Sessions:
 
     def page(self, session_id: str, tail: bool = True) -> SessionPage:
         """
-        The resource of one session's URL, for GET and HEAD.
+        Return the resource of one session's URL, for GET and HEAD.
 
-        :param tail: false where only recent messages are shown, whatever the session says.
+        :param tail: false: show only recent messages, whatever the session says.
         """
         return SessionPage(self, session_id, tail)
 
@@ -203,7 +204,7 @@ class Sessions:
         tail = answer.reader = self.tails.tail(session, events, answer)
         await self.tails.begin(tail, channel, session, after)
         if not answer.has_started:
-            # It was ended before it could begin: the channel is gone, or something else is up.
+            # The tail was ended before it could begin. Was its channel deleted?
             self._channel(session)
             raise StoreAway("tails were ended")
 
@@ -217,7 +218,7 @@ class Sessions:
 
 
 class SessionPage(Resource):
-    """What one session's URL shows."""
+    """The resource of one session's URL."""
 
     isLeaf = True
 
@@ -228,7 +229,7 @@ class SessionPage(Resource):
         self._tail = tail
 
     def render_GET(self, request: Request) -> int:
-        """Twisted calls it for HEAD too."""
+        """Answer a GET, or a HEAD: Twisted calls this method for both."""
         answer = HttpAnswer(request)
         showing = self._sessions.show(answer, self._session_id, self._tail)
         Deferred.fromCoroutine(showing).addErrback(_failed, answer)
@@ -246,14 +247,14 @@ def _failed(failure: Failure, answer: HttpAnswer) -> None:
 
 
 def wants_events(request: Request) -> bool:
-    """Whether the client asks for Server-Sent Events."""
+    """Return whether the client asks for Server-Sent Events."""
     accept = b",".join(request.requestHeaders.getRawHeaders(b"Accept", []))
     types = (item.partition(b";")[0].strip().lower() for item in accept.split(b","))
     return b"text/event-stream" in types
 
 
 def _watch(transport: object) -> None:
-    """Let the kernel notice a reader whose host is gone without a word."""
+    """Let the kernel notice a client whose host has vanished."""
     handle = getattr(transport, "getHandle", lambda: None)()
     if isinstance(handle, socket.socket):
         for level, option, value in _KEEPALIVE:

@@ -1,0 +1,324 @@
+"""The answers of a session's URL (PROTOCOL §7)."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.interfaces import StoreAway
+from logplex.model.values import NO_REDIS
+from logplex.settings import Limits
+from logplex.tails.page import END_TIMEOUT_S
+from tests.doubles.interfaces import DictConfigStore
+from tests.doubles.session_node import (
+    SESSION,
+    Connection,
+    SessionNode,
+    SlowConnection,
+    line,
+)
+from tests.doubles.tails import HeldSpool, cooked
+
+HISTORY_IS_AWAY = b"Warning: log history temporarily unavailable."
+
+
+class PreparedStore(DictConfigStore):
+    """Answers as the test says."""
+
+    def __init__(self, answer: Deferred[bytes | None]) -> None:
+        super().__init__(Clock())
+        self._answer = answer
+
+    def get_session(self, session_id: str) -> Deferred[bytes | None]:
+        return self._answer
+
+
+class HistoryTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.node = SessionNode()
+
+    def test_the_newest_lines_oldest_first_and_then_the_end(self) -> None:
+        self.node.append(b"one", b"two", b"three")
+        connection = self.node.open(num="2")
+        answer = connection.answer()
+        self.assertEqual((200, line(b"two") + line(b"three")), (answer.status, answer.body))
+        self.assertTrue(answer.is_whole)
+        self.assertTrue(connection.is_closed)
+
+    def test_an_empty_channel(self) -> None:
+        answer = self.node.open().answer()
+        self.assertEqual((200, b"", True), (answer.status, answer.body, answer.is_whole))
+
+    def test_a_hundred_lines_where_nothing_else_is_said(self) -> None:
+        self.node.append(*[b"%d" % number for number in range(150)])
+        self.assertEqual(
+            b"".join(line(b"%d" % number) for number in range(50, 150)), self.node.open().body
+        )
+
+    def test_a_message_that_ends_in_lf_gets_no_second_one(self) -> None:
+        self.node.append(b"one\n")
+        self.assertEqual(line(b"one"), self.node.open().body)
+
+    def test_num_counts_lines_after_the_filters(self) -> None:
+        self.node.append(b"one", b"two", ps=b"web.1")
+        self.node.append(b"three", ps=b"webber.1")
+        self.assertEqual(line(b"one") + line(b"two"), self.node.open(num=2, ps="web").body)
+
+    def test_source(self) -> None:
+        self.node.append(b"one")
+        self.node.append(b"two", source=b"heroku")
+        self.assertEqual(line(b"two", source=b"heroku"), self.node.open(source="heroku").body)
+
+    def test_what_cannot_be_parsed_is_left_out_and_counted(self) -> None:
+        self.node.spool.append("app-1", [b"<42> blafasel", cooked(b"one")])
+        self.assertEqual(line(b"one"), self.node.open(num=2, source="app").body)
+        self.assertEqual(1, self.node.counters.tail_unparsable)
+
+    def test_a_long_history_goes_out_as_the_client_reads(self) -> None:
+        text = b"x" * 10_000
+        self.node.append(*[text] * 100)
+        self.node.put_session()
+        connection = self.node.get(connection=SlowConnection(self.node.site))
+        size = len(connection.body)
+        self.assertLess(size, 100_000)
+        for _ in range(20):
+            if connection.is_closed:
+                break
+            connection.resume()
+            self.assertLess(len(connection.body) - size, 100_000)
+            size = len(connection.body)
+        self.assertEqual(line(text) * 100, connection.body)
+
+    def test_canary_fetch_shows_the_history_and_never_tails(self) -> None:
+        self.node.append(b"one")
+        self.node.put_session(tail=True)
+        answer = self.node.get(path=b"/v2/canary-fetch/" + SESSION.encode()).answer()
+        self.assertEqual((line(b"one"), True), (answer.body, answer.is_whole))
+
+
+class HeaderTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.node = SessionNode()
+
+    def test_plain_text(self) -> None:
+        headers = self.node.open().answer().headers
+        del headers[b"date"]
+        self.assertEqual(
+            {
+                b"content-type": b"text/html",
+                b"x-content-type-options": b"nosniff",
+                b"content-security-policy": b"sandbox; default-src 'none'",
+                b"cache-control": b"no-store",
+                b"connection": b"close",
+                b"transfer-encoding": b"chunked",
+            },
+            headers,
+        )
+
+    def test_events(self) -> None:
+        self.node.put_session()
+        for accept in (
+            b"Accept: text/event-stream",
+            b"Accept: text/html;q=0.5, Text/Event-Stream ;q=1",
+            b"Accept: text/html\r\nAccept: text/event-stream",
+        ):
+            headers = self.node.get(accept).answer().headers
+            self.assertEqual(b"text/event-stream", headers[b"content-type"])
+            self.assertEqual(b"nosniff", headers[b"x-content-type-options"])
+
+    def test_never_compressed(self) -> None:
+        self.node.append(b"one")
+        self.node.put_session()
+        answer = self.node.events(b"Accept-Encoding: gzip, deflate").answer()
+        self.assertNotIn(b"content-encoding", answer.headers)
+        self.assertIn(line(b"one"), answer.body)
+
+    def test_discarded_history(self) -> None:
+        self.node.flag(NO_REDIS)
+        self.assertEqual(
+            b"Warning: log history discarded due to excessive volume.",
+            self.node.open().answer().headers[b"x-heroku-warning"],
+        )
+
+    def test_http_1_0_gets_lines_until_the_connection_closes(self) -> None:
+        self.node.append(b"one")
+        self.node.put_session()
+        connection = self.node.get(version=b"HTTP/1.0")
+        answer = connection.answer()
+        self.assertNotIn(b"transfer-encoding", answer.headers)
+        self.assertEqual((line(b"one"), True), (answer.body, connection.is_closed))
+
+    def test_head(self) -> None:
+        self.node.append(b"one")
+        self.node.put_session(tail=True)
+        connection = self.node.get(b"Accept: text/event-stream", method=b"HEAD")
+        answer = connection.answer()
+        self.assertEqual((200, b""), (answer.status, answer.body))
+        self.assertEqual(b"text/event-stream", answer.headers[b"content-type"])
+        self.assertTrue(connection.is_closed)
+
+
+class RefusalTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.node = SessionNode()
+
+    def refused(
+        self, status: int, body: bytes, path: bytes = b"/sessions/" + SESSION.encode()
+    ) -> None:
+        answer = self.node.get(path=path).answer()
+        self.assertEqual((status, body), (answer.status, answer.body))
+
+    def test_unknown(self) -> None:
+        self.refused(404, b"Not found")
+
+    def test_malformed_ids_are_not_looked_up(self) -> None:
+        self.node.store.away = True
+        self.refused(404, b"Not found", b"/sessions/x")
+
+    def test_expired(self) -> None:
+        self.node.put_session(lifetime_s=360.0)
+        self.node.clock.advance(360)
+        self.refused(404, b"Not found")
+
+    def test_many_times_while_it_lives(self) -> None:
+        self.node.append(b"one")
+        self.node.put_session(lifetime_s=360.0)
+        for _ in range(3):
+            self.assertEqual(line(b"one"), self.node.get().body)
+            self.node.clock.advance(100)
+
+    def test_query_parameters_are_ignored(self) -> None:
+        self.node.put_session()
+        path = b"/sessions/" + SESSION.encode() + b"?srv=1&tail=true"
+        self.refused(200, b"", path)
+
+    def test_the_channel_is_gone(self) -> None:
+        self.node.put_session()
+        self.node.delete()
+        self.refused(404, b"Not found")
+
+    def test_a_body_without_channel(self) -> None:
+        self.node.store.put_session(SESSION, b"{}", 360.0)
+        self.refused(400, b"'channel_id' missing")
+
+    def test_the_store_is_away(self) -> None:
+        self.node.put_session()
+        self.node.store.away = True
+        self.refused(503, b"Logs are temporarily unavailable")
+
+    def test_the_spool_is_away_and_no_tail_was_asked_for(self) -> None:
+        self.node = SessionNode(HeldSpool(is_away=True))
+        self.node.put_session()
+        answer = self.node.get().answer()
+        self.assertEqual((200, b""), (answer.status, answer.body))
+        self.assertEqual(HISTORY_IS_AWAY, answer.headers[b"x-heroku-warning"])
+
+    def test_what_can_be_had_while_the_spool_is_away(self) -> None:
+        self.node = SessionNode(HeldSpool(is_away=True, waiting=[cooked(b"one"), cooked(b"two")]))
+        self.node.put_session(num=1)
+        self.refused(200, line(b"two"))
+
+    def test_the_node_starts(self) -> None:
+        self.node.put_session()
+        self.node.registry.ready = False
+        self.refused(503, b"Logs are temporarily unavailable")
+
+    def test_tails_are_denied(self) -> None:
+        self.node.rods.deny_tail_sessions = True
+        self.node.put_session(tail=True)
+        self.refused(503, b"Tail sessions are denied")
+        self.node.put_session()
+        self.refused(200, b"")
+
+    def test_too_many_histories_wait_for_their_readers(self) -> None:
+        self.node = SessionNode(limits=Limits(tail_history_bytes=500_000))
+        self.node.append(*[b"x" * 10_000] * 100)
+        slow = SlowConnection(self.node.site)
+        self.node.put_session()
+        self.node.get(connection=slow)
+        self.refused(503, b"Logs are temporarily unavailable")
+        slow.leave()
+        self.assertEqual(200, self.node.get().answer().status)
+
+    def test_a_bug_is_a_500_and_is_logged_without_the_url(self) -> None:
+        self.node.put_session()
+        self.node.sessions.store = PreparedStore(fail(ZeroDivisionError()))
+        self.refused(500, b"Internal Server Error")
+        (logged,) = self.flushLoggedErrors(ZeroDivisionError)
+        self.assertNotIn(SESSION, str(logged))
+
+    def test_a_client_that_leaves_before_the_session_is_found(self) -> None:
+        found: Deferred[bytes | None] = Deferred()
+        self.node.sessions.store = PreparedStore(found)
+        connection = self.node.get()
+        connection.leave()
+        found.callback(b'{"channel_id": "app-1", "tail": true}')
+        self.assertEqual(b"", connection.transport.value())
+        self.assertEqual(0, sum(sample.value for sample in self.node.tails.samples()))
+
+    def test_a_failure_after_the_client_has_left(self) -> None:
+        found: Deferred[bytes | None] = Deferred()
+        self.node.sessions.store = PreparedStore(found)
+        connection = self.node.get()
+        connection.leave()
+        found.errback(StoreAway("away"))
+        self.assertEqual(b"", connection.transport.value())
+
+
+class SocketTransport(StringTransport):
+    """A transport with a socket under it, which closes only by force."""
+
+    def __init__(self, handle: socket.socket) -> None:
+        super().__init__()
+        self.handle = handle
+        self.is_aborted = False
+
+    def getHandle(self) -> socket.socket:
+        return self.handle
+
+    def abortConnection(self) -> None:
+        self.is_aborted = True
+
+    def unregisterProducer(self) -> None:
+        """As TCP transports do: more than once is well."""
+        self.producer = None
+
+
+class SocketConnection(Connection):
+    def __init__(self, node: SessionNode, handle: socket.socket) -> None:
+        self.protocol = node.site.buildProtocol(None)
+        self.stubborn = SocketTransport(handle)
+        self.protocol.makeConnection(self.stubborn)
+
+
+class ConnectionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.node = SessionNode()
+        self.socket = socket.socket()
+        self.addCleanup(self.socket.close)
+
+    def open(self, tail: bool = False) -> SocketConnection:
+        connection = SocketConnection(self.node, self.socket)
+        self.node.put_session(tail=tail)
+        self.node.get(connection=connection)
+        return connection
+
+    def test_the_kernel_looks_after_hosts_that_vanish(self) -> None:
+        self.open(tail=True)
+        option = self.socket.getsockopt
+        self.assertEqual(1, option(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        self.assertEqual(60, option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+        self.assertEqual(15, option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL))
+        self.assertEqual(4, option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT))
+
+    def test_who_does_not_take_the_end_is_cut_off(self) -> None:
+        connection = self.open()
+        self.assertTrue(connection.stubborn.disconnecting)
+        self.node.clock.advance(END_TIMEOUT_S)
+        self.assertFalse(connection.stubborn.is_aborted)
+        self.node.clock.advance(connection.protocol.abortTimeout)
+        self.assertTrue(connection.stubborn.is_aborted)
