@@ -47,7 +47,7 @@ class Root(Resource):
 
 @frozen
 class Answer:
-    """What came over a connection."""
+    """The answer that came over a connection."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -106,7 +106,7 @@ class Connection:
 
 
 class SlowConnection(Connection):
-    """One whose transport asks for a pause after everything that it is given."""
+    """A client whose transport asks for a pause after each write."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(site)
@@ -199,5 +199,5 @@ class SessionNode:
 
 
 def line(text: bytes, source: bytes = b"app", ps: bytes = b"web.1") -> bytes:
-    """What a reader sees of a message of :meth:`SessionNode.append`."""
+    """Return the line that a reader sees of a message of :meth:`SessionNode.append`."""
     return b"2026-01-02T03:04:05+00:00 %b[%b]: %b\n" % (source, ps, text)

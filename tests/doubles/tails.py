@@ -1,4 +1,4 @@
-"""Stand-ins for what tails stand between: a spool that answers when the test says, and readers."""
+"""A spool that answers when the test says so, and an answer that keeps what is written."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ class HeldSpool:
     # What the test calls.
 
     def interrupt(self) -> None:
-        """Tell the followers; what is asked for from now on is answered accordingly."""
+        """Go away, and tell the followers."""
         self.is_away = True
         for follower in list(self.followers):
             follower.interrupted()
 
     def come_back(self, complete: bool = True) -> None:
-        """Tell the followers, and number what waits without telling them again."""
+        """Come back, tell the followers, and number what waits without telling of it again."""
         self.is_away = False
         for follower in list(self.followers):
             follower.resumed()
@@ -235,12 +235,12 @@ class ListAnswer:
         return b"".join(self.written)
 
     def lines(self) -> Iterator[Shown]:
-        """What a reader of plain text has seen."""
+        """Yield what a reader of plain text has seen."""
         for line in self.text.splitlines():
             yield _shown(None, line)
 
     def events(self) -> Iterator[Shown]:
-        """What a reader of events has seen, comments left out."""
+        """Yield what a reader of events has seen, without comments."""
         for block in self.text.split(b"\n\n"):
             fields = [line.partition(b": ") for line in block.split(b"\n")]
             data = b"\n".join(value for name, _, value in fields if name == b"data")

@@ -1,4 +1,4 @@
-"""Where a reader's history begins and ends."""
+"""The beginning and the end of a reader's past."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def numbers(shown: Past) -> list[int | None]:
 
 
 class NumTests(SynchronousTestCase):
-    def test_so_many_of_the_newest(self) -> None:
+    def test_as_many_of_the_newest_as_were_asked_for(self) -> None:
         self.assertEqual([2, 3], numbers(past_of(recent(1, 2, 3), ALL, 2, None)))
 
     def test_none(self) -> None:

@@ -53,7 +53,7 @@ class HistoryTests(SynchronousTestCase):
         answer = self.node.open().answer()
         self.assertEqual((200, b"", True), (answer.status, answer.body, answer.is_whole))
 
-    def test_a_hundred_lines_where_nothing_else_is_said(self) -> None:
+    def test_a_hundred_lines_by_default(self) -> None:
         self.node.append(*[b"%d" % number for number in range(150)])
         self.assertEqual(
             b"".join(line(b"%d" % number) for number in range(50, 150)), self.node.open().body
@@ -315,7 +315,7 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(15, option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL))
         self.assertEqual(4, option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT))
 
-    def test_who_does_not_take_the_end_is_cut_off(self) -> None:
+    def test_a_client_that_does_not_take_the_end_is_cut_off(self) -> None:
         connection = self.open()
         self.assertTrue(connection.stubborn.disconnecting)
         self.node.clock.advance(END_TIMEOUT_S)

@@ -1,6 +1,6 @@
 """
-Every reader sees every message once and in order, whatever happens in between; what he is too slow
-for is counted, in its place.
+Every reader sees every message once and in order, whatever happens in between; what it loses
+because it is too slow is counted, in its place.
 
 A state machine lets messages arrive, histories be read with arbitrary delays, readers come, pause,
 leave and come back, and the spool go away, in any order. It knows what each reader must have seen.
@@ -40,19 +40,19 @@ T = TypeVar("T")
 
 
 def pick(data: st.DataObject, items: Sequence[T]) -> T:
-    """One of them. Only its place is drawn: hypothesis prints what is drawn, with all it holds."""
+    """Draw an item by its index: hypothesis prints what is drawn, with all that it holds."""
     return items[data.draw(st.integers(0, len(items) - 1))]
 
 
 @define(eq=False, repr=False)
 class Client:
     """
-    Somebody who reads, and what he must have been shown so far.
+    A reader, and what it must have been shown so far.
 
-    :ivar read: the history that was asked for him.
-    :ivar snapshot: the history with which he began.
-    :ivar overture: what he was told before it.
-    :ivar marks: notices, and how many events the follower had been told of before each.
+    :ivar read: the history that was asked for.
+    :ivar snapshot: the history with which it began.
+    :ivar overture: the notices before the history.
+    :ivar marks: later notices, each with the count of events that were told before it.
     """
 
     session: Session
@@ -78,7 +78,7 @@ class Client:
         return (number if self.events else None), line
 
     def begins(self, is_away: bool) -> None:
-        """His history was answered: what was told until now has passed him."""
+        """Note that its past was answered: what was told until now is not new to it."""
         assert self.read is not None
         self.marks.clear()
         self.snapshot = self.read.snapshot
@@ -115,7 +115,7 @@ class Client:
         return expected
 
     def comments(self) -> list[bytes]:
-        """What is said of messages that his last id cannot bring back."""
+        """Return the comments about messages that its last id cannot bring back."""
         if self.after is None or self.snapshot is None:
             return []
         if not self.snapshot.complete:
@@ -197,7 +197,7 @@ class Tailing(RuleBasedStateMachine):
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), is_tight=st.booleans(), at_once=st.booleans())
     def cut(self, data: st.DataObject, is_tight: bool, at_once: bool) -> None:
-        """A reader's connection breaks, and he comes back for what he has not seen."""
+        """Cut a reader's connection; it comes back for what it has not seen."""
         client = pick(data, self.clients)
         self.remove(client)
         after = client.last_id() if client.events else None

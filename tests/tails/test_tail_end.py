@@ -36,7 +36,7 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(line(b"one") + L20, connection.body)
         self.assert_ended(connection)
 
-    def test_no_tail_says_nothing_to_those_who_want_none(self) -> None:
+    def test_no_tail_says_nothing_to_readers_that_want_none(self) -> None:
         self.node.flag(NO_TAIL)
         self.assertEqual(line(b"one"), self.node.open().body)
 

@@ -35,7 +35,7 @@ class SilenceTests(SynchronousTestCase):
         self.node.clock.advance(0.1)
         self.assertTrue(connection.body.endswith(b"\n:\n\n"))
 
-    def test_each_reader_for_himself(self) -> None:
+    def test_each_reader_has_its_own_silence(self) -> None:
         first = self.node.events()
         self.node.clock.advance(5)
         second = self.node.events()
@@ -44,14 +44,14 @@ class SilenceTests(SynchronousTestCase):
         self.node.clock.advance(5)
         self.assertEqual((b":\n\n", b":\n\n"), (first.body, second.body))
 
-    def test_plain_text_hears_nothing(self) -> None:
+    def test_plain_text_gets_no_sign_of_life(self) -> None:
         self.node.append(b"one", source=b"other")
         self.node.put_session(tail=True, source="app")
         connection = self.node.get()
         self.node.clock.advance(100)
         self.assertEqual(b"", connection.body)
 
-    def test_it_tells_how_far_a_reader_has_come_who_wants_none_of_it(self) -> None:
+    def test_a_filtered_stream_is_given_its_position(self) -> None:
         self.node.put_session(tail=True, source="app")
         self.node.append(b"one")
         connection = self.node.events()
@@ -61,13 +61,13 @@ class SilenceTests(SynchronousTestCase):
         position = b"id: %d\n:\n\n" % (NOW * 1_000_000 + 3)
         self.assertEqual(position, connection.body.removeprefix(shown))
 
-    def test_so_does_the_beginning_where_there_is_nothing_to_show(self) -> None:
+    def test_a_stream_that_begins_empty_is_given_its_position(self) -> None:
         self.node.put_session(tail=True, source="app")
         self.node.append(b"one", b"two", source=b"other")
         connection = self.node.events()
         self.assertEqual(b"id: %d\n:\n\n" % (NOW * 1_000_000 + 2), connection.body)
 
-    def test_not_for_who_is_behind(self) -> None:
+    def test_no_position_for_a_reader_that_is_behind(self) -> None:
         self.node.append(b"one")
         connection = self.node.events()
         connection.pause()
@@ -77,8 +77,8 @@ class SilenceTests(SynchronousTestCase):
         self.node.clock.advance(15)
         self.assertEqual(size, len(connection.body))
 
-    def test_not_where_it_is_not_known(self) -> None:
-        """Who began while the spool was away has not seen all that has a number by now."""
+    def test_no_position_if_it_is_not_known(self) -> None:
+        """A reader that began while the spool was away has not seen all that has a number now."""
         spool = HeldSpool()
         self.node = SessionNode(spool)
         self.node.put_session(tail=True, source="other")
@@ -91,13 +91,13 @@ class SilenceTests(SynchronousTestCase):
         self.node.clock.advance(15)
         self.assertEqual(b":\n\n", connection.body[size:])
 
-    def test_nothing_for_a_reader_who_has_no_room(self) -> None:
+    def test_nothing_for_a_reader_that_has_no_room(self) -> None:
         connection = self.node.events()
         connection.pause()
         self.node.clock.advance(100)
         self.assertEqual(b"", connection.body)
 
-    def test_nobody_is_left_over(self) -> None:
+    def test_no_timer_is_left_over(self) -> None:
         self.node.events().leave()
         self.node.clock.advance(15)
         self.assertEqual([], self.node.clock.getDelayedCalls())

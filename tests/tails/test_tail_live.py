@@ -44,7 +44,7 @@ class TailTests(SynchronousTestCase):
         self.node.clock.advance(0.002)
         self.assertEqual(line(b"one") + line(b"two"), connections[-1].body)
 
-    def test_no_num_no_history(self) -> None:
+    def test_num_0_shows_no_history(self) -> None:
         self.node.append(b"one")
         connection = self.node.open(tail=True, num=0)
         self.node.append(b"two")
@@ -95,7 +95,7 @@ class TailTests(SynchronousTestCase):
             body = self.node.events(b"Last-Event-ID: " + text).body
             self.assertEqual(1, body.count(b"data:"))
 
-    def test_plain_text_knows_no_last_event_id(self) -> None:
+    def test_plain_text_ignores_the_last_event_id(self) -> None:
         self.node.append(b"one", b"two")
         self.node.put_session()
         body = self.node.get(b"Last-Event-ID: %d" % (NOW * 1_000_000 + 1)).body
@@ -108,7 +108,7 @@ class TailTests(SynchronousTestCase):
         self.assertTrue(connection.body.startswith(b": 490 messages are gone\n\nid: "))
         self.assertEqual(1_500, connection.body.count(b"\ndata:"))
 
-    def test_events_end_after_the_history_where_no_tail_was_asked_for(self) -> None:
+    def test_events_end_after_the_history_if_no_tail_was_asked_for(self) -> None:
         self.node.append(b"one")
         self.node.put_session()
         self.assertTrue(self.node.events().answer().is_whole)

@@ -54,7 +54,7 @@ class SlowReaderTests(SynchronousTestCase):
         self.assertEqual(2, self.connection.body.count(b"dropped 2 messages"))
         self.assertEqual(2, self.connection.body.count(b"L11"))
 
-    def test_who_keeps_up_is_told_nothing(self) -> None:
+    def test_a_reader_that_keeps_up_is_told_nothing(self) -> None:
         self.tail()
         for _ in range(5):
             self.connection.pause()
@@ -62,7 +62,7 @@ class SlowReaderTests(SynchronousTestCase):
             self.connection.resume()
         self.assertEqual(line(b"x") * 50, self.connection.body)
 
-    def test_bounded_by_bytes_too(self) -> None:
+    def test_the_buffer_is_bounded_by_bytes_too(self) -> None:
         self.tail()
         self.connection.pause()
         self.append(*[b"x" * 4_000] * 5)
@@ -80,14 +80,14 @@ class SlowReaderTests(SynchronousTestCase):
         self.assertIn(b"dropped 1 messages", self.connection.body)
         self.assertEqual(10, self.connection.body.count(line(b"x")))
 
-    def test_it_is_told_whatever_the_filters_are(self) -> None:
+    def test_an_overflow_is_told_whatever_the_filters_are(self) -> None:
         self.tail(source="app", ps="web")
         self.connection.pause()
         self.append(*[b"x"] * 11)
         self.connection.resume()
         self.assertIn(b"logplex[1]: Error L11", self.connection.body)
 
-    def test_to_readers_of_events_it_is_an_event_without_id(self) -> None:
+    def test_in_events_an_overflow_is_an_event_without_id(self) -> None:
         self.node.put_session(tail=True)
         self.connection = self.node.events()
         self.connection.pause()
@@ -129,20 +129,20 @@ class SlowReaderTests(SynchronousTestCase):
         self.assertEqual([2], formatted)
         self.assertEqual(self.connection.body, others[0].body)
 
-    def test_a_reader_who_reads_gets_more_time(self) -> None:
-        """Not he is too slow, but the node too busy to write as much as comes."""
+    def test_a_reader_that_reads_gets_more_time(self) -> None:
+        """The reader is not too slow, but the node too busy to write as much as comes."""
         self.read_a_little_of(150)
         for _ in range(10):
             self.connection.resume()
         self.assertEqual(line(b"x" * 1_000) * 151, self.connection.body)
 
-    def test_but_not_without_bound(self) -> None:
+    def test_more_time_has_a_bound(self) -> None:
         self.read_a_little_of(1_000)
         self.connection.resume()
         self.assertIn(b"L11", self.connection.body)
 
     def read_a_little_of(self, messages: int) -> None:
-        """A reader whose transport takes 64 KiB at a time gets so many messages of a kB at once."""
+        """Give messages of a kB at once to a reader whose transport takes 64 KiB at a time."""
         self.node.put_session(tail=True)
         self.connection = self.node.get(connection=SlowConnection(self.node.site))
         self.node.append(b"x" * 1_000)
@@ -152,7 +152,7 @@ class SlowReaderTests(SynchronousTestCase):
         self.node.clock.advance(0.02)
 
     def test_what_comes_in_one_go_waits_for_the_transport(self) -> None:
-        """A reader who reads is not slow because much came before the kernel could take it."""
+        """A reader that reads is not slow because much came before the kernel could take it."""
         self.node.put_session(tail=True)
         self.connection = self.node.get(connection=SlowConnection(self.node.site))
         self.node.append(*[b"x" * 1_000] * 200)

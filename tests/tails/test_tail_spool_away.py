@@ -50,7 +50,7 @@ class AwayTests(SynchronousTestCase):
         self.node.clock.advance(1)
         self.assertEqual(line(b"one") + line(b"two"), self.connection.body)
 
-    def test_numbers_that_begin_again_are_shown_to_everybody(self) -> None:
+    def test_numbers_that_begin_again_are_shown_to_all(self) -> None:
         self.spool.last = 1_000
         self.spool.append("app-1", [cooked(b"one")])
         slow, events = self.node.get(), self.node.events()
@@ -86,8 +86,8 @@ class AwayTests(SynchronousTestCase):
         self.assertEqual(L15 + line(b"one"), connection.body)
         self.assertFalse(connection.answer().is_whole)
 
-    def test_who_resumes_is_told_that_messages_may_be_missing(self) -> None:
-        """Some of what can be had has been shown to him, perhaps, when it had no number yet."""
+    def test_a_reader_that_resumes_is_told_that_messages_may_be_missing(self) -> None:
+        """Perhaps some of these messages were shown to it before they had numbers."""
         self.spool.interrupt()
         self.spool.tell_unnumbered([cooked(b"one")])
         connection = self.node.events(b"Last-Event-ID: 1")

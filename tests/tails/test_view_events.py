@@ -1,4 +1,4 @@
-"""What stands in a line can end neither its field nor its event."""
+"""No text of a line can end its field or its event."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class WindowTests(SynchronousTestCase):
         self.assertEqual(made[1:], window.read(1, 1_000))
         self.assertEqual([], window.read(3, 1_000))
 
-    def test_read_no_more_than_about_so_many_bytes(self) -> None:
+    def test_read_about_the_bytes_that_were_asked_for(self) -> None:
         window = Window()
         window.append(entries(60, 60, 60))
         self.assertEqual(2, len(window.read(0, 100)))
@@ -51,7 +51,7 @@ class WindowTests(SynchronousTestCase):
         window.append(entries(500))
         self.assertEqual([], window.trim(10, 100))
 
-    def test_positions_go_on_when_nobody_is_behind(self) -> None:
+    def test_positions_go_on_when_no_tail_is_behind(self) -> None:
         window = Window()
         window.append(entries(1))
         window.clear()
