@@ -301,7 +301,7 @@ class HouseTests(SynchronousTestCase):
         self.assertEqual([name for name, length in lengths.items() if length > MAX_LINES], [])
 
     def test_options_are_obeyed(self) -> None:
-        """Every option of the configuration file is looked at by some other part."""
+        """Every option of the settings file is looked at by some other part."""
         read = {
             node.attr
             for module, source in modules()

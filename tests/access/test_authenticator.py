@@ -86,7 +86,7 @@ class PermissionTests(SynchronousTestCase):
     """What credentials permit."""
 
     def test_from_file(self) -> None:
-        """The permissions of the configuration file become the model's."""
+        """The permissions of the settings file become the model's."""
         for permissions, full_api, channel in (
             ((), False, None),
             (("full_api",), True, None),

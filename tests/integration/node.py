@@ -32,7 +32,7 @@ Section = Mapping[str, Any]
 
 
 def toml(sections: Mapping[str, Section]) -> str:
-    """A configuration file. Strings, numbers, truth values and lists are written as in JSON."""
+    """A settings file. Strings, numbers, truth values and lists are written as in JSON."""
     return "\n".join(
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items())
         for name, options in sections.items()
@@ -83,7 +83,7 @@ class Node:
         self.child = Child()
 
     def configure(self, sections: Mapping[str, Section]) -> None:
-        """Write these options into the configuration file; the others stay."""
+        """Write these options into the settings file; the others stay."""
         for name, options in sections.items():
             self._sections.setdefault(name, {}).update(options)
         self.config_file.write_text(toml(self._sections))

@@ -43,7 +43,7 @@ class CommandLineTests(IntegrationTestCase):
         self.home = self.directory()
 
     def configured(self, **listen: str) -> Path:
-        """A configuration file with these listeners only."""
+        """A settings file with these listeners only."""
         file = self.home / "logplex.toml"
         file.write_text(toml({"listen": QUIET | listen, "store": {"url": "memory:"}}))
         return file
