@@ -43,7 +43,7 @@ class ParseBasicTests(SynchronousTestCase):
         self.assertEqual(Basic("a", "b"), parse_basic(b"bAsIc " + b64encode(b"a:b")))
 
     def test_not_basic_auth(self) -> None:
-        """What cannot be read says nothing."""
+        """Headers that cannot be read give nothing."""
         for header in (
             None,
             b"",
@@ -83,7 +83,7 @@ class SecretTests(SynchronousTestCase):
 
 
 class PermissionTests(SynchronousTestCase):
-    """What credentials permit."""
+    """The permissions of credentials."""
 
     def test_from_file(self) -> None:
         """The permissions of the settings file become the model's."""
@@ -125,7 +125,7 @@ class PermissionTests(SynchronousTestCase):
 
 
 class AuthenticatorTests(SynchronousTestCase):
-    """Who is asking."""
+    """The caller of a request."""
 
     def setUp(self) -> None:
         self.registry = Registry()

@@ -41,7 +41,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual([0], self.fail_times(1, address="b"))
 
     def test_success(self) -> None:
-        """Who knows the password does not wait, and begins anew."""
+        """A caller with the password does not wait, and begins anew."""
         self.fail_times(5)
         self.assertEqual(0, self.throttle.judge("id", "a", True))
         self.assertEqual([0, 0, 1], self.fail_times(3))

@@ -1,4 +1,4 @@
-"""What the log says of requests."""
+"""The lines in the log about requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.doubles.api import AUTH_KEY, LegacyCase, V3Case, basic
 
 
 def lines(act: Callable[[], object]) -> list[str]:
-    """What is logged meanwhile."""
+    """Capture the log."""
     with capturedLogs() as events:
         act()
     return [formatEvent(event) for event in events]
@@ -56,12 +56,12 @@ class AuditTests(V3Case):
         )
 
     def test_channel(self) -> None:
-        """What a channel is given."""
+        """The tokens and flags of a channel."""
         (line,) = self.audit("PUT", "/v3/channels/app", {"tokens": ["a", "b"], "flags": []})
         self.assertIn(" put_channel channel_id=app tokens=a,b flags= from ", line)
 
     def test_details(self) -> None:
-        """What the path does not say, but nothing secret."""
+        """Details beside the path, none of them secret."""
         for path, body, about in (
             ("/v3/channels/app/tokens", {"name": "x"}, "add_token channel_id=app name=x"),
             ("/v3/channels/app/drains", {}, "add_drain channel_id=app drain_id=4"),
@@ -71,20 +71,20 @@ class AuditTests(V3Case):
             self.assertTrue(line.startswith(f"audit: full {about} from "), line)
 
     def test_permissions(self) -> None:
-        """What a new credential may do."""
+        """The permissions of a new credential."""
         body = {"id": "new", "permissions": ["full_api", "any_channel"]}
         (line,) = self.audit("POST", "/v3/credentials", body)
         about = " create_credential credential_id=new permissions=full_api,any_channel from "
         self.assertIn(about, line)
 
     def test_import(self) -> None:
-        """How much of each kind."""
+        """The number of values of each kind."""
         (line,) = self.audit("POST", "/v3/configuration", {})
         about = " import_configuration channels=0 tokens=0 drains=0 credentials=0 from "
         self.assertIn(about, line)
 
     def test_auth_key(self) -> None:
-        """Who has the key is called by its name, not by the key."""
+        """A caller with the key is shown by the key's name, not by the key."""
         (line,) = self.audit("DELETE", "/v3/channels/app", auth="Basic " + AUTH_KEY)
         self.assertTrue(line.startswith("audit: auth_key delete_channel channel_id=app "), line)
 
@@ -98,7 +98,7 @@ class AuditTests(V3Case):
             self.assertEqual([], self.audit(method, path, auth=auth))
 
     def test_unknown_end(self) -> None:
-        """Where the store fails, the change may have been made."""
+        """If the store fails, the change may have been made."""
         self.store.away = True
         (line,) = self.audit("DELETE", "/v3/channels/app")
         self.assertTrue(line.endswith(": failed with 503, or perhaps not"), line)
@@ -156,7 +156,7 @@ class LegacyAuditTests(LegacyCase):
 
 
 class SecretTests(LegacyCase):
-    """What no line ever shows."""
+    """Secrets, which no line ever shows."""
 
     def test_nothing_secret(self) -> None:
         """No tokens, passwords or URLs, in whatever part of a request they are."""

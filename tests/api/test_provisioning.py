@@ -1,4 +1,4 @@
-"""What is done to channels, tokens, drains and sessions, and what is refused."""
+"""Changes to channels, tokens, drains and sessions, and refused ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ProvisioningCase(SynchronousTestCase):
 
 
 class NameTests(SynchronousTestCase):
-    """What ids and names may be."""
+    """The rules for ids and names."""
 
     def test_good(self) -> None:
         for good in ("a", "app-d23d", "!", "~" * 48):
@@ -317,7 +317,7 @@ class SessionTests(ProvisioningCase):
 
 
 class StoreTests(ProvisioningCase):
-    """What happens while the store is not there."""
+    """Verbs while the store is away."""
 
     def test_away(self) -> None:
         self.store.away = True

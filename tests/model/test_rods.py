@@ -69,7 +69,7 @@ class PanelTests(SynchronousTestCase):
         self.assertEqual(NORMAL, self.rods.api_status)
 
     def test_back(self) -> None:
-        """What is taken back leaves what it had covered."""
+        """A rod that is thrown back shows the position that it had covered."""
         self.panel.share({"api_status": DISABLED})
         self.panel.throw({"api_status": NORMAL})
         self.panel.throw({"api_status": None})

@@ -1,4 +1,4 @@
-"""What a session's body says."""
+"""Reading the body of a session."""
 
 from __future__ import annotations
 

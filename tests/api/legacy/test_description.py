@@ -18,7 +18,7 @@ class RoutesTests(SynchronousTestCase):
     """Methods and paths."""
 
     def test_routes(self) -> None:
-        """What is served is what is described."""
+        """The routes are those of the description."""
         served = {
             (
                 method,

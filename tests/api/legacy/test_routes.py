@@ -457,7 +457,7 @@ class SessionTests(LegacyCase):
                 self.assertEqual(code, answer.code)
 
     def test_read(self) -> None:
-        """Who knows the URL may read; canary sessions never tail."""
+        """The URL is the right to read; canary sessions never tail."""
         for path, page in (
             ("/sessions/x-1", "x-1 True"),
             ("/sessions/x-1?srv=1", "x-1 True"),
@@ -472,7 +472,7 @@ class SessionTests(LegacyCase):
 
 
 class BugTests(LegacyCase):
-    """What happens where we have made a mistake."""
+    """A bug of ours is answered and logged."""
 
     def test_no_traceback(self) -> None:
         def broken(channel_id: str) -> object:

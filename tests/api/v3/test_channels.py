@@ -1,4 +1,4 @@
-"""What API v3 does, and the bodies that it answers with."""
+"""The routes of API v3 about channels, and the bodies of their answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RequestIdTests(V3Case):
         self.assertEqual("abc-1.2_3:4", self.id_for("abc-1.2_3:4"))
 
     def test_cleaned(self) -> None:
-        """What could forge a log line goes, and what is left is not long."""
+        """Characters that could forge a log line go, and the rest is cut."""
         self.assertEqual("abc", self.id_for('a b\x1b"<c>\xff'))
         self.assertEqual("abc", self.id_for("ab\udcffc"))
         self.assertEqual(MAX_REQUEST_ID_CHARACTERS, len(self.id_for("x" * 1_000)))
@@ -59,7 +59,7 @@ class RequestIdTests(V3Case):
 
 
 class GuessingTests(V3Case):
-    """Who keeps failing to authenticate waits for the answer."""
+    """A caller that keeps failing to authenticate waits for the answer."""
 
     def test_slow(self) -> None:
         """After ten failures; other callers do not wait, nor does one with the password."""
@@ -92,7 +92,7 @@ class ChannelTests(V3Case):
         )
 
     def test_show_empty(self) -> None:
-        """What is empty is absent."""
+        """Empty members are absent."""
         self.assertAnswer(200, {"channel": "empty"}, self.ask("GET", "/v3/channels/empty"))
 
     def test_show_only_reserved(self) -> None:
@@ -314,7 +314,7 @@ class LogsTests(V3Case):
         self.assertEqual(150, len(self.texts("?num=" + "9" * 9_000)))
 
     def test_unparsable(self) -> None:
-        """What cannot be shown is not counted."""
+        """Messages that cannot be shown are not counted."""
         self.log("a")
         self.spool.append("app", [b"<42> blafasel"])
         self.log("b")
@@ -370,7 +370,7 @@ class SessionTests(V3Case):
 
 
 class BugTests(V3Case):
-    """What happens where we have made a mistake."""
+    """A bug of ours is answered and logged."""
 
     def test_no_traceback(self) -> None:
         """The client is told nothing of it, the log all."""

@@ -24,7 +24,7 @@ class ConfigurationTests(V3Case):
         self.assertAnswer(200, before, exchange.answer())
 
     def test_import(self) -> None:
-        """What has the same id is replaced, the rest stays."""
+        """Values of the same id are replaced, the rest stays."""
         values: list[Value] = [
             Channel("app", "renamed"),
             Token("t.new", "app", "worker", 2),

@@ -106,7 +106,7 @@ class CreateTests(CredentialCase):
         self.assertEqual([201, 409], [first.answer().code, second.answer().code])
 
     def test_too_slow(self) -> None:
-        """Who waited too long for the others gets an answer, and changes nothing."""
+        """A request that waited too long for the others gets an answer, and changes nothing."""
         self.store.held = []
         first, second = (self.send("POST", "/v3/credentials", {"id": id}) for id in "ab")
         self.clock.advance(2)
@@ -141,7 +141,7 @@ class ChangeTests(CredentialCase):
         self.assertEqual(401, self.code_for("stored", "secret"))
 
     def test_in_file(self) -> None:
-        """What is in the file stays as it is."""
+        """Credentials of the file stay as they are."""
         for answer in (
             self.ask("DELETE", "/v3/credentials/full"),
             self.ask("POST", "/v3/credentials/full/password", {}),

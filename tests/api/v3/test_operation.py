@@ -1,4 +1,4 @@
-"""What operators look at and switch through API v3."""
+"""The routes of API v3 for operators."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class RodTests(V3Case):
         self.assertEqual("disabled", self.rods.legacy_api_status)
 
     def test_disabled_api(self) -> None:
-        """Who disabled the API can switch it back."""
+        """A disabled API can be switched back."""
         self.throw(api_status="disabled")
         self.assertError(503, self.ask("GET", "/v3/health"))
         self.throw(api_status=None)

@@ -169,7 +169,7 @@ class RouteTests(V3Case):
             yield route
 
     def test_good(self) -> None:
-        """Who has the right gets the answer, with a credential or the authentication key."""
+        """A caller with the right gets the answer, by a credential or the authentication key."""
         for auth in (basic("full"), "Basic " + AUTH_KEY):
             for route in self.each():
                 answer = self.ask(route.method, route.path, route.good, auth)
@@ -282,7 +282,7 @@ class RouteTests(V3Case):
                 self.assertEqual(methods, set(answer.headers["allow"].split(", ")))
 
     def test_store_away(self) -> None:
-        """What needs the store is answered without it."""
+        """Routes that need the store are answered without it."""
         for route in self.each():
             self.store.away = True
             if self.share is not None:
@@ -398,7 +398,7 @@ class DescriptionTests(SynchronousTestCase):
     """The description as a whole."""
 
     def test_routes(self) -> None:
-        """What is served is what is described."""
+        """The routes are those of the description."""
         served = {
             (method, rule.rule.replace("<drain_id:", "<").replace("<", "{").replace(">", "}"))
             for routes in (
