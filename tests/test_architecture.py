@@ -32,7 +32,7 @@ HOUSE: Rows = (
     ("sqlite_file", "waiting"),
     ("certificates", "dialects", "interfaces", "settings"),
     ("metrics", "model", "syslog"),
-    ("hosts",),
+    ("hosts", "live"),
 )
 
 #: The same within a room. "*" is everything that is not named: the door and its neighbours.
@@ -88,6 +88,7 @@ LIBRARIES = {
 PURE = {
     "dialects",
     "hosts",
+    "live",
     "syslog",
     "model",
     "drains/formats",

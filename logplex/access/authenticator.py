@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.credentials import secret_matches
+from logplex.live import Live
 from logplex.model.values import AUTH_KEY_HOLDER, Credential
 from logplex.settings import Limits
 
@@ -96,7 +97,7 @@ class Throttle:
     """
 
     _clock: IReactorTime
-    _limits: Limits
+    _limits: Live[Limits]
     _pairs: OrderedDict[tuple[str, str], _Failures] = field(factory=OrderedDict, init=False)
 
     def judge(self, credential_id: str, address: str, is_known: bool) -> float:
@@ -121,10 +122,10 @@ class Throttle:
         self._pairs[pair] = failures
         if len(self._pairs) > MAX_PAIRS:
             self._pairs.popitem(last=False)
-        if failures.count <= self._limits.auth_failures:
+        if failures.count <= self._limits.now.auth_failures:
             return 0.0
         failures.due_s = min(
-            max(now, failures.due_s) + self._limits.auth_failure_delay_s, now + MAX_DELAY_S
+            max(now, failures.due_s) + self._limits.now.auth_failure_delay_s, now + MAX_DELAY_S
         )
         return failures.due_s - now
 

@@ -28,6 +28,7 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.interfaces import IConfigStore, ISpool
+from logplex.live import Live
 from logplex.model.destination import BadDestination, Destination, parse_destination
 from logplex.model.session import BadSession, parse_session
 from logplex.model.values import (
@@ -120,7 +121,7 @@ class Provisioning:
     _registry: Registry
     _spool: ISpool
     _clock: IReactorTime
-    _limits: Limits
+    _limits: Live[Limits]
     _new_uuid: Callable[[], UUID] = uuid4
     _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
 
@@ -306,7 +307,7 @@ class Provisioning:
             raise BadSession(f"a session has at most {MAX_SESSION_BYTES} bytes")
         self._known(session.channel_id)
         session_id = str(self._new_uuid())
-        await self._store.put_session(session_id, body, self._limits.session_lifetime_s)
+        await self._store.put_session(session_id, body, self._limits.now.session_lifetime_s)
         return session_id
 
     # Internals.
@@ -318,7 +319,7 @@ class Provisioning:
         return channel
 
     def _refuse_more(self, drains: Iterable[Drain]) -> None:
-        if sum(each.url is not None for each in drains) >= self._limits.drains_per_channel:
+        if sum(each.url is not None for each in drains) >= self._limits.now.drains_per_channel:
             raise TooManyDrains
 
     def _new_tokens(self, channel_id: str, names: Iterable[str]) -> list[Token]:

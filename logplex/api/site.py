@@ -15,6 +15,7 @@ from logplex.api.audit import Audit
 from logplex.api.json import request_id
 from logplex.api.refusals import NotAuthenticated, Refused
 from logplex.api.routes import Admission, AdmittedResource, remember
+from logplex.live import Live
 from logplex.model.values import Credential
 from logplex.settings import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
@@ -60,7 +61,7 @@ def api_site(
     too_large: Response,
     audit: Audit,
     *,
-    limits: Limits,
+    limits: Live[Limits],
     clock: IReactorTime,
 ) -> Site:
     """

@@ -26,6 +26,7 @@ from logplex.drains.probe import Probe
 from logplex.drains.running import RunningDrain
 from logplex.drains.telling import ChannelNotices
 from logplex.interfaces import DrainStatus, DrainTest, IDrainObserver, IDrains, IReactor, Tell
+from logplex.live import Live
 from logplex.metrics import Counters, Sample
 from logplex.model.destination import BadDestination, Destination, parse_destination
 from logplex.model.values import Drain
@@ -55,7 +56,7 @@ class DrainService:
         tell: Tell,
         counters: Counters,
         settings: DrainSettings,
-        limits: Limits,
+        limits: Live[Limits],
         reactor: IReactor,
         random: Random | None = None,
         names: Names | None = None,

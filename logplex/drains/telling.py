@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from logplex.drains.delivery.buffer import Loss
 from logplex.interfaces import IOutlet, Tell
+from logplex.live import Live
 from logplex.model.destination import Destination
 from logplex.settings import Limits
 from logplex.syslog.notices import denied_message, l10_message, l14_message
@@ -26,7 +27,7 @@ class ChannelNotices:
     """
 
     tell: Tell
-    limits: Limits
+    limits: Live[Limits]
     clock: IReactorTime
     channel_id: str
     drain_token: str
@@ -52,7 +53,7 @@ class ChannelNotices:
         loss, self._loss = self._loss, None
         if loss is not None:
             now = self.clock.seconds()
-            self._next_l10 = now + self.limits.notice_interval_s
+            self._next_l10 = now + self.limits.now.notice_interval_s
             token = self.drain_token.encode("ascii", "replace")
             self._tell(l10_message(now, token, loss.count, loss.since))
 
@@ -60,14 +61,14 @@ class ChannelNotices:
         """The receiver could not prove who it is."""
         now = self.clock.seconds()
         if now >= self._next_l14:
-            self._next_l14 = now + self.limits.notice_interval_s
+            self._next_l14 = now + self.limits.now.notice_interval_s
             self._tell(l14_message(now, reason, to.scheme, to.host, to.port))
 
     def destination_denied(self, to: Destination) -> None:
         """The receiver is where drains may not connect to."""
         now = self.clock.seconds()
         if now >= self._next_denied:
-            self._next_denied = now + self.limits.notice_interval_s
+            self._next_denied = now + self.limits.now.notice_interval_s
             self._tell(denied_message(now, to.scheme, to.host, to.port))
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from twisted.internet.interfaces import IReactorTime
 
+from logplex.live import Live
 from logplex.settings import Limits
 
 
@@ -18,7 +19,7 @@ class FrameIds:
     Only a digest of each id is kept, because an id may be as long as a header.
     """
 
-    def __init__(self, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(self, limits: Live[Limits], clock: IReactorTime) -> None:
         self._limits = limits
         self._clock = clock
         #: Digest -> time of the last request with it, the oldest first.
@@ -35,7 +36,7 @@ class FrameIds:
         times[key] = self._clock.seconds()
         while times:
             oldest = next(iter(times))
-            if len(times) <= self._limits.logs_frame_ids and not self._is_over(times[oldest]):
+            if len(times) <= self._limits.now.logs_frame_ids and not self._is_over(times[oldest]):
                 break
             del times[oldest]
 
@@ -45,7 +46,7 @@ class FrameIds:
         return given_at is not None and not self._is_over(given_at)
 
     def _is_over(self, given_at: float) -> bool:
-        return self._clock.seconds() - given_at >= self._limits.logs_frame_id_lifetime_s
+        return self._clock.seconds() - given_at >= self._limits.now.logs_frame_id_lifetime_s
 
 
 def _digest(sender: bytes, frame_id: bytes) -> bytes:

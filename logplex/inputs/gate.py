@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from logplex.access.authenticator import Authenticator, Basic, NotKnown, parse_basic
+from logplex.live import Live
 from logplex.model.rods import Rods
 from logplex.model.values import ANY_CHANNEL, TOKEN_USER
 from logplex.routing.registry import Registry
@@ -55,7 +56,7 @@ class LogsGate:
     """Admit or refuse requests before the routes of the listener for logs see them."""
 
     registry: Registry
-    rods: Rods
+    rods: Live[Rods]
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Refusal | None:
@@ -65,7 +66,7 @@ class LogsGate:
             return _UNKNOWN_PATH
         if request.path == LOGS and not self.registry.ready:
             return _BOOTING
-        if request.path == LOGS and self.rods.deny_logs_ingress:
+        if request.path == LOGS and self.rods.now.deny_logs_ingress:
             return _DENIED
         if request.method not in allowed:
             return plain_refusal(405, "Method not allowed", (b"Allow", b", ".join(allowed)))

@@ -15,6 +15,7 @@ from logplex.access.authenticator import Authenticator
 from logplex.inputs.compression import PIECE_BYTES, BadGzip, TooLarge, inflate
 from logplex.inputs.frame_ids import FrameIds
 from logplex.inputs.gate import GZIP, LogsGate, Sender, content_encoding
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.routing.registry import Registry
@@ -36,10 +37,10 @@ def logs_site(
     router: Router,
     registry: Registry,
     authenticator: Authenticator,
-    rods: Rods,
+    rods: Live[Rods],
     *,
     counters: Counters,
-    limits: Limits,
+    limits: Live[Limits],
     clock: IReactorTime,
 ) -> Site:
     """Return the site of the listener for logs over HTTP, with its health check."""
@@ -61,7 +62,7 @@ def logs_site(
         root,
         admit=gate.admit,
         bounds=lambda: Bounds(
-            limits.logs_body_bytes, limits.logs_connections, limits.logs_idle_timeout_s
+            limits.now.logs_body_bytes, limits.now.logs_connections, limits.now.logs_idle_timeout_s
         ),
         clock=clock,
     )
@@ -97,7 +98,7 @@ class _Logs(Resource):
         router: Router,
         registry: Registry,
         counters: Counters,
-        limits: Limits,
+        limits: Live[Limits],
         *,
         frame_ids: FrameIds,
         decompressor: Decompressor,
@@ -123,7 +124,7 @@ class _Logs(Resource):
         return NOT_DONE_YET
 
     async def _take_compressed(self, request: Request, compressed: bytes) -> int:
-        max_bytes = self._limits.logs_decompressed_bytes
+        max_bytes = self._limits.now.logs_decompressed_bytes
         try:
             body = await self._decompressor.decompress(compressed, max_bytes)
         except BadGzip:
@@ -140,7 +141,7 @@ class _Logs(Resource):
             return _accept(request)
         try:
             frames, truncated, unreadable = decode_body(
-                body, self._limits.logs_body_messages, self._heads
+                body, self._limits.now.logs_body_messages, self._heads
             )
             _check_count(request, len(frames))
         except TooManyMessages:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from logplex.live import Live
 from logplex.metrics import Counters, Sample, connection_samples
 from logplex.settings import Limits
 from logplex.syslog.framing import FrameDecoder
@@ -139,8 +140,8 @@ class SyslogProtocol(Protocol):
         """The time that the sender may be silent in the present state."""
         limits = self.factory.limits
         if self._is_shaking_hands:
-            return limits.syslog_handshake_timeout_s
-        return limits.syslog_idle_timeout_s
+            return limits.now.syslog_handshake_timeout_s
+        return limits.now.syslog_idle_timeout_s
 
     def _call_later(self, delay_s: float, function: Callable[[], Any]) -> None:
         self._timer = self.factory.clock.callLater(delay_s, function)
@@ -163,7 +164,7 @@ class SyslogFactory(ServerFactory):
     noisy = False
 
     def __init__(
-        self, route: Route, counters: Counters, limits: Limits, clock: IReactorTime
+        self, route: Route, counters: Counters, limits: Live[Limits], clock: IReactorTime
     ) -> None:
         self.route = route
         self.counters = counters
@@ -209,7 +210,7 @@ class SyslogFactory(ServerFactory):
 
     def admit(self, protocol: SyslogProtocol) -> bool:
         """Add a new connection; return false if there are too many."""
-        if len(self._open) >= self.limits.syslog_connections:
+        if len(self._open) >= self.limits.now.syslog_connections:
             self.refused_connections += 1
             return False
         self._open.add(protocol)
@@ -230,7 +231,7 @@ class SyslogFactory(ServerFactory):
         """Log a sender's mistake, at most once per interval for all senders together."""
         now = self.clock.seconds()
         last = self._complained_at
-        if last is None or now - last >= self.limits.unknown_token_log_interval_s:
+        if last is None or now - last >= self.limits.now.unknown_token_log_interval_s:
             self._complained_at = now
             peer = getattr(protocol.transport.getPeer(), "host", "unknown")
             _log.warn("syslog from {peer}: {what}", peer=peer, what=what)

@@ -5,17 +5,19 @@ Control rods: the operator's switches on a running node.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import attrs
-from attrs import define, field
+from attrs import define, field, frozen
+
+from logplex.live import Live
 
 NORMAL = "normal"
 READ_ONLY = "read_only"
 DISABLED = "disabled"
 STATUSES = (NORMAL, READ_ONLY, DISABLED)
 
-#: The position of a rod: true or false for a switch, a status for an API.
+#: The position of a rod: a switch is on or off, an API has a status.
 Position = bool | str
 
 
@@ -24,11 +26,12 @@ def _check_status(_: object, __: object, value: str) -> None:
         raise ValueError(f'must be one of {", ".join(STATUSES)}, not "{value}"')
 
 
-@define
+@frozen
 class Rods:
     """
-    The positions of the switches: ``[rods]`` of the settings, and on a running node the present
-    ones. The code that a rod governs reads it each time.
+    The positions of the control rods: those of ``[rods]``, or those of a running node.
+
+    A running node keeps them as a :class:`~logplex.live.Live` value.
     """
 
     deny_redis_buffers: bool = False
@@ -40,32 +43,22 @@ class Rods:
     legacy_api_status: str = field(default=NORMAL, validator=_check_status)
 
     def positions(self) -> dict[str, Position]:
-        """Return the name and the position of every rod."""
+        """Return the position of every rod, by its name."""
         return attrs.asdict(self)
-
-    def take(self, positions: Rods) -> None:
-        """Stand as these do."""
-        self.deny_redis_buffers = positions.deny_redis_buffers
-        self.deny_tail_sessions = positions.deny_tail_sessions
-        self.deny_drain_forwarding = positions.deny_drain_forwarding
-        self.deny_logs_ingress = positions.deny_logs_ingress
-        self.disable_firehose = positions.disable_firehose
-        self.api_status = positions.api_status
-        self.legacy_api_status = positions.legacy_api_status
 
 
 _IS_SWITCH = {name: isinstance(position, bool) for name, position in Rods().positions().items()}
 
 
 class BadPosition(ValueError):
-    """There is no such rod, or it has no such position; the text gives people the reason."""
+    """There is no such rod, or it cannot have this position; the text says why, for people."""
 
 
 def check_position(name: str, position: object) -> Position:
     """
-    Return the position if the rod has it.
+    Return the position if the rod can have it.
 
-    :raise BadPosition: it has not, or there is no such rod.
+    :raise BadPosition: the rod cannot have it, or there is no such rod.
     """
     if name not in _IS_SWITCH:
         raise BadPosition(f"there is no control rod {name!r}; there are {', '.join(_IS_SWITCH)}")
@@ -81,48 +74,49 @@ def check_position(name: str, position: object) -> Position:
 @define(eq=False, repr=False)
 class Panel:
     """
-    The place where rods are thrown (PROTOCOL §11). A rod that was thrown on this node wins over
-    one that was thrown for the cluster, and that over the settings.
+    The place from which rods are thrown (PROTOCOL §11). A position that was thrown on this node
+    wins over one that was thrown for the cluster, and that over the settings.
 
-    :ivar rods: the present positions; changed in place.
-    :ivar thrown: the rods thrown on this node since its start.
-    :ivar shared: the rods thrown for all nodes.
+    :ivar rods: the positions in force.
+    :ivar thrown: the positions thrown on this node since its start.
+    :ivar shared: the positions thrown for all nodes.
     """
 
-    rods: Rods
+    rods: Live[Rods]
     thrown: dict[str, Position] = field(factory=dict, init=False)
     shared: dict[str, Position] = field(factory=dict, init=False)
-    _configured: dict[str, Position] = field(init=False)
+    _configured: Rods = field(init=False)
     _observers: list[Callable[[], None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._configured = self.rods.positions()
+        self._configured = self.rods.now
 
     def observe(self, observer: Callable[[], None]) -> None:
-        """Call the observer whenever a rod may have moved."""
+        """Call this whenever the position of a rod may have changed."""
         self._observers.append(observer)
 
-    def configure(self, positions: Mapping[str, Position]) -> None:
-        """Take the positions of the settings, which have been read again."""
-        self._configured.update(positions)
+    def configure(self, rods: Rods) -> None:
+        """Take the positions of the settings, which were read again."""
+        self._configured = rods
         self._apply()
 
     def throw(self, positions: Mapping[str, Position | None]) -> None:
         """
         Throw rods on this node.
 
-        :param positions: checked; ``None`` undoes an earlier throw.
+        :param positions: checked; ``None`` takes back what was thrown.
         """
         self.thrown = _merged(self.thrown, positions)
         self._apply()
 
     def share(self, positions: Mapping[str, Position]) -> None:
-        """Take the positions that are thrown for all nodes, in place of the earlier ones."""
+        """Take the positions of all rods that are thrown for all nodes."""
         self.shared = dict(positions)
         self._apply()
 
     def _apply(self) -> None:
-        self.rods.take(Rods(**cast(Any, {**self._configured, **self.shared, **self.thrown})))
+        thrown: dict[str, Any] = {**self.shared, **self.thrown}
+        self.rods.now = attrs.evolve(self._configured, **thrown)
         for observer in self._observers:
             observer()
 

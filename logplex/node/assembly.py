@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import partial
 from random import SystemRandom
 
-import attrs
 from attrs import frozen
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 
@@ -25,6 +24,7 @@ from logplex.inputs.logs import logs_site
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls
 from logplex.interfaces import IConfigStore, IReactor, ISpool
+from logplex.live import Live
 from logplex.metrics import Counters, Sample, Source, counter_samples
 from logplex.model.rods import Panel, Rods
 from logplex.node.listeners import Listener, describe
@@ -53,8 +53,8 @@ class Parts:
 
     config: IConfigStore
     spool: ISpool
-    limits: Limits
-    rods: Rods
+    limits: Live[Limits]
+    rods: Live[Rods]
     panel: Panel
     registry: Registry
     drains: DrainService
@@ -91,8 +91,8 @@ def assemble(
     :param reactor: makes connections, and is the clock of everything.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
-    limits = attrs.evolve(settings.limits)
-    rods = attrs.evolve(settings.rods)
+    limits = Live(settings.limits)
+    rods = Live(settings.rods)
     registry = Registry()
     firehose = Firehose(settings.firehose, registry, rods, SystemRandom())
     router = Router(

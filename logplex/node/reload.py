@@ -138,8 +138,8 @@ class Reload:
                 _log.info("SIGHUP: {option} has a new value", option=str(changed))
             else:
                 _log.warn("SIGHUP: {option} needs a restart", option=str(changed))
-        self._parts.limits.take(new.limits)
-        self._parts.panel.configure(new.rods.positions())
+        self._parts.limits.now = new.limits
+        self._parts.panel.configure(new.rods)
         self._settings = attrs.evolve(
             self._settings, limits=new.limits, log=new.log, rods=new.rods, tls=new.tls
         )

@@ -211,7 +211,7 @@ class Node(Service):
 
     def _obey_rods(self) -> None:
         """Pause or resume the parts that do not read the rods by themselves."""
-        if self._parts.rods.deny_logs_ingress or not self._parts.registry.ready:
+        if self._parts.rods.now.deny_logs_ingress or not self._parts.registry.ready:
             self._parts.syslog.pause()
         else:
             self._parts.syslog.resume()

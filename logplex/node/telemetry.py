@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from logplex.interfaces import Tell
+from logplex.live import Live
 from logplex.metrics import Counters, Sample, Source, exposition
 from logplex.model.rods import STATUSES, Rods
 from logplex.routing.registry import Registry
@@ -42,9 +43,9 @@ def channel_samples(registry: Registry) -> Iterator[Sample]:
             )
 
 
-def rod_samples(rods: Rods) -> Iterator[Sample]:
+def rod_samples(rods: Live[Rods]) -> Iterator[Sample]:
     """Yield the position of every control rod."""
-    for name, position in rods.positions().items():
+    for name, position in rods.now.positions().items():
         if isinstance(position, bool):
             help = "Control rods: 1 where a switch is thrown"
             yield Sample("logplex_rod", help, float(position), {"rod": name})
@@ -56,7 +57,7 @@ def rod_samples(rods: Rods) -> Iterator[Sample]:
 
 
 def metrics_site(
-    pages: Mapping[bytes, Sequence[Source]], limits: Limits, clock: IReactorTime
+    pages: Mapping[bytes, Sequence[Source]], limits: Live[Limits], clock: IReactorTime
 ) -> Site:
     """
     Serve each page without authentication: every client that reaches the listener may read it.

@@ -10,6 +10,7 @@ from random import Random
 from attrs import define, field
 from prometheus_client.core import CounterMetricFamily
 
+from logplex.live import Live
 from logplex.metrics import Sample
 from logplex.model.rods import Rods
 from logplex.routing.registry import Registry, Stream
@@ -26,7 +27,7 @@ class Firehose:
 
     settings: FirehoseSettings
     registry: Registry
-    rods: Rods
+    rods: Live[Rods]
     random: Random
     _names: frozenset[str] = field(init=False)
     _posted: dict[str, int] = field(factory=dict, init=False)
@@ -37,7 +38,7 @@ class Firehose:
     @property
     def runs(self) -> bool:
         """True if there are copies to make; most nodes have no firehose."""
-        return bool(self.settings.channel_ids) and not self.rods.disable_firehose
+        return bool(self.settings.channel_ids) and not self.rods.now.disable_firehose
 
     def copies(
         self, stream: Stream, messages: Sequence[bytes], name: bytes | None

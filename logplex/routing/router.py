@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from logplex.interfaces import ISpool
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.routing.firehose import Firehose
@@ -38,10 +39,10 @@ class Router:
 
     registry: Registry
     spool: ISpool
-    rods: Rods
+    rods: Live[Rods]
     counters: Counters
     clock: IReactorTime = field(kw_only=True)
-    limits: Limits = field(kw_only=True)
+    limits: Live[Limits] = field(kw_only=True)
     firehose: Firehose = field(kw_only=True)
     _unknown_unlogged: int = field(default=0, init=False)
     _unknown_logged_at: float | None = field(default=None, init=False)
@@ -92,7 +93,7 @@ class Router:
         self, stream: Stream, messages: list[bytes], except_for: object | None = None
     ) -> None:
         """Give messages to the outlets and the spool. A bug in one does not affect the others."""
-        rods = self.rods
+        rods = self.rods.now
         if not rods.deny_drain_forwarding:
             for outlet in stream.outlets:
                 if outlet is not except_for:
@@ -124,7 +125,7 @@ class Router:
         self._unknown_unlogged += messages
         now = self.clock.seconds()
         last = self._unknown_logged_at
-        if last is None or now - last >= self.limits.unknown_token_log_interval_s:
+        if last is None or now - last >= self.limits.now.unknown_token_log_interval_s:
             _log.warn(
                 "dropped {messages} messages whose token is unknown; the last token begins {token}",
                 messages=self._unknown_unlogged,

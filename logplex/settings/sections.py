@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 
-from attrs import Attribute, Factory, asdict, define, field, frozen
+from attrs import Attribute, Factory, asdict, field, frozen
 
 from logplex.model.rods import Rods
 from logplex.settings.bounds import (
@@ -105,12 +105,12 @@ class FileCredential:
     permissions: tuple[str, ...] = field(default=(), validator=checked(check_permissions))
 
 
-@define
+@frozen
 class Limits:
     """
     ``[limits]``: bounds of the inputs, the APIs and the tails.
 
-    Not frozen: all parts of a node share one object, and SIGHUP writes new values into it.
+    All parts of a node share them as a :class:`~logplex.live.Live` value, which SIGHUP replaces.
     """
 
     syslog_connections: int = positive(10_000)
@@ -136,10 +136,6 @@ class Limits:
     tail_keepalive_s: float = positive(15.0)
     unknown_token_log_interval_s: float = not_negative(60.0)
     notice_interval_s: float = not_negative(60.0)
-
-    def take(self, other: Limits) -> None:
-        """Replace all values by those of the other limits."""
-        Limits.__init__(self, **asdict(other))
 
 
 @frozen

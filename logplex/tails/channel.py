@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from logplex.interfaces import IFollower, ISpool, Recent
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits
 from logplex.syslog.notices import gap_line, l15_line
@@ -39,7 +40,7 @@ class TailedChannel:
     channel_id: str
     spool: ISpool
     clock: IReactorTime
-    limits: Limits
+    limits: Live[Limits]
     counters: Counters
     unused: Callable[[TailedChannel], None]
     is_away: bool = False

@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits
 from logplex.syslog.notices import l11_line
@@ -87,7 +88,7 @@ class Group:
     view: View
     counters: Counters
     now: Callable[[], float]
-    limits: Limits
+    limits: Live[Limits]
     last: Callable[[], int]
     emptied: Callable[[Group], None]
     window: Window = field(factory=Window)
@@ -146,7 +147,8 @@ class Group:
         is_read, self._is_read = self._is_read, False
         factor = PATIENCE if is_read else 1
         pushed_out = self.window.trim(
-            self.limits.tail_buffer_messages * factor, self.limits.tail_buffer_bytes * factor
+            self.limits.now.tail_buffer_messages * factor,
+            self.limits.now.tail_buffer_bytes * factor,
         )
         if pushed_out:
             now = self.now()

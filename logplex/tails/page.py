@@ -19,6 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from logplex.interfaces import IConfigStore, StoreAway
+from logplex.live import Live
 from logplex.model.rods import Rods
 from logplex.model.session import BadSession, Session, is_session_id, parse_session
 from logplex.model.values import NO_REDIS, Channel
@@ -154,7 +155,7 @@ class Sessions:
 
     store: IConfigStore
     registry: Registry
-    rods: Rods
+    rods: Live[Rods]
     tails: Tails
 
     def page(self, session_id: str, tail: bool = True) -> SessionPage:
@@ -189,7 +190,7 @@ class Sessions:
 
     async def _show(self, answer: HttpAnswer, session: Session) -> None:
         channel = self._channel(session)
-        if session.tail and self.rods.deny_tail_sessions:
+        if session.tail and self.rods.now.deny_tail_sessions:
             raise _Denied
         events = wants_events(answer.request)
         answer.headers[b"Content-Type"] = b"text/event-stream" if events else b"text/html"

@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from logplex.interfaces import IChannelObserver, ISpool, Recent, StoreAway
+from logplex.live import Live
 from logplex.metrics import Counters, Sample
 from logplex.model.session import Session
 from logplex.model.values import NO_TAIL, Channel
@@ -39,14 +40,14 @@ class Keepalive:
     """
 
     clock: IReactorTime
-    limits: Limits
+    limits: Live[Limits]
     _due: list[tuple[float, int, Tail]] = field(factory=list)
     _serial: count[int] = field(factory=count)
     _timer: IDelayedCall | None = None
 
     def watch(self, tail: Tail) -> None:
         """Keep a tail alive from now on, until it is over."""
-        self._push(tail, self.clock.seconds() + self.limits.tail_keepalive_s)
+        self._push(tail, self.clock.seconds() + self.limits.now.tail_keepalive_s)
         if self._timer is None:
             self._set_timer()
 
@@ -71,11 +72,11 @@ class Keepalive:
             _, _, tail = heappop(self._due)
             if tail.is_over:
                 continue
-            if tail.written_s + self.limits.tail_keepalive_s > now:
-                self._push(tail, tail.written_s + self.limits.tail_keepalive_s)
+            if tail.written_s + self.limits.now.tail_keepalive_s > now:
+                self._push(tail, tail.written_s + self.limits.now.tail_keepalive_s)
                 continue
             tail.keep_alive()
-            self._push(tail, now + self.limits.tail_keepalive_s)
+            self._push(tail, now + self.limits.now.tail_keepalive_s)
         if self._due:
             self._set_timer()
 
@@ -90,7 +91,7 @@ class Tails:
 
     spool: ISpool
     clock: IReactorTime
-    limits: Limits
+    limits: Live[Limits]
     counters: Counters
     _channels: dict[str, TailedChannel] = field(factory=dict)
     _keepalive: Keepalive = field(init=False)

@@ -10,6 +10,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits
 from logplex.tails.group import BLOCK_BYTES, Group, OpenAnswer
@@ -26,12 +27,12 @@ class Budget:
     :ivar used_bytes: may exceed the bound by one past.
     """
 
-    limits: Limits
+    limits: Live[Limits]
     used_bytes: int = 0
 
     @property
     def is_spent(self) -> bool:
-        return self.used_bytes >= self.limits.tail_history_bytes
+        return self.used_bytes >= self.limits.now.tail_history_bytes
 
 
 @implementer(IPushProducer)

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.web import http, server
 from twisted.web.resource import IResource
 
+from logplex.live import Live
 from logplex.metrics import Sample, connection_samples
 from logplex.settings import Limits
 from logplex.web.connection import SERVER_ERROR, TOO_LARGE, Connection, Refusal, Request
@@ -37,9 +38,11 @@ class Bounds:
     idle_timeout_s: float
 
 
-def api_bounds(limits: Limits) -> Callable[[], Bounds]:
+def api_bounds(limits: Live[Limits]) -> Callable[[], Bounds]:
     """Return a function that gives the bounds of the APIs' sites as the limits are then."""
-    return lambda: Bounds(limits.api_body_bytes, limits.api_connections, limits.api_idle_timeout_s)
+    return lambda: Bounds(
+        limits.now.api_body_bytes, limits.now.api_connections, limits.now.api_idle_timeout_s
+    )
 
 
 #: Looks at the request's method, path and headers. Response headers that it sets on the request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -16,6 +17,7 @@ from logplex.access.credentials import (
     make_secret,
     secret_matches,
 )
+from logplex.live import Live
 from logplex.model.values import ANY_CHANNEL, AUTH_KEY_HOLDER, Credential, Put, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import FileCredential, Limits
@@ -133,7 +135,7 @@ class AuthenticatorTests(SynchronousTestCase):
         self.in_file = Credential("file", "secret", channel=ANY_CHANNEL)
         self.registry.changed([Put(self.stored)])
         self.clock = Clock()
-        self.limits = Limits()
+        self.limits = Live(Limits())
         self.authenticator = self.new_authenticator("auth:key")
 
     def new_authenticator(self, auth_key: str) -> Authenticator:
@@ -182,7 +184,7 @@ class AuthenticatorTests(SynchronousTestCase):
 
     def test_slowed_down(self) -> None:
         """Failures are answered later and later, a success at once; no header is not a guess."""
-        self.limits.auth_failures = 1
+        self.limits.now = evolve(self.limits.now, auth_failures=1)
         header = basic("file", "wrong")
         delays = []
         for shown in (header, header, None, header):

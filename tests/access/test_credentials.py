@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.access.authenticator import Authenticator, Basic, Throttle
 from logplex.access.credentials import make_first_credential
 from logplex.interfaces import StoreAway
+from logplex.live import Live
 from logplex.model.values import Change
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
@@ -43,7 +44,7 @@ class FirstCredentialTests(SynchronousTestCase):
         registry = Registry()
         registry.changed(store.committed)
         credential = Authenticator(
-            registry.credential, [], "", Throttle(Clock(), Limits())
+            registry.credential, [], "", Throttle(Clock(), Live(Limits()))
         ).credential(Basic(user, password), "address")
         self.assertTrue(credential.full_api)
         self.assertEqual(credential.channel, "any")

@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.access.authenticator import FORGET_AFTER_S, MAX_DELAY_S, MAX_PAIRS, Throttle
+from logplex.live import Live
 from logplex.settings import Limits
 
 
@@ -14,7 +15,7 @@ class ThrottleTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        limits = Limits(auth_failures=2, auth_failure_delay_s=1.0)
+        limits = Live(Limits(auth_failures=2, auth_failure_delay_s=1.0))
         self.throttle = Throttle(self.clock, limits)
 
     def fail_times(self, times: int, id: str = "id", address: str = "a") -> list[float]:

@@ -25,6 +25,7 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.interfaces import StoreAway
+from logplex.live import Live
 from logplex.model.destination import BadDestination
 from logplex.model.session import BadSession
 from logplex.model.values import NO_TAIL, Channel, Credential, Drain, Put
@@ -43,7 +44,7 @@ class ProvisioningCase(SynchronousTestCase):
         self.registry = Registry()
         self.store = DictConfigStore(self.clock)
         self.spool = RecordingSpool()
-        limits = Limits(drains_per_channel=2)
+        limits = Live(Limits(drains_per_channel=2))
         uuids = map(UUID, (f"{n:032x}" for n in count(1)))
         self.provisioning = Provisioning(
             self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)

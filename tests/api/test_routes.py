@@ -11,6 +11,7 @@ from logplex.api.audit import Audit
 from logplex.api.json import error_answer, text_answer
 from logplex.api.routes import Admission, App, DrainId, match
 from logplex.api.site import api_site
+from logplex.live import Live
 from logplex.settings import Limits
 from tests.doubles.exchange import send
 
@@ -53,7 +54,7 @@ class RouteTests(SynchronousTestCase):
             lambda refused, request: error_answer(404, "none"),
             error_answer(413, "too large"),
             Audit(),
-            limits=Limits(),
+            limits=Live(Limits()),
             clock=Clock(),
         )
         answer = send(site, "GET", "/things/7?x=1", {}, b"").answer()

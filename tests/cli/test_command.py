@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from logplex.cli.command import SETTINGS_FILE, make_target
 from logplex.cli.failures import BadSettings
 from tests.doubles.commands import CREDENTIAL, CliCase
@@ -112,7 +114,7 @@ class StatusTests(CliCase):
 
     def test_not_now(self) -> None:
         """What may be possible later is told apart from what is refused."""
-        self.rods.api_status = "disabled"
+        self.rods.now = evolve(self.rods.now, api_status="disabled")
         result = self.run_command("channel", "show", "app")
         self.assertFails(3, "the API is disabled", result)
 

@@ -20,6 +20,7 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
 from logplex.interfaces import DrainStatus
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Panel, Rods
 from logplex.model.values import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, Value
@@ -64,7 +65,7 @@ class ApiCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_000)
         self.registry = Registry()
-        self.rods = Rods()
+        self.rods = Live(Rods())
         self.panel = Panel(self.rods)
         self.troubles: list[str] = []
         self.ended: list[str] = []
@@ -73,7 +74,7 @@ class ApiCase(SynchronousTestCase):
         self.replacement = FakeReplacement() if self.in_cluster else None
         self.store = DictConfigStore(self.clock)
         self.spool = MemorySpool(Spool(), self.clock, Counters())
-        urls, limits = Urls("http://api", "http://v3"), Limits()
+        urls, limits = Urls("http://api", "http://v3"), Live(Limits())
         uuids = map(UUID, (f"{n:032x}" for n in count(1)))
         provisioning = Provisioning(
             self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)

@@ -14,6 +14,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from logplex.interfaces import ISpool
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Channel, Delete, Put
@@ -143,16 +144,16 @@ class SessionNode:
     :param spool: instead of the embedded one.
     """
 
-    def __init__(self, spool: ISpool | None = None, limits: Limits | None = None) -> None:
+    def __init__(self, spool: ISpool | None = None, limits: Live[Limits] | None = None) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
         self.counters = Counters()
-        self.rods = Rods()
+        self.rods = Live(Rods())
         self.store = DictConfigStore(self.clock)
         self.registry = Registry()
         self.registry.loaded([Channel("app-1")])
         self.spool = spool or MemorySpool(Spool(), self.clock, self.counters)
-        self.tails = Tails(self.spool, self.clock, limits or Limits(), self.counters)
+        self.tails = Tails(self.spool, self.clock, limits or Live(Limits()), self.counters)
         self.registry.observe_channels(self.tails)
         self.sessions = Sessions(self.store, self.registry, self.rods, self.tails)
         self.site = Site(

@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.telling import GATHER_S, ChannelNotices
+from logplex.live import Live
 from logplex.model.destination import parse_destination
 from logplex.settings import Limits
 from tests.doubles.interfaces import ListOutlet
@@ -18,7 +19,7 @@ class ChannelNoticesTests(SynchronousTestCase):
         self.outlet = ListOutlet()
         self.notices = ChannelNotices(
             lambda *told: self.told.append(told),
-            Limits(notice_interval_s=60.0),
+            Live(Limits(notice_interval_s=60.0)),
             self.clock,
             "app-1",
             "d.0815",

@@ -17,6 +17,7 @@ from logplex.drains.network.resolver import Names
 from logplex.drains.network.tls import CertificateRejected
 from logplex.drains.service import DrainService
 from logplex.interfaces import IDrainObserver
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Channel, Delete, Drain, Put, Token
@@ -47,14 +48,14 @@ class ServiceCase(SynchronousTestCase):
         self.counters = Counters()
         self.registry = Registry()
         self.spool = RecordingSpool()
-        rods = Rods()
+        rods = Live(Rods())
         self.router = Router(
             self.registry,
             self.spool,
             rods,
             self.counters,
             clock=self.clock,
-            limits=Limits(),
+            limits=Live(Limits()),
             firehose=Firehose(FirehoseSettings(), self.registry, rods, MiddleRandom(1)),
         )
         self.endpoints: dict[str, ScriptedEndpoint] = defaultdict(ScriptedEndpoint)
@@ -63,7 +64,7 @@ class ServiceCase(SynchronousTestCase):
             self.router.tell,
             self.counters,
             DrainSettings(),
-            Limits(),
+            Live(Limits()),
             as_reactor(self.clock),
             MiddleRandom(1),
             connect_to=self.endpoint,
@@ -130,7 +131,7 @@ class Following(ServiceCase):
             self.router.tell,
             self.counters,
             DrainSettings(),
-            Limits(),
+            Live(Limits()),
             as_reactor(self.clock),
         )
         service.start()
@@ -388,7 +389,7 @@ class Hanging(SynchronousTestCase):
             lambda *told: None,
             self.counters,
             DrainSettings(),
-            Limits(),
+            Live(Limits()),
             as_reactor(self.reactor),
             MiddleRandom(1),
             names=names,

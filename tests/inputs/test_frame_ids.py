@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.inputs.frame_ids import FrameIds
+from logplex.live import Live
 from logplex.settings import Limits
 
 
 class FrameIdTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.limits = Limits(logs_frame_ids=3, logs_frame_id_lifetime_s=300)
+        self.limits = Live(Limits(logs_frame_ids=3, logs_frame_id_lifetime_s=300))
         self.ids = FrameIds(self.limits, self.clock)
 
     def known(self, *frame_ids: bytes) -> list[bool]:
@@ -57,6 +59,6 @@ class FrameIdTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """With a bound of 0 every request is new."""
-        self.limits.logs_frame_ids = 0
+        self.limits.now = evolve(self.limits.now, logs_frame_ids=0)
         self.ids.add(b"sender", b"1")
         self.assertEqual(self.known(b"1"), [False])

@@ -6,6 +6,7 @@ import gzip
 from base64 import b64encode
 from random import Random
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.access.authenticator import Authenticator, Throttle
 from logplex.inputs import logs
 from logplex.inputs.logs import logs_site
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import ANY_CHANNEL, Channel, Credential, Delete, Token
@@ -51,9 +53,9 @@ AS_ONE = basic("token", ONE)
 class LogsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.rods = Rods()
+        self.rods = Live(Rods())
         self.counters = Counters()
-        self.limits = Limits(logs_body_bytes=100_000, logs_decompressed_bytes=200_000)
+        self.limits = Live(Limits(logs_body_bytes=100_000, logs_decompressed_bytes=200_000))
         self.registry = Registry()
         spool = RecordingSpool()
         router = Router(
@@ -234,7 +236,7 @@ class BodyTests(LogsTests):
         self.assertEqual(self.post(body, Content_Encoding="gzip")[0], 204)
 
     def test_too_many(self) -> None:
-        self.limits.logs_body_messages = 2
+        self.limits.now = evolve(self.limits.now, logs_body_messages=2)
         self.assertEqual(self.post(frames(b"a", b"b"))[0], 204)
         self.assertEqual(self.post(frames(b"a", b"b", b"c")), (413, b"Too many log messages"))
 
@@ -248,7 +250,7 @@ class LargeTests(LogsTests):
 
     def setUp(self) -> None:
         super().setUp()
-        self.limits.logs_decompressed_bytes = 2_000_000
+        self.limits.now = evolve(self.limits.now, logs_decompressed_bytes=2_000_000)
         self.text = frames(*[message(ONE, "x" * 10_000)] * 100)
         self.large = gzip.compress(self.text)
 
@@ -324,7 +326,7 @@ class RepetitionTests(LogsTests):
 
     def test_later(self) -> None:
         self.routed()
-        self.clock.advance(self.limits.logs_frame_id_lifetime_s)
+        self.clock.advance(self.limits.now.logs_frame_id_lifetime_s)
         self.wire = Wire(self.site)
         self.assertEqual(self.routed(), 1)
 
@@ -375,9 +377,9 @@ class RefusalTests(LogsTests):
         self.registry.ready = False
         self.assertEqual(self.head("GET"), (503, b"SYSTEM BOOTING"))
         self.registry.ready = True
-        self.rods.deny_logs_ingress = True
+        self.rods.now = evolve(self.rods.now, deny_logs_ingress=True)
         self.assertEqual(self.head("GET"), (503, b"Ingress is denied"))
-        self.rods.deny_logs_ingress = False
+        self.rods.now = evolve(self.rods.now, deny_logs_ingress=False)
         self.assertEqual(self.head("GET")[0], 405)
         self.assertIn(b"Allow: POST\r\n", self.last)
         self.assertEqual(self.head()[0], 401)
@@ -434,7 +436,7 @@ class HealthTests(LogsTests):
         self.assertEqual((status(answer), body_of(answer)), (200, b"OK"))
 
     def test_ready_while_denied(self) -> None:
-        self.rods.deny_logs_ingress = True
+        self.rods.now = evolve(self.rods.now, deny_logs_ingress=True)
         self.assertEqual(status(self.wire.send(request("GET", "/healthcheck"))), 200)
 
     def test_booting(self) -> None:

@@ -18,10 +18,13 @@ from logplex.inputs.syslog import (
     QUIET_S,
     SyslogFactory,
 )
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits
 
-LIMITS = Limits(syslog_connections=3, syslog_idle_timeout_s=100, unknown_token_log_interval_s=60)
+LIMITS = Live(
+    Limits(syslog_connections=3, syslog_idle_timeout_s=100, unknown_token_log_interval_s=60)
+)
 
 
 class TcpTransport(StringTransport):

@@ -25,6 +25,7 @@ from logplex.certificates import BadPem
 from logplex.inputs import tls
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits, Tls
 
@@ -33,7 +34,7 @@ LEAF = CA.issue_cert("logs.example.com", common_name="first")
 OTHER_LEAF = CA.issue_cert("logs.example.com", common_name="second")
 CLIENTS_CA = trustme.CA()
 CLIENT = CLIENTS_CA.issue_cert("sender.example.com")
-LIMITS = Limits(syslog_handshake_timeout_s=10, syslog_idle_timeout_s=100)
+LIMITS = Live(Limits(syslog_handshake_timeout_s=10, syslog_idle_timeout_s=100))
 
 
 class TlsSender:

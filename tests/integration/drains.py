@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from logplex.drains.service import DrainService
 from logplex.interfaces import DrainStatus
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.values import Channel, Delete, Drain, Put
 from logplex.routing.registry import Registry, Stream
@@ -57,7 +58,7 @@ class DrainsTestCase(IntegrationTestCase):
             lambda channel_id, message, except_for: self.told.append(message),
             self.counters,
             evolve(options, flush_s=1.0),
-            Limits(),
+            Live(Limits()),
             reactor,
         )
         service.start()

@@ -11,6 +11,7 @@ from typing import Any
 from logplex.configuration.redis.rods import SharedRods
 from logplex.configuration.redis.store import RESCAN_INTERVAL_S, RedisConfigStore
 from logplex.interfaces import IConfigStore, StoreAway
+from logplex.live import Live
 from logplex.model.rods import Panel, Position, Rods
 from logplex.model.values import Change, Channel, Credential, Delete, Drain, Put, Token, Value
 from logplex.redis.address import RedisAddress
@@ -494,7 +495,7 @@ class _ClusterTests(OnRedis):
 
     async def rods(self, server: RedisServer, **options: Any) -> tuple[SharedRods, Panel]:
         """How a node throws rods for all, and what it was told of them."""
-        panel = Panel(Rods())
+        panel = Panel(Live(Rods()))
         store = self.store(server, **options)
         rods = store.share_rods(panel.share)
         await store.open(Replica())

@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from logplex.interfaces import StoreAway
+from logplex.live import Live
 from logplex.model.rods import Panel, Rods
 from logplex.model.values import Channel, Put
 from tests.contracts.configuration import CHANNEL, TOKEN, Replica
@@ -48,7 +49,7 @@ class _ConfigurationTests(OnRedis):
     async def is_enough(self, rights: str) -> None:
         server = await self.server()
         store, replica = self.store(server, url=await user(server, rights)), Replica()
-        panel = Panel(Rods())
+        panel = Panel(Live(Rods()))
         rods = store.share_rods(panel.share)
         await store.open(replica)
         await store.commit([Put(CHANNEL), Put(TOKEN)])

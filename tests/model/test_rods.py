@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.live import Live
 from logplex.model.rods import (
     DISABLED,
     NORMAL,
@@ -48,34 +49,36 @@ class PanelTests(SynchronousTestCase):
     """:class:`Panel`"""
 
     def setUp(self) -> None:
-        self.rods = Rods(api_status=READ_ONLY)
+        self.rods = Live(Rods(api_status=READ_ONLY))
         self.obeyed: list[str] = []
         self.panel = Panel(self.rods)
-        self.panel.observe(lambda: self.obeyed.append(self.rods.api_status))
+        self.panel.observe(lambda: self.obeyed.append(self.rods.now.api_status))
 
     def test_thrown(self) -> None:
         """At once, and everybody is told when it stands so."""
         self.panel.throw({"api_status": DISABLED, "deny_tail_sessions": True})
-        self.assertEqual((DISABLED, True), (self.rods.api_status, self.rods.deny_tail_sessions))
+        self.assertEqual(
+            (DISABLED, True), (self.rods.now.api_status, self.rods.now.deny_tail_sessions)
+        )
         self.assertEqual([DISABLED], self.obeyed)
 
     def test_who_wins(self) -> None:
         """This node over the cluster, the cluster over the configuration."""
         self.panel.share({"api_status": DISABLED})
-        self.assertEqual(DISABLED, self.rods.api_status)
+        self.assertEqual(DISABLED, self.rods.now.api_status)
         self.panel.throw({"api_status": NORMAL})
-        self.assertEqual(NORMAL, self.rods.api_status)
-        self.panel.configure({"api_status": READ_ONLY})
-        self.assertEqual(NORMAL, self.rods.api_status)
+        self.assertEqual(NORMAL, self.rods.now.api_status)
+        self.panel.configure(Rods(api_status=READ_ONLY))
+        self.assertEqual(NORMAL, self.rods.now.api_status)
 
     def test_back(self) -> None:
         """A rod that is thrown back shows the position that it had covered."""
         self.panel.share({"api_status": DISABLED})
         self.panel.throw({"api_status": NORMAL})
         self.panel.throw({"api_status": None})
-        self.assertEqual((DISABLED, {}), (self.rods.api_status, self.panel.thrown))
+        self.assertEqual((DISABLED, {}), (self.rods.now.api_status, self.panel.thrown))
         self.panel.share({})
-        self.assertEqual(READ_ONLY, self.rods.api_status)
+        self.assertEqual(READ_ONLY, self.rods.now.api_status)
 
     def test_others_stay(self) -> None:
         self.panel.throw({"deny_tail_sessions": True})
@@ -84,6 +87,6 @@ class PanelTests(SynchronousTestCase):
 
     def test_configured_again(self) -> None:
         """SIGHUP changes the rods that have not been thrown."""
-        self.panel.configure({"deny_redis_buffers": True, "api_status": NORMAL})
-        self.assertTrue(self.rods.deny_redis_buffers)
-        self.assertEqual(NORMAL, self.rods.api_status)
+        self.panel.configure(Rods(deny_redis_buffers=True, api_status=NORMAL))
+        self.assertTrue(self.rods.now.deny_redis_buffers)
+        self.assertEqual(NORMAL, self.rods.now.api_status)

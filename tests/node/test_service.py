@@ -236,8 +236,8 @@ class NodeTests(SynchronousTestCase):
                 "SIGHUP: [rods] deny_logs_ingress has a new value",
             ],
         )
-        self.assertEqual(self.parts.limits.drains_per_channel, 9)
-        self.assertTrue(self.parts.rods.deny_logs_ingress)
+        self.assertEqual(self.parts.limits.now.drains_per_channel, 9)
+        self.assertTrue(self.parts.rods.now.deny_logs_ingress)
         self.assertTrue(self.parts.syslog.paused)
 
     def test_the_level_of_the_log_is_kept_from_the_start_and_changed_by_sighup(self) -> None:

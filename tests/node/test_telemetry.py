@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.live import Live
 from logplex.metrics import Counters, counter_samples
 from logplex.model.rods import STATUSES, Rods
 from logplex.model.values import Channel
@@ -20,7 +21,7 @@ from tests.doubles.wire import Wire, body_of, request, status
 class RodSamplesTests(SynchronousTestCase):
     def test_positions(self) -> None:
         """A switch is 0 or 1, an API has exactly one status."""
-        samples = list(rod_samples(Rods(deny_logs_ingress=True, api_status="disabled")))
+        samples = list(rod_samples(Live(Rods(deny_logs_ingress=True, api_status="disabled"))))
         thrown = {tuple(sample.labels.values()) for sample in samples if sample.value}
         self.assertEqual(
             {("deny_logs_ingress",), ("api_status", "disabled"), ("legacy_api_status", "normal")},
@@ -40,7 +41,7 @@ class MetricsSiteTests(SynchronousTestCase):
             b"/metrics": [partial(counter_samples, Counters(received=3))],
             b"/metrics/channels": [partial(channel_samples, registry)],
         }
-        self.wire = Wire(metrics_site(pages, Limits(), Clock()))
+        self.wire = Wire(metrics_site(pages, Live(Limits()), Clock()))
 
     def test_the_totals(self) -> None:
         answer = self.wire.send(request("GET", "/metrics"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Channel, Delete, Token
@@ -38,7 +40,7 @@ class FirehoseTests(SynchronousTestCase):
             ]
         )
         self.spool = RecordingSpool()
-        self.rods = Rods()
+        self.rods = Live(Rods())
         self.route(("hose1", "hose2"), ("app", "heroku"))
 
     def route(self, channel_ids: tuple[str, ...], names: tuple[str, ...]) -> None:
@@ -51,7 +53,7 @@ class FirehoseTests(SynchronousTestCase):
             self.rods,
             Counters(),
             clock=Clock(),
-            limits=Limits(),
+            limits=Live(Limits()),
             firehose=self.firehose,
         )
 
@@ -104,8 +106,8 @@ class FirehoseTests(SynchronousTestCase):
         self.assertEqual(len(self.kept("app")), 21)
 
     def test_the_rod_turns_it_off_and_on_while_running(self) -> None:
-        self.rods.disable_firehose = True
+        self.rods.now = evolve(self.rods.now, disable_firehose=True)
         self.router.route([frame(APP, "1")])
-        self.rods.disable_firehose = False
+        self.rods.now = evolve(self.rods.now, disable_firehose=False)
         self.router.route([frame(APP, "2")])
         self.assertEqual(self.kept("hose1") + self.kept("hose2"), [frame("app", "2")])

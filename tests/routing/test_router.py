@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
+from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import NO_REDIS, Channel, Delete, Put, Token
@@ -39,7 +41,7 @@ class RouterTests(SynchronousTestCase):
             ]
         )
         self.spool = RecordingSpool()
-        self.rods = Rods()
+        self.rods = Live(Rods())
         self.counters = Counters()
         self.router = Router(
             self.registry,
@@ -47,7 +49,7 @@ class RouterTests(SynchronousTestCase):
             self.rods,
             self.counters,
             clock=self.clock,
-            limits=Limits(),
+            limits=Live(Limits()),
             firehose=Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
         )
         self.drain = ListOutlet()
@@ -129,8 +131,8 @@ class RouterTests(SynchronousTestCase):
         self.assertEqual(len(self.drain.messages), 1)
 
     def test_the_rods_hold_back_spool_and_drains(self) -> None:
-        self.rods.deny_redis_buffers = True
-        self.rods.deny_drain_forwarding = True
+        self.rods.now = evolve(self.rods.now, deny_redis_buffers=True)
+        self.rods.now = evolve(self.rods.now, deny_drain_forwarding=True)
         self.router.route([frame(ONE, "x")])
         self.assertEqual(self.spool.appended, [("one", [frame("app", "x")], False)])
         self.assertEqual(self.drain.messages, [])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
+from logplex.live import Live
 from logplex.model.values import NO_REDIS
 from logplex.settings import Limits
 from logplex.tails.page import END_TIMEOUT_S
@@ -228,14 +230,14 @@ class RefusalTests(SynchronousTestCase):
         self.refused(503, b"Logs are temporarily unavailable")
 
     def test_tails_are_denied(self) -> None:
-        self.node.rods.deny_tail_sessions = True
+        self.node.rods.now = evolve(self.node.rods.now, deny_tail_sessions=True)
         self.node.put_session(tail=True)
         self.refused(503, b"Tail sessions are denied")
         self.node.put_session()
         self.refused(200, b"")
 
     def test_too_many_histories_wait_for_their_readers(self) -> None:
-        self.node = SessionNode(limits=Limits(tail_history_bytes=500_000))
+        self.node = SessionNode(limits=Live(Limits(tail_history_bytes=500_000)))
         self.node.append(*[b"x" * 10_000] * 100)
         slow = SlowConnection(self.node.site)
         self.node.put_session()

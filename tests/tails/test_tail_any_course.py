@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import Recent
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.session import Session
 from logplex.model.values import Channel
@@ -140,7 +141,7 @@ class Tailing(RuleBasedStateMachine):
         self.clock.advance(1_000_000)
         self.counters = Counters()
         self.spool = HeldSpool(limit=KEPT, holds_reads=True)
-        limits = Limits(tail_buffer_messages=BUFFERED)
+        limits = Live(Limits(tail_buffer_messages=BUFFERED))
         self.tails = Tails(self.spool, self.clock, limits, self.counters)
         self.clients: list[Client] = []
         self.serial = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.live import Live
 from logplex.settings import Limits
 from logplex.syslog.inner import tail_lines
 from logplex.tails import view
@@ -17,7 +18,9 @@ from tests.doubles.session_node import (
 
 class SlowReaderTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.node = SessionNode(limits=Limits(tail_buffer_messages=10, tail_buffer_bytes=10_000))
+        self.node = SessionNode(
+            limits=Live(Limits(tail_buffer_messages=10, tail_buffer_bytes=10_000))
+        )
 
     def tail(self, **fields: object) -> None:
         self.connection = self.node.open(tail=True, **fields)

@@ -30,6 +30,7 @@ from logplex.api.refusals import BadBody, MissingName, NotPermitted, Refused, Un
 from logplex.api.routes import App, admission_of
 from logplex.hosts import host_and_port
 from logplex.interfaces import IConfigStore, StoreAway
+from logplex.live import Live
 from logplex.model.destination import BadDestination
 from logplex.model.rods import Rods
 from logplex.model.session import BadSession, parse_session
@@ -79,7 +80,7 @@ class Legacy:
     _provisioning: Provisioning
     _store: IConfigStore
     _registry: Registry
-    _rods: Rods
+    _rods: Live[Rods]
     _clock: IReactorTime
     _urls: Urls
     _session_page: SessionPage
@@ -89,7 +90,7 @@ class Legacy:
     @app.on("GET", "/healthcheck")
     async def health_check(self, request: Request) -> Response:
         await in_time(self._store.count_healthcheck(), self._clock)
-        return json_answer(200, {"status": self._rods.legacy_api_status})
+        return json_answer(200, {"status": self._rods.now.legacy_api_status})
 
     # Channels and tokens.
 

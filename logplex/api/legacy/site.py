@@ -20,6 +20,7 @@ from logplex.api.refusals import NotAuthenticated, Unavailable
 from logplex.api.routes import READING, Admission, match
 from logplex.api.site import api_site, authenticated
 from logplex.interfaces import IConfigStore
+from logplex.live import Live
 from logplex.model.rods import DISABLED, READ_ONLY, Rods
 from logplex.model.values import is_for_one_channel
 from logplex.routing.registry import Registry
@@ -38,22 +39,22 @@ class LegacyGate:
 
     apps: Sequence[Klein]
     registry: Registry
-    rods: Rods
+    rods: Live[Rods]
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Admission:
         """See :class:`logplex.api.site.Gate`."""
         if not self.registry.ready:
             raise Unavailable("SYSTEM BOOTING")
-        if self.rods.legacy_api_status == DISABLED:
+        if self.rods.now.legacy_api_status == DISABLED:
             raise Unavailable("Service Temporarily Disabled")
         route = match(self.apps, request)
         if route.name in _OPEN_TO_ALL:
             return Admission(route)
         is_writing = request.method not in READING and route.name != "open_canary_session"
-        if self.rods.legacy_api_status == READ_ONLY and is_writing:
+        if self.rods.now.legacy_api_status == READ_ONLY and is_writing:
             raise Unavailable("Logplex API temporarily in read-only mode")
-        if route.name in _OPENING_TAILS and self.rods.deny_tail_sessions:
+        if route.name in _OPENING_TAILS and self.rods.now.deny_tail_sessions:
             raise Unavailable("Tail sessions are denied")
         caller = authenticated(request, self.authenticator)
         is_for_its_channel = route.name in _OPENING and is_for_one_channel(caller)
@@ -68,9 +69,9 @@ def legacy_site(
     registry: Registry,
     authenticator: Authenticator,
     *,
-    rods: Rods,
+    rods: Live[Rods],
     urls: Urls,
-    limits: Limits,
+    limits: Live[Limits],
     clock: IReactorTime,
     audit: Audit,
     session_page: SessionPage,

@@ -26,6 +26,7 @@ from logplex.api.refusals import BadBody
 from logplex.api.routes import admission_of
 from logplex.api.v3.app import HEALTH, PUT_RODS, SHOW_RODS, V3App
 from logplex.interfaces import IReplacement, IShareRods, StoreAway, WrongStep
+from logplex.live import Live
 from logplex.model.rods import BadPosition, Panel, Position, Rods, check_position
 from logplex.routing.registry import Registry
 from logplex.waiting import in_time, unbroken
@@ -51,7 +52,7 @@ class Health:
     clock: IReactorTime
     started_at_s: float
     registry: Registry
-    rods: Rods
+    rods: Live[Rods]
     troubles: Callable[[], list[str]]
     parts: Mapping[str, Callable[[], object]]
 
@@ -67,7 +68,7 @@ class Health:
             "version": __version__,
             "uptime_s": round(self.clock.seconds() - self.started_at_s, 3),
             "known": dict(self.registry.counts()),
-            "rods": self.rods.positions(),
+            "rods": self.rods.now.positions(),
             **{name: ask() for name, ask in self.parts.items()},
         }
 
@@ -149,7 +150,7 @@ class OperationRoutes:
 
     def _rods(self) -> dict[str, Any]:
         return {
-            "rods": self._panel.rods.positions(),
+            "rods": self._panel.rods.now.positions(),
             "thrown": self._panel.thrown,
             "shared": self._panel.shared,
         }

@@ -32,6 +32,7 @@ from logplex.api.v3.configuration import ConfigurationRoutes
 from logplex.api.v3.credentials import CredentialRoutes
 from logplex.api.v3.operation import OperationRoutes
 from logplex.interfaces import IConfigStore, IDrains, ISpool
+from logplex.live import Live
 from logplex.model.rods import DISABLED, READ_ONLY, Rods
 from logplex.model.values import Credential, is_for_one_channel, may_read
 from logplex.routing.registry import Registry
@@ -61,7 +62,7 @@ class V3Gate:
 
     apps: Sequence[Klein]
     registry: Registry
-    rods: Rods
+    rods: Live[Rods]
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Admission:
@@ -71,17 +72,17 @@ class V3Gate:
             route = match(self.apps, request)
         except Refused:
             self._check_ready()
-            check_status(self.rods.api_status, method)
+            check_status(self.rods.now.api_status, method)
             raise
         if route.name == HEALTH_CHECK:
             return Admission(route)
         if route.name != HEALTH:
             self._check_ready()
         if route.name not in _NEVER_DISABLED:
-            check_status(self.rods.api_status, method)
-        if route.name == OPEN_SESSION and self.rods.deny_tail_sessions:
+            check_status(self.rods.now.api_status, method)
+        if route.name == OPEN_SESSION and self.rods.now.deny_tail_sessions:
             raise Unavailable("tail sessions are denied")
-        if route.name == TEST_DRAIN and self.rods.deny_drain_forwarding:
+        if route.name == TEST_DRAIN and self.rods.now.deny_drain_forwarding:
             raise Unavailable("drain forwarding is denied")
         caller = self._caller(request, route)
         if method in _WITH_BODY:
@@ -124,10 +125,10 @@ def v3_site(
     *,
     drains: IDrains,
     authenticator: Authenticator,
-    rods: Rods,
+    rods: Live[Rods],
     auth: Auth,
     urls: Urls,
-    limits: Limits,
+    limits: Live[Limits],
     clock: IReactorTime,
     audit: Audit,
     operation: OperationRoutes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.legacy.routes import Legacy
@@ -60,7 +61,7 @@ class AnswersTests(LegacyCase):
             self.ask(route.method, route.path, route.good)
             self.store.away = False
             self.ask(route.method, route.path, route.good)
-            self.rods.legacy_api_status = DISABLED
+            self.rods.now = evolve(self.rods.now, legacy_api_status=DISABLED)
             self.ask(route.method, route.path, route.good)
 
     def ask_for_sessions(self) -> None:

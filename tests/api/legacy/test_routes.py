@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -184,7 +184,7 @@ class RouteTests(LegacyCase):
         """Writes are refused, before the caller is authenticated; canary sessions are not."""
         for auth in (basic("full"), None):
             for route in self.each():
-                self.rods.legacy_api_status = READ_ONLY
+                self.rods.now = evolve(self.rods.now, legacy_api_status=READ_ONLY)
                 answer = self.ask(route.method, route.path, route.good, auth)
                 if route.method != "GET" and route.path != CANARY:
                     self.assertText(503, "Logplex API temporarily in read-only mode", answer)
@@ -194,7 +194,7 @@ class RouteTests(LegacyCase):
     def test_disabled(self) -> None:
         """Everything is refused."""
         for route in self.each():
-            self.rods.legacy_api_status = DISABLED
+            self.rods.now = evolve(self.rods.now, legacy_api_status=DISABLED)
             answer = self.ask(route.method, route.path, route.good)
             self.assertText(503, "Service Temporarily Disabled", answer)
         self.assertEqual(503, self.ask("GET", "/nothing").code)
@@ -445,7 +445,7 @@ class SessionTests(LegacyCase):
 
     def test_denied(self) -> None:
         """A control rod forbids sessions that could tail."""
-        self.rods.deny_tail_sessions = True
+        self.rods.now = evolve(self.rods.now, deny_tail_sessions=True)
         codes = [self.ask("POST", path, SESSION).code for path in self.PATHS]
         self.assertEqual([503, 503, 201], codes)
 
@@ -467,7 +467,7 @@ class SessionTests(LegacyCase):
             self.assertEqual((200, page), (answer.code, answer.text))
 
     def test_read_in_read_only(self) -> None:
-        self.rods.legacy_api_status = READ_ONLY
+        self.rods.now = evolve(self.rods.now, legacy_api_status=READ_ONLY)
         self.assertEqual(200, self.ask("GET", "/sessions/x", auth=None).code)
 
 

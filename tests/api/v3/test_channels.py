@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
@@ -27,7 +28,7 @@ class HealthCheckTests(V3Case):
 
     def test_disabled(self) -> None:
         """The only thing that a disabled API answers."""
-        self.rods.api_status = "disabled"
+        self.rods.now = evolve(self.rods.now, api_status="disabled")
         self.assertEqual(200, self.ask("GET", "/v3/healthcheck", auth=None).code)
 
 
@@ -256,7 +257,7 @@ class DrainStatusTests(V3Case):
 
     def test_denied(self) -> None:
         """A test message is a message to a drain."""
-        self.rods.deny_drain_forwarding = True
+        self.rods.now = evolve(self.rods.now, deny_drain_forwarding=True)
         self.assertError(503, self.ask("POST", "/v3/channels/app/drains/1/test", {}))
 
     def test_unknown(self) -> None:
@@ -359,7 +360,7 @@ class SessionTests(V3Case):
 
     def test_denied(self) -> None:
         """The control rod comes before authentication."""
-        self.rods.deny_tail_sessions = True
+        self.rods.now = evolve(self.rods.now, deny_tail_sessions=True)
         self.assertError(503, self.ask("POST", "/v3/sessions", {}, auth=None))
 
     def test_one_channel(self) -> None:

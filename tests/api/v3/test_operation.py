@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -24,7 +25,7 @@ class HealthTests(V3Case):
                 "version": __version__,
                 "uptime_s": 100.0,
                 "known": {"channel": 2, "token": 2, "drain": 3, "credential": 1},
-                "rods": self.rods.positions(),
+                "rods": self.rods.now.positions(),
                 "listeners": ["tcp:1"],
             },
             self.ask("GET", "/v3/health"),
@@ -71,7 +72,7 @@ class StartingTests(V3Case):
         self.assertError(503, eleventh.answer())
 
     def test_disabled(self) -> None:
-        self.rods.api_status = "disabled"
+        self.rods.now = evolve(self.rods.now, api_status="disabled")
         self.assertError(503, self.ask("GET", "/v3/health"))
 
 
@@ -84,7 +85,7 @@ class RodTests(V3Case):
         return answer.json
 
     def test_show(self) -> None:
-        shown = {"rods": self.rods.positions(), "thrown": {}, "shared": {}}
+        shown = {"rods": self.rods.now.positions(), "thrown": {}, "shared": {}}
         self.assertAnswer(200, shown, self.ask("GET", "/v3/rods"))
 
     def test_throw(self) -> None:
@@ -93,7 +94,7 @@ class RodTests(V3Case):
         self.assertEqual(
             {
                 "rods": {
-                    **self.rods.positions(),
+                    **self.rods.now.positions(),
                     "deny_tail_sessions": True,
                     "deny_logs_ingress": True,
                 },
@@ -108,9 +109,9 @@ class RodTests(V3Case):
         """Thrown here it wins over what was thrown for all, until it is taken back."""
         self.throw("cluster", legacy_api_status="disabled")
         self.throw(legacy_api_status="normal")
-        self.assertEqual("normal", self.rods.legacy_api_status)
+        self.assertEqual("normal", self.rods.now.legacy_api_status)
         self.throw(legacy_api_status=None)
-        self.assertEqual("disabled", self.rods.legacy_api_status)
+        self.assertEqual("disabled", self.rods.now.legacy_api_status)
 
     def test_disabled_api(self) -> None:
         """A disabled API can be switched back."""
@@ -123,7 +124,7 @@ class RodTests(V3Case):
         """One wrong rod, and none is thrown."""
         rods = {"deny_tail_sessions": True, "deny_everything": True}
         self.assertError(400, self.ask("PUT", "/v3/rods", {"rods": rods}))
-        self.assertFalse(self.rods.deny_tail_sessions)
+        self.assertFalse(self.rods.now.deny_tail_sessions)
 
 
 class TailTests(V3Case):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.v3.channels import ChannelRoutes
@@ -195,7 +195,7 @@ class RouteTests(V3Case):
         for auth in (basic("full"), None):
             for status in (READ_ONLY, DISABLED):
                 for route in self.each():
-                    self.rods.api_status = status
+                    self.rods.now = evolve(self.rods.now, api_status=status)
                     answer = self.ask(route.method, route.path, route.good, auth)
                     if not route.never_disabled and (status == DISABLED or route.writes):
                         self.assertError(503, answer)
@@ -369,7 +369,7 @@ class UnknownRouteTests(V3Case):
 
     def test_disabled(self) -> None:
         """A disabled API does not even say what it has not."""
-        self.rods.api_status = DISABLED
+        self.rods.now = evolve(self.rods.now, api_status=DISABLED)
         self.assertError(503, self.ask("GET", "/nothing"))
 
     def test_bad_host(self) -> None:
@@ -418,5 +418,5 @@ class StatusNameTests(V3Case):
 
     def test_back_to_normal(self) -> None:
         for status, code in ((DISABLED, 503), (NORMAL, 200), (READ_ONLY, 200)):
-            self.rods.api_status = status
+            self.rods.now = evolve(self.rods.now, api_status=status)
             self.assertEqual(code, self.ask("GET", "/v3/channels/app").code)

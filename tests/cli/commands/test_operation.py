@@ -32,15 +32,16 @@ class RodTests(CliCase):
     def test_set_and_reset(self) -> None:
         lines = self.lines("rod", "set", "deny_tail_sessions=true", "legacy_api_status=read_only")
         self.assertEqual(
-            (True, "read_only"), (self.rods.deny_tail_sessions, self.rods.legacy_api_status)
+            (True, "read_only"), (self.rods.now.deny_tail_sessions, self.rods.now.legacy_api_status)
         )
         self.assertRegex("\n".join(lines), r"(?m)^deny_tail_sessions +true +\(node\)$")
         self.lines("rod", "reset", "deny_tail_sessions")
         self.assertEqual(
-            (False, "read_only"), (self.rods.deny_tail_sessions, self.rods.legacy_api_status)
+            (False, "read_only"),
+            (self.rods.now.deny_tail_sessions, self.rods.now.legacy_api_status),
         )
         self.lines("rod", "reset")
-        self.assertEqual(Rods(), self.rods)
+        self.assertEqual(Rods(), self.rods.now)
 
     def test_cluster(self) -> None:
         self.lines("rod", "set", "disable_firehose=true", "--cluster")

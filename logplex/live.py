@@ -1,0 +1,22 @@
+"""
+A value that changes while the node runs.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from attrs import define
+
+_T = TypeVar("_T")
+
+
+@define(eq=False, repr=False)
+class Live(Generic[_T]):
+    """
+    The place of a frozen value that is replaced as a whole: the limits, the control rods.
+
+    Every part that depends on the value keeps this object, and reads :attr:`now` each time.
+    """
+
+    now: _T
