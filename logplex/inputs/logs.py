@@ -22,7 +22,7 @@ from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import Limits
 from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
-from logplex.syslog.inner import FrameHeads
+from logplex.syslog.inner import FrameHeads, token_of
 from logplex.web import Bounds, Request, Site
 
 #: Half a megabyte, which takes some milliseconds. A smaller body is decompressed in one turn.
@@ -169,7 +169,7 @@ class _Logs(Resource):
     def _permitted(self, channel_id: str, frames: list[bytes]) -> list[bytes]:
         """Return the frames whose token belongs to this channel."""
         tokens = {token.id.encode() for token in self._registry.tokens_of(channel_id)}
-        permitted = [frame for frame in frames if tokens.intersection(frame.split(b" ", 4)[3:4])]
+        permitted = [frame for frame in frames if token_of(frame) in tokens]
         foreign = len(frames) - len(permitted)
         self._counters.received += foreign
         self._counters.not_permitted += foreign

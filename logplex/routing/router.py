@@ -19,7 +19,7 @@ from logplex.model.rods import Rods
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry, Stream
 from logplex.settings import Limits
-from logplex.syslog.inner import cook_frames, sort_frames
+from logplex.syslog.inner import cook_frames, sort_frames, token_of
 
 _log = Logger()
 
@@ -52,7 +52,7 @@ class Router:
         counters = self.counters
         counters.received += len(frames)
         touched: list[Stream] = []
-        unknown = sort_frames(frames, self.registry.routes, touched)
+        unknown = sort_frames(frames, self.registry.routes, touched, self.clock.seconds())
         counters.processed += len(frames) - len(unknown)
         copying = self.firehose.runs
         # This runs once per channel in the chunk, for hundreds of channels. Each call here and in
@@ -76,7 +76,7 @@ class Router:
             self._count_unknown(token_id, len(frames))
         elif frames:
             name, _, stream = route
-            messages = cook_frames(frames, token_id, name)
+            messages = cook_frames(frames, token_id, name, self.clock.seconds())
             self.counters.processed += len(messages)
             stream.received += len(messages)
             self._spread(stream, messages)
@@ -114,8 +114,7 @@ class Router:
 
     def _count_unknown_frames(self, frames: Sequence[bytes]) -> None:
         for frame in frames:
-            fields = frame.split(b" ", 4)
-            self._count_unknown(fields[3] if len(fields) > 3 else b"", 1)
+            self._count_unknown(token_of(frame), 1)
 
     def _count_unknown(self, token_id: bytes, messages: int) -> None:
         if self.registry.token(token_id.decode("latin-1")):

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from itertools import repeat
 from typing import TypeVar
 
-from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, skip_structured_data
+from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, text_of
+from logplex.syslog.notices import timestamp
 
 Stream = TypeVar("Stream")
 
@@ -22,6 +23,7 @@ Route = tuple[bytes, list[bytes], Stream]
 
 _LONGEST_HEAD = len(b"<191>1 ")
 _CR = ord("\r")
+_SPACES = re.compile(rb" +")
 _FRAME_HEAD = re.compile(rb"([1-9][0-9]{0,4}) (<[0-9]{1,3}>1) ")
 
 
@@ -139,33 +141,96 @@ def cut_lines(
 
 
 def sort_frames(
-    frames: Iterable[bytes], routes: Mapping[bytes, Route[Stream]], touched: list[Stream]
+    frames: Iterable[bytes],
+    routes: Mapping[bytes, Route[Stream]],
+    touched: list[Stream],
+    now: float,
 ) -> list[bytes]:
     """
     Cook each frame whose token is known, and append it to its channel's pending list.
 
-    :param frames: whole messages; the token is the fourth of the fields that single spaces part.
+    :param frames: whole messages; the token is the fourth of the fields that spaces part.
     :param routes: by token id.
     :param touched: gets the stream of every channel whose pending list was empty, once.
+    :param now: seconds since the epoch, the time of arrival.
     :return: the frames whose token is in no route.
     """
     unknown = []
     for frame in frames:
         try:
-            token = frame.split(b" ", 4)[3]
+            fields = frame.split(b" ", 6)
+            _, time, host, token, process, msgid, _ = fields
             name, pending, stream = routes[token]
-        except (IndexError, KeyError):
-            unknown.append(frame)
-            continue
+        except (ValueError, KeyError):
+            token = token_of(frame)
+            route = routes.get(token)
+            if route is None:
+                unknown.append(frame)
+                continue
+            name, pending, stream = route
+            cooked = _cook(frame, token, name, now)
+        else:
+            # Most heads have a time, no runs of spaces, and no room for the token in other fields.
+            if (
+                process
+                and msgid
+                and time != b"-"
+                and len(host) + len(process) + len(msgid) < len(token)
+            ):
+                fields[3] = name
+                cooked = b" ".join(fields)
+            else:
+                cooked = _cook(frame, token, name, now)
         if not pending:
             touched.append(stream)
-        pending.append(frame.replace(token, name, 1))
+        pending.append(cooked)
     return unknown
 
 
-def cook_frames(frames: Iterable[bytes], token: bytes, name: bytes) -> list[bytes]:
-    """Put the token's name in the place of the first occurrence of its id, in each frame."""
-    return [frame.replace(token, name, 1) for frame in frames]
+def cook_frames(frames: Iterable[bytes], token: bytes, name: bytes, now: float) -> list[bytes]:
+    """
+    Cook each frame (PROTOCOL §2): put the token's name in the place of the token's id in the head,
+    or, if the head has none, of its first occurrence in the text.
+    """
+    cooked = []
+    for frame in frames:
+        fields = frame.split(b" ", 6)
+        if (
+            len(fields) == 7
+            and fields[3] == token
+            and fields[4]
+            and fields[5]
+            and fields[1] != b"-"
+            and len(fields[2]) + len(fields[4]) + len(fields[5]) < len(token)
+        ):
+            fields[3] = name
+            cooked.append(b" ".join(fields))
+        else:
+            cooked.append(_cook(frame, token, name, now))
+    return cooked
+
+
+def token_of(frame: bytes) -> bytes:
+    """Return the token of a frame, its fourth field; empty if it has fewer."""
+    fields = frame.split(b" ", 4)
+    if len(fields) < 5 or b"" in fields[:4]:
+        fields = _SPACES.split(frame, 4)
+    return fields[3] if len(fields) > 3 else b""
+
+
+def _cook(frame: bytes, token: bytes, name: bytes, now: float) -> bytes:
+    fields = frame.split(b" ", 6)
+    if len(fields) < 7:
+        return frame.replace(token, name, 1)
+    if b"" in fields[:6]:
+        fields = _SPACES.split(frame, 6)
+    rest = fields.pop()
+    if fields[1] == b"-":
+        fields[1] = timestamp(now)
+    head = b" ".join(fields)
+    if token in head:
+        return b"%b %b" % (head.replace(token, name), rest)
+    return b"%b %b" % (head, rest.replace(token, name, 1))
 
 
 def take_http_frames(
@@ -357,4 +422,4 @@ def _fields(message: bytes) -> list[bytes]:
     fields = message.split(b" ", 6)
     if len(fields) < 7:
         return [b""] * 8
-    return [*fields, skip_structured_data(fields[6])]
+    return [*fields, text_of(fields[6].lstrip(b" "))]

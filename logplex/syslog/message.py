@@ -18,11 +18,20 @@ CUT_MARK = "…".encode()
 #: ``<PRI>1`` for every PRI that there is (RFC 5424 §6.2.1: 0 to 191, no leading zeros).
 VALID_HEADS = frozenset(b"<%d>1" % pri for pri in range(192))
 
-# Nothing in it can match in two ways, so a text that only begins like structured data costs one way
-# back. (A possessive group would cost none, and matches wrongly before Python 3.11.5.)
-_STRUCTURED_DATA = re.compile(rb"(?:\[[^\]\\]*(?:\\.[^\]\\]*)*\])+(?: |\Z)", re.DOTALL)
-
-
+# One element of RFC 5424 §6.3: an SD-ID and its parameters. An SD-ID alone is an element only if it
+# has an "@" or is registered, because programs write "[error] text". No part of it can match in two
+# ways, so a text that only begins like structured data costs one way back. (A possessive group
+# would cost none, and matches wrongly before Python 3.11.5.)
+_NAME_BYTE = rb"""[^\x00-\x20=\]"\x7f-\xff]"""
+_ELEMENT = rb"""\[(?:
+    (?:[^\x00-\x20=\]"\x7f-\xff@]*@%b*|timeQuality|origin|meta)(?=\])
+    |%b+(?:[ ]+%b+="[^"\\\]]*(?:\\.[^"\\\]]*)*")+
+)\]""" % (
+    _NAME_BYTE,
+    _NAME_BYTE,
+    _NAME_BYTE,
+)
+_STRUCTURED_DATA = re.compile(rb"(?:%b)+(?:[ ]|\Z)" % _ELEMENT, re.DOTALL | re.VERBOSE)
 _PART_OF_A_CHARACTER = re.compile(
     rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
 )
@@ -45,18 +54,21 @@ def has_head(message: bytes) -> bool:
     return bool(space) and head in VALID_HEADS
 
 
-def skip_structured_data(rest: bytes) -> bytes:
+def text_of(rest: bytes) -> bytes:
     r"""
-    Return the text of a message, given the bytes after its sixth field.
+    Return the text of a message, given everything after its sixth field.
 
-    Structured data is ``-``, or one or more ``[…]`` elements in which a backslash escapes a ``]``.
-    It is skipped together with the space after it. Bytes that are not structured data belong to the
-    text: no ``-`` and no ``[``, a ``[`` that is not closed, or a ``]`` without a space after it
-    (PROTOCOL §2).
+    ``-`` or elements of RFC 5424's grammar are skipped together with the space after them. In a
+    value, a backslash escapes ``"``, ``\\`` and ``]``. The text of a message without structured
+    data begins at once, also if it begins with a bracket (PROTOCOL §2). A message that has
+    structured data and no other text is shown with that.
     """
     if rest[:1] == b"[":
         found = _STRUCTURED_DATA.match(rest)
-        return rest[found.end() :] if found else rest
+        if found is None:
+            return rest
+        text = rest[found.end() :]
+        return text if text.strip() else found[0].rstrip()
     if rest == b"-":
         return b""
     return rest[2:] if rest[:2] == b"- " else rest

@@ -25,12 +25,15 @@ from logplex.syslog.message import MAX_MESSAGE_BYTES
 from tests import samples
 
 DRAIN = b"d.0"
+TOKEN = b"t.11111111-1111-4111-8111-111111111111"
 MANY = 10**9
 
 _MESSAGE = re.compile(
     rb"""<(?P<pri>0|[1-9][0-9]{0,2})>1[ ]
-    (?P<time>[^ ]*)[ ][^ ]*[ ](?P<source>[^ ]*)[ ](?P<process>[^ ]*)[ ][^ ]*[ ]
-    (?:(?:-|(?:\[(?:[^]\\]|\\.)*\])+)(?:[ ]|\Z))?
+    (?P<time>[^ ]*)[ ][^ ]*[ ](?P<source>[^ ]*)[ ](?P<process>[^ ]*)[ ][^ ]*[ ]+(?![ ])
+    (?P<data>(?:-|(?:
+        \[(?:[a-z]*@[0-9]*|[a-z]+(?:@[0-9]+)?(?:[ ][a-z]+="(?:[^]"\\]|\\.)*")+)\]
+    )+)(?:[ ]|\Z))?
     (?P<text>.*)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -39,7 +42,13 @@ _MESSAGE = re.compile(
 def plainly(message: bytes) -> dict[str, bytes] | None:
     """The parts of a message, as PROTOCOL §2 says, or ``None`` where it is none."""
     found = _MESSAGE.fullmatch(message)
-    return found.groupdict() if found and int(found["pri"]) < 192 else None
+    if not found or int(found["pri"]) > 191:
+        return None
+    parts = found.groupdict()
+    data = (parts["data"] or b"-").rstrip()
+    if not parts["text"].strip() and data != b"-":
+        parts["text"] = data
+    return parts
 
 
 def counted(form: bytes, parts: dict[str, bytes]) -> bytes:
@@ -51,9 +60,9 @@ def with_lf(text: bytes) -> bytes:
     return text if text.endswith(b"\n") else text + b"\n"
 
 
-word = st.text("abc-.[]\\<>1", max_size=6).map(str.encode)
+word = st.text("abc-.[]\\<>1", min_size=1, max_size=6).map(str.encode)
 head = st.sampled_from([b"<0>1", b"<13>1", b"<191>1", b"<192>1", b"<013>1", b"<1>2", b"x"])
-data = st.sampled_from([b"-", b'[a@1 k="v"]', rb'[a k="\]"][b]', b"[open", b"[a]b", b""])
+data = st.sampled_from([b"-", b'[a@1 k="v"]', rb'[a@1 k="\]"][b@]', b"[b]", b"[open", b"[a]b", b""])
 text = st.one_of(st.binary(max_size=20), word, st.sampled_from([b"a\n", b"\n\n", b"a\nb", b"- a"]))
 message = st.one_of(
     st.builds(
@@ -236,20 +245,72 @@ class SortTests(SynchronousTestCase):
         two: list[bytes] = []
         touched: list[str] = []
         unknown = sort_frames(
-            [b"<1>1 t h t.1 a", b"<1>1 t h t.2 a t.2", b"<1>1 t h t.1 b", b"<1>1 t h t.3 a"],
+            [b"<1>1 t h t.1 a", b"<1>1 t h t.2 a i - t.2", b"<1>1 t h t.1 b", b"<1>1 t h t.3 a"],
             {b"t.1": (b"app", one, "one"), b"t.2": (b"a\\1&", two, "two")},
             touched,
+            0.0,
         )
         self.assertEqual(one, [b"<1>1 t h app a", b"<1>1 t h app b"])
-        self.assertEqual(two, [b"<1>1 t h a\\1& a t.2"])
+        self.assertEqual(two, [b"<1>1 t h a\\1& a i - t.2"])
         self.assertEqual(touched, ["one", "two"])
         self.assertEqual(unknown, [b"<1>1 t h t.3 a"])
 
     def test_too_few_fields(self) -> None:
-        self.assertEqual(sort_frames([b"", b"a b c"], {}, []), [b"", b"a b c"])
+        self.assertEqual(sort_frames([b"", b"a b c"], {}, [], 0.0), [b"", b"a b c"])
 
-    def test_cook(self) -> None:
-        self.assertEqual(cook_frames([b"a t.1 t.1", b"b"], b"t.1", b"app"), [b"a app t.1", b"b"])
+    def test_not_in_the_head(self) -> None:
+        """Of a sender whose token the request names: the first one, wherever it stands."""
+        for frame, cooked in (
+            (b"a t.1 t.1", b"a app t.1"),
+            (b"b", b"b"),
+            (b"<1>1 t h web p - - see t.1 t.1", b"<1>1 t h web p - - see app t.1"),
+            (b"<1>1 t h web p - - text", b"<1>1 t h web p - - text"),
+        ):
+            self.assertEqual(cook_frames([frame], b"t.1", b"app", 0.0), [cooked])
+
+    def test_spaces(self) -> None:
+        """Runs of spaces between the fields of the head count as one; those of the text stay."""
+        cooked = b"<1>1 time h app web.1 - - a  b"
+        for frame in (
+            b"<1>1  time h TOKEN web.1 - - a  b",
+            b"<1>1 time   h TOKEN web.1 - - a  b",
+            b"<1>1 time h  TOKEN web.1 - - a  b",
+            b"<1>1 time h TOKEN  web.1 - - a  b",
+            b"<1>1 time h TOKEN web.1   - - a  b",
+        ):
+            self.assert_cooked(frame, cooked)
+        self.assert_cooked(b"<1>1 time h TOKEN web.1 -  -  a", b"<1>1 time h app web.1 -  -  a")
+        self.assertEqual(
+            tail_lines([b"<1>1 time h app web.1 -  -  a"], None, None)[0],
+            [b"time app[web.1]:  a\n"],
+        )
+
+    def test_token_elsewhere(self) -> None:
+        """The token's id is never shown as a part of the head; the text is the sender's."""
+        for frame, cooked in (
+            (b"<1>1 t TOKEN TOKEN p - - x", b"<1>1 t app app p - - x"),
+            (b"<1>1 t TOKEN.example TOKEN p - - x", b"<1>1 t app.example app p - - x"),
+            (b"<1>1 t h TOKEN TOKEN - - x", b"<1>1 t h app app - - x"),
+            (b"<1>1 t h TOKEN p TOKEN - x", b"<1>1 t h app p app - x"),
+            (b"<1>1 t h TOKEN p TOKEN [a@1] TOKEN", b"<1>1 t h app p app [a@1] TOKEN"),
+            (b"<1>1 t h TOKEN p - - TOKEN", b"<1>1 t h app p - - TOKEN"),
+        ):
+            self.assert_cooked(frame, cooked)
+
+    def test_no_time(self) -> None:
+        """A message without a time gets that of its arrival, for its readers."""
+        self.assert_cooked(
+            b"<1>1 - h TOKEN p - - x", b"<1>1 1970-01-01T00:00:01.500000+00:00 h app p - - x", 1.5
+        )
+
+    def assert_cooked(self, frame: bytes, cooked: bytes, now: float = 0.0) -> None:
+        """By both ways into a channel."""
+        frame = frame.replace(b"TOKEN", TOKEN)
+        cooked = cooked.replace(b"TOKEN", TOKEN)
+        pending: list[bytes] = []
+        self.assertEqual(sort_frames([frame], {TOKEN: (b"app", pending, "one")}, [], now), [])
+        self.assertEqual(pending, [cooked])
+        self.assertEqual(cook_frames([frame], TOKEN, b"app", now), [cooked])
 
 
 class FrameHeadTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, cut_message, skip_structured_data
+from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, cut_message, text_of
 
 
 class HeadTests(SynchronousTestCase):
@@ -49,7 +49,8 @@ class StructuredDataTests(SynchronousTestCase):
     def test_skipped(self) -> None:
         for data in (
             b"-",
-            b"[]",
+            b"[timeQuality][origin][meta]",
+            b"[x@1]",
             b'[timeQuality tzKnown="1" isSynced="0"]',
             b'[a@1 k="v"][b@1 k="v"]',
             rb'[a@1 k="a \] b"]',
@@ -57,9 +58,42 @@ class StructuredDataTests(SynchronousTestCase):
             rb'[a@1 k="\" \\\] "][b@1]',
             b'[a@1 k="two\nlines \xff"]',
         ):
-            self.assertEqual(skip_structured_data(data + b" some [text]"), b"some [text]", data)
-            self.assertEqual(skip_structured_data(data + b" "), b"", data)
-            self.assertEqual(skip_structured_data(data), b"", data)
+            self.assertEqual(text_of(data + b" some [text]"), b"some [text]", data)
+
+    def test_alone(self) -> None:
+        """Structured data without a text is shown as the text: some devices write nothing else."""
+        for data in (
+            b'[junos@2636.1.1.1.2.129 source-address="192.0.2.7" reason="TCP FIN"]',
+            b'[timeQuality tzKnown="1"][x@1 k=""]',
+        ):
+            for message in (data, data + b" ", data + b" \n"):
+                self.assertEqual(text_of(message), data)
+        for message in (b"-", b"- "):
+            self.assertEqual(text_of(message), b"")
+
+    def test_brackets_in_a_text(self) -> None:
+        """Brackets that programs write are text, and structured data only in RFC 5424's grammar."""
+        for text in (
+            b"[Tue Jun 08 11:54:08.929301 2021] [php7:emerg] [pid 12] PHP Fatal error",
+            b"[2026-01-02 08:32:39 +0000] [8647] [INFO] Listening at: http://0.0.0.0:8000",
+            b'[02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 612',
+            b"[    1.234567] usb 1-1: new device",
+            b"[error] connect() failed",
+            b"[INFO] order 7 paid",
+            b"[1]: done",
+            b"[] empty",
+            b"[] ",
+            b"[error][warn] two",
+            b"[a=b] c",
+            b"[a k=v] c",
+            b"[a k='v'] c",
+            b'[a k="v"x] c',
+            b'[a k="v" ] c',
+            b'[a k="not ] escaped"] c',
+            b'[action:"Accept"; flags:"411908"]',
+            b'[{"json": [1, 2]}] c',
+        ):
+            self.assertEqual(text_of(text), text)
 
     def test_missing(self) -> None:
         """Then the text begins at once, also where it begins with a bracket."""
@@ -74,16 +108,23 @@ class StructuredDataTests(SynchronousTestCase):
             b"",
             b" text",
         ):
-            self.assertEqual(skip_structured_data(text), text)
+            self.assertEqual(text_of(text), text)
 
     @settings(deadline=None)
     @given(st.lists(st.binary(max_size=20), min_size=1, max_size=5), st.binary(max_size=20))
     def test_round_trip(self, values: list[bytes], text: bytes) -> None:
         escaped = (re.sub(rb'([\\\]"])', rb"\\\1", value) for value in values)
         data = b"".join(b'[a@1 k="%b"]' % value for value in escaped)
-        self.assertEqual(skip_structured_data(data + b" " + text), text)
+        self.assertEqual(text_of(data + b" " + text), text if text.strip() else data)
 
     def test_linear(self) -> None:
         """Text that almost is structured data takes no longer than other text."""
-        for almost in (b"[a]" * 3_000 + b"x", b"[" + b"\\" * 10_001, b"[" + b"a" * 10_000):
-            self.assertEqual(skip_structured_data(almost), almost)
+        for almost in (
+            b"[a@]" * 3_000 + b"x",
+            b"[" + b"\\" * 10_001,
+            b"[" + b"a" * 10_000,
+            b"[a " + b'k="v" ' * 2_000 + b"x",
+            b'[a k="' + b'\\"' * 5_000,
+            b"[a" + b" " * 10_000 + b"x",
+        ):
+            self.assertEqual(text_of(almost), almost)
