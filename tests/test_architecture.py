@@ -55,11 +55,6 @@ ROOMS: dict[str, Rows] = {
     ),
 }
 
-#: Imports that the move into rooms left standing; each is to be carved away.
-STILL_WRONG = {
-    ("drains/kinds/__init__", "drains/running"),
-}
-
 #: Rooms that see less than what lies below them: the command starts no node, and a client of Redis
 #: or SQLite knows of Logplex only what it raises.
 BLIND = {
@@ -251,9 +246,7 @@ class HouseTests(SynchronousTestCase):
         wrong = []
         for each in all_imports():
             place = imported_place(each)
-            if place is None or (each.module, place) in STILL_WRONG:
-                continue
-            if not is_allowed(each.module, place):
+            if place is not None and not is_allowed(each.module, place):
                 wrong.append(str(each))
         self.assertEqual(wrong, [])
 
@@ -265,7 +258,7 @@ class HouseTests(SynchronousTestCase):
         graph: dict[str, set[str]] = {}
         for each in all_imports():
             place = imported_place(each)
-            if place is not None and (each.module, place) not in STILL_WRONG:
+            if place is not None:
                 if (ROOT / place).is_dir():
                     place += "/__init__"
                 graph.setdefault(each.module, set()).add(place)
@@ -283,7 +276,6 @@ class HouseTests(SynchronousTestCase):
             for each in all_imports()
             for library, places in LIBRARIES.items()
             if each.of(library) and not stands_in(each.module, places)
-            if (each.module, library) not in STILL_WRONG
         ]
         self.assertEqual(wrong, [])
 

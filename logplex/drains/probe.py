@@ -10,8 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier
-from logplex.drains.delivery.record import Record
+from logplex.drains.delivery.courier import Courier, Outcome
 from logplex.drains.kinds.http import HttpCourier
 from logplex.drains.network.errors import explain, printable
 from logplex.interfaces import DrainTest
@@ -32,7 +31,7 @@ class Probe:
 
     clock: IReactorTime
     buffer: Buffer = field(init=False)
-    record: Record = field(factory=Record, init=False)
+    outcome: Outcome = field(factory=Outcome, init=False)
     _settled: Deferred[None] = field(factory=Deferred, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -46,7 +45,7 @@ class Probe:
 
     def send(self, courier: Courier) -> Deferred[DrainTest]:
         """
-        :param courier: made with this probe's buffer and record.
+        :param courier: made with this probe's buffer and outcome.
         """
         sending = Deferred.fromCoroutine(self._send(courier))
         sending.addTimeout(TIMEOUT_S, self.clock)
@@ -86,7 +85,7 @@ class Probe:
             delivered=delivered,
             status=answer.status if answer else None,
             said=printable(answer.excerpt) if answer else "",
-            error=None if delivered else self.record.last_error or "it was not sent",
+            error=None if delivered else self.outcome.last_error or "it was not sent",
         )
 
     def _failed(self, courier: Courier, why: Failure) -> DrainTest:

@@ -16,15 +16,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Phase
-from logplex.drains.delivery.record import Record
-from logplex.drains.kinds import Couriers
+from logplex.drains.delivery.courier import Outcome
+from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.drain import ChannelNotices, RunningDrain
+from logplex.drains.kinds import Kinds
 from logplex.drains.network.guard import Guard, GuardedReactor
-from logplex.drains.network.resolver import Names
+from logplex.drains.network.resolver import Resolver
 from logplex.drains.network.tls import Trust
 from logplex.drains.probe import Probe
-from logplex.drains.running import RunningDrain
-from logplex.drains.telling import ChannelNotices
 from logplex.interfaces import DrainStatus, DrainTest, IDrainObserver, IDrains, IReactor, Tell
 from logplex.live import Live
 from logplex.metrics import Counters, Sample
@@ -44,7 +43,7 @@ class DrainService:
     :param registry: whose channels feed the drains; it is observed from :meth:`start` on.
     :param tell: gets the notices about drains.
     :param reactor: makes connections, and is the clock.
-    :param names: looks hosts up, by default in the system's way.
+    :param resolver: looks hosts up, by default in the system's way.
     :param connect_to: leads to a host and port, without TLS; by default over TCP, to the fastest
         of the host's addresses that ``deny_networks`` leaves.
     :raise BadPem: a file of certificates cannot be used.
@@ -59,7 +58,7 @@ class DrainService:
         limits: Live[Limits],
         reactor: IReactor,
         random: Random | None = None,
-        names: Names | None = None,
+        resolver: Resolver | None = None,
         connect_to: Callable[[str, int], IStreamClientEndpoint] | None = None,
     ) -> None:
         self._registry = registry
@@ -68,16 +67,17 @@ class DrainService:
         self._settings = settings
         self._limits = limits
         self._reactor = reactor
+        self._random = random or Random()
         guard = Guard(settings.deny_networks)
-        names = names or Names(reactor)
-        self._guarded = GuardedReactor(reactor, guard, names)
-        self._couriers = Couriers(
+        resolver = resolver or Resolver(reactor)
+        self._guarded = GuardedReactor(reactor, guard, resolver)
+        self._kinds = Kinds(
             settings,
             Trust(settings.ca_file, settings.pinned_file, settings.pinned_certificates),
             guard,
-            names,
+            resolver,
             reactor,
-            random or Random(),
+            self._random,
             connect_to or self._connect_to_host,
         )
         self._running: dict[int, RunningDrain] = {}
@@ -165,8 +165,8 @@ class DrainService:
             return succeed(DrainTest(delivered=False, error=why))
         self._testing.add(drain_id)
         probe = Probe(self._reactor)
-        courier, _ = self._couriers.make(
-            running.drain, running.destination, probe.buffer, probe.record
+        courier, _ = self._kinds.make(
+            running.drain, running.destination, probe.buffer, probe.outcome
         )
 
         def ended(result: DrainTest) -> DrainTest:
@@ -203,11 +203,20 @@ class DrainService:
         buffer = Buffer(self._reactor, self._counters, self._settings.buffer_messages, notices.lost)
         notices.about = buffer
         running = RunningDrain(
-            drain, destination, buffer, Record(), notices, self._reactor, self._couriers.make_life
+            drain, destination, buffer, Outcome(), notices, self._reactor, self._make_life
         )
         self._running[drain.id] = running
         self._registry.attach(drain.channel_id, buffer)
         running.start()
+
+    def _make_life(self, running: RunningDrain) -> Lifecycle:
+        """Return a life for this drain, not started."""
+        courier, pace = self._kinds.make(
+            running.drain, running.destination, running.buffer, running.outcome
+        )
+        return Lifecycle(
+            courier, running.buffer, pace, self._reactor, self._random, running.refused
+        )
 
     def _end(self, drain_id: int) -> None:
         running = self._running.pop(drain_id, None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import h11
 
-from logplex.drains.delivery.courier import Courier, Pace
-from logplex.drains.delivery.linger import Linger
+from logplex.drains.delivery.courier import Courier
+from logplex.drains.delivery.pace import Linger, Pace
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.model.destination import HttpDestination, parse_destination
 from tests.doubles.receivers import Link
@@ -62,7 +62,7 @@ class HttpCase(StreamDrainCase):
             destination,
             "d.0815",
             self.buffer,
-            self.record,
+            self.outcome,
             self.options,
             self.endpoint,
             self.clock,

@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.drains.delivery.courier import Connection, Reports
+from logplex.drains.delivery.courier import ReceiverConnection, Reports
 
 
 class MiddleRandom(Random):
@@ -131,14 +131,14 @@ class StubCourier:
 
     under_way: bool = False
     backoff_s: float = 7.0
-    attempts: list[Deferred[Connection]] = field(factory=list)
+    attempts: list[Deferred[ReceiverConnection]] = field(factory=list)
     refusals: list[Failure] = field(factory=list)
     recalled: int = 0
     reports: Reports | None = None
     #: What an attempt does when it is given up.
     cancelled: Callable[[Any], None] | None = None
 
-    def connect(self, reports: Reports) -> Deferred[Connection]:
+    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
         self.reports = reports
         self.attempts.append(Deferred(self.cancelled))
         return self.attempts[-1]

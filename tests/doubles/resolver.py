@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from logplex.drains.network.resolver import Names
+from logplex.drains.network.resolver import Resolver
 
 
 class HeldPool:
@@ -49,7 +49,7 @@ class DirectReactor(MemoryReactorClock):
         call(*args, **kwargs)
 
 
-class ScriptedNames(Names):
+class ScriptedNames(Resolver):
     """Knows the addresses that a test says, without threads."""
 
     def __init__(self) -> None:

@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Pace
+from logplex.drains.delivery.courier import Courier, Outcome
 from logplex.drains.delivery.lifecycle import Lifecycle
-from logplex.drains.delivery.record import Record
+from logplex.drains.delivery.pace import Pace
 from logplex.metrics import Counters
 from logplex.settings import DrainSettings
 from tests.doubles.receivers import Link, MiddleRandom, ScriptedEndpoint
@@ -43,7 +43,7 @@ class StreamDrainCase(SynchronousTestCase):
         self.losses: list[int] = []
         self.buffer = Buffer(self.clock, self.counters, 1_024, self.losses.append)
         self.endpoint = ScriptedEndpoint()
-        self.record = Record()
+        self.outcome = Outcome()
         courier = self.make_courier()
         self.life = Lifecycle(courier, self.buffer, self.make_pace(), self.clock, self.random)
         self.life.start()

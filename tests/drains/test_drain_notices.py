@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.drains.telling import GATHER_S, ChannelNotices
+from logplex.drains.drain import GATHER_S, ChannelNotices
 from logplex.live import Live
 from logplex.model.destination import parse_destination
 from logplex.settings import Limits

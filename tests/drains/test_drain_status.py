@@ -10,8 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from logplex.drains.network.errors import explain, printable
-from logplex.drains.network.guard import DestinationDenied
+from logplex.drains.network.errors import DestinationDenied, explain, printable
 from logplex.interfaces import DrainStatus, DrainTest, IDrains
 from tests.doubles.http_drain import OK, Request, answer
 from tests.doubles.stream_drain import NOW

@@ -12,9 +12,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from logplex.drains.network.guard import DestinationDenied
-from logplex.drains.network.resolver import Names
-from logplex.drains.network.tls import CertificateRejected
+from logplex.drains.network.errors import CertificateRejected, DestinationDenied
+from logplex.drains.network.resolver import Resolver
 from logplex.drains.service import DrainService
 from logplex.interfaces import IDrainObserver
 from logplex.live import Live
@@ -383,7 +382,7 @@ class Hanging(SynchronousTestCase):
         self.registry = Registry()
         self.counters = Counters()
         self.pool = HeldPool()
-        names: Any = Names(as_reactor(self.reactor), pool=cast(Any, self.pool))
+        names: Any = Resolver(as_reactor(self.reactor), pool=cast(Any, self.pool))
         self.service = DrainService(
             self.registry,
             lambda *told: None,
@@ -392,7 +391,7 @@ class Hanging(SynchronousTestCase):
             Live(Limits()),
             as_reactor(self.reactor),
             MiddleRandom(1),
-            names=names,
+            resolver=names,
         )
         self.service.start()
         self.registry.changed([Put(Channel("app")), Put(DRAIN)])

@@ -7,14 +7,46 @@ also keeps what is under way when a connection breaks.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from logplex.drains.delivery.linger import Linger
+
+@define
+class Outcome:
+    """
+    Times are seconds since the epoch.
+
+    :ivar failing_since: the first failure after the last success.
+    :ivar last_error: for people, without anything secret of the URL.
+    """
+
+    last_success: float | None = None
+    failing_since: float | None = None
+    last_error: str | None = None
+    last_error_at: float | None = None
+
+    def succeeded(self, now: float) -> None:
+        """The receiver took something."""
+        self.last_success = now
+        self.failing_since = None
+
+    def failed(self, now: float, error: str) -> None:
+        """The receiver could not be reached, or did not take what was sent."""
+        self.noted(now, error)
+        if self.failing_since is None:
+            self.failing_since = now
+
+    def noted(self, now: float, error: str) -> None:
+        """A message could not be sent, which says nothing about the receiver."""
+        self.last_error = error
+        self.last_error_at = now
+
+    def failing_s(self, now: float) -> float:
+        """For how long nothing has succeeded."""
+        return 0.0 if self.failing_since is None else now - self.failing_since
 
 
 class Reports(Protocol):
@@ -35,7 +67,7 @@ class Reports(Protocol):
         """
 
 
-class Connection(Protocol):
+class ReceiverConnection(Protocol):
     """An open connection to the receiver. Closed or aborted, it reports nothing more."""
 
     def send(self) -> None:
@@ -58,7 +90,7 @@ class Courier(Protocol):
     def under_way(self) -> bool:
         """Whether something was taken from the buffer that has to be sent again."""
 
-    def connect(self, reports: Reports) -> Deferred[Connection]:
+    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
         """Make a connection that can be used at once (TLS included). May be cancelled."""
 
     def refused(self, why: Failure) -> float:
@@ -66,36 +98,3 @@ class Courier(Protocol):
 
     def recall(self) -> None:
         """Put what is under way back into the buffer: it will not be sent from here."""
-
-
-@frozen
-class Pace:
-    """
-    The times of a kind of drain, in seconds.
-
-    :ivar linger: between one batch and the next, for company, while the drain is busy.
-    :ivar linger_messages: so many need no more company.
-    :ivar idle_s: a connection that was not used for so long, and up to ``idle_jitter_s`` more,
-        is closed.
-    :ivar max_age_s: so is one that was made so long ago.
-    """
-
-    connect_timeout_s: float
-    linger: Linger
-    linger_messages: int
-    idle_s: float
-    idle_jitter_s: float
-    max_age_s: float
-
-
-class Phase(Enum):
-    """Where in its life a drain is, for whoever asks."""
-
-    RESTING = "resting"
-    WAITING = "waiting"
-    CONNECTING = "connecting"
-    QUIET = "connected"
-    LINGERING = "lingering"
-    SENDING = "sending"
-    RETIRING = "retiring"
-    STOPPED = "stopped"

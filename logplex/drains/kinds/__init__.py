@@ -10,19 +10,15 @@ from random import Random
 from attrs import define, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from logplex.drains.delivery.backoff import Backoff
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Pace
-from logplex.drains.delivery.lifecycle import Lifecycle
-from logplex.drains.delivery.linger import Linger
-from logplex.drains.delivery.record import Record
+from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.drains.kinds.udp import UdpCourier, udp_pace
 from logplex.drains.network.guard import Guard
-from logplex.drains.network.resolver import Names
+from logplex.drains.network.resolver import Resolver
 from logplex.drains.network.tls import Trust
-from logplex.drains.running import RunningDrain
 from logplex.interfaces import IReactor
 from logplex.model.destination import (
     Destination,
@@ -35,9 +31,9 @@ from logplex.settings import DrainSettings
 
 
 @define(eq=False, repr=False)
-class Couriers:
+class Kinds:
     """
-    Begins the lives of drains, by the kinds of their destinations.
+    Make the courier of a drain, by the kind of its destination.
 
     :ivar reactor: makes sockets, and is the clock.
     :ivar connect_to: leads to a host and port, without TLS.
@@ -46,7 +42,7 @@ class Couriers:
     settings: DrainSettings
     trust: Trust
     guard: Guard
-    names: Names
+    resolver: Resolver
     reactor: IReactor
     random: Random
     connect_to: Callable[[str, int], IStreamClientEndpoint]
@@ -60,15 +56,8 @@ class Couriers:
         self._syslog_pace = syslog_pace(self.settings, linger)
         self._udp_pace = udp_pace(self.settings, linger)
 
-    def make_life(self, running: RunningDrain) -> Lifecycle:
-        """A life for this drain, not started."""
-        courier, pace = self.make(
-            running.drain, running.destination, running.buffer, running.record
-        )
-        return Lifecycle(courier, running.buffer, pace, self.reactor, self.random, running.refused)
-
     def make(
-        self, drain: Drain, destination: Destination, buffer: Buffer, record: Record
+        self, drain: Drain, destination: Destination, buffer: Buffer, outcome: Outcome
     ) -> tuple[Courier, Pace]:
         """A courier to this destination, and its times."""
         if isinstance(destination, HttpDestination):
@@ -76,7 +65,7 @@ class Couriers:
                 destination,
                 drain.token,
                 buffer,
-                record,
+                outcome,
                 self.settings,
                 self._endpoint(destination),
                 self.reactor,
@@ -84,7 +73,7 @@ class Couriers:
             )
             return http, self._http_pace
         token = drain.token.encode("ascii")
-        backoff = Backoff(self.settings, buffer, record, self.reactor, self.random)
+        backoff = Backoff(self.settings, buffer, outcome, self.reactor, self.random)
         if isinstance(destination, SyslogDestination):
             syslog = SyslogCourier(
                 destination,
@@ -97,7 +86,9 @@ class Couriers:
             )
             return syslog, self._syslog_pace
         assert isinstance(destination, UdpDestination)
-        udp = UdpCourier(destination, token, buffer, backoff, self.names, self.guard, self.reactor)
+        udp = UdpCourier(
+            destination, token, buffer, backoff, self.resolver, self.guard, self.reactor
+        )
         return udp, self._udp_pace
 
     def _endpoint(self, destination: HttpDestination | SyslogDestination) -> IStreamClientEndpoint:

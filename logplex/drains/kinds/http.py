@@ -15,11 +15,10 @@ from twisted.python.failure import Failure
 
 from logplex import __version__
 from logplex.drains.delivery.buffer import Buffer, Loss
-from logplex.drains.delivery.courier import Connection, Pace, Reports
-from logplex.drains.delivery.linger import Linger
-from logplex.drains.delivery.record import Record
+from logplex.drains.delivery.courier import Outcome, ReceiverConnection, Reports
+from logplex.drains.delivery.pace import Linger, Pace
 from logplex.drains.kinds.http_answers import Answer, retry_after_s
-from logplex.drains.kinds.http_connection import HttpConnection, Limits
+from logplex.drains.kinds.http_connection import AnswerLimits, HttpConnection
 from logplex.drains.kinds.stream import open_connection
 from logplex.drains.network.errors import explain
 from logplex.model.destination import HttpDestination
@@ -77,7 +76,7 @@ class HttpCourier:
     destination: HttpDestination
     drain_token: str
     buffer: Buffer
-    record: Record
+    outcome: Outcome
     settings: DrainSettings
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
@@ -98,14 +97,14 @@ class HttpCourier:
         """See :attr:`Courier.under_way`."""
         return self._batch is not None
 
-    def connect(self, reports: Reports) -> Deferred[Connection]:
+    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
         """See :meth:`Courier.connect`."""
         self._reports = reports
         return Deferred.fromCoroutine(self._connect())
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> ReceiverConnection:
         settings = self.settings
-        limits = Limits(settings.http_answer_timeout_s, settings.http_answer_bytes)
+        limits = AnswerLimits(settings.http_answer_timeout_s, settings.http_answer_bytes)
         factory = _Connections(self, limits)
         connection = await open_connection(self.endpoint, factory, HttpConnection)
         self._refusals = 0
@@ -209,7 +208,7 @@ class HttpCourier:
     def _deliver(self, batch: _Batch) -> None:
         self._batch = None
         self.buffer.deliver(len(batch.frames))
-        self.record.succeeded(self.clock.seconds())
+        self.outcome.succeeded(self.clock.seconds())
         if self.buffer.limit < self.settings.buffer_messages:
             self.buffer.resize(self.settings.buffer_messages)
 
@@ -230,8 +229,8 @@ class HttpCourier:
 
     def _failed(self, why: str) -> None:
         now = self.clock.seconds()
-        self.record.failed(now, why)
-        if self.record.failing_s(now) >= self.settings.http_shrink_after_s:
+        self.outcome.failed(now, why)
+        if self.outcome.failing_s(now) >= self.settings.http_shrink_after_s:
             self.buffer.resize(self.settings.shrunk_buffer_messages)
 
 
@@ -242,7 +241,7 @@ class _Connections(Factory):
     noisy = False
 
     courier: HttpCourier
-    limits: Limits
+    limits: AnswerLimits
 
     def buildProtocol(self, addr: object) -> HttpConnection:
         courier = self.courier

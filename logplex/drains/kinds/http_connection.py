@@ -40,7 +40,7 @@ class Exchanges(Contract):
 
 
 @define
-class Limits:
+class AnswerLimits:
     """For every answer: how long it may take, and how many bytes of its body are read."""
 
     answer_timeout_s: float
@@ -48,10 +48,10 @@ class Limits:
 
 
 class HttpConnection(StreamConnection):
-    """See :class:`~logplex.drains.delivery.courier.Connection`."""
+    """See :class:`~logplex.drains.delivery.courier.ReceiverConnection`."""
 
     def __init__(
-        self, exchanges: Exchanges, limits: Limits, clock: IReactorTime, tls: bool
+        self, exchanges: Exchanges, limits: AnswerLimits, clock: IReactorTime, tls: bool
     ) -> None:
         super().__init__(clock, tls)
         self._exchanges = exchanges
@@ -63,7 +63,7 @@ class HttpConnection(StreamConnection):
     # What the drain's life asks.
 
     def send(self) -> None:
-        """See :meth:`Connection.send`."""
+        """See :meth:`ReceiverConnection.send`."""
         self._exchanges.send(self)
 
     def end(self) -> None:

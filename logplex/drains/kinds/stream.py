@@ -43,7 +43,7 @@ class StreamConnection(Protocol):
         raise NotImplementedError
 
     def close(self) -> None:
-        """See :meth:`Connection.close`."""
+        """See :meth:`ReceiverConnection.close`."""
         if not self.ended:
             self.end()
             if self.transport is not None:
@@ -51,7 +51,7 @@ class StreamConnection(Protocol):
                 self.transport.loseConnection()
 
     def abort(self) -> None:
-        """See :meth:`Connection.abort`."""
+        """See :meth:`ReceiverConnection.abort`."""
         if not self.ended:
             self.end()
             self._abort_transport()

@@ -8,23 +8,137 @@ the peer closed is lost unseen, because TCP has no receipts.
 
 from __future__ import annotations
 
+from typing import Any
+from typing import Protocol as Contract
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IPullProducer, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from logplex.drains.delivery.backoff import Backoff
 from logplex.drains.delivery.buffer import Buffer, Loss
-from logplex.drains.delivery.courier import Connection, Pace, Reports
-from logplex.drains.delivery.linger import Linger
-from logplex.drains.kinds.stream import open_connection
-from logplex.drains.kinds.syslog_connection import SyslogConnection
+from logplex.drains.delivery.courier import ReceiverConnection, Reports
+from logplex.drains.delivery.pace import Backoff, Linger, Pace
+from logplex.drains.kinds.stream import StreamConnection, open_connection
 from logplex.drains.network.errors import explain
 from logplex.model.destination import SyslogDestination
 from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_syslog_frames
 from logplex.syslog.notices import l10_syslog_frame
+
+#: Syslog receivers say nothing. One that says more than this costs more than it should.
+MAX_HEARD_BYTES = 65_536
+
+#: A stalled receiver is looked after no sooner than this after the last look.
+SHORTEST_LOOK_S = 0.01
+
+
+class Pieces(Contract):
+    """Who makes the pieces: the courier."""
+
+    def send(self, connection: SyslogConnection) -> None:
+        """The connection is free: write a piece to it, or report that there is none."""
+
+    def taken(self) -> None:
+        """The kernel has taken all of the piece; the connection is free again."""
+
+    def left(self, why: str) -> None:
+        """The connection is gone, whether or not a piece was being written."""
+
+
+@implementer(IPullProducer)
+class SyslogConnection(StreamConnection):
+    """
+    See :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
+
+    It is the pull producer of the lowest transport, also below TLS, which writes what it is given
+    at once. So it is asked to produce exactly when the kernel has taken everything.
+    """
+
+    def __init__(
+        self, pieces: Pieces, stall_timeout_s: float, clock: IReactorTime, tls: bool
+    ) -> None:
+        super().__init__(clock, tls)
+        self._pieces = pieces
+        self._stall_timeout_s = stall_timeout_s
+        self._tls = tls
+        self._producing = False
+        self._writing = False
+        self._progress_at = 0.0
+        self._heard_bytes = 0
+
+    # What the drain's life asks.
+
+    def send(self) -> None:
+        """See :meth:`ReceiverConnection.send`."""
+        self._pieces.send(self)
+
+    def end(self) -> None:
+        super().end()
+        self._writing = False
+        if self._producing and self.transport is not None:
+            # A transport with a producer does not end before it is unregistered.
+            self._producing = False
+            self._lowest.unregisterProducer()
+
+    # What the courier asks.
+
+    def write(self, octets: bytes) -> None:
+        """Write one whole piece; :class:`Pieces` is told once what became of it."""
+        if not self._producing:
+            self._producing = True
+            self._lowest.registerProducer(self, False)
+        self._writing = True
+        self._progress_at = self.clock.seconds()
+        if self.timer is None:
+            self.timer = self.clock.callLater(self._stall_timeout_s, self._look_for_progress)
+        assert self.transport is not None
+        self.transport.write(octets)
+
+    # What Twisted calls.
+
+    def resumeProducing(self) -> None:
+        """See :class:`IPullProducer`: the kernel has taken everything."""
+        if self._writing:
+            self._writing = False
+            self._pieces.taken()
+
+    def stopProducing(self) -> None:
+        """See :class:`IPullProducer`: the connection is gone, as :meth:`lost` will say."""
+        self._producing = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard_bytes += len(data)
+        if self._heard_bytes > MAX_HEARD_BYTES and not self.ended:
+            self.abort()
+            self._pieces.left("the receiver says more than a syslog receiver should")
+
+    def lost(self, reason: Failure) -> None:
+        self.end()
+        self._pieces.left(f"the connection was lost: {explain(reason)}")
+
+    # How it is done.
+
+    @property
+    def _lowest(self) -> Any:
+        transport: Any = self.transport
+        return transport.transport if self._tls else transport
+
+    def _look_for_progress(self) -> None:
+        """One timer for many pieces: most of them take no time at all."""
+        self.timer = None
+        if not self._writing:
+            return
+        left_s = self._progress_at + self._stall_timeout_s - self.clock.seconds()
+        if left_s > 0:
+            # Rounding may leave so little that the clock would still say the same then.
+            self.timer = self.clock.callLater(max(left_s, SHORTEST_LOOK_S), self._look_for_progress)
+        else:
+            self.abort()
+            self._pieces.left(f"the receiver has read nothing for {self._stall_timeout_s:g} s")
+
 
 #: A busy drain that has so many messages waits for no more.
 ENOUGH_MESSAGES = 128
@@ -51,7 +165,7 @@ def syslog_pace(settings: DrainSettings, linger: Linger) -> Pace:
 
 
 @define(eq=False, repr=False)
-class _Piece:
+class _Write:
     """
     What is written in one go, and sent again if the kernel does not take all of it.
 
@@ -79,7 +193,7 @@ class SyslogCourier:
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
     _reports: Reports | None = field(default=None, init=False)
-    _piece: _Piece | None = field(default=None, init=False)
+    _piece: _Write | None = field(default=None, init=False)
     _piece_bytes: int = field(default=0, init=False)
     _written_at: float = field(default=0.0, init=False)
 
@@ -90,13 +204,13 @@ class SyslogCourier:
         """See :attr:`Courier.under_way`."""
         return self._piece is not None
 
-    def connect(self, reports: Reports) -> Deferred[Connection]:
+    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
         """See :meth:`Courier.connect`."""
         self._reports = reports
         self._piece_bytes = self.settings.syslog_piece_bytes
         return Deferred.fromCoroutine(self._connect())
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> ReceiverConnection:
         return await open_connection(self.endpoint, _Connections(self), SyslogConnection)
 
     def refused(self, why: Failure) -> float:
@@ -112,7 +226,7 @@ class SyslogCourier:
             self.buffer.put_back([frame.split(b" ", 1)[1] for frame in piece.frames])
             self.buffer.return_loss(piece.loss)
 
-    # What a connection asks and tells: see :class:`~logplex.drains.kinds.syslog_connection.Pieces`.
+    # What a connection asks and tells: see :class:`~logplex.drains.kinds.syslog.Pieces`.
 
     def send(self, connection: SyslogConnection) -> None:
         """See :meth:`Pieces.send`."""
@@ -148,7 +262,7 @@ class SyslogCourier:
         assert self._reports is not None
         return self._reports
 
-    def _next_piece(self) -> _Piece | None:
+    def _next_piece(self) -> _Write | None:
         frames, unparsable = take_syslog_frames(
             self.buffer.messages, self.drain_token, self._piece_bytes
         )
@@ -161,7 +275,7 @@ class SyslogCourier:
             notice = l10_syslog_frame(
                 self.clock.seconds(), self.drain_token, loss.count, loss.since
             )
-        return _Piece(frames, notice, loss)
+        return _Write(frames, notice, loss)
 
 
 @define(eq=False, repr=False)

@@ -20,14 +20,13 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
-from logplex.drains.delivery.backoff import Backoff
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Connection, Pace, Reports
-from logplex.drains.delivery.linger import Linger
+from logplex.drains.delivery.courier import ReceiverConnection, Reports
+from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.syslog import syslog_pace
-from logplex.drains.network.errors import explain
-from logplex.drains.network.guard import DestinationDenied, Guard
-from logplex.drains.network.resolver import Address, Names
+from logplex.drains.network.errors import DestinationDenied, explain
+from logplex.drains.network.guard import Guard
+from logplex.drains.network.resolver import Address, Resolver
 from logplex.interfaces import IReactor
 from logplex.model.destination import UdpDestination
 from logplex.settings import DrainSettings
@@ -65,7 +64,7 @@ class UdpCourier:
     drain_token: bytes
     buffer: Buffer
     backoff: Backoff
-    names: Names
+    resolver: Resolver
     guard: Guard
     reactor: IReactor
     _reports: Reports | None = field(default=None, init=False)
@@ -77,13 +76,13 @@ class UdpCourier:
         """See :attr:`Courier.under_way`: datagrams are sent or not, at once."""
         return False
 
-    def connect(self, reports: Reports) -> Deferred[Connection]:
+    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
         """See :meth:`Courier.connect`."""
         self._reports = reports
         return Deferred.fromCoroutine(self._connect())
 
-    async def _connect(self) -> Connection:
-        addresses = await self.names.lookup(self.destination.host, self.destination.port)
+    async def _connect(self) -> ReceiverConnection:
+        addresses = await self.resolver.lookup(self.destination.host, self.destination.port)
         address = self._permitted(addresses)
         socket = UdpSocket(self)
         interface = "::" if isinstance(address, IPv6Address) else ""
@@ -162,7 +161,7 @@ class UdpCourier:
 class UdpSocket(DatagramProtocol):
     """
     A socket that is connected to the receiver's address, so that the network's errors reach it.
-    See :class:`~logplex.drains.delivery.courier.Connection`.
+    See :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
     """
 
     noisy = False
@@ -174,18 +173,18 @@ class UdpSocket(DatagramProtocol):
         self._writing = False
 
     def send(self) -> None:
-        """See :meth:`Connection.send`."""
+        """See :meth:`ReceiverConnection.send`."""
         self._courier.send(self)
 
     def close(self) -> None:
-        """See :meth:`Connection.close`."""
+        """See :meth:`ReceiverConnection.close`."""
         if not self._ended:
             self._ended = True
             if self.transport is not None:
                 self.transport.stopListening()
 
     def abort(self) -> None:
-        """See :meth:`Connection.abort`."""
+        """See :meth:`ReceiverConnection.abort`."""
         self.close()
 
     def write(self, datagram: bytes) -> None:

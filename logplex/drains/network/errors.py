@@ -12,6 +12,18 @@ from twisted.python.failure import Failure
 MAX_CHARACTERS = 200
 
 
+class DestinationDenied(Exception):
+    """The host has an address that drains may not connect to."""
+
+    def __str__(self) -> str:
+        # Which one is nobody's business: it may be known inside our network only.
+        return "the host has an address that drains may not connect to"
+
+
+class CertificateRejected(Exception):
+    """The receiver could not prove who it is; the text says why."""
+
+
 def explain(why: Failure) -> str:
     """A reason of Twisted, OpenSSL or our own."""
     error = why.value

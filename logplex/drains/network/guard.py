@@ -30,7 +30,8 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from logplex.drains.network.resolver import Names
+from logplex.drains.network.errors import DestinationDenied
+from logplex.drains.network.resolver import Resolver
 from logplex.interfaces import IReactor
 
 #: Translated by NAT64 into the IPv4 address of their last 32 bits (RFC 6052 §2.1, RFC 8215).
@@ -45,14 +46,6 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 #: IPv4-compatible addresses, which nobody should use (RFC 4291 §2.5.5.1).
 _COMPATIBLE = IPv6Network("::/96")
 _LOW_32_BITS = 0xFFFF_FFFF
-
-
-class DestinationDenied(Exception):
-    """The host has an address that drains may not connect to."""
-
-    def __str__(self) -> str:
-        # Which one is nobody's business: it may be known inside our network only.
-        return "the host has an address that drains may not connect to"
 
 
 class Guard:
@@ -126,7 +119,7 @@ class GuardedReactor:
 
     reactor: IReactor
     guard: Guard
-    nameResolver: Names = field(alias="names")
+    nameResolver: Resolver = field(alias="resolver")
 
     def endpoint(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
         """Leads to the fastest of the host's addresses that may be connected to (RFC 8305)."""

@@ -45,7 +45,7 @@ class DaemonThreadPool(ThreadPool):
 
 
 @implementer(IHostnameResolver)
-class Names:
+class Resolver:
     """
     Looks up addresses.
 

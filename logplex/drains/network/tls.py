@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.certificates import parse_certificates, read_authorities, read_certificates
+from logplex.drains.network.errors import CertificateRejected
 
 _log = Logger()
 
@@ -56,10 +57,6 @@ _REASONS = {
     66: "certificate key too weak",
     68: "certificate signature algorithm too weak",
 }
-
-
-class CertificateRejected(Exception):
-    """The receiver could not prove who it is; the text says why."""
 
 
 class Trust:

@@ -15,12 +15,10 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.drains.delivery.backoff import Backoff
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Pace, Phase
-from logplex.drains.delivery.lifecycle import Lifecycle
-from logplex.drains.delivery.linger import Linger
-from logplex.drains.delivery.record import Record
+from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.metrics import Counters
@@ -147,7 +145,7 @@ class AnyHttpCourse(AnyCourse):
             destination,
             "d.1",
             self.buffer,
-            Record(),
+            Outcome(),
             OPTIONS,
             self.endpoint,
             self.clock,
@@ -185,12 +183,12 @@ class AnySyslogCourse(AnyCourse):
     def courier(self) -> tuple[Courier, Pace]:
         destination = parse_destination("syslog://receiver.example")
         assert isinstance(destination, SyslogDestination)
-        record = Record()
+        outcome = Outcome()
         courier = SyslogCourier(
             destination,
             b"d.1",
             self.buffer,
-            Backoff(OPTIONS, self.buffer, record, self.clock, MiddleRandom(1)),
+            Backoff(OPTIONS, self.buffer, outcome, self.clock, MiddleRandom(1)),
             OPTIONS,
             self.endpoint,
             self.clock,

@@ -9,9 +9,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Connection, Courier, Pace, Phase, Reports
-from logplex.drains.delivery.lifecycle import Lifecycle
-from logplex.drains.delivery.linger import Linger
+from logplex.drains.delivery.courier import Courier, ReceiverConnection, Reports
+from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.pace import Linger, Pace
 from logplex.metrics import Counters
 from tests.doubles.receivers import MiddleRandom, StubConnection, StubCourier
 
@@ -546,7 +546,7 @@ class Retiring(LifecycleCase):
 class Contracts(SynchronousTestCase):
     def test_doubles(self) -> None:
         """The doubles are what they stand for (mypy sees to it)."""
-        connection: Connection = StubConnection()
+        connection: ReceiverConnection = StubConnection()
         courier: Courier = StubCourier()
         self.assertFalse(courier.under_way)
         connection.close()

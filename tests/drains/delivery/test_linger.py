@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.drains.delivery.linger import Linger
+from logplex.drains.delivery.pace import Linger
 
 
 class Lingers(SynchronousTestCase):

@@ -6,8 +6,8 @@ from attrs import evolve
 from twisted.internet.error import ConnectionLost
 
 from logplex import __version__
-from logplex.drains.delivery.courier import Phase
-from logplex.drains.network.tls import CertificateRejected
+from logplex.drains.delivery.lifecycle import Phase
+from logplex.drains.network.errors import CertificateRejected
 from logplex.settings import DrainSettings
 from tests.doubles.http_drain import OK, HttpCase, Request, frame
 
@@ -49,14 +49,14 @@ class Requests(HttpCase):
         link = self.endpoint.accept()
         link.lose(ConnectionLost("certificate verify failed"))
         self.assertIs(self.life.phase, Phase.WAITING)
-        self.assertIn("certificate verify failed", str(self.record.last_error))
+        self.assertIn("certificate verify failed", str(self.outcome.last_error))
         self.assert_counts(0, 0)
 
     def test_tls_rejected(self) -> None:
         """A receiver that cannot prove who it is gets nothing."""
         link = self.endpoint.accept()
         link.lose(CertificateRejected("certificate has expired"))
-        self.assertEqual(self.record.last_error, "no connection: certificate has expired")
+        self.assertEqual(self.outcome.last_error, "no connection: certificate has expired")
         self.assertEqual(link.received(), b"")
 
     def test_tls_hangs(self) -> None:

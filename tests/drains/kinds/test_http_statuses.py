@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
-from logplex.drains.delivery.courier import Phase
+from logplex.drains.delivery.lifecycle import Phase
 from tests.doubles.http_drain import NO_CONTENT, OK, HttpCase, Request, answer
 from tests.doubles.receivers import Link
 
@@ -18,7 +18,7 @@ class Answers(HttpCase):
         self.assert_counts(1, 0)
         self.assertEqual(link.closed, not reusable)
         self.assertIs(self.life.phase, Phase.QUIET if reusable else Phase.RESTING)
-        self.assertEqual(self.record.last_success, self.clock.seconds())
+        self.assertEqual(self.outcome.last_success, self.clock.seconds())
 
     def test_delivered(self) -> None:
         for octets in (OK, NO_CONTENT, answer(202), answer(299)):
@@ -104,7 +104,7 @@ class Answers(HttpCase):
             self.assertEqual(self.losses, [3])
             self.assertFalse(link.closed)
             self.assertIs(self.life.phase, Phase.QUIET)
-            self.assertEqual(self.record.last_error, f"the receiver answered {status}")
+            self.assertEqual(self.outcome.last_error, f"the receiver answered {status}")
 
     def test_refused_then_told(self) -> None:
         """The next batch tells of the one that was dropped."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
-from logplex.drains.delivery.courier import Phase
+from logplex.drains.delivery.lifecycle import Phase
 from logplex.drains.kinds.http_answers import retry_after_s
 from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame
 from tests.doubles.receivers import HighRandom, Link
@@ -155,7 +155,7 @@ class IdleCloses(HttpCase):
         self.push()
         link = self.next_link(0.05)
         self.assertEqual(Request(link.received()).body, frame(2))
-        self.assertIsNone(self.record.last_error)
+        self.assertIsNone(self.outcome.last_error)
 
     def test_seen_while_lingering(self) -> None:
         link = self.connected()
@@ -300,4 +300,4 @@ class Backoff(HttpCase):
             self.endpoint.refuse()
             self.clock.advance(6)
         self.assert_counts(0, 0)
-        self.assertIn("refused", str(self.record.last_error))
+        self.assertIn("refused", str(self.outcome.last_error))

@@ -13,11 +13,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Pace
-from logplex.drains.delivery.record import Record
-from logplex.drains.kinds import Couriers
+from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.pace import Pace
+from logplex.drains.kinds import Kinds
 from logplex.drains.network.guard import Guard
-from logplex.drains.network.resolver import Names
+from logplex.drains.network.resolver import Resolver
 from logplex.drains.network.tls import Trust
 from logplex.metrics import Counters
 from logplex.model.destination import parse_destination
@@ -39,23 +39,23 @@ class _AskedTrust(Trust):
         return super().secured(endpoint, host, verify, clock)
 
 
-def couriers_of(settings: DrainSettings, trust: Trust) -> Couriers:
+def couriers_of(settings: DrainSettings, trust: Trust) -> Kinds:
     clock: Any = Clock()
-    return Couriers(
+    return Kinds(
         settings,
         trust,
         Guard(settings.deny_networks),
-        Names(clock),
+        Resolver(clock),
         clock,
         Random(),
         lambda host, port: TCP4ClientEndpoint(clock, host, port),
     )
 
 
-def make(couriers: Couriers, url: str) -> tuple[Courier, Pace]:
+def make(couriers: Kinds, url: str) -> tuple[Courier, Pace]:
     """The courier to this URL, and its times."""
     buffer = Buffer(Clock(), Counters(), 1, lambda _: None)
-    return couriers.make(Drain(1, "c", "d.x", url), parse_destination(url), buffer, Record())
+    return couriers.make(Drain(1, "c", "d.x", url), parse_destination(url), buffer, Outcome())
 
 
 class VerificationTests(SynchronousTestCase):

@@ -10,12 +10,11 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.drains.delivery.backoff import Backoff
-from logplex.drains.delivery.courier import Courier, Pace, Phase
-from logplex.drains.delivery.linger import Linger
-from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
-from logplex.drains.kinds.syslog_connection import SyslogConnection
-from logplex.drains.network.tls import CertificateRejected
+from logplex.drains.delivery.courier import Courier
+from logplex.drains.delivery.lifecycle import Phase
+from logplex.drains.delivery.pace import Backoff, Linger, Pace
+from logplex.drains.kinds.syslog import SyslogConnection, SyslogCourier, syslog_pace
+from logplex.drains.network.errors import CertificateRejected
 from logplex.model.destination import SyslogDestination
 from logplex.settings import DrainSettings
 from tests.doubles.receivers import HighRandom, Link
@@ -42,7 +41,7 @@ class SyslogCase(StreamDrainCase):
             SyslogDestination(scheme, "logs.example", port, url, url, self.tls, True),
             b"d.0815",
             self.buffer,
-            Backoff(self.options, self.buffer, self.record, self.clock, self.random),
+            Backoff(self.options, self.buffer, self.outcome, self.clock, self.random),
             self.options,
             self.endpoint,
             self.clock,
@@ -79,7 +78,7 @@ class Pieces(SyslogCase):
         self.take(link)
         self.assertEqual(self.buffer.delivered, 3)
         self.assertIs(self.life.phase, Phase.QUIET)
-        self.assertEqual(self.record.last_success, NOW)
+        self.assertEqual(self.outcome.last_success, NOW)
 
     def test_pieces(self) -> None:
         """More than a piece is written piece by piece, as the kernel takes them, without wait."""
@@ -224,7 +223,7 @@ class Failing(SyslogCase):
         self.assertFalse(link.closed)
         self.clock.advance(0.01)
         self.assertTrue(link.closed)
-        self.assertIn("read nothing for 4 s", str(self.record.last_error))
+        self.assertIn("read nothing for 4 s", str(self.outcome.last_error))
         self.assert_next_after(2)
         self.assertEqual(self.endpoint.accept().received(), frame(1))
 
@@ -449,7 +448,7 @@ class Tls(SyslogCase):
         link = self.connected()
         link.lose(CertificateRejected("certificate has expired"))
         self.assertEqual(link.received(), b"")
-        self.assertEqual(self.record.last_error, "no connection: certificate has expired")
+        self.assertEqual(self.outcome.last_error, "no connection: certificate has expired")
         self.assert_next_after(2)
 
     def test_secured(self) -> None:

@@ -10,14 +10,13 @@ from twisted.internet.error import MessageLengthError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.drains.delivery.backoff import Backoff
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Phase
-from logplex.drains.delivery.lifecycle import Lifecycle
-from logplex.drains.delivery.linger import Linger
-from logplex.drains.delivery.record import Record
+from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.pace import Backoff, Linger
 from logplex.drains.kinds.udp import UdpCourier, udp_pace
-from logplex.drains.network.guard import DestinationDenied, Guard
+from logplex.drains.network.errors import DestinationDenied
+from logplex.drains.network.guard import Guard
 from logplex.metrics import Counters
 from logplex.model.destination import UdpDestination
 from logplex.settings import DrainSettings
@@ -84,13 +83,13 @@ class UdpCase(SynchronousTestCase):
         self.buffer = Buffer(self.reactor, Counters(), 1_024, lambda _: None)
         self.names = ScriptedNames()
         self.names.addresses = ["192.0.2.1"]
-        self.record = Record()
+        self.outcome = Outcome()
         url = "syslog+udp://logs.example:514"
         courier: Courier = UdpCourier(
             UdpDestination("syslog+udp", "logs.example", 514, url, url),
             b"d.0815",
             self.buffer,
-            Backoff(DrainSettings(), self.buffer, self.record, self.reactor, MiddleRandom()),
+            Backoff(DrainSettings(), self.buffer, self.outcome, self.reactor, MiddleRandom()),
             self.names,
             Guard(["10.0.0.0/8"]),
             as_reactor(self.reactor),
@@ -220,7 +219,7 @@ class Failing(UdpCase):
         self.push()
         self.port.protocol.connectionRefused()
         self.assertTrue(self.port.closed)
-        self.assertIn("nobody listens", str(self.record.last_error))
+        self.assertIn("nobody listens", str(self.outcome.last_error))
         self.push()
         self.assertEqual(len(self.reactor.ports), 1)
         self.reactor.advance(2)
@@ -230,7 +229,7 @@ class Failing(UdpCase):
         """What could not be sent waits, in order."""
         self.push()
         self.reactor.advance(1)
-        self.port.failures = [None, OSError(ECONNREFUSED, "Connection refused")]
+        self.port.failures = [None, OSError(ECONNREFUSED, "ReceiverConnection refused")]
         self.push(3)
         self.assertEqual(self.buffer.buffered, 2)
         self.reactor.advance(2)
@@ -241,7 +240,7 @@ class Failing(UdpCase):
         self.reactor.advance(1)
         self.port.failures = [OSError(ENETUNREACH, "Network is unreachable")]
         self.push()
-        self.assertEqual(self.record.last_error, "cannot send: Network is unreachable")
+        self.assertEqual(self.outcome.last_error, "cannot send: Network is unreachable")
         self.assertEqual(self.buffer.buffered, 1)
 
     def test_too_long(self) -> None:
@@ -257,14 +256,14 @@ class Failing(UdpCase):
         """The owner sees why a message was lost; the messages after it do not wait for that."""
         self.one_is_too_long()
         size = len(datagram(2))
-        self.assertEqual(self.record.last_error, f"{size} bytes are too long for a datagram")
-        self.assertEqual(self.record.last_error_at, self.reactor.seconds())
+        self.assertEqual(self.outcome.last_error, f"{size} bytes are too long for a datagram")
+        self.assertEqual(self.outcome.last_error_at, self.reactor.seconds())
         self.assertIs(self.life.phase, Phase.QUIET)
 
     def test_too_long_is_no_success(self) -> None:
         """Where nothing but such a message was to be sent, the receiver has got nothing."""
         self.one_is_too_long()
-        self.assertEqual(self.record.last_success, self.reactor.seconds() - 1)
+        self.assertEqual(self.outcome.last_success, self.reactor.seconds() - 1)
 
     def test_loss_not_told(self) -> None:
         """A notice that could not be sent is sent later."""

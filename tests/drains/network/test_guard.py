@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from logplex.drains.network.guard import DestinationDenied, Guard, GuardedReactor
+from logplex.drains.network.errors import DestinationDenied
+from logplex.drains.network.guard import Guard, GuardedReactor
 from logplex.settings import DrainSettings
 from tests.doubles.interfaces import as_reactor
 from tests.doubles.resolver import ScriptedNames

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from logplex.drains.network.resolver import DaemonThreadPool, Names
+from logplex.drains.network.resolver import DaemonThreadPool, Resolver
 from tests.doubles.resolver import DirectReactor, HeldPool
 
 
@@ -38,7 +38,7 @@ class NamesTests(SynchronousTestCase):
             (socket.AF_INET, 1, 6, "", ("192.0.2.1", 80)),
         ]
         self.pool = HeldPool()
-        self.names = Names(DirectReactor(), self.getaddrinfo, self.pool)  # type: ignore[arg-type]
+        self.names = Resolver(DirectReactor(), self.getaddrinfo, self.pool)  # type: ignore[arg-type]
 
     def getaddrinfo(self, *args: Any) -> list[Any]:
         self.asked.append(args)

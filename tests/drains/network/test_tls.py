@@ -21,7 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from logplex.certificates import BadPem
-from logplex.drains.network.tls import CertificateRejected, Trust
+from logplex.drains.network.errors import CertificateRejected
+from logplex.drains.network.tls import Trust
 from tests.doubles.receivers import ScriptedEndpoint
 
 HOST = "logs.example"

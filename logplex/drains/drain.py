@@ -1,5 +1,5 @@
 """
-One drain while it runs: what stays when its URL changes, and how it ends.
+One drain while it runs: what stays when its URL changes, what its channel is told, and how it ends.
 """
 
 from __future__ import annotations
@@ -8,20 +8,86 @@ from collections.abc import Callable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Phase
-from logplex.drains.delivery.lifecycle import Lifecycle
-from logplex.drains.delivery.record import Record
-from logplex.drains.network.guard import DestinationDenied
-from logplex.drains.network.tls import CertificateRejected
-from logplex.drains.telling import ChannelNotices
-from logplex.interfaces import DrainStatus
+from logplex.drains.delivery.buffer import Buffer, Loss
+from logplex.drains.delivery.courier import Outcome
+from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.network.errors import CertificateRejected, DestinationDenied
+from logplex.interfaces import DrainStatus, IOutlet, Tell
+from logplex.live import Live
 from logplex.model.destination import Destination
 from logplex.model.values import Drain
+from logplex.settings import Limits
+from logplex.syslog.notices import denied_message, l10_message, l14_message
+
+#: So long losses gather before the first notice, so that it does not tell of the first one alone.
+GATHER_S = 1.0
+
+
+@define(eq=False, repr=False)
+class ChannelNotices:
+    """
+    The notices about one drain: each kind once per ``notice_interval_s`` at most.
+
+    :ivar about: the drain's own outlet, which gets none of them.
+    """
+
+    tell: Tell
+    limits: Live[Limits]
+    clock: IReactorTime
+    channel_id: str
+    drain_token: str
+    about: IOutlet | None = None
+    _loss: Loss | None = field(default=None, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _next_l10: float = field(default=0.0, init=False)
+    _next_l14: float = field(default=0.0, init=False)
+    _next_denied: float = field(default=0.0, init=False)
+
+    def lost(self, count: int) -> None:
+        """So many messages were lost now."""
+        now = self.clock.seconds()
+        if self._loss is not None:
+            self._loss = Loss(self._loss.count + count, self._loss.since)
+            return
+        self._loss = Loss(count, now)
+        self._timer = self.clock.callLater(max(GATHER_S, self._next_l10 - now), self.flush)
+
+    def flush(self) -> None:
+        """Tell now what has not been told of losses."""
+        self._stop_timer()
+        loss, self._loss = self._loss, None
+        if loss is not None:
+            now = self.clock.seconds()
+            self._next_l10 = now + self.limits.now.notice_interval_s
+            token = self.drain_token.encode("ascii", "replace")
+            self._tell(l10_message(now, token, loss.count, loss.since))
+
+    def certificate_rejected(self, reason: str, to: Destination) -> None:
+        """The receiver could not prove who it is."""
+        now = self.clock.seconds()
+        if now >= self._next_l14:
+            self._next_l14 = now + self.limits.now.notice_interval_s
+            self._tell(l14_message(now, reason, to.scheme, to.host, to.port))
+
+    def destination_denied(self, to: Destination) -> None:
+        """The receiver is where drains may not connect to."""
+        now = self.clock.seconds()
+        if now >= self._next_denied:
+            self._next_denied = now + self.limits.now.notice_interval_s
+            self._tell(denied_message(now, to.scheme, to.host, to.port))
+
+    def _tell(self, message: bytes) -> None:
+        self.tell(self.channel_id, message, self.about)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
 
 _log = Logger()
 
@@ -42,7 +108,7 @@ class RunningDrain:
     drain: Drain
     destination: Destination
     buffer: Buffer
-    record: Record
+    outcome: Outcome
     notices: ChannelNotices
     clock: IReactorTime
     make_life: Callable[[RunningDrain], Lifecycle]
@@ -62,9 +128,9 @@ class RunningDrain:
             delivered=self.buffer.delivered,
             dropped=self.buffer.dropped,
             buffered=self.buffer.buffered,
-            last_success=self.record.last_success,
-            last_error=self.record.last_error,
-            last_error_at=self.record.last_error_at,
+            last_success=self.outcome.last_success,
+            last_error=self.outcome.last_error,
+            last_error_at=self.outcome.last_error_at,
             next_attempt=self._life.next_attempt if self._life else None,
         )
 
