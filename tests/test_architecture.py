@@ -69,7 +69,6 @@ LIBRARIES = {
     "hiredis": {"redis"},
     "sqlite3": {"configuration/sqlite", "journal", "sqlite_file"},
     "msgpack": {"journal", "spool/cluster/wire"},
-    "automat": {"drains/delivery"},
     "h11": {"drains/kinds"},
     "klein": {"api"},
     "werkzeug": {"api"},

@@ -1,5 +1,5 @@
 """
-One drain while it runs: what stays when its URL changes, what its channel is told, and how it ends.
+One drain while it runs, and the notices about it in its channel.
 """
 
 from __future__ import annotations
@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from logplex.drains.delivery.buffer import Buffer, Loss
@@ -23,16 +22,17 @@ from logplex.model.values import Drain
 from logplex.settings import Limits
 from logplex.syslog.notices import denied_message, l10_message, l14_message
 
-#: So long losses gather before the first notice, so that it does not tell of the first one alone.
+#: Losses are gathered for this time before the first notice, so that it counts more than the first.
 GATHER_S = 1.0
 
 
 @define(eq=False, repr=False)
 class ChannelNotices:
     """
-    The notices about one drain: each kind once per ``notice_interval_s`` at most.
+    Tell a channel about one of its drains: each kind of notice once per ``notice_interval_s`` at
+    most.
 
-    :ivar about: the drain's own outlet, which gets none of them.
+    :ivar about: the drain's own outlet, which gets none of the notices.
     """
 
     tell: Tell
@@ -48,7 +48,7 @@ class ChannelNotices:
     _next_denied: float = field(default=0.0, init=False)
 
     def lost(self, count: int) -> None:
-        """So many messages were lost now."""
+        """Tell of messages that are lost now, together with others."""
         now = self.clock.seconds()
         if self._loss is not None:
             self._loss = Loss(self._loss.count + count, self._loss.since)
@@ -57,8 +57,10 @@ class ChannelNotices:
         self._timer = self.clock.callLater(max(GATHER_S, self._next_l10 - now), self.flush)
 
     def flush(self) -> None:
-        """Tell now what has not been told of losses."""
-        self._stop_timer()
+        """Tell now of the losses that were gathered."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
         loss, self._loss = self._loss, None
         if loss is not None:
             now = self.clock.seconds()
@@ -67,14 +69,14 @@ class ChannelNotices:
             self._tell(l10_message(now, token, loss.count, loss.since))
 
     def certificate_rejected(self, reason: str, to: Destination) -> None:
-        """The receiver could not prove who it is."""
+        """Tell that the receiver's certificate was rejected."""
         now = self.clock.seconds()
         if now >= self._next_l14:
             self._next_l14 = now + self.limits.now.notice_interval_s
             self._tell(l14_message(now, reason, to.scheme, to.host, to.port))
 
     def destination_denied(self, to: Destination) -> None:
-        """The receiver is where drains may not connect to."""
+        """Tell that drains may not connect to the receiver's address."""
         now = self.clock.seconds()
         if now >= self._next_denied:
             self._next_denied = now + self.limits.now.notice_interval_s
@@ -83,26 +85,19 @@ class ChannelNotices:
     def _tell(self, message: bytes) -> None:
         self.tell(self.channel_id, message, self.about)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-
-
-_log = Logger()
-
 
 @define(eq=False, repr=False)
 class RunningDrain:
     """
     A drain with a destination.
 
-    What it takes to send is made when there is something to send: most drains of a large node
-    sleep most of the time, and a life costs several times what the rest does.
+    Its lifecycle is made with its first message: most drains of a large node never get one, and a
+    lifecycle takes several times the memory of the rest.
 
-    :ivar drain: as the registry knows it now.
-    :ivar destination: where its messages go, or will go when a move is done.
-    :ivar make_life: begins a life with the present drain and destination, not started.
+    :ivar drain: the value in the registry.
+    :ivar destination: the receiver of the messages, also while a move is not yet done.
+    :ivar make_lifecycle: makes a lifecycle that reads ``drain`` and ``destination`` of this drain,
+        now and at each move.
     """
 
     drain: Drain
@@ -110,18 +105,19 @@ class RunningDrain:
     buffer: Buffer
     outcome: Outcome
     notices: ChannelNotices
-    clock: IReactorTime
-    make_life: Callable[[RunningDrain], Lifecycle]
-    _life: Lifecycle | None = field(default=None, init=False)
-    _moving: bool = field(default=False, init=False)
-    _stopping: bool = field(default=False, init=False)
+    make_lifecycle: Callable[[RunningDrain], Lifecycle]
+    _lifecycle: Lifecycle | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.buffer.wake = self._wake
+        self.buffer.wake_at = 1
 
     @property
     def phase(self) -> Phase:
-        return self._life.phase if self._life else Phase.RESTING
+        return self._lifecycle.phase if self._lifecycle else Phase.RESTING
 
     def status(self) -> DrainStatus:
-        """How it fares now."""
+        """Return the present state and counts."""
         return DrainStatus(
             state=self.phase.value,
             received=self.buffer.received,
@@ -131,20 +127,11 @@ class RunningDrain:
             last_success=self.outcome.last_success,
             last_error=self.outcome.last_error,
             last_error_at=self.outcome.last_error_at,
-            next_attempt=self._life.next_attempt if self._life else None,
+            next_attempt=self._lifecycle.next_attempt if self._lifecycle else None,
         )
 
-    def start(self) -> None:
-        """Send what the buffer gets from now on."""
-        self.buffer.wake = self._live
-        self.buffer.wake_at = 1
-
-    def _live(self) -> None:
-        self._life = self.make_life(self)
-        self._life.start()
-
     def refused(self, why: Failure) -> None:
-        """A connection could not be made; some reasons are the channel's business."""
+        """Tell the channel why no connection could be made, if that is its business."""
         if isinstance(why.value, CertificateRejected):
             self.notices.certificate_rejected(str(why.value), self.destination)
         elif isinstance(why.value, DestinationDenied):
@@ -152,40 +139,23 @@ class RunningDrain:
 
     def move(self, drain: Drain, destination: Destination) -> None:
         """
-        Send elsewhere from now on. What is just being sent is settled with the old receiver first;
-        everything else that is buffered is the new one's.
+        Send to another receiver. The old one settles what is just being sent; the new one gets
+        everything else in the buffer.
         """
         self.drain = drain
         self.destination = destination
-        if not (self._moving or self._stopping):
-            self._moving = True
-            moved = Deferred.fromCoroutine(self._move())
-            moved.addErrback(lambda bug: _log.failure("bug: a drain cannot move", failure=bug))
-
-    async def _move(self) -> None:
-        if self._life is not None:
-            await self._life.retire()
-        if not self._stopping:
-            self._moving = False
-            if self._life is not None:
-                self._live()
+        if self._lifecycle:
+            self._lifecycle.move()
 
     def stop(self, within_s: float) -> Deferred[int]:
         """
-        Send what is buffered, for so long at most; then be gone.
+        Send what the buffer holds, then end; end anyway after some seconds.
 
-        :return: how many messages could not be sent any more.
+        :return: fires with the number of messages that were not sent.
         """
-        self._stopping = True
-        return Deferred.fromCoroutine(self._stop(within_s))
+        return self._lifecycle.stop(within_s) if self._lifecycle else succeed(0)
 
-    async def _stop(self, within_s: float) -> int:
-        deadline = self.clock.seconds() + within_s
-        if self._life is None:
-            return 0
-        await self._life.stop(within_s)
-        if self._moving:
-            # What is left is the new receiver's, whom nobody has asked yet.
-            self._live()
-            await self._life.stop(max(0.0, deadline - self.clock.seconds()))
-        return self.buffer.clear()
+    def _wake(self) -> None:
+        if self._lifecycle is None:
+            self._lifecycle = self.make_lifecycle(self)
+        self._lifecycle.offer()

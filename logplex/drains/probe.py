@@ -4,6 +4,8 @@ A test message for a drain's receiver, over the way that its messages take.
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -43,9 +45,9 @@ class Probe:
             ]
         )
 
-    def send(self, courier: Courier) -> Deferred[DrainTest]:
+    def send(self, courier: Courier[Any]) -> Deferred[DrainTest]:
         """
-        :param courier: made with this probe's buffer and outcome.
+        :param courier: made with this probe, its buffer and its outcome.
         """
         sending = Deferred.fromCoroutine(self._send(courier))
         sending.addTimeout(TIMEOUT_S, self.clock)
@@ -53,10 +55,10 @@ class Probe:
             lambda _: self._outcome(courier), lambda why: self._failed(courier, why)
         )
 
-    async def _send(self, courier: Courier) -> None:
-        connection = await courier.connect(self)
+    async def _send(self, courier: Courier[Any]) -> None:
+        connection = await courier.connect()
         try:
-            connection.send()
+            courier.send(connection)
             await self._settled
         finally:
             connection.close()
@@ -77,7 +79,7 @@ class Probe:
         if not self._settled.called:
             self._settled.callback(None)
 
-    def _outcome(self, courier: Courier) -> DrainTest:
+    def _outcome(self, courier: Courier[Any]) -> DrainTest:
         courier.recall()
         delivered = self.buffer.delivered == 1
         answer = courier.last_answer if isinstance(courier, HttpCourier) else None
@@ -88,6 +90,6 @@ class Probe:
             error=None if delivered else self.outcome.last_error or "it was not sent",
         )
 
-    def _failed(self, courier: Courier, why: Failure) -> DrainTest:
+    def _failed(self, courier: Courier[Any], why: Failure) -> DrainTest:
         courier.recall()
         return DrainTest(delivered=False, error=explain(why))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -16,8 +17,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Outcome
+from logplex.drains.delivery.courier import Courier, Outcome, Reports
 from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.pace import Pace
 from logplex.drains.drain import ChannelNotices, RunningDrain
 from logplex.drains.kinds import Kinds
 from logplex.drains.network.guard import Guard, GuardedReactor
@@ -55,6 +57,7 @@ class DrainService:
         tell: Tell,
         counters: Counters,
         settings: DrainSettings,
+        *,
         limits: Live[Limits],
         reactor: IReactor,
         random: Random | None = None,
@@ -72,13 +75,13 @@ class DrainService:
         resolver = resolver or Resolver(reactor)
         self._guarded = GuardedReactor(reactor, guard, resolver)
         self._kinds = Kinds(
-            settings,
-            Trust(settings.ca_file, settings.pinned_file, settings.pinned_certificates),
-            guard,
-            resolver,
-            reactor,
-            self._random,
-            connect_to or self._connect_to_host,
+            settings=settings,
+            trust=Trust(settings.ca_file, settings.pinned_file, settings.pinned_certificates),
+            guard=guard,
+            resolver=resolver,
+            reactor=reactor,
+            random=self._random,
+            connect_to=connect_to or self._connect_to_host,
         )
         self._running: dict[int, RunningDrain] = {}
         self._leaving: dict[RunningDrain, Deferred[None]] = {}
@@ -103,12 +106,14 @@ class DrainService:
     def drain_put(self, drain: Drain) -> None:
         """See :class:`IDrainObserver`."""
         running = self._running.get(drain.id)
+        if running and (running.drain.url, running.drain.token) == (drain.url, drain.token):
+            return
         destination = self._destination(drain)
         if destination is None or self._stopped:
             self._end(drain.id)
         elif running is None:
             self._start(drain, destination)
-        elif (running.drain.url, running.drain.token) != (drain.url, drain.token):
+        else:
             running.move(drain, destination)
 
     def drain_deleted(self, drain: Drain) -> None:
@@ -166,7 +171,7 @@ class DrainService:
         self._testing.add(drain_id)
         probe = Probe(self._reactor)
         courier, _ = self._kinds.make(
-            running.drain, running.destination, probe.buffer, probe.outcome
+            running.drain, running.destination, probe.buffer, probe.outcome, reports=probe
         )
 
         def ended(result: DrainTest) -> DrainTest:
@@ -202,21 +207,21 @@ class DrainService:
         )
         buffer = Buffer(self._reactor, self._counters, self._settings.buffer_messages, notices.lost)
         notices.about = buffer
-        running = RunningDrain(
-            drain, destination, buffer, Outcome(), notices, self._reactor, self._make_life
-        )
+        running = RunningDrain(drain, destination, buffer, Outcome(), notices, self._make_lifecycle)
         self._running[drain.id] = running
         self._registry.attach(drain.channel_id, buffer)
-        running.start()
 
-    def _make_life(self, running: RunningDrain) -> Lifecycle:
-        """Return a life for this drain, not started."""
-        courier, pace = self._kinds.make(
-            running.drain, running.destination, running.buffer, running.outcome
-        )
-        return Lifecycle(
-            courier, running.buffer, pace, self._reactor, self._random, running.refused
-        )
+    def _make_lifecycle(self, running: RunningDrain) -> Lifecycle:
+        def make_courier(reports: Reports) -> tuple[Courier[Any], Pace]:
+            return self._kinds.make(
+                running.drain,
+                running.destination,
+                running.buffer,
+                running.outcome,
+                reports=reports,
+            )
+
+        return Lifecycle(make_courier, running.buffer, self._reactor, self._random, running.refused)
 
     def _end(self, drain_id: int) -> None:
         running = self._running.pop(drain_id, None)

@@ -104,7 +104,9 @@ def assemble(
         limits=limits,
         firehose=firehose,
     )
-    drains = DrainService(registry, router.tell, counters, settings.drains, limits, reactor)
+    drains = DrainService(
+        registry, router.tell, counters, settings.drains, limits=limits, reactor=reactor
+    )
     tails = Tails(spool, reactor, limits, counters)
     registry.observe_channels(tails)
     syslog = SyslogFactory(router.route, counters, limits, reactor)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h11
 
-from logplex.drains.delivery.courier import Courier
+from logplex.drains.delivery.courier import Courier, Reports
 from logplex.drains.delivery.pace import Linger, Pace
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.model.destination import HttpDestination, parse_destination
@@ -55,23 +57,21 @@ class HttpCase(StreamDrainCase):
     message_end = b"\n"
     url = "http://receiver.example/logs?key=a"
 
-    def make_courier(self) -> Courier:
+    def make_courier(self, reports: Reports) -> tuple[Courier[Any], Pace]:
         destination = parse_destination(self.url)
         assert isinstance(destination, HttpDestination)
         self.courier = HttpCourier(
-            destination,
-            "d.0815",
-            self.buffer,
-            self.outcome,
-            self.options,
-            self.endpoint,
-            self.clock,
-            self.random,
+            destination=destination,
+            drain_token="d.0815",
+            buffer=self.buffer,
+            outcome=self.outcome,
+            reports=reports,
+            settings=self.options,
+            endpoint=self.endpoint,
+            clock=self.clock,
+            random=self.random,
         )
-        return self.courier
-
-    def make_pace(self) -> Pace:
-        return http_pace(self.options, Linger(0.05, 0.05))
+        return self.courier, http_pace(self.options, Linger(0.05, 0.05))
 
     def next_link(self, after_s: float = 0.0) -> Link:
         """The next connection, which is made after so long and no earlier."""

@@ -15,8 +15,6 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.drains.delivery.courier import ReceiverConnection, Reports
-
 
 class MiddleRandom(Random):
     """Draws the middle of every range, so that times are known."""
@@ -111,12 +109,6 @@ class StubConnection:
     """Remembers what it was asked for."""
 
     asked: list[str] = field(factory=list)
-    broken: bool = False
-
-    def send(self) -> None:
-        self.asked.append("send")
-        if self.broken:
-            raise RuntimeError("a bug")
 
     def close(self) -> None:
         self.asked.append("close")
@@ -131,15 +123,14 @@ class StubCourier:
 
     under_way: bool = False
     backoff_s: float = 7.0
-    attempts: list[Deferred[ReceiverConnection]] = field(factory=list)
+    broken: bool = False
+    attempts: list[Deferred[StubConnection]] = field(factory=list)
     refusals: list[Failure] = field(factory=list)
     recalled: int = 0
-    reports: Reports | None = None
     #: What an attempt does when it is given up.
     cancelled: Callable[[Any], None] | None = None
 
-    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
-        self.reports = reports
+    def connect(self) -> Deferred[StubConnection]:
         self.attempts.append(Deferred(self.cancelled))
         return self.attempts[-1]
 
@@ -147,6 +138,11 @@ class StubCourier:
         connection = StubConnection()
         self.attempts[-1].callback(connection)
         return connection
+
+    def send(self, connection: StubConnection) -> None:
+        connection.asked.append("send")
+        if self.broken:
+            raise RuntimeError("a bug")
 
     def refused(self, why: Failure) -> float:
         self.refusals.append(why)

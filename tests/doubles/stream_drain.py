@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.courier import Courier, Outcome, Reports
 from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.pace import Pace
 from logplex.metrics import Counters
@@ -44,17 +45,12 @@ class StreamDrainCase(SynchronousTestCase):
         self.buffer = Buffer(self.clock, self.counters, 1_024, self.losses.append)
         self.endpoint = ScriptedEndpoint()
         self.outcome = Outcome()
-        courier = self.make_courier()
-        self.life = Lifecycle(courier, self.buffer, self.make_pace(), self.clock, self.random)
-        self.life.start()
+        self.life = Lifecycle(self.make_courier, self.buffer, self.clock, self.random)
+        self.buffer.wake = self.life.offer
         self.pushed = 0
 
-    def make_courier(self) -> Courier:
-        """Return the courier of the kind."""
-        raise NotImplementedError
-
-    def make_pace(self) -> Pace:
-        """Return the times of the kind."""
+    def make_courier(self, reports: Reports) -> tuple[Courier[Any], Pace]:
+        """Return the courier and the times of the kind."""
         raise NotImplementedError
 
     def tearDown(self) -> None:

@@ -63,9 +63,9 @@ class ServiceCase(SynchronousTestCase):
             self.router.tell,
             self.counters,
             DrainSettings(),
-            Live(Limits()),
-            as_reactor(self.clock),
-            MiddleRandom(1),
+            limits=Live(Limits()),
+            reactor=as_reactor(self.clock),
+            random=MiddleRandom(1),
             connect_to=self.endpoint,
         )
         self.registry.changed([Put(Channel("app")), Put(Token("t.1", "app", "web"))])
@@ -130,8 +130,8 @@ class Following(ServiceCase):
             self.router.tell,
             self.counters,
             DrainSettings(),
-            Live(Limits()),
-            as_reactor(self.clock),
+            limits=Live(Limits()),
+            reactor=as_reactor(self.clock),
         )
         service.start()
         stream = registry.stream("app")
@@ -388,9 +388,9 @@ class Hanging(SynchronousTestCase):
             lambda *told: None,
             self.counters,
             DrainSettings(),
-            Live(Limits()),
-            as_reactor(self.reactor),
-            MiddleRandom(1),
+            limits=Live(Limits()),
+            reactor=as_reactor(self.reactor),
+            random=MiddleRandom(1),
             resolver=names,
         )
         self.service.start()

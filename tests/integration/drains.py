@@ -58,8 +58,8 @@ class DrainsTestCase(IntegrationTestCase):
             lambda channel_id, message, except_for: self.told.append(message),
             self.counters,
             evolve(options, flush_s=1.0),
-            Live(Limits()),
-            reactor,
+            limits=Live(Limits()),
+            reactor=reactor,
         )
         service.start()
         self.addCleanup(self.end, service)

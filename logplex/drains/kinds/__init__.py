@@ -1,17 +1,18 @@
 """
-Which courier a destination takes, and how it reaches its receiver.
+The kinds of drains: each has a courier, and a row in :meth:`Kinds.make`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.courier import Courier, Outcome, Reports
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
@@ -30,7 +31,7 @@ from logplex.model.values import Drain
 from logplex.settings import DrainSettings
 
 
-@define(eq=False, repr=False)
+@define(eq=False, repr=False, kw_only=True)
 class Kinds:
     """
     Make the courier of a drain, by the kind of its destination.
@@ -57,37 +58,52 @@ class Kinds:
         self._udp_pace = udp_pace(self.settings, linger)
 
     def make(
-        self, drain: Drain, destination: Destination, buffer: Buffer, outcome: Outcome
-    ) -> tuple[Courier, Pace]:
-        """A courier to this destination, and its times."""
+        self,
+        drain: Drain,
+        destination: Destination,
+        buffer: Buffer,
+        outcome: Outcome,
+        *,
+        reports: Reports,
+    ) -> tuple[Courier[Any], Pace]:
+        """Return a courier to this destination, and the times of its kind."""
         if isinstance(destination, HttpDestination):
             http = HttpCourier(
-                destination,
-                drain.token,
-                buffer,
-                outcome,
-                self.settings,
-                self._endpoint(destination),
-                self.reactor,
-                self.random,
+                destination=destination,
+                drain_token=drain.token,
+                buffer=buffer,
+                outcome=outcome,
+                reports=reports,
+                settings=self.settings,
+                endpoint=self._endpoint(destination),
+                clock=self.reactor,
+                random=self.random,
             )
             return http, self._http_pace
         token = drain.token.encode("ascii")
         backoff = Backoff(self.settings, buffer, outcome, self.reactor, self.random)
         if isinstance(destination, SyslogDestination):
             syslog = SyslogCourier(
-                destination,
-                token,
-                buffer,
-                backoff,
-                self.settings,
-                self._endpoint(destination),
-                self.reactor,
+                destination=destination,
+                drain_token=token,
+                buffer=buffer,
+                backoff=backoff,
+                reports=reports,
+                settings=self.settings,
+                endpoint=self._endpoint(destination),
+                clock=self.reactor,
             )
             return syslog, self._syslog_pace
         assert isinstance(destination, UdpDestination)
         udp = UdpCourier(
-            destination, token, buffer, backoff, self.resolver, self.guard, self.reactor
+            destination=destination,
+            drain_token=token,
+            buffer=buffer,
+            backoff=backoff,
+            reports=reports,
+            resolver=self.resolver,
+            guard=self.guard,
+            reactor=self.reactor,
         )
         return udp, self._udp_pace
 

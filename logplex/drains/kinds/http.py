@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from logplex import __version__
 from logplex.drains.delivery.buffer import Buffer, Loss
-from logplex.drains.delivery.courier import Outcome, ReceiverConnection, Reports
+from logplex.drains.delivery.courier import Outcome, Reports
 from logplex.drains.delivery.pace import Linger, Pace
 from logplex.drains.kinds.http_answers import Answer, retry_after_s
 from logplex.drains.kinds.http_connection import AnswerLimits, HttpConnection
@@ -65,50 +65,69 @@ class _Batch:
     tries: int = 0
 
 
-@define(eq=False, repr=False)
+@define(eq=False, repr=False, kw_only=True)
 class HttpCourier:
     """
     The :class:`~logplex.drains.delivery.courier.Courier` of HTTP drains.
 
-    :ivar endpoint: leads to the receiver, through TLS where the destination says so.
+    :ivar endpoint: connects to the receiver, with TLS if the destination asks for it.
+    :ivar last_answer: the answer to the last request, for a test message.
     """
 
     destination: HttpDestination
     drain_token: str
     buffer: Buffer
     outcome: Outcome
+    reports: Reports
     settings: DrainSettings
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
     random: Random
     _head: bytes = field(init=False)
     last_answer: Answer | None = field(default=None, init=False)
-    _reports: Reports | None = field(default=None, init=False)
     _batch: _Batch | None = field(default=None, init=False)
     _refusals: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._head = _request_head(self.destination, self.drain_token)
 
-    # What the drain's life asks.
+    # Called by the drain's lifecycle.
 
     @property
     def under_way(self) -> bool:
         """See :attr:`Courier.under_way`."""
         return self._batch is not None
 
-    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
+    def connect(self) -> Deferred[HttpConnection]:
         """See :meth:`Courier.connect`."""
-        self._reports = reports
         return Deferred.fromCoroutine(self._connect())
 
-    async def _connect(self) -> ReceiverConnection:
+    async def _connect(self) -> HttpConnection:
         settings = self.settings
         limits = AnswerLimits(settings.http_answer_timeout_s, settings.http_answer_bytes)
         factory = _Connections(self, limits)
         connection = await open_connection(self.endpoint, factory, HttpConnection)
         self._refusals = 0
         return connection
+
+    def send(self, connection: HttpConnection) -> None:
+        """See :meth:`Courier.send`."""
+        batch = self._batch or self._next_batch()
+        if batch is None:
+            self.reports.finished()
+            return
+        self._batch = batch
+        body = batch.notice + b"".join(batch.frames)
+        connection.request(
+            b"%bLogplex-Msg-Count: %d\r\nLogplex-Frame-Id: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (
+                self._head,
+                len(batch.frames) + (batch.loss is not None),
+                batch.frame_id,
+                len(body),
+                body,
+            )
+        )
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
@@ -126,27 +145,7 @@ class HttpCourier:
             self.buffer.put_back([_cooked(frame) for frame in batch.frames])
             self.buffer.return_loss(batch.loss)
 
-    # What a connection asks and tells: see
-    # :class:`~logplex.drains.kinds.http_connection.Exchanges`.
-
-    def send(self, connection: HttpConnection) -> None:
-        """See :meth:`Exchanges.send`."""
-        batch = self._batch or self._next_batch()
-        if batch is None:
-            self.reports.finished()
-            return
-        self._batch = batch
-        body = batch.notice + b"".join(batch.frames)
-        connection.request(
-            b"%bLogplex-Msg-Count: %d\r\nLogplex-Frame-Id: %b\r\nContent-Length: %d\r\n\r\n%b"
-            % (
-                self._head,
-                len(batch.frames) + (batch.loss is not None),
-                batch.frame_id,
-                len(body),
-                body,
-            )
-        )
+    # Called by connections: see :class:`~logplex.drains.kinds.http_connection.Exchanges`.
 
     def answered(self, answer: Answer, reusable: bool) -> None:
         """See :meth:`Exchanges.answered`."""
@@ -183,12 +182,7 @@ class HttpCourier:
         """See :meth:`Exchanges.left`."""
         self.reports.over()
 
-    # How it is done.
-
-    @property
-    def reports(self) -> Reports:
-        assert self._reports is not None
-        return self._reports
+    # How batches are made and settled.
 
     def _next_batch(self) -> _Batch | None:
         queue = self.buffer.messages

@@ -19,10 +19,7 @@ from logplex.drains.network.errors import explain
 
 
 class Exchanges(Contract):
-    """Who makes the requests: the courier."""
-
-    def send(self, connection: HttpConnection) -> None:
-        """The connection is free: make a request on it, or report that there is none."""
+    """The results that a connection reports: the courier takes them."""
 
     def answered(self, answer: Answer, reusable: bool) -> None:
         """The receiver has answered; ``reusable``: the connection is free again."""
@@ -60,17 +57,9 @@ class HttpConnection(StreamConnection):
         self._reader: AnswerReader | None = None
         self._served = False
 
-    # What the drain's life asks.
-
-    def send(self) -> None:
-        """See :meth:`ReceiverConnection.send`."""
-        self._exchanges.send(self)
-
     def end(self) -> None:
         super().end()
         self._reader = None
-
-    # What the courier asks.
 
     def request(self, octets: bytes) -> None:
         """Send one whole request; :class:`Exchanges` is told once what became of it."""

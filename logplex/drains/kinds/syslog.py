@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.drains.delivery.buffer import Buffer, Loss
-from logplex.drains.delivery.courier import ReceiverConnection, Reports
+from logplex.drains.delivery.courier import Reports
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.stream import StreamConnection, open_connection
 from logplex.drains.network.errors import explain
@@ -36,10 +36,7 @@ SHORTEST_LOOK_S = 0.01
 
 
 class Pieces(Contract):
-    """Who makes the pieces: the courier."""
-
-    def send(self, connection: SyslogConnection) -> None:
-        """The connection is free: write a piece to it, or report that there is none."""
+    """The results that a connection reports: the courier takes them."""
 
     def taken(self) -> None:
         """The kernel has taken all of the piece; the connection is free again."""
@@ -68,12 +65,6 @@ class SyslogConnection(StreamConnection):
         self._writing = False
         self._progress_at = 0.0
         self._heard_bytes = 0
-
-    # What the drain's life asks.
-
-    def send(self) -> None:
-        """See :meth:`ReceiverConnection.send`."""
-        self._pieces.send(self)
 
     def end(self) -> None:
         super().end()
@@ -177,7 +168,7 @@ class _Write:
     loss: Loss | None
 
 
-@define(eq=False, repr=False)
+@define(eq=False, repr=False, kw_only=True)
 class SyslogCourier:
     """
     The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over TCP and TLS.
@@ -189,29 +180,38 @@ class SyslogCourier:
     drain_token: bytes
     buffer: Buffer
     backoff: Backoff
+    reports: Reports
     settings: DrainSettings
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
-    _reports: Reports | None = field(default=None, init=False)
-    _piece: _Write | None = field(default=None, init=False)
+    _write: _Write | None = field(default=None, init=False)
     _piece_bytes: int = field(default=0, init=False)
     _written_at: float = field(default=0.0, init=False)
 
-    # What the drain's life asks.
+    # Called by the drain's lifecycle.
 
     @property
     def under_way(self) -> bool:
         """See :attr:`Courier.under_way`."""
-        return self._piece is not None
+        return self._write is not None
 
-    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
+    def connect(self) -> Deferred[SyslogConnection]:
         """See :meth:`Courier.connect`."""
-        self._reports = reports
         self._piece_bytes = self.settings.syslog_piece_bytes
         return Deferred.fromCoroutine(self._connect())
 
-    async def _connect(self) -> ReceiverConnection:
+    async def _connect(self) -> SyslogConnection:
         return await open_connection(self.endpoint, _Connections(self), SyslogConnection)
+
+    def send(self, connection: SyslogConnection) -> None:
+        """See :meth:`Courier.send`."""
+        write = self._write or self._next_piece()
+        if write is None:
+            self.reports.finished()
+            return
+        self._write = write
+        self._written_at = self.clock.seconds()
+        connection.write(write.notice + b"".join(write.frames))
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
@@ -220,29 +220,19 @@ class SyslogCourier:
     def recall(self) -> None:
         """See :meth:`Courier.recall`."""
         self.backoff.stop()
-        piece, self._piece = self._piece, None
-        if piece is not None:
+        write, self._write = self._write, None
+        if write is not None:
             # Without its length a frame is a message.
-            self.buffer.put_back([frame.split(b" ", 1)[1] for frame in piece.frames])
-            self.buffer.return_loss(piece.loss)
+            self.buffer.put_back([frame.split(b" ", 1)[1] for frame in write.frames])
+            self.buffer.return_loss(write.loss)
 
-    # What a connection asks and tells: see :class:`~logplex.drains.kinds.syslog.Pieces`.
-
-    def send(self, connection: SyslogConnection) -> None:
-        """See :meth:`Pieces.send`."""
-        piece = self._piece or self._next_piece()
-        if piece is None:
-            self.reports.finished()
-            return
-        self._piece = piece
-        self._written_at = self.clock.seconds()
-        connection.write(piece.notice + b"".join(piece.frames))
+    # Called by connections: see :class:`Pieces`.
 
     def taken(self) -> None:
         """See :meth:`Pieces.taken`."""
-        piece, self._piece = self._piece, None
-        assert piece is not None
-        self.buffer.deliver(len(piece.frames))
+        write, self._write = self._write, None
+        assert write is not None
+        self.buffer.deliver(len(write.frames))
         self.backoff.wrote()
         usual = self.settings.syslog_piece_bytes
         if self.buffer.messages and self.clock.seconds() - self._written_at < AT_ONCE_S:
@@ -255,12 +245,7 @@ class SyslogCourier:
         """See :meth:`Pieces.left`."""
         self.reports.over(self.backoff.failed(why))
 
-    # How it is done.
-
-    @property
-    def reports(self) -> Reports:
-        assert self._reports is not None
-        return self._reports
+    # How pieces are made.
 
     def _next_piece(self) -> _Write | None:
         frames, unparsable = take_syslog_frames(

@@ -12,7 +12,7 @@ from errno import ECONNREFUSED
 from os import strerror
 from typing import Any, cast
 
-from attrs import define, evolve, field
+from attrs import define, evolve
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import MessageLengthError
@@ -21,7 +21,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import ReceiverConnection, Reports
+from logplex.drains.delivery.courier import Reports
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.syslog import syslog_pace
 from logplex.drains.network.errors import DestinationDenied, explain
@@ -50,7 +50,7 @@ def udp_pace(settings: DrainSettings, linger: Linger) -> Pace:
     )
 
 
-@define(eq=False, repr=False)
+@define(eq=False, repr=False, kw_only=True)
 class UdpCourier:
     """
     The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over UDP.
@@ -64,24 +64,23 @@ class UdpCourier:
     drain_token: bytes
     buffer: Buffer
     backoff: Backoff
+    reports: Reports
     resolver: Resolver
     guard: Guard
     reactor: IReactor
-    _reports: Reports | None = field(default=None, init=False)
 
-    # What the drain's life asks.
+    # Called by the drain's lifecycle.
 
     @property
     def under_way(self) -> bool:
         """See :attr:`Courier.under_way`: datagrams are sent or not, at once."""
         return False
 
-    def connect(self, reports: Reports) -> Deferred[ReceiverConnection]:
+    def connect(self) -> Deferred[UdpSocket]:
         """See :meth:`Courier.connect`."""
-        self._reports = reports
         return Deferred.fromCoroutine(self._connect())
 
-    async def _connect(self) -> ReceiverConnection:
+    async def _connect(self) -> UdpSocket:
         addresses = await self.resolver.lookup(self.destination.host, self.destination.port)
         address = self._permitted(addresses)
         socket = UdpSocket(self)
@@ -103,10 +102,8 @@ class UdpCourier:
         """See :meth:`Courier.recall`."""
         self.backoff.stop()
 
-    # What the socket asks and tells.
-
     def send(self, socket: UdpSocket) -> None:
-        """The socket is free: send what there is."""
+        """See :meth:`Courier.send`."""
         buffer = self.buffer
         datagrams, unparsable = take_datagrams(buffer.messages, self.drain_token, MAX_DATAGRAMS)
         buffer.took(len(datagrams), unparsable)
@@ -135,8 +132,7 @@ class UdpCourier:
             return
         if sent > unfit:
             self.backoff.wrote()
-        assert self._reports is not None
-        self._reports.finished()
+        self.reports.finished()
 
     def unreachable(self) -> None:
         """The network says that nobody takes these datagrams."""
@@ -154,8 +150,7 @@ class UdpCourier:
         raise DestinationDenied
 
     def _over(self, why: str) -> None:
-        assert self._reports is not None
-        self._reports.over(self.backoff.failed(why))
+        self.reports.over(self.backoff.failed(why))
 
 
 class UdpSocket(DatagramProtocol):
@@ -171,10 +166,6 @@ class UdpSocket(DatagramProtocol):
         self._courier = courier
         self._ended = False
         self._writing = False
-
-    def send(self) -> None:
-        """See :meth:`ReceiverConnection.send`."""
-        self._courier.send(self)
 
     def close(self) -> None:
         """See :meth:`ReceiverConnection.close`."""

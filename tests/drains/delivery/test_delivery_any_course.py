@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.courier import Courier, Outcome, Reports
 from logplex.drains.delivery.lifecycle import Lifecycle, Phase
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.http import HttpCourier, http_pace
@@ -46,13 +48,12 @@ class AnyCourse(RuleBasedStateMachine):
         self.next = 0
         self.ending = False
 
-    def courier(self) -> tuple[Courier, Pace]:
+    def courier(self, reports: Reports) -> tuple[Courier[Any], Pace]:
         raise NotImplementedError
 
     def begin(self) -> None:
-        courier, pace = self.courier()
-        self.life = Lifecycle(courier, self.buffer, pace, self.clock, MiddleRandom(1))
-        self.life.start()
+        self.life = Lifecycle(self.courier, self.buffer, self.clock, MiddleRandom(1))
+        self.buffer.wake = self.life.offer
 
     @property
     def open_links(self) -> list[Link]:
@@ -99,12 +100,11 @@ class AnyCourse(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.ending)
     @rule()
-    def retire(self) -> None:
-        self.ending = True
-        self.life.retire().addCallback(self.ended)
+    def move(self) -> None:
+        self.life.move()
 
-    def ended(self, _: None) -> None:
-        """Another life begins with the same buffer, as after a move."""
+    def ended(self, _: int) -> None:
+        """Another lifecycle begins with the same buffer."""
         assert self.life.phase is Phase.STOPPED
         assert not self.open_links
         assert self.buffer.in_flight == 0
@@ -138,18 +138,19 @@ class AnyCourse(RuleBasedStateMachine):
 
 
 class AnyHttpCourse(AnyCourse):
-    def courier(self) -> tuple[Courier, Pace]:
+    def courier(self, reports: Reports) -> tuple[Courier[Any], Pace]:
         destination = parse_destination("http://receiver.example")
         assert isinstance(destination, HttpDestination)
         courier = HttpCourier(
-            destination,
-            "d.1",
-            self.buffer,
-            Outcome(),
-            OPTIONS,
-            self.endpoint,
-            self.clock,
-            MiddleRandom(1),
+            destination=destination,
+            drain_token="d.1",
+            buffer=self.buffer,
+            outcome=Outcome(),
+            reports=reports,
+            settings=OPTIONS,
+            endpoint=self.endpoint,
+            clock=self.clock,
+            random=MiddleRandom(1),
         )
         return courier, http_pace(OPTIONS, Linger(OPTIONS.linger_s, OPTIONS.linger_max_s))
 
@@ -180,18 +181,19 @@ class AnyHttpCourse(AnyCourse):
 
 
 class AnySyslogCourse(AnyCourse):
-    def courier(self) -> tuple[Courier, Pace]:
+    def courier(self, reports: Reports) -> tuple[Courier[Any], Pace]:
         destination = parse_destination("syslog://receiver.example")
         assert isinstance(destination, SyslogDestination)
         outcome = Outcome()
         courier = SyslogCourier(
-            destination,
-            b"d.1",
-            self.buffer,
-            Backoff(OPTIONS, self.buffer, outcome, self.clock, MiddleRandom(1)),
-            OPTIONS,
-            self.endpoint,
-            self.clock,
+            destination=destination,
+            drain_token=b"d.1",
+            buffer=self.buffer,
+            backoff=Backoff(OPTIONS, self.buffer, outcome, self.clock, MiddleRandom(1)),
+            reports=reports,
+            settings=OPTIONS,
+            endpoint=self.endpoint,
+            clock=self.clock,
         )
         return courier, syslog_pace(OPTIONS, Linger(OPTIONS.linger_s, OPTIONS.linger_max_s))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
@@ -33,14 +36,18 @@ class LifecycleCase(SynchronousTestCase):
         self.clock.advance(1_000_000)
         self.buffer = Buffer(self.clock, Counters(), 100, lambda _: None)
         self.courier = StubCourier()
-        courier: Courier = self.courier
-        self.life = Lifecycle(courier, self.buffer, PACE, self.clock, MiddleRandom())
-        self.life.start()
+        self.made = 0
+        self.life = self.make_life()
 
-    @property
-    def reports(self) -> Reports:
-        assert self.courier.reports is not None
-        return self.courier.reports
+    def make_life(self, on_refused: Callable[[Failure], None] = lambda why: None) -> Lifecycle:
+        life = Lifecycle(self.make_courier, self.buffer, self.clock, MiddleRandom(), on_refused)
+        self.buffer.wake = life.offer
+        return life
+
+    def make_courier(self, reports: Reports) -> tuple[Courier[Any], Pace]:
+        self.reports = reports
+        self.made += 1
+        return self.courier, PACE
 
     def push(self, count: int = 1) -> None:
         self.buffer.push([b"message"] * count)
@@ -59,7 +66,7 @@ class LifecycleCase(SynchronousTestCase):
         self.turn()
         return self.courier.accept()
 
-    def quiet(self) -> StubConnection:
+    def connected(self) -> StubConnection:
         """A drain that has sent its first message."""
         connection = self.sending()
         self.take_all()
@@ -102,12 +109,11 @@ class Connecting(LifecycleCase):
 
     def test_messages_that_were_there(self) -> None:
         """A drain that is started with a buffer that holds something connects."""
-        buffer = Buffer(self.clock, Counters(), 100, lambda _: None)
-        buffer.push([b"message"])
-        courier = StubCourier()
-        Lifecycle(courier, buffer, PACE, self.clock, MiddleRandom()).start()
+        self.buffer.wake = lambda: None
+        self.push()
+        self.make_life().offer()
         self.turn()
-        self.assertEqual(len(courier.attempts), 1)
+        self.assertEqual(len(self.courier.attempts), 1)
 
     def test_one_attempt_at_a_time(self) -> None:
         self.push()
@@ -135,15 +141,7 @@ class Connecting(LifecycleCase):
 
     def test_refused_is_told(self) -> None:
         """Who wants to know why hears it; what goes wrong there does not stop the drain."""
-        self.life = Lifecycle(
-            self.courier,
-            self.buffer,
-            PACE,
-            self.clock,
-            MiddleRandom(),
-            lambda why: why.raiseException(),
-        )
-        self.life.start()
+        self.life = self.make_life(lambda why: why.raiseException())
         self.failing()
         self.assertEqual(len(self.flushLoggedErrors(ConnectionRefusedError)), 1)
         self.assert_phase(Phase.WAITING)
@@ -166,12 +164,12 @@ class Connecting(LifecycleCase):
 
 class Sending(LifecycleCase):
     def test_all_sent(self) -> None:
-        self.quiet()
-        self.assert_phase(Phase.QUIET)
+        self.connected()
+        self.assert_phase(Phase.CONNECTED)
 
     def test_first_after_a_quiet_moment(self) -> None:
         """It leaves at once."""
-        connection = self.quiet()
+        connection = self.connected()
         self.clock.advance(0.05)
         self.push()
         self.turn()
@@ -179,7 +177,7 @@ class Sending(LifecycleCase):
 
     def test_lingers_while_busy(self) -> None:
         """Less than the linger after the last batch, messages wait for company."""
-        connection = self.quiet()
+        connection = self.connected()
         self.clock.advance(0.02)
         self.push()
         self.assert_phase(Phase.LINGERING)
@@ -239,9 +237,9 @@ class Sending(LifecycleCase):
         """A bug while sending is logged, and costs this drain its connection."""
         self.push()
         self.turn()
-        connection = StubConnection(broken=True)
-        self.courier.attempts[-1].callback(connection)
-        self.assertEqual(connection.asked, ["send", "abort"])
+        self.courier.broken = True
+        connection = self.courier.accept()
+        self.assertEqual(connection.asked[:2], ["send", "abort"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assert_phase(Phase.WAITING)
 
@@ -251,7 +249,7 @@ class Ending(LifecycleCase):
 
     def test_lost_while_quiet(self) -> None:
         """There is nothing to send, so there is no need of another."""
-        connection = self.quiet()
+        connection = self.connected()
         self.reports.over()
         self.assertEqual(connection.asked, ["send", "close"])
         self.assert_phase(Phase.RESTING)
@@ -259,7 +257,7 @@ class Ending(LifecycleCase):
 
     def test_next_after_lost(self) -> None:
         """A message makes a new one, but not before the courier allows it."""
-        self.quiet()
+        self.connected()
         self.reports.over(delay_s=2.0)
         self.push()
         self.clock.advance(1.9)
@@ -306,7 +304,7 @@ class Ending(LifecycleCase):
 
     def test_idle(self) -> None:
         """A connection that is not used is closed after the idle time and some at random."""
-        connection = self.quiet()
+        connection = self.connected()
         self.clock.advance(104.9)
         self.assertEqual(connection.asked, ["send"])
         self.clock.advance(0.1)
@@ -315,7 +313,7 @@ class Ending(LifecycleCase):
         self.assert_no_timers()
 
     def test_used_is_not_idle(self) -> None:
-        connection = self.quiet()
+        connection = self.connected()
         self.clock.advance(104)
         self.push()
         self.turn()
@@ -351,12 +349,8 @@ class Stopping(LifecycleCase):
         self.assert_phase(Phase.STOPPED)
         self.assert_no_timers()
 
-    def test_twice(self) -> None:
-        self.successResultOf(self.life.stop(5))
-        self.successResultOf(self.life.stop(5))
-
     def test_quiet(self) -> None:
-        connection = self.quiet()
+        connection = self.connected()
         self.successResultOf(self.life.stop(5))
         self.assertEqual(connection.asked, ["send", "close"])
         self.assert_no_timers()
@@ -453,47 +447,62 @@ class Stopping(LifecycleCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
-class Retiring(LifecycleCase):
-    """Retiring ends a life at the next moment at which nothing is being sent."""
+class Moving(LifecycleCase):
+    """A drain gets another courier at the next moment at which nothing is being sent."""
+
+    def assert_moved(self, phase: Phase) -> None:
+        self.assertEqual((self.made, self.courier.recalled), (2, 1))
+        self.assert_phase(phase)
+
+    def assert_next(self) -> None:
+        """What the buffer holds goes over a connection of the new courier, at once."""
+        attempts = len(self.courier.attempts)
+        self.turn()
+        self.assertEqual(len(self.courier.attempts), attempts + 1)
+        self.assertEqual(self.courier.accept().asked, ["send"])
 
     def test_resting(self) -> None:
-        self.successResultOf(self.life.retire())
-        self.assert_phase(Phase.STOPPED)
+        self.life.move()
+        self.assert_moved(Phase.RESTING)
 
-    def test_quiet(self) -> None:
-        connection = self.quiet()
-        self.successResultOf(self.life.retire())
+    def test_connected(self) -> None:
+        connection = self.connected()
+        self.life.move()
         self.assertEqual(connection.asked, ["send", "close"])
+        self.assert_moved(Phase.RESTING)
         self.assert_no_timers()
 
     def test_lingering(self) -> None:
         connection = self.lingering()
-        self.successResultOf(self.life.retire())
+        self.life.move()
         self.assertEqual(connection.asked, ["send", "close"])
-        self.assert_no_timers()
+        self.assert_moved(Phase.WAITING)
+        self.assert_next()
 
     def test_waiting(self) -> None:
+        """The failures of the old receiver are not the new one's."""
         self.failing()
-        self.successResultOf(self.life.retire())
-        self.assert_no_timers()
+        self.life.move()
+        self.assert_moved(Phase.WAITING)
+        self.assert_next()
 
     def test_connecting(self) -> None:
-        """The attempt is given up, and nothing is held against the receiver."""
+        """The attempt is given up, and does not count as a failure of the receiver."""
         self.push()
         self.turn()
-        self.successResultOf(self.life.retire())
+        self.life.move()
         self.assertEqual(self.courier.refusals, [])
-        self.assert_no_timers()
+        self.assert_moved(Phase.WAITING)
+        self.assert_next()
 
-    def assert_means_nothing(self, outcome: object) -> None:
-        """What becomes of an attempt that was given up."""
+    def assert_means_nothing(self, outcome: Any) -> None:
+        """The result of an attempt that was given up changes nothing."""
         self.courier.cancelled = lambda attempt: attempt.callback(outcome)
         self.push()
         self.turn()
-        self.successResultOf(self.life.retire())
-        self.assert_phase(Phase.STOPPED)
+        self.life.move()
         self.assertEqual(self.courier.refusals, [])
-        self.assert_no_timers()
+        self.assert_moved(Phase.WAITING)
 
     def test_connecting_fails_otherwise(self) -> None:
         """An attempt that is given up may fail in any way: a lookup says "not found"."""
@@ -505,48 +514,72 @@ class Retiring(LifecycleCase):
         self.assertEqual(connection.asked, ["abort"])
 
     def test_sending(self) -> None:
-        """What is being sent is waited for, and nothing else is sent."""
+        """The old courier settles what is being sent, and sends nothing else."""
         connection = self.sending()
-        retired = self.life.retire()
-        self.assertNoResult(retired)
+        self.life.move()
+        self.assertEqual(self.made, 1)
         self.assert_phase(Phase.RETIRING)
         self.reports.finished(at_once=True)
-        self.successResultOf(retired)
         self.assertEqual(connection.asked, ["send", "close"])
-        self.assertEqual(self.courier.recalled, 1)
+        self.assert_moved(Phase.WAITING)
+        self.assert_next()
+
+    def test_sending_twice(self) -> None:
+        """Two moves while something is being sent are one."""
+        self.sending()
+        self.life.move()
+        self.life.move()
+        self.reports.finished()
+        self.assert_moved(Phase.WAITING)
 
     def test_sending_fails(self) -> None:
+        """The new courier does not wait for what the old receiver asked for."""
         self.sending()
         self.courier.under_way = True
-        retired = self.life.retire()
+        self.life.move()
         self.reports.over(delay_s=1)
-        self.successResultOf(retired)
-        self.assertEqual(self.courier.recalled, 1)
-        self.assert_no_timers()
+        self.assert_moved(Phase.WAITING)
+        self.assert_next()
 
     def test_sending_all(self) -> None:
         self.sending()
-        retired = self.life.retire()
+        self.life.move()
         self.take_all()
         self.reports.over()
-        self.successResultOf(retired)
+        self.assert_moved(Phase.RESTING)
         self.assert_no_timers()
 
     def test_then_stop(self) -> None:
-        """A stop while retiring ends no later than the stop's time."""
+        """A stop while the old courier settles ends no later than the stop's time."""
         connection = self.sending()
-        retired = self.life.retire()
+        self.life.move()
         stopped = self.life.stop(5)
         self.clock.advance(5)
-        self.successResultOf(retired)
-        self.successResultOf(stopped)
+        self.assertEqual(self.successResultOf(stopped), 1)
         self.assertEqual(connection.asked, ["send", "abort"])
+
+    def test_then_stop_in_time(self) -> None:
+        """The new receiver gets what is left, within what is left of the stop's time."""
+        self.sending()
+        self.life.move()
+        stopped = self.life.stop(5)
+        self.clock.advance(2)
+        self.reports.finished()
+        self.assert_next()
+        self.clock.advance(3)
+        self.assertEqual(self.successResultOf(stopped), 1)
+
+    def test_stopped(self) -> None:
+        self.successResultOf(self.life.stop(5))
+        self.life.move()
+        self.assertEqual(self.made, 1)
+        self.assert_phase(Phase.STOPPED)
 
 
 class Contracts(SynchronousTestCase):
     def test_doubles(self) -> None:
         """The doubles are what they stand for (mypy sees to it)."""
         connection: ReceiverConnection = StubConnection()
-        courier: Courier = StubCourier()
+        courier: Courier[StubConnection] = StubCourier()
         self.assertFalse(courier.under_way)
         connection.close()

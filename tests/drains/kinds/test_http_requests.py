@@ -148,7 +148,7 @@ class Batches(HttpCase):
         self.clock.advance(0)
         link = self.endpoint.accept()
         self.assertEqual(link.received(), b"")
-        self.assertIs(self.life.phase, Phase.QUIET)
+        self.assertIs(self.life.phase, Phase.CONNECTED)
 
     def test_in_order_over_one_connection(self) -> None:
         """Everything arrives once, in order."""

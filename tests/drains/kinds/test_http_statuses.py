@@ -17,7 +17,7 @@ class Answers(HttpCase):
     def assert_delivered(self, link: Link, reusable: bool = True) -> None:
         self.assert_counts(1, 0)
         self.assertEqual(link.closed, not reusable)
-        self.assertIs(self.life.phase, Phase.QUIET if reusable else Phase.RESTING)
+        self.assertIs(self.life.phase, Phase.CONNECTED if reusable else Phase.RESTING)
         self.assertEqual(self.outcome.last_success, self.clock.seconds())
 
     def test_delivered(self) -> None:
@@ -103,7 +103,7 @@ class Answers(HttpCase):
             self.assert_counts(0, 3)
             self.assertEqual(self.losses, [3])
             self.assertFalse(link.closed)
-            self.assertIs(self.life.phase, Phase.QUIET)
+            self.assertIs(self.life.phase, Phase.CONNECTED)
             self.assertEqual(self.outcome.last_error, f"the receiver answered {status}")
 
     def test_refused_then_told(self) -> None:
@@ -145,6 +145,6 @@ class AnyAnswer(HttpCase):
         self.clock.advance(5)
         self.assertIn(self.buffer.buffered, (0, 3))
         self.assertIn(self.buffer.delivered, (0, 3))
-        ended = self.life.phase in (Phase.QUIET, Phase.RESTING)
+        ended = self.life.phase in (Phase.CONNECTED, Phase.RESTING)
         self.assertEqual(ended, self.buffer.buffered == 0)
         self.tearDown()

@@ -19,6 +19,7 @@ from logplex.drains.kinds import Kinds
 from logplex.drains.network.guard import Guard
 from logplex.drains.network.resolver import Resolver
 from logplex.drains.network.tls import Trust
+from logplex.drains.probe import Probe
 from logplex.metrics import Counters
 from logplex.model.destination import parse_destination
 from logplex.model.values import Drain
@@ -42,20 +43,22 @@ class _AskedTrust(Trust):
 def couriers_of(settings: DrainSettings, trust: Trust) -> Kinds:
     clock: Any = Clock()
     return Kinds(
-        settings,
-        trust,
-        Guard(settings.deny_networks),
-        Resolver(clock),
-        clock,
-        Random(),
-        lambda host, port: TCP4ClientEndpoint(clock, host, port),
+        settings=settings,
+        trust=trust,
+        guard=Guard(settings.deny_networks),
+        resolver=Resolver(clock),
+        reactor=clock,
+        random=Random(),
+        connect_to=lambda host, port: TCP4ClientEndpoint(clock, host, port),
     )
 
 
-def make(couriers: Kinds, url: str) -> tuple[Courier, Pace]:
+def make(couriers: Kinds, url: str) -> tuple[Courier[Any], Pace]:
     """The courier to this URL, and its times."""
     buffer = Buffer(Clock(), Counters(), 1, lambda _: None)
-    return couriers.make(Drain(1, "c", "d.x", url), parse_destination(url), buffer, Outcome())
+    drain = Drain(1, "c", "d.x", url)
+    reports = Probe(Clock())
+    return couriers.make(drain, parse_destination(url), buffer, Outcome(), reports=reports)
 
 
 class VerificationTests(SynchronousTestCase):

@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Outcome
+from logplex.drains.delivery.courier import Courier, Outcome, Reports
 from logplex.drains.delivery.lifecycle import Lifecycle, Phase
-from logplex.drains.delivery.pace import Backoff, Linger
+from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.udp import UdpCourier, udp_pace
 from logplex.drains.network.errors import DestinationDenied
 from logplex.drains.network.guard import Guard
@@ -85,25 +85,31 @@ class UdpCase(SynchronousTestCase):
         self.names.addresses = ["192.0.2.1"]
         self.outcome = Outcome()
         url = "syslog+udp://logs.example:514"
-        courier: Courier = UdpCourier(
-            UdpDestination("syslog+udp", "logs.example", 514, url, url),
-            b"d.0815",
-            self.buffer,
-            Backoff(DrainSettings(), self.buffer, self.outcome, self.reactor, MiddleRandom()),
-            self.names,
-            Guard(["10.0.0.0/8"]),
-            as_reactor(self.reactor),
-        )
+
+        def make_courier(reports: Reports) -> tuple[Courier[Any], Pace]:
+            courier = UdpCourier(
+                destination=UdpDestination("syslog+udp", "logs.example", 514, url, url),
+                drain_token=b"d.0815",
+                buffer=self.buffer,
+                backoff=Backoff(
+                    DrainSettings(), self.buffer, self.outcome, self.reactor, MiddleRandom()
+                ),
+                reports=reports,
+                resolver=self.names,
+                guard=Guard(["10.0.0.0/8"]),
+                reactor=as_reactor(self.reactor),
+            )
+            return courier, udp_pace(DrainSettings(), Linger(0.05, 0.05))
+
         self.refusals: list[BaseException | None] = []
         self.life = Lifecycle(
-            courier,
+            make_courier,
             self.buffer,
-            udp_pace(DrainSettings(), Linger(0.05, 0.05)),
             self.reactor,
             MiddleRandom(),
             lambda why: self.refusals.append(why.value),
         )
-        self.life.start()
+        self.buffer.wake = self.life.offer
         self.pushed = 0
 
     def tearDown(self) -> None:
@@ -128,7 +134,7 @@ class Sending(UdpCase):
         self.assertEqual(self.port.peer, ("192.0.2.1", 514))
         self.assertEqual(self.port.sent, [datagram(1), datagram(2), datagram(3)])
         self.assertEqual(self.buffer.delivered, 3)
-        self.assertIs(self.life.phase, Phase.QUIET)
+        self.assertIs(self.life.phase, Phase.CONNECTED)
 
     def test_many(self) -> None:
         """A full buffer leaves, in order."""
@@ -258,7 +264,7 @@ class Failing(UdpCase):
         size = len(datagram(2))
         self.assertEqual(self.outcome.last_error, f"{size} bytes are too long for a datagram")
         self.assertEqual(self.outcome.last_error_at, self.reactor.seconds())
-        self.assertIs(self.life.phase, Phase.QUIET)
+        self.assertIs(self.life.phase, Phase.CONNECTED)
 
     def test_too_long_is_no_success(self) -> None:
         """Where nothing but such a message was to be sent, the receiver has got nothing."""
