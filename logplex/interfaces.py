@@ -70,7 +70,7 @@ class IOutlet(Interface):
 
 
 class IConfigListener(Interface):
-    """Who wants to know what the configuration store holds: the registry."""
+    """The object that is told what the configuration store holds: the registry."""
 
     def loaded(values: Sequence[Value]) -> None:
         """The store holds exactly these values; called once, on opening."""

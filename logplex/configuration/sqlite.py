@@ -1,10 +1,10 @@
 """
-The embedded configuration store: SQLite, in a file or in memory, owned by one process.
+The configuration store of a single node: SQLite, in a file or in memory, owned by one process.
 
-The one connection lives in one thread, so transactions follow one another in the order in which
-they were asked for, and so do their answers. WAL with ``synchronous=FULL`` puts a transaction on
-the disk before it is answered. A lock file beside the database, whose lock goes with the process,
-keeps a second node out; other programs may read the database meanwhile, for a backup.
+The one connection is used in one thread, so transactions and their answers keep the order of the
+calls. WAL with ``synchronous=FULL`` puts a transaction on the disk before it is answered. A lock
+file beside the database keeps a second node out; the lock ends with the process. Other programs may
+read the database meanwhile, for a backup.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class SqliteConfigStore:
     """
     See :class:`IConfigStore`.
 
-    :param path: as for :func:`connection_pool`; a missing directory is made, a new file is
-        readable by its owner only.
-    :param clock: tells when sessions expire, in seconds since the epoch.
+    :param path: as for :func:`connection_pool`. A missing directory is made; a new file can be
+        read by its owner only.
+    :param clock: gives the time at which sessions expire, in seconds since the epoch.
     """
 
     def __init__(self, path: str, pool: ConnectionPool, clock: IReactorTime) -> None:
@@ -152,18 +152,18 @@ class SqliteConfigStore:
 
 
 def _away(failure: Failure) -> Failure:
-    """A disk that is full or fails is no bug of ours: the store is away."""
+    """Errback: if the disk is full or fails, the store is away. That is not a bug of ours."""
     error = failure.value
     if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
         raise StoreAway(f"SQLite: {error}") from error
     return failure
 
 
-# What runs in the store's thread.
+# These functions run in the thread of the store.
 
 
 def _nothing(transaction: Transaction) -> None:
-    """The last transaction."""
+    """Do nothing: a transaction that comes after all others."""
 
 
 def _load(transaction: Transaction) -> list[Value]:

@@ -1,3 +1,3 @@
 """
-A client of Redis. It knows of Logplex only the errors that it raises.
+A client of Redis. All that it knows of Logplex is the errors that it raises.
 """

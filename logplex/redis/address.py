@@ -1,5 +1,5 @@
 """
-Where a Redis is, and how a connection to it is made.
+The address of a Redis, and the endpoint that connects to it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ CONNECT_TIMEOUT_S = 3.0
 @frozen
 class RedisAddress:
     """
-    A Redis URL, taken apart (PROTOCOL §10).
+    The parts of a Redis URL (PROTOCOL §10).
 
     :ivar user: empty for the default user.
-    :ivar password: empty where none is asked for.
-    :ivar sort_key: what stands after ``#``; empty where nothing does.
+    :ivar password: empty if Redis asks for none.
     """
 
     host: str
@@ -37,15 +36,14 @@ class RedisAddress:
     user: str = ""
     password: str = field(default="", repr=False)
     tls: bool = False
-    sort_key: str = ""
 
     @classmethod
     def parse(cls, url: str) -> RedisAddress:
         """
-        Take a URL apart that the settings have checked.
+        Return the address in a URL that the settings have checked.
 
         :param url: ``redis[s]://[[user]:password@]host[:port][/db][#sortkey]``; the user and the
-            password may be percent-encoded.
+            password may be percent-encoded. The sort key is not part of the address.
         """
         parts = urlsplit(url)
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -56,11 +54,10 @@ class RedisAddress:
             user=user,
             password=password,
             tls=parts.scheme == "rediss",
-            sort_key=unquote(parts.fragment),
         )
 
     def __str__(self) -> str:
-        """What may be shown to anybody."""
+        """Return the URL without user and password."""
         scheme = "rediss" if self.tls else "redis"
         return f"{scheme}://{host_and_port(self.host, self.port)}/{self.db}"
 
@@ -68,11 +65,11 @@ class RedisAddress:
         self, reactor: IReactor, connect_timeout_s: float, ca_file: str = ""
     ) -> IStreamClientEndpoint:
         """
-        How to connect to it.
+        Return the endpoint that connects to this Redis.
 
-        :param ca_file: PEM certificates that ``rediss`` servers are verified against; empty for
-            the system's roots.
-        :raise StoreUnusable: where the file cannot be read.
+        :param ca_file: PEM certificates to verify a ``rediss`` server with; empty for the
+            system's roots.
+        :raise StoreUnusable: the file cannot be read.
         """
         plain = HostnameEndpoint(reactor, self.host, self.port, timeout=connect_timeout_s)
         if not self.tls:

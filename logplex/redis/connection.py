@@ -1,5 +1,5 @@
 """
-A connection to a Redis: txredisapi's protocols, with what a link needs to watch over them.
+A connection to a Redis: the protocols of txredisapi, with what a link needs to supervise them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from logplex.interfaces import StoreAway
 
 _log = Logger()
 
-#: A command's name and arguments; text is sent as UTF-8.
+#: The name of a command, or one of its arguments; text is sent as UTF-8.
 Argument = bytes | str | int
-#: Its type asks for a tuple of one.
+#: The stub of hiredis asks for a tuple with one element.
 _packed: Callable[[tuple[Argument, ...]], bytes] = _pack_command  # type: ignore[assignment]
 #: The codes of refusals that pass: Redis may take the same command later. Any other refusal is a
 #: mistake of ours, or of the operator.
@@ -73,14 +73,14 @@ def _code(text: str) -> str:
 
 @define(eq=False, repr=False)
 class _Batch:
-    """Commands whose answers are wanted together."""
+    """Commands that were given in one go, and the answers that have come."""
 
     missing: int
     answers: list[Any] = field(factory=list)
     complete: Deferred[list[Any]] = field(factory=Deferred)
 
     def callback(self, answer: Any) -> bool:
-        """Take an answer; says whether it was the last."""
+        """Add an answer; return true if it was the last."""
         self.answers.append(answer)
         self.missing -= 1
         return not self.missing
@@ -88,11 +88,11 @@ class _Batch:
 
 class _Answers:
     """
-    Who waits for which answer, in order: what txredisapi's queue does for single commands, and
-    for batches without a Deferred for each command.
+    The queue of those that wait for answers, in order. It replaces the queue of txredisapi, and
+    takes batches too, without a Deferred for each command.
 
-    :ivar waiting: empty where nobody waits.
-    :ivar count: how many answers are still to come.
+    :ivar waiting: empty if nothing waits.
+    :ivar count: the number of answers that have not come.
     """
 
     def __init__(self) -> None:
@@ -100,21 +100,21 @@ class _Answers:
         self.count = 0
 
     def get(self) -> Deferred[Any]:
-        """Fires with the next answer that nobody waits for yet."""
+        """Fires with the first answer after all those that are waited for now."""
         self.count += 1
         answer: Deferred[Any] = Deferred()
         self.waiting.append(answer)
         return answer
 
     def get_many(self, count: int) -> Deferred[list[Any]]:
-        """Fires with so many answers, when the last of them has come."""
+        """Fires with this number of answers, when the last of them has come."""
         self.count += count
         batch = _Batch(count)
         self.waiting.append(batch)
         return batch.complete
 
     def put(self, answer: Any) -> None:
-        """An answer has come."""
+        """Give an answer that has come to the first that waits."""
         if not self.waiting:
             return
         self.count -= 1
@@ -129,12 +129,12 @@ class _Answers:
 
 class _Connection:
     """
-    What both kinds have beside txredisapi's protocols.
+    The common part of both kinds of connection, beside the protocols of txredisapi.
 
-    :ivar quiet: how often somebody has looked at it since something came, or since a command was
-        given while none was waiting.
-    :ivar silent: it was ended because Redis did not answer.
-    :ivar reason: why it was lost.
+    :ivar quiet: how often the link has looked at the connection since the last bytes came, or
+        since a command was given while none was waiting.
+    :ivar silent: true if the connection was ended because Redis did not answer.
+    :ivar reason: the cause of its loss; ``None`` while it is there.
     """
 
     transport: Any
@@ -157,13 +157,13 @@ class _Connection:
 
     def connectionLost(self, reason: Failure) -> None:
         self.reason = reason.value
-        # This fails the commands that wait; only then is anybody told that the connection is lost.
+        # This fails the commands that wait. Those that wait for the end are told afterwards.
         super().connectionLost(reason)  # type: ignore[misc]
         for waiting in self._waiting_for_end:
             waiting.callback(None)
 
     def ended(self) -> Deferred[None]:
-        """Fires when the connection is lost."""
+        """Return a Deferred that fires when the connection is lost."""
         if self.reason is not None:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
@@ -171,7 +171,7 @@ class _Connection:
         return waiting
 
     def waiting(self) -> int:
-        """How many commands have no answer yet."""
+        """Return the number of commands that have no answer yet."""
         return self.replyQueue.count
 
     def give(self, command: Sequence[Argument]) -> Deferred[Any]:
@@ -182,32 +182,32 @@ class _Connection:
         return answer.addErrback(_away)
 
     def give_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
-        """Send commands in one go; what Redis refuses has its error for an answer."""
+        """Send commands in one go; a refused command has its error as its answer."""
         if not self.waiting():
             self.quiet = 0
         self.transport.write(b"".join([_packed(tuple(command)) for command in commands]))
         return self.replyQueue.get_many(len(commands)).addCallback(_none_away)
 
     def _build_command(self, *command: Argument, **_: object) -> bytes:
-        """In C, as all parsing is: txredisapi needs 2 µs for every argument."""
+        """Encode in C, as all parsing is done: txredisapi needs 2 µs for every argument."""
         return _packed(command)
 
     def tryConvertData(self, data: Any) -> Any:
-        """Answers are taken as they come; txredisapi would look at each element."""
+        """Return an answer as it came; txredisapi would look at each element."""
         return data
 
     def end(self) -> Deferred[None]:
-        """Close it, whatever it is doing; fires when it is closed."""
+        """Close the connection at once; fires when it is closed."""
         self.transport.abortConnection()
         return self.ended()
 
 
 class Commands(_Connection, txredisapi.RedisProtocol):  # type: ignore[misc]
-    """Commands and answers."""
+    """A connection for commands and their answers."""
 
 
 class Subscriptions(_Connection, txredisapi.SubscriberProtocol):  # type: ignore[misc]
-    """(Un)subscribing, and what is published."""
+    """A connection for subscriptions and published messages."""
 
     received: Callable[[bytes, bytes], None]
 
@@ -215,11 +215,11 @@ class Subscriptions(_Connection, txredisapi.SubscriberProtocol):  # type: ignore
         try:
             self.received(channel, message)
         except Exception:
-            _log.failure("bug: nobody could take what was published")
+            _log.failure("bug: a published message could not be processed")
 
 
 def _away(failure: Failure) -> Failure:
-    """Tell a Redis that is away from one that refuses."""
+    """Errback: turn the errors of a Redis that is away into :class:`StoreAway`."""
     _raise_if_away(failure.value)
     return failure
 

@@ -1,7 +1,7 @@
 """
-One connection to one Redis, made again whenever it is lost.
+A link to one Redis: one connection, made again whenever it is lost.
 
-A command is answered, or fails with :class:`StoreAway` within a bound: nothing waits for a Redis
+A command is answered or fails with :class:`StoreAway` within a bound. Nothing waits for a Redis
 that is away.
 """
 
@@ -24,8 +24,8 @@ from logplex.redis.connection import Argument, Commands, Refused, Subscriptions
 
 _log = Logger()
 
-#: Patience is counted in looks at the connection, so that a node that was itself too busy to look
-#: does not blame Redis for it.
+#: A timeout is counted in looks at the connection, so that a node that was too busy to look does
+#: not take Redis for silent.
 _LOOKS = 5
 _LOST = "the connection was lost"
 _SILENT = "it does not answer"
@@ -34,13 +34,14 @@ _SILENT = "it does not answer"
 @frozen
 class LinkBounds:
     """
-    How patient a link is.
+    The timeouts and bounds of a link.
 
-    :ivar answer_timeout_s: commands wait and nothing at all comes for so long (a fifth longer at
-        most): Redis is away.
-    :ivar ping_interval_s: after so long without commands and answers, ask whether it is there.
-    :ivar waiting_commands: without an answer yet; what comes on top fails at once.
-    :ivar retry_delay_s: between the first two attempts to connect; doubled after each failure.
+    :ivar answer_timeout_s: the time without any byte from Redis, while commands wait, after which
+        Redis is away. (It can take a fifth longer.)
+    :ivar ping_interval_s: the time without commands and answers after which the link sends a PING.
+    :ivar waiting_commands: the most commands without an answer; a further one fails at once.
+    :ivar retry_delay_s: the time between the first two attempts to connect; doubled after each
+        failure.
     """
 
     answer_timeout_s: float = 1.5
@@ -51,7 +52,7 @@ class LinkBounds:
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Do nothing: the default of ``up`` and ``down``."""
 
 
 class Connect(Protocol):
@@ -70,15 +71,15 @@ class Connect(Protocol):
 
 class RedisLink:
     """
-    One connection, from :meth:`start` to :meth:`stop`.
+    A link that exists from :meth:`start` to :meth:`stop`.
 
-    :param name: what logs call it, such as ``configuration`` or ``shard a``.
-    :param up: called after every connecting (authenticated, database selected).
-    :param down: called after every loss of a connection that was up, but not for :meth:`stop`;
-        commands that waited have failed by then.
-    :param received: takes the channel and the body of what is published. Where it is given the
-        connection is for ``(P)SUBSCRIBE`` and the like alone, with one channel per command.
-    :param jitter: gives a random number from 0 to 1.
+    :param name: its name in the log, such as ``configuration`` or ``shard a``.
+    :param up: called each time a connection can be used (authenticated, database selected).
+    :param down: called each time such a connection is lost, but not for :meth:`stop`; commands
+        that waited have failed by then.
+    :param received: takes the channel and the body of published messages. If it is given, the
+        connection is only for ``(P)SUBSCRIBE`` and the like, with one channel per command.
+    :param jitter: returns a random number from 0 to 1.
     """
 
     def __init__(
@@ -111,24 +112,24 @@ class RedisLink:
 
     @property
     def connected(self) -> bool:
-        """Whether commands may be given."""
+        """True while commands can be given."""
         return self._connection is not None and self._connection.reason is None
 
     @property
     def trouble(self) -> str | None:
-        """Why it is away, in a line for operators, or ``None`` where it is not."""
+        """Return a line for operators that says why Redis is away, or ``None`` if it is there."""
         if self.connected:
             return None
         because = self._away_because if self._connection is None else _LOST
         return f"Redis ({self.name}, {self.address}) is away: {because}"
 
     def start(self) -> None:
-        """Connect, and do so again for ever."""
+        """Connect, and connect again after every loss."""
         self._life = Deferred.fromCoroutine(self._live())
         self._life.addErrback(self._ended)
 
     def stop(self) -> Deferred[None]:
-        """Give the connection up at once, and wait for its end. May be called without start."""
+        """Close the connection at once; fires when it is closed. May be called without start."""
         self._stopping = True
         life, self._life = self._life, None
         if life is None:
@@ -140,8 +141,7 @@ class RedisLink:
         """
         Give a command; text in its answer is ``bytes``.
 
-        Fails with :class:`StoreAway`, or with ``Refused`` where Redis refuses
-        the command.
+        Fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses the command.
         """
         refusal = self._refusal(1)
         if refusal is not None:
@@ -151,8 +151,8 @@ class RedisLink:
 
     def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """
-        Give commands in one go; fires with all answers in order. A command that Redis refuses has
-        its ``Refused`` for an answer. Fails with :class:`StoreAway` alone.
+        Give commands in one go; fires with all answers in order. The answer to a refused command
+        is its ``Refused``. Fails only with :class:`StoreAway`.
         """
         if not commands:
             return succeed([])
@@ -174,7 +174,7 @@ class RedisLink:
         return answers.addCallback(lambda answers: _taken(answers[-1]))
 
     def _refusal(self, commands: int) -> StoreAway | None:
-        """Why so many commands cannot be given now."""
+        """Return the reason why this number of commands cannot be given now, or ``None``."""
         if not self.connected:
             return StoreAway(self.trouble)
         if self._connection.waiting() + commands > self._bounds.waiting_commands:
@@ -199,7 +199,7 @@ class RedisLink:
             await deferLater(self._clock, self._delay_s(failures))
 
     async def _connect(self) -> Any:
-        """A connection that is ready for commands."""
+        """Return a connection that is ready for commands."""
         connection: Any = await self._endpoint.connect(_OneProtocol(self._protocol()))
         watch = LoopingCall(self._look, connection)
         watch.clock = self._clock
@@ -208,7 +208,7 @@ class RedisLink:
         try:
             await self._greet(connection)
         except BaseException as error:
-            # Lost already: the commands that waited know no more than that.
+            # If the connection was lost, its reason says more than the error of the command.
             lost_because = connection.reason
             await connection.end()
             if connection.silent:
@@ -228,14 +228,14 @@ class RedisLink:
         await connection.give(["PING"])
 
     async def _use(self, connection: Any) -> None:
-        """Let commands be given until the connection is lost."""
+        """Use the connection for commands until it is lost."""
         lost = connection.ended()
         self._connection = connection
         self._told_away = False
         _log.info("Redis ({name}) is connected: {address}", name=self.name, address=self.address)
         self._tell(self._up)
         try:
-            # Who was told may have stopped the link at once; a running coroutine is not cancelled.
+            # The callback may have stopped the link, and a running coroutine is not cancelled.
             if not self._stopping:
                 await lost
         finally:
@@ -253,7 +253,7 @@ class RedisLink:
         return subscriptions
 
     def _look(self, connection: Any) -> None:
-        """End a connection on which Redis does not answer; ask on one that is silent."""
+        """End the connection if Redis does not answer; send a PING if it is idle."""
         connection.quiet += 1
         quiet_s = connection.quiet * self._bounds.answer_timeout_s / _LOOKS
         if connection.waiting():
@@ -293,7 +293,7 @@ def _taken(answers: list[Any]) -> list[Any]:
 
 
 class _OneProtocol(Factory):
-    """A factory for the one connection that an attempt makes."""
+    """A factory for the one connection of an attempt."""
 
     noisy = False
 

@@ -85,7 +85,7 @@ class _ConfigurationTests(OnRedis):
         url = await user(server, _CONFIGURATION + " resetchannels")
         store, replica = self.store(server, rescan_interval_s=0.1, url=url), Replica()
         await store.open(replica)
-        self.assertRegex(" ".join(store.troubles()), "tells nobody of changes .NOPERM")
+        self.assertRegex(" ".join(store.troubles()), "sends no events about changes .NOPERM")
         await server.ask("HSET", "ch:new:data", "name", "")
         await self.knows(replica, {Channel("new")})
 

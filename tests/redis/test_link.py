@@ -352,7 +352,7 @@ class RedisAddressTests(SynchronousTestCase):
     def test_everything(self) -> None:
         self.assertEqual(
             RedisAddress.parse("rediss://us%40er:p%2Fw@redis.example:7000/2#a"),
-            RedisAddress("redis.example", 7000, 2, "us@er", "p/w", True, "a"),
+            RedisAddress("redis.example", 7000, 2, "us@er", "p/w", True),
         )
 
     def test_the_host_alone(self) -> None:

@@ -1,8 +1,8 @@
 """
-What a node knows of the configuration Redis, and how it follows from what was read there.
+The values of the configuration Redis that a node knows, and how they follow from what it reads.
 
 Everything that is read or written goes over one connection and is entered here in the order of
-the answers, so what is known is always what Redis held at one moment, and never goes back.
+the answers. So the known values are always those of one moment, and never become older.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from logplex.redis.connection import Refused
 
 _log = Logger()
 
-#: Malformed keys that are remembered, so that each is logged once.
+#: The number of malformed keys that are remembered, so that each is logged once.
 _MALFORMED_KEYS = 10_000
 
 
@@ -27,8 +27,8 @@ class Contents:
     """
     The known values, and a load that is under way.
 
-    :ivar emptied: how many known values an emptied Redis does not hold, as the last load found; 0
-        where it holds all of them.
+    :ivar emptied: the number of known values that an emptied Redis did not hold at the last load;
+        0 if Redis was not emptied.
     """
 
     def __init__(self) -> None:
@@ -42,18 +42,18 @@ class Contents:
 
     @property
     def malformed(self) -> int:
-        """Keys that could not be understood so far, up to a bound."""
+        """Return the number of keys that could not be understood so far, up to a bound."""
         return len(self._malformed)
 
     def highest(self, counter: str) -> int:
-        """The highest id in use of those that a counter gives, or 0."""
+        """Return the highest id in use of those that a counter gives, or 0."""
         if counter == "drain_index":
             return max((int(each) for each in self._known.get(Drain, ())), default=0)
         channels = (str(each) for each in self._known.get(Channel, ()))
         return max((int(each) for each in channels if each.isdecimal()), default=0)
 
     def some_keys(self) -> list[str]:
-        """A few keys that Redis should hold, of every kind."""
+        """Return a few keys of every kind that Redis should hold."""
         return [key_of((kind, id)) for kind, of in self._known.items() for id in islice(of, 5)]
 
     def deleted_by(self, changes: Sequence[Change]) -> list[Value]:
@@ -84,16 +84,19 @@ class Contents:
                     yield value
 
     def was_emptied(self) -> None:
-        """Redis was, since the last load. The next one tells what is missing; until then, all."""
+        """
+        Note that Redis was emptied since the last load. Until the next load finds out what is
+        missing, everything counts as missing.
+        """
         self._emptied(sum(map(len, self._known.values())))
 
     def begin_load(self) -> None:
-        """What is entered from now on is all that there is."""
+        """Begin a load: the values entered until its end are all values that Redis holds."""
         self._seen = {}
 
     def enter(self, read: Sequence[tuple[bytes, object]]) -> None:
         """
-        These keys hold this now.
+        Enter what keys hold now.
 
         :param read: each key with the answer to its ``HGETALL``.
         """
@@ -114,7 +117,7 @@ class Contents:
         self.apply(changes)
 
     def apply(self, changes: Sequence[Change]) -> None:
-        """These changes took effect, in this order."""
+        """Enter changes that took effect, in their order."""
         for change in changes:
             if isinstance(change, Put):
                 kind, id = type(change.value), change.value.id
@@ -128,12 +131,11 @@ class Contents:
 
     def end_load(self, emptied: bool = False) -> None:
         """
-        What was not entered since the beginning is gone.
+        End a load: a value that was not entered since its beginning is gone.
 
-        But where Redis was emptied, and until it holds everything again, nothing is taken for
-        deleted.
+        But if Redis was emptied, nothing is taken for deleted until it holds everything again.
 
-        :param emptied: it is known that Redis was emptied, whatever others have written since.
+        :param emptied: Redis is known to be emptied, whatever was written into it since.
         """
         seen, self._seen = self._seen or {}, None
         missing = [
@@ -156,7 +158,7 @@ class Contents:
                 )
 
     def abandon_load(self) -> None:
-        """It could not be finished; what is known stays."""
+        """Give up a load that could not be finished. The known values stay."""
         self._seen = None
 
     def _emptied(self, missing: int) -> None:
@@ -169,7 +171,7 @@ class Contents:
         self.emptied = missing
 
     def _understood(self, key: bytes, answer: object) -> tuple[Name | None, Value | None]:
-        """What a key is of, if it is of a value at all, and the value, if there is one."""
+        """Return the name in a key, if it is the key of a value, and the value, if there is one."""
         name = None
         try:
             name = name_of(key)

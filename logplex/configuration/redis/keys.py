@@ -1,5 +1,5 @@
 """
-How values stand in the configuration Redis: its keys and hashes, as Erlang nodes know them.
+The keys and hashes of values in the configuration Redis, as Erlang nodes know them.
 
 Pure functions; PROTOCOL §10 is the source.
 """
@@ -25,10 +25,10 @@ from logplex.model.values import (
     split_flags,
 )
 
-#: The kind and the id of a value: what its key says.
+#: The kind and the id of a value: the contents of its key.
 Name = tuple[Kind, str | int]
 
-#: Globs that match every key of a value, and little else.
+#: Globs that match each key of a value, and little else.
 PATTERNS = ("ch:*:data", "tok:*:data", "drain:*:data", "cred:*")
 #: The port of a drain that was made with a host alone.
 _OLD_DRAIN_PORT = "514"
@@ -42,11 +42,11 @@ _T = TypeVar("_T")
 
 
 class Malformed(Exception):
-    """A key of ours holds what cannot be understood: its text says why, in a few words."""
+    """A key of ours cannot be understood: the text says why, in a few words."""
 
 
 def key_of(name: Name) -> str:
-    """The key of a value."""
+    """Return the key of a value."""
     kind, id = name
     if kind is Credential:
         return f"{_CREDENTIAL_PREFIX}{id}"
@@ -55,9 +55,9 @@ def key_of(name: Name) -> str:
 
 def name_of(key: bytes) -> Name | None:
     """
-    What a key is of; ``None`` where it is no value's.
+    Return the name in a key; ``None`` if it is not the key of a value.
 
-    :raise Malformed: where it looks like a value's, but cannot be.
+    :raise Malformed: it looks like the key of a value, but cannot be one.
     """
     try:
         text = key.decode()
@@ -78,8 +78,8 @@ def name_of(key: bytes) -> Name | None:
 
 def commands_of(change: Change) -> list[Sequence[str]]:
     """
-    The commands that make a change: all fields in one ``HMSET``, since Erlang nodes look at
-    nothing else.
+    Return the commands that make a change: all fields in one ``HMSET``, since Erlang nodes look
+    at nothing else.
     """
     if isinstance(change, Delete):
         return [("DEL", key_of((change.kind, change.id)))]
@@ -93,7 +93,7 @@ def commands_of(change: Change) -> list[Sequence[str]]:
 
 
 def _fields_of(value: Value) -> tuple[dict[str, str], list[str]]:
-    """The fields that a value has, and those that would say what it is not."""
+    """Return the fields of a value, and the names of fields that it must not have."""
     if isinstance(value, Channel):
         return {"name": value.name, "flags": join_flags(value.flags)}, []
     if isinstance(value, Token):
@@ -115,12 +115,12 @@ def _fields_of(value: Value) -> tuple[dict[str, str], list[str]]:
 
 def value_of(name: Name, fields: Mapping[bytes, bytes]) -> Value:
     """
-    The value that a hash holds. Fields that nobody knows are overlooked.
+    Return the value in a hash. Unknown fields are ignored.
 
-    :raise Malformed: where a field is missing.
+    :raise Malformed: a field is missing.
     """
     kind, id = name
-    # What is not UTF-8 is no reason to drop a channel's messages: it is shown as well as can be.
+    # Text that is not UTF-8 is no reason to drop the messages of a channel.
     text = {
         field.decode(errors="replace"): value.decode(errors="replace")
         for field, value in fields.items()
@@ -151,12 +151,12 @@ def _needed(text: Mapping[str, str], field: str) -> str:
 
 
 def _shared(text: Mapping[str, str], field: str) -> str:
-    """A text that many values have, kept once: there are hundreds of thousands of them."""
+    """Return a text that many of hundreds of thousands of values share; it is kept once."""
     return intern(_needed(text, field))
 
 
 def _url_of(text: Mapping[str, str]) -> str | None:
-    """A drain's URL, also of an old one; ``None`` for one that is reserved."""
+    """Return the URL of a drain, also of an old one; ``None`` for a reserved drain."""
     if text.get("url"):
         return text["url"]
     host = text.get("host")
@@ -166,5 +166,5 @@ def _url_of(text: Mapping[str, str]) -> str | None:
 
 
 def pairs(answer: Sequence[_T]) -> dict[_T, _T]:
-    """The answer of ``HGETALL`` as a mapping."""
+    """Return the answer to ``HGETALL`` as a mapping."""
     return dict(zip(answer[::2], answer[1::2], strict=True))

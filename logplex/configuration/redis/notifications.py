@@ -1,8 +1,8 @@
 """
-Keyspace notifications: being told which keys of a Redis change, whoever changes them.
+Keyspace notifications: events that name the keys of a Redis that any client changes.
 
-An event only names a key. Whether events come at all depends on the server's settings, so it is
-tried: a key of ours is written and deleted, and its events must come.
+An event only names a key. Events come only if the settings of the server say so. To find out, a key
+of ours is written and deleted, and its events must come.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ _log = Logger()
 
 #: Keyspace events (K) of generic commands (g), strings ($), hashes (h), expiry (x), eviction (e).
 NEEDED_FLAGS = "Kg$hxe"
-#: What the flag ``A`` stands for, as far as it matters here.
+#: The needed flags that the flag ``A`` includes.
 _ALL_FLAGS = "g$hxe"
 _SETTING = "notify-keyspace-events"
 _PROBE_TIMEOUT_S = 1.0
 
 
 def missing_flags(present: str) -> str:
-    """The needed flags that a value of ``notify-keyspace-events`` lacks."""
+    """Return the needed flags that a value of ``notify-keyspace-events`` lacks."""
     has = present + (_ALL_FLAGS if "A" in present else "")
     return "".join(flag for flag in NEEDED_FLAGS if flag not in has)
 
 
 class Notifications:
     """
-    Events about the keys that match some patterns, over a connection of their own.
+    The events about keys that match some patterns, over a connection of their own.
 
     :param commands: the link for everything that is not a subscription.
-    :param changed: told the key of every event.
-    :param up: told when the connection is there; :meth:`switch_on` should follow.
-    :param down: told when it is lost: events may have been missed.
+    :param changed: called with the key of every event.
+    :param up: called when the connection is there; :meth:`switch_on` should follow.
+    :param down: called when it is lost: events may have been missed.
     :ivar patterns: globs of keys; add to them before the link is started.
-    :ivar working: whether events come; ``None`` as long as that has not been tried.
+    :ivar working: true if events come; ``None`` until that has been tried.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class Notifications:
 
     @property
     def trouble(self) -> str | None:
-        """What an operator should do so that events come, or ``None``."""
+        """Return what an operator should do so that events come, or ``None``."""
         if self.working is not False or not self.link.connected:
             return None
         because = f" ({self._refusal})" if self._refusal else ""
         return (
-            f"Redis ({self.link.address}) tells nobody of changes{because}: set its option"
-            f' {_SETTING} to "{NEEDED_FLAGS}"; until then they are looked for every 30 s'
+            f"Redis ({self.link.address}) sends no events about changes{because}: set its option"
+            f' {_SETTING} to "{NEEDED_FLAGS}"; until then the node reads everything every 30 s'
         )
 
     async def switch_on(self) -> None:
         """
-        Subscribe, and make the server send events if it lets us; :attr:`working` then says
-        whether they come. Fails with :class:`StoreAway`.
+        Subscribe, and make the server send events if it permits that; then set :attr:`working`.
+        Fails with :class:`StoreAway`.
         """
         self._refusal = ""
         try:
@@ -94,7 +94,7 @@ class Notifications:
         await self.probe()
 
     async def probe(self) -> None:
-        """Find out whether events come now. Fails with :class:`StoreAway`."""
+        """Find out if events come now. Fails with :class:`StoreAway`."""
         self._awaited = {b"hset", b"del"}
         came: Deferred[None] = Deferred()
         self._came = came
@@ -115,7 +115,7 @@ class Notifications:
         self._told = trouble is not None
 
     async def _set_flags(self) -> None:
-        """Add the flags that are missing to those that are set."""
+        """Add the missing flags to those that are set."""
         answer = await self._commands.ask("CONFIG", "GET", _SETTING)
         present = answer[1].decode() if answer else ""
         missing = missing_flags(present)

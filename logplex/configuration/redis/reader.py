@@ -1,5 +1,5 @@
 """
-Reading the configuration Redis: everything, or the keys that have changed.
+Read the configuration Redis: everything, or the keys that have changed.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _log = Logger()
 MARK_KEY = "logplex:filled"
 #: The command whose answer :meth:`Mark.is_gone` takes.
 READ_MARK = ("GET", MARK_KEY)
-#: Keys that one ``SCAN`` looks at, and that are read in one go.
+#: The number of keys that one ``SCAN`` looks at, and that are read in one go.
 _KEYS_AT_ONCE = 500
-#: Every key of a value is matched by one of them.
+#: One of these patterns matches each key of a value.
 _SCAN_PATTERNS = ("*:data", "cred:*")
 
 
 @frozen
 class Followed:
     """
-    Keys that are no values of the configuration, but that somebody must know.
+    Keys beside the values of the configuration that a part of the node follows.
 
-    :ivar commands: what to ask about them, in one go.
-    :ivar told: gets the answers; ``Refused`` where Redis refuses.
+    :ivar commands: the commands that read them, given in one go.
+    :ivar told: called with the answers; the answer to a refused command is its ``Refused``.
     """
 
     keys: frozenset[bytes]
@@ -47,7 +47,7 @@ class Followed:
     told: Callable[[list[Any]], None]
 
     def tell(self, answers: list[Any]) -> None:
-        """Tell the answers, whatever becomes of it."""
+        """Call :attr:`told`. Never raises."""
         try:
             self.told(answers)
         except Exception:
@@ -55,7 +55,7 @@ class Followed:
 
 
 class Mark:
-    """The mark, as this node saw it last when it had read everything."""
+    """The mark as this node saw it when it had last read everything."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -63,35 +63,38 @@ class Mark:
 
     async def gone(self) -> bool:
         """
-        Whether Redis does not hold the mark any more that was seen. Fails with
-        :class:`StoreAway`, or ``Refused`` where it is not let read.
+        Return true if Redis does not hold the seen mark any more. Fails with
+        :class:`StoreAway`, or with ``Refused`` if the node may not read it.
         """
         return self._seen is not None and self.is_gone(await self._link.ask(*READ_MARK))
 
     def is_gone(self, answer: Any) -> bool:
-        """The same, from the answer to :data:`READ_MARK`. One that is not let read is there."""
+        """
+        Return the same, given the answer to :data:`READ_MARK`. A mark that the node may not read
+        counts as present.
+        """
         refused = isinstance(answer, Refused)
         return not refused and self._seen is not None and answer != self._seen
 
     async def leave(self) -> None:
-        """Redis holds everything: see to it that there is a mark, and remember it."""
+        """Write a mark if there is none, and remember it. Call it when Redis holds everything."""
         try:
             await self._link.ask("SET", MARK_KEY, uuid4().hex, "NX")
             self._seen = await self._link.ask(*READ_MARK)
         except StoreAway:
-            # What was seen before still tells whether it is the same.
+            # The mark that was seen before is still good.
             pass
         except Refused:
-            # A Redis that lets us keep no such key is watched by its values alone.
+            # The node may not use this key, so only the values can tell.
             self._seen = None
 
 
 class ConfigurationReader:
     """
-    Enters what Redis holds into the contents.
+    Reads Redis, and enters what it holds into the contents.
 
-    :param missed: called where changed keys could not be read although Redis is there.
-    :ivar mark: tells whether Redis was emptied since everything was read.
+    :param missed: called if changed keys could not be read although Redis is there.
+    :ivar mark: tells if Redis was emptied since everything was read.
     """
 
     def __init__(self, link: RedisLink, contents: Contents, missed: Callable[[], None]) -> None:
@@ -100,25 +103,25 @@ class ConfigurationReader:
         self.mark = Mark(link)
         self._missed = missed
         self._followed: list[Followed] = []
-        #: Keys that have changed and are not read again yet.
+        #: Keys that have changed and have not been read again.
         self._changed: dict[bytes, None] = {}
         self._reading: Deferred[None] | None = None
 
     def follow(self, followed: Followed) -> None:
-        """Ask about these keys after every load and every change of one of them."""
+        """Read these keys after every load, and after every change of one of them."""
         self._followed.append(followed)
 
     async def load(self) -> None:
         """
-        Read everything. Fails with :class:`StoreAway`, or ``Refused`` where it
-        may not be read.
+        Read everything. Fails with :class:`StoreAway`, or with ``Refused`` if the node may not
+        read it.
         """
         self._contents.begin_load()
         try:
             for pattern in _SCAN_PATTERNS:
                 await self._scan(pattern)
             answers = [await self._link.ask_all(each.commands) for each in self._followed]
-            # Last: it may have been emptied while it was read.
+            # Last, because Redis may have been emptied meanwhile.
             emptied = await self.mark.gone()
         except BaseException:
             self._contents.abandon_load()
@@ -131,7 +134,7 @@ class ConfigurationReader:
 
     async def lost_everything(self) -> bool:
         """
-        Whether Redis was emptied since the last load in a way that tells nobody, such as
+        Return true if Redis was emptied since the last load without an event, as by
         ``FLUSHALL``. Fails with :class:`StoreAway`.
         """
         if await self.mark.gone():
@@ -140,7 +143,7 @@ class ConfigurationReader:
         return bool(keys) and not await self._link.ask("EXISTS", *keys)
 
     def changed(self, key: bytes) -> None:
-        """Read this key again, soon. However often it changes it waits once."""
+        """Read this key again soon. A key that changes often is queued once."""
         self._changed[key] = None
         if self._reading is None:
             self._reading = Deferred.fromCoroutine(self._read_changed())
@@ -149,7 +152,7 @@ class ConfigurationReader:
                 self._reading = None
 
     def stop(self) -> None:
-        """Read nothing more."""
+        """Stop reading."""
         self._changed.clear()
         if self._reading is not None:
             self._reading.cancel()
@@ -162,7 +165,7 @@ class ConfigurationReader:
             )
             keys = [key for key in keys if _is_ours(key)]
             if keys:
-                # One that is gone again is missing at the end of the load, which knows why.
+                # A key that is gone by now is missing at the end of the load, which finds out why.
                 self._contents.enter([each for each in await self._held(keys) if each[1]])
             if cursor == b"0":
                 return
@@ -189,8 +192,8 @@ class ConfigurationReader:
 
     async def _held(self, keys: Sequence[bytes]) -> list[tuple[bytes, Any]]:
         """
-        What these keys hold, which may be no hash. Fails with ``Refused`` where
-        they may not be read: then nobody knows what they hold, and nothing was deleted.
+        Return what these keys hold; it may be something else than a hash. Fails with ``Refused``
+        if the node may not read them: then nothing is taken for deleted.
         """
         answers = await self._link.ask_all([("HGETALL", key) for key in keys])
         for answer in answers:

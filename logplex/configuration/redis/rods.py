@@ -1,8 +1,8 @@
 """
 Control rods that are thrown for all nodes of a cluster.
 
-They stand in a hash of ours; whether the legacy API is read-only stands also in the one bit that
-Erlang nodes know (PROTOCOL §10). Whoever changed it last is obeyed.
+They are kept in a hash of ours. The status of the legacy API is also kept in the one bit that
+Erlang nodes know (PROTOCOL §10). The last change of either is obeyed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class SharedRods:
         if bit and legacy == NORMAL:
             shared[_ERLANG_ROD] = READ_ONLY
         elif not bit and legacy != NORMAL:
-            # Whoever threw it so has set the bit too; somebody else has cleared it since.
+            # The node that threw the rod has set the bit too; an Erlang node has cleared it since.
             shared[_ERLANG_ROD] = NORMAL
         self._tell(shared)
 
@@ -94,7 +94,7 @@ class SharedRods:
         self._told(shared)
 
     def _refuse(self, why: str) -> None:
-        """Say once what is wrong in Redis."""
+        """Log once what is wrong in Redis."""
         if self._refused != why:
             self._refused = why
             _log.warn("a control rod of the cluster is not obeyed: {why}", why=why)

@@ -1,5 +1,5 @@
 """
-The configuration store of a cluster: one Redis that every node, Erlang ones too, reads and writes.
+The configuration store of a cluster: one Redis that all nodes, Erlang nodes too, read and write.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from logplex.redis.link import Connect
 
 _log = Logger()
 
-#: How often it is checked that notifications come; where they do not, all is loaded as often.
+#: The interval in which the node checks that notifications come. If they do not come, it loads
+#: everything in the same interval.
 RESCAN_INTERVAL_S = 30.0
 _RETRY_DELAY_S = 1.0
 
@@ -38,8 +39,8 @@ class RedisConfigStore:
     """
     See :class:`IConfigStore`.
 
-    One connection takes commands; another one tells which keys have changed. When both are there
-    everything is loaded, and again after either was lost.
+    One connection takes commands; another one tells which keys have changed. Everything is loaded
+    when both are there, and again after one of them was lost.
 
     :param rescan_interval_s: see :data:`RESCAN_INTERVAL_S`.
     """
@@ -67,11 +68,11 @@ class RedisConfigStore:
         )
         self._opened: Deferred[None] = Deferred()
         self._following: Deferred[None] | None = None
-        #: Grows with every beginning and end of following: a coroutine that runs at that moment
-        #: cannot be cancelled, but sees that its turn is over.
+        #: Grows each time that following begins or ends. A coroutine that runs at that moment
+        #: cannot be cancelled, but sees that the number is not its own any more.
         self._turn = 0
         self._commits: set[Deferred[None]] = set()
-        #: Whether everything was read since the connection for commands was made.
+        #: True if everything was read since the connection for commands was made.
         self._is_current = False
         self._refusal: str | None = None
 
@@ -118,7 +119,7 @@ class RedisConfigStore:
         return self._ask("GET", f"session:{session_id}")
 
     def close(self) -> Deferred[None]:
-        """See :class:`IConfigStore`. Commits that wait have the time that a link has patience."""
+        """See :class:`IConfigStore`. Open commits may take as long as the timeout of the link."""
         return Deferred.fromCoroutine(self._close())
 
     def troubles(self) -> list[str]:
@@ -140,12 +141,12 @@ class RedisConfigStore:
         """See :class:`IConfigStore`."""
         yield Sample(
             "logplex_store_connected",
-            "Whether the configuration Redis answers",
+            "1 while the configuration Redis answers",
             float(self._link.connected),
         )
         yield Sample(
             "logplex_store_following",
-            "Whether Redis tells of changes, so that they need not be looked for",
+            "1 while Redis sends events about changes, so that nodes need not look for them",
             float(self._notifications.working is True),
         )
         yield Sample(
@@ -181,7 +182,7 @@ class RedisConfigStore:
             await self._transact(_commands(contents.whole(changes, deleted, channel_id)))
 
     async def _write(self, changes: Sequence[Change]) -> bool:
-        """Make the changes, and tell whether Redis was emptied since everything was read."""
+        """Make the changes; return true if Redis was emptied since everything was read."""
         written = self._transact(_commands(changes))
         asked = self._link.ask_all([READ_MARK])
         try:
@@ -200,7 +201,7 @@ class RedisConfigStore:
         given: int = await self._ask("INCR", counter)
         highest = self._contents.highest(counter)
         if given <= highest:
-            # The counter was lost with an emptied Redis; the values were not.
+            # An emptied Redis has lost the counter, but the node still has the values.
             given = await self._ask("INCRBY", counter, highest + 1 - given)
         return given
 
@@ -212,14 +213,14 @@ class RedisConfigStore:
         await self._link.stop()
 
     def _up(self) -> None:
-        """Begin to follow, or begin again."""
+        """Start following, or start again."""
         self._stop_following()
         if self._link.connected and self._notifications.link.connected:
             self._following = Deferred.fromCoroutine(self._follow(self._turn))
             self._following.addErrback(self._follow_ended)
 
     def _lost(self) -> None:
-        """Commands cannot be given, and others' changes may be missed."""
+        """No command can be given, and changes of other nodes may be missed."""
         self._is_current = False
         self._down()
 
@@ -234,7 +235,7 @@ class RedisConfigStore:
             following.cancel()
 
     async def _follow(self, turn: int) -> None:
-        """Load everything, then see to it that changes are told or looked for."""
+        """Load everything; then load again whenever a change may have been missed."""
         complete = False
         while turn == self._turn:
             try:
@@ -250,9 +251,10 @@ class RedisConfigStore:
 
     async def _check(self, complete: bool) -> bool:
         """
-        Load everything, unless all that has changed since the last load was told.
+        Load everything, unless events have told of every change since the last load.
 
-        :return: whether that can be said from now on.
+        :param complete: true if events came all the time since the last load.
+        :return: the same for the time from now on.
         """
         notifications = self._notifications
         if complete:
@@ -275,7 +277,9 @@ class RedisConfigStore:
 
     def _follow_ended(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
-            _log.failure("bug: the configuration in Redis is not followed any more", failure)
+            _log.failure(
+                "bug: changes of the configuration in Redis are no longer followed", failure
+            )
 
 
 def _commands(changes: Sequence[Change]) -> list[Sequence[Argument]]:
