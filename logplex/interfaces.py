@@ -84,7 +84,7 @@ class IShareRods(Interface):
 
     def throw(positions: Mapping[str, Position | None]) -> Deferred[None]:
         """
-        Fires when all nodes will know; this one does. ``None`` is as if a rod had never been
+        Throw rods. Fires when this node knows, and all others will. ``None`` takes back what was
         thrown. Fails with :class:`StoreAway`.
         """
 
@@ -95,9 +95,9 @@ RodsTold = Callable[[Mapping[str, Position]], None]
 
 class IConfigStore(Interface):
     """
-    Where channels, tokens, drains, credentials and sessions are kept.
+    The store of channels, tokens, drains, credentials and sessions.
 
-    Every method that gives a Deferred may fail with :class:`StoreAway`.
+    Every method that returns a Deferred may fail with :class:`StoreAway`.
     """
 
     name: str = Attribute("A description for the log, without passwords.")
@@ -121,8 +121,8 @@ class IConfigStore(Interface):
 
     def open(listener: IConfigListener) -> Deferred[None]:
         """
-        Load everything into the listener (one ``loaded``), then follow changes, whoever makes
-        them. Fires after the first load.
+        Load everything into the listener (one ``loaded``), then tell it of all changes, those of
+        other nodes too. Fires after the first load.
         """
 
     def commit(changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
@@ -137,19 +137,19 @@ class IConfigStore(Interface):
 
     def new_id(counter: str) -> Deferred[int]:
         """
-        The next integer of a counter, never given before; the first is 1.
+        Return the next integer of a counter, never given before; the first is 1.
 
         :param counter: ``"channel_index"`` or ``"drain_index"``.
         """
 
     def count_healthcheck() -> Deferred[int]:
-        """Increment and give the counter ``healthcheck``: proof that the store can write."""
+        """Increment and return the counter ``healthcheck``: proof that the store can write."""
 
     def put_session(session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
-        """Keep a session's JSON for so long. Sessions are many: expired ones are removed."""
+        """Keep the JSON of a session for its lifetime. Expired sessions are removed."""
 
     def get_session(session_id: str) -> Deferred[bytes | None]:
-        """The session's JSON, or ``None`` where there is none or it has expired."""
+        """Return the JSON of a session, or ``None`` if there is none or it has expired."""
 
     def close() -> Deferred[None]:
         """Finish what is under way and release everything. May be called without ``open``."""
