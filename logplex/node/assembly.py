@@ -186,7 +186,7 @@ def assemble(
             limits=limits,
             clock=reactor,
             audit=audit,
-            session_page=Sessions(config, registry, rods, tails).page,
+            session_page=Sessions(config, registry, rods, tails, settings.urls).page,
         ),
         "metrics": metrics_site(pages, limits, reactor),
     }

@@ -29,6 +29,7 @@ Number = TypeVar("Number", int, float)
 Value = TypeVar("Value")
 
 _PRINTABLE = re.compile(r"[!-~]+")
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class OptionError(ValueError):
@@ -207,6 +208,17 @@ def base_url(default: str) -> str:
             raise ValueError("must be a URL without user and password")
 
     return option(default, rule, converter=lambda url: url.rstrip("/"))
+
+
+def origins() -> tuple[str, ...]:
+    """Define a list of origins of web pages; ``*`` stands for all."""
+
+    def rule(values: tuple[str, ...]) -> None:
+        for value in values:
+            if value != "*" and not _ORIGIN.fullmatch(value):
+                raise ValueError(f'"{value}" is not an origin, such as "https://logs.example.com"')
+
+    return option((), rule)
 
 
 def store_url(default: str) -> str:

@@ -25,6 +25,7 @@ from logplex.settings.bounds import (
     networks,
     not_negative,
     one_of,
+    origins,
     positive,
     redis_urls,
     secret,
@@ -62,6 +63,7 @@ class Urls:
 
     api: str = base_url("http://localhost:8001")
     api_v3: str = base_url("http://localhost:8002")
+    cors_origins: tuple[str, ...] = origins()
 
 
 @frozen

@@ -5,7 +5,9 @@ stays open there. The URL is the right to read.
 
 from __future__ import annotations
 
+import re
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -24,6 +26,7 @@ from logplex.model.rods import Rods
 from logplex.model.session import BadSession, Session, is_session_id, parse_session
 from logplex.model.values import NO_REDIS, Channel
 from logplex.routing.registry import Registry
+from logplex.settings import Urls
 from logplex.tails.group import Reader
 from logplex.tails.service import Tails
 from logplex.tails.view import event_id
@@ -46,6 +49,11 @@ _KEEPALIVE = (
 )
 _DISCARDED = b"Warning: log history discarded due to excessive volume."
 
+#: The quality of a media type in ``Accept`` (RFC 9110 §12.4.2) that means "not acceptable".
+_QUALITY_0 = re.compile(rb"q\s*=\s*0(?:\.0{0,3})?", re.IGNORECASE)
+#: The time for which a browser remembers the answer to a preflight.
+_PREFLIGHT_MAX_AGE_S = 86_400
+
 
 @define(eq=False, repr=False)
 class HttpAnswer:
@@ -54,6 +62,7 @@ class HttpAnswer:
     of the connection for HTTP/1.0, the head alone for HEAD. Never compressed.
 
     :param request: the request, just received.
+    :param origins: the origins of web pages that may read the answer; ``*``: all.
     :ivar headers: headers in addition to those that each such answer has.
     :ivar reader: the reader to tell when the client leaves.
     :ivar is_lost: true once the client has left.
@@ -61,6 +70,7 @@ class HttpAnswer:
     """
 
     request: Request
+    origins: Sequence[str] = ()
     headers: dict[bytes, bytes] = field(factory=dict)
     reader: Reader | None = None
     is_lost: bool = False
@@ -113,23 +123,54 @@ class HttpAnswer:
         """Give an error as the whole answer, if the client is still there."""
         if not self.is_lost:
             body = text.encode()
-            self.request.setResponseCode(status)
-            self.request.setHeader(b"Content-Type", b"text/html")
+            self._head(status)
+            self.request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             self.request.setHeader(b"Content-Length", b"%d" % len(body))
             self.request.write(body)
             self.request.finish()
+
+    def preflight(self) -> None:
+        """Answer a browser that asks if a page of another origin may read the session."""
+        if self._allowed_origin() is None:
+            self.refuse(404, "Not found")
+            return
+        self._head(204)
+        self.request.setHeader(b"Access-Control-Allow-Methods", b"GET, HEAD")
+        self.request.setHeader(b"Access-Control-Allow-Headers", b"Last-Event-ID, Cache-Control")
+        self.request.setHeader(b"Access-Control-Max-Age", b"%d" % _PREFLIGHT_MAX_AGE_S)
+        self.request.finish()
 
     def _start(self) -> None:
         self.has_started = True
         for name, value in self.headers.items():
             self.request.setHeader(name, value)
-        # Strangers write the text of this answer, and its URL is a secret.
+        self._head(200)
+        # Strangers write the text of this answer.
         self.request.setHeader(b"X-Content-Type-Options", b"nosniff")
         self.request.setHeader(b"Content-Security-Policy", b"sandbox; default-src 'none'")
-        self.request.setHeader(b"Cache-Control", b"no-store")
         self.request.setHeader(b"Connection", b"close")
         self._channel.persistent = False
         _watch(self._transport)
+
+    def _head(self, status: int) -> None:
+        """Set the status, and the headers that all answers of a session have."""
+        self.request.setResponseCode(status)
+        self.request.setHeader(b"Cache-Control", b"no-cache")
+        # nginx holds a stream back until its end, if it is not told otherwise.
+        self.request.setHeader(b"X-Accel-Buffering", b"no")
+        origin = self._allowed_origin()
+        if origin is not None:
+            self.request.setHeader(b"Access-Control-Allow-Origin", origin)
+            self.request.setHeader(b"Access-Control-Expose-Headers", b"X-Heroku-Warning")
+        if self.origins and "*" not in self.origins:
+            self.request.setHeader(b"Vary", b"Origin")
+
+    def _allowed_origin(self) -> bytes | None:
+        """Return the origin that may read the answer; ``None`` if no other origin may."""
+        if "*" in self.origins:
+            return b"*"
+        origin = self.request.getHeader(b"Origin") or b""
+        return origin if origin.decode("latin-1") in self.origins else None
 
     def _connection_lost(self, reason: Failure) -> None:
         self.is_lost = True
@@ -151,12 +192,14 @@ class Sessions:
     Looks sessions up and shows them.
 
     :param rods: the control rods, one of which denies tails.
+    :param urls: the origins of web pages that may read sessions.
     """
 
     store: IConfigStore
     registry: Registry
     rods: Live[Rods]
     tails: Tails
+    urls: Urls
 
     def page(self, session_id: str, tail: bool = True) -> SessionPage:
         """
@@ -193,7 +236,9 @@ class Sessions:
         if session.tail and self.rods.now.deny_tail_sessions:
             raise _Denied
         events = wants_events(answer.request)
-        answer.headers[b"Content-Type"] = b"text/event-stream" if events else b"text/html"
+        answer.headers[b"Content-Type"] = (
+            b"text/event-stream; charset=utf-8" if events else b"text/html; charset=utf-8"
+        )
         if NO_REDIS in channel.flags:
             answer.headers[b"X-Heroku-Warning"] = _DISCARDED
         if answer.is_lost:
@@ -231,10 +276,18 @@ class SessionPage(Resource):
 
     def render_GET(self, request: Request) -> int:
         """Answer a GET, or a HEAD: Twisted calls this method for both."""
-        answer = HttpAnswer(request)
+        answer = self._answer(request)
         showing = self._sessions.show(answer, self._session_id, self._tail)
         Deferred.fromCoroutine(showing).addErrback(_failed, answer)
         return NOT_DONE_YET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        """Answer a browser's preflight."""
+        self._answer(request).preflight()
+        return NOT_DONE_YET
+
+    def _answer(self, request: Request) -> HttpAnswer:
+        return HttpAnswer(request, self._sessions.urls.cors_origins)
 
 
 def _failed(failure: Failure, answer: HttpAnswer) -> None:
@@ -248,10 +301,13 @@ def _failed(failure: Failure, answer: HttpAnswer) -> None:
 
 
 def wants_events(request: Request) -> bool:
-    """Return whether the client asks for Server-Sent Events."""
+    """Return whether the client asks for Server-Sent Events, at any quality but 0."""
     accept = b",".join(request.requestHeaders.getRawHeaders(b"Accept", []))
-    types = (item.partition(b";")[0].strip().lower() for item in accept.split(b","))
-    return b"text/event-stream" in types
+    for item in accept.split(b","):
+        media_type, *parameters = (part.strip() for part in item.split(b";"))
+        if media_type.lower() == b"text/event-stream":
+            return not any(_QUALITY_0.fullmatch(each) for each in parameters)
+    return False
 
 
 def _watch(transport: object) -> None:

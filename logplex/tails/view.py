@@ -131,6 +131,8 @@ def events(numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]
     :param lines: each ends in LF, which is not part of the event's data.
     """
     together = b"".join(lines)
+    if not _is_utf8(together):
+        lines = [_as_utf8(line) for line in lines]
     if b"\r" in together or together.count(b"\n") != len(lines):
         return [event(number, line) for number, line in zip(numbers, lines, strict=True)]
     return [
@@ -145,10 +147,25 @@ def event(number: int | None, line: bytes) -> bytes:
 
     :param line: ends in LF.
     """
-    data = _LINE_BREAK.sub(b"\ndata: ", line[:-1])
+    data = _LINE_BREAK.sub(b"\ndata: ", _as_utf8(line)[:-1])
     if number is None:
         return b"data: %b\n\n" % data
     return b"id: %d\ndata: %b\n\n" % (number, data)
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _as_utf8(line: bytes) -> bytes:
+    """Return a line with U+FFFD in place of bytes that are not UTF-8, as the standard demands."""
+    return line if line.isascii() else line.decode(errors="replace").encode()
 
 
 def comment(text: bytes) -> bytes:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from tests.doubles.exchange import Answer
 
 _DOCS = Path(__file__).parents[2] / "docs"
-_METHODS = ("get", "put", "post", "delete")
+_METHODS = ("get", "put", "post", "delete", "options")
 
 #: The answers that are the same on every path, by status.
 _ANYWHERE = {

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Request
 from twisted.web.static import Data
 
 from logplex.access.authenticator import Authenticator, Throttle
@@ -122,7 +123,7 @@ class ApiCase(SynchronousTestCase):
             limits=limits,
             clock=self.clock,
             audit=Audit(),
-            session_page=lambda session_id, may_tail: Data(
+            session_page=lambda session_id, may_tail: SessionPage(
                 f"{session_id} {may_tail}".encode(), "text/html"
             ),
         )
@@ -199,6 +200,14 @@ class DescribedCase(ApiCase):
         if example:
             self.seen.add(example)
         return answer
+
+
+class SessionPage(Data):
+    """A session's page that shows one text, and answers preflights."""
+
+    def render_OPTIONS(self, request: Request) -> bytes:
+        request.setResponseCode(204)
+        return b""
 
 
 class V3Case(DescribedCase):

@@ -19,7 +19,7 @@ from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Channel, Delete, Put
 from logplex.routing.registry import Registry
-from logplex.settings import Limits, Spool
+from logplex.settings import Limits, Spool, Urls
 from logplex.spool.memory import MemorySpool
 from logplex.tails.page import Sessions
 from logplex.tails.service import Tails
@@ -144,7 +144,12 @@ class SessionNode:
     :param spool: instead of the embedded one.
     """
 
-    def __init__(self, spool: ISpool | None = None, limits: Live[Limits] | None = None) -> None:
+    def __init__(
+        self,
+        spool: ISpool | None = None,
+        limits: Live[Limits] | None = None,
+        cors_origins: tuple[str, ...] = (),
+    ) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
         self.counters = Counters()
@@ -155,7 +160,8 @@ class SessionNode:
         self.spool = spool or MemorySpool(Spool(), self.clock, self.counters)
         self.tails = Tails(self.spool, self.clock, limits or Live(Limits()), self.counters)
         self.registry.observe_channels(self.tails)
-        self.sessions = Sessions(self.store, self.registry, self.rods, self.tails)
+        urls = Urls(cors_origins=cors_origins)
+        self.sessions = Sessions(self.store, self.registry, self.rods, self.tails, urls)
         self.site = Site(
             Root(self.sessions),
             admit=lambda request: None,

@@ -270,6 +270,14 @@ class MistakeTests(ConfigTestCase):
             "FILE: [urls] api: must be a URL without user and password",
         )
 
+    def test_origins(self) -> None:
+        origins = ("https://logs.example.com", "http://localhost:3000", "http://[::1]:80", "*")
+        settings = self.load(f"[urls]\ncors_origins = {list(origins)}")
+        self.assertEqual(origins, settings.urls.cors_origins)
+        for wrong in ("logs.example.com", "https://a/", "https://A", "null", "https://*.a"):
+            with self.assertRaisesRegex(SettingsError, r"\[urls\] cors_origins: .* not an origin"):
+                self.load(f'[urls]\ncors_origins = ["{wrong}"]')
+
     def test_store(self) -> None:
         """The message never shows the URL: it may hold a password."""
         for url in ("", "sqlite:", "memory:x", "postgres://h", "mysql"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail
@@ -18,6 +19,7 @@ from logplex.tails.page import END_TIMEOUT_S
 from tests.doubles.interfaces import DictConfigStore
 from tests.doubles.session_node import (
     SESSION,
+    Answer,
     Connection,
     SessionNode,
     SlowConnection,
@@ -111,10 +113,11 @@ class HeaderTests(SynchronousTestCase):
         del headers[b"date"]
         self.assertEqual(
             {
-                b"content-type": b"text/html",
+                b"content-type": b"text/html; charset=utf-8",
                 b"x-content-type-options": b"nosniff",
                 b"content-security-policy": b"sandbox; default-src 'none'",
-                b"cache-control": b"no-store",
+                b"cache-control": b"no-cache",
+                b"x-accel-buffering": b"no",
                 b"connection": b"close",
                 b"transfer-encoding": b"chunked",
             },
@@ -129,8 +132,34 @@ class HeaderTests(SynchronousTestCase):
             b"Accept: text/html\r\nAccept: text/event-stream",
         ):
             headers = self.node.get(accept).answer().headers
-            self.assertEqual(b"text/event-stream", headers[b"content-type"])
+            self.assertEqual(b"text/event-stream; charset=utf-8", headers[b"content-type"])
             self.assertEqual(b"nosniff", headers[b"x-content-type-options"])
+
+    def test_events_at_any_quality_but_0(self) -> None:
+        self.node.put_session()
+        for accept, events in (
+            (b"text/event-stream;q=0.001", True),
+            (b"text/event-stream;q=0", False),
+            (b"text/plain, text/event-stream; Q=0.000", False),
+            (b"text/event-stream;charset=utf-8; q=0.0", False),
+            (b"text/event-stream;q=0.5", True),
+            (b"text/event-streams", False),
+            (b"*/*", False),
+            (b"text/*", False),
+        ):
+            content_type = self.node.get(b"Accept: " + accept).answer().headers[b"content-type"]
+            self.assertEqual(events, content_type.startswith(b"text/event-stream"), accept)
+
+    def test_errors_are_not_cached_or_held_back(self) -> None:
+        headers = self.node.get().answer().headers
+        self.assertEqual(
+            (b"no-cache", b"no", b"text/html; charset=utf-8"),
+            (
+                headers[b"cache-control"],
+                headers[b"x-accel-buffering"],
+                headers[b"content-type"],
+            ),
+        )
 
     def test_never_compressed(self) -> None:
         self.node.append(b"one")
@@ -160,8 +189,60 @@ class HeaderTests(SynchronousTestCase):
         connection = self.node.get(b"Accept: text/event-stream", method=b"HEAD")
         answer = connection.answer()
         self.assertEqual((200, b""), (answer.status, answer.body))
-        self.assertEqual(b"text/event-stream", answer.headers[b"content-type"])
+        self.assertEqual(b"text/event-stream; charset=utf-8", answer.headers[b"content-type"])
         self.assertTrue(connection.is_closed)
+
+
+class OtherOriginTests(SynchronousTestCase):
+    """Browsers that read a session for a page of another origin."""
+
+    PAGE = b"Origin: https://logs.example.com"
+
+    def headers(self, origins: tuple[str, ...], *lines: bytes, **request: Any) -> Answer:
+        self.node = SessionNode(cors_origins=origins)
+        self.node.put_session()
+        return self.node.get(*lines, **request).answer()
+
+    def test_none_by_default(self) -> None:
+        headers = self.headers((), self.PAGE).headers
+        self.assertNotIn(b"access-control-allow-origin", headers)
+        self.assertNotIn(b"vary", headers)
+
+    def test_an_origin_of_the_option(self) -> None:
+        headers = self.headers(("http://a", "https://logs.example.com"), self.PAGE).headers
+        self.assertEqual(
+            (b"https://logs.example.com", b"Origin"),
+            (headers[b"access-control-allow-origin"], headers[b"vary"]),
+        )
+
+    def test_another_origin(self) -> None:
+        for origin in (b"https://logs.example.com.evil", b"null", b"\xff"):
+            headers = self.headers(("https://logs.example.com",), b"Origin: " + origin).headers
+            self.assertNotIn(b"access-control-allow-origin", headers)
+            self.assertEqual(b"Origin", headers[b"vary"])
+
+    def test_all_origins(self) -> None:
+        headers = self.headers(("*",), self.PAGE).headers
+        self.assertEqual(b"*", headers[b"access-control-allow-origin"])
+
+    def test_errors_too(self) -> None:
+        node = SessionNode(cors_origins=("*",))
+        answer = node.get(self.PAGE).answer()
+        self.assertEqual(404, answer.status)
+        self.assertEqual(b"*", answer.headers[b"access-control-allow-origin"])
+
+    def test_preflight(self) -> None:
+        asked = b"Access-Control-Request-Headers: last-event-id"
+        answer = self.headers(("*",), self.PAGE, asked, method=b"OPTIONS")
+        self.assertEqual((204, b""), (answer.status, answer.body))
+        self.assertEqual(b"*", answer.headers[b"access-control-allow-origin"])
+        self.assertEqual(b"GET, HEAD", answer.headers[b"access-control-allow-methods"])
+        self.assertIn(b"Last-Event-ID", answer.headers[b"access-control-allow-headers"])
+
+    def test_preflight_of_another_origin(self) -> None:
+        answer = self.headers(("http://a",), self.PAGE, method=b"OPTIONS")
+        self.assertEqual((404, b"Not found"), (answer.status, answer.body))
+        self.assertNotIn(b"access-control-allow-origin", answer.headers)
 
 
 class RefusalTests(SynchronousTestCase):

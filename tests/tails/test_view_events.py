@@ -41,7 +41,8 @@ def understood(stream: bytes) -> list[tuple[bytes | None, bytes]]:
 
 def unified(line: bytes) -> bytes:
     """A line without its LF, every line break in it being LF."""
-    return line[:-1].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = line[:-1].decode(errors="replace").encode()
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 class FramingTests(SynchronousTestCase):
@@ -67,8 +68,16 @@ class FramingTests(SynchronousTestCase):
             events([7, 8], [b"a\rid: 9\n", b"id: 10\n"]),
         )
 
-    def test_bytes_that_are_no_text_stay(self) -> None:
-        self.assertEqual([b"id: 7\ndata: \xff\0\n\n"], events([7], [b"\xff\0\n"]))
+    def test_bytes_that_are_not_utf_8_are_replaced(self) -> None:
+        for text, shown in (
+            (b"caf\xe9 \0", "caf\ufffd \0"),
+            (b"\xc3\xa9", "\xe9"),
+            (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),
+            (b"\xf0\x9f\x98", "\ufffd"),
+        ):
+            event_of_it = b"id: 7\ndata: %b\n\n" % shown.encode()
+            self.assertEqual([event_of_it], events([7], [text + b"\n"]))
+            self.assertEqual(event_of_it, event(7, text + b"\n"))
 
     @given(texts=st.lists(HOSTILE), numbered=st.booleans())
     @settings(deadline=None)

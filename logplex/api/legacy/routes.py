@@ -212,6 +212,7 @@ class Legacy:
     async def open_canary_session(self, request: Request) -> Response:
         return json_answer(201, {"url": f"/v2/canary-fetch/{await self._open_session(request)}"})
 
+    @app.on("OPTIONS", "/sessions/<session_id>", "preflight_session")
     @app.on("GET", "/sessions/<session_id>")
     def read_session(self, request: Request, session_id: str) -> IResource:
         return self._session_page(session_id, True)

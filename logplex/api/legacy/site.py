@@ -28,7 +28,7 @@ from logplex.settings import Limits, Urls
 from logplex.web import Request, Site
 
 #: Open to all: the URL of a session is the right to read it.
-_OPEN_TO_ALL = frozenset({"read_session", "read_canary_session"})
+_OPEN_TO_ALL = frozenset({"read_session", "preflight_session", "read_canary_session"})
 _OPENING_TAILS = frozenset({"open_session", "open_session_v2"})
 _OPENING = _OPENING_TAILS | {"open_canary_session"}
 

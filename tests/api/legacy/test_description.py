@@ -70,6 +70,8 @@ class AnswersTests(LegacyCase):
         for path in ("/sessions", "/v2/sessions", "/v2/canary-sessions"):
             self.ask("POST", path, {"channel_id": "99"})
             self.ask("POST", path, {"channel_id": "7"}, basic("one"))
+        self.ask("OPTIONS", READING[0], auth=None)
+        self.ask("OPTIONS", READING[0].replace("x-1", "%FF"), auth=None)
         for path in READING:
             self.ask("GET", path, auth=None)
             self.ask("GET", path.replace("x-1", "%FF"), auth=None)
