@@ -113,7 +113,7 @@ class Import:
         return f"{self.module}:{self.line} imports {self.name}"
 
     def of(self, package: str) -> bool:
-        """Whether this imports the package, or something in it."""
+        """Return whether this imports the package, or something in it."""
         return self.name == package or self.name.startswith(package + ".")
 
 
@@ -322,9 +322,8 @@ class HouseTests(SynchronousTestCase):
 
     def test_objects_show_only_their_class(self) -> None:
         """
-        What is no value (``@define(eq=False)``) has ``repr=False``: its repr would go through
-        everything that it holds, and a line of the log that names it would show messages and
-        tokens.
+        A class that is not a value (``@define(eq=False)``) has ``repr=False``: its repr would show
+        everything that it holds, and a log line with it would show messages and tokens.
         """
         talkative = [
             f"{module}:{node.lineno} {node.name}"

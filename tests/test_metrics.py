@@ -13,7 +13,7 @@ from logplex.metrics import Counters, Sample, Source, counter_samples, expositio
 
 class ExpositionTests(SynchronousTestCase):
     def read(self, *sources: Source) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """What a scraper understands: (name, labels) -> value."""
+        """Return the numbers as a scraper reads them: (name, labels) -> value."""
         families = text_string_to_metric_families(exposition(sources).decode())
         return {
             (sample.name, tuple(sample.labels.items())): sample.value

@@ -77,7 +77,7 @@ class OptionsTests(SynchronousTestCase):
 
 
 class PluginTests(SynchronousTestCase):
-    """What ``twistd`` finds."""
+    """The plugin that ``twistd`` finds."""
 
     def test_service(self) -> None:
         """The plugin leads to a service, made from settings and nothing else."""

@@ -1,4 +1,4 @@
-"""Which node, and as whom."""
+"""The node that a command talks to, and its credential."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.doubles.commands import CREDENTIAL, CliCase
 
 
 class MakeTests(CliCase):
-    """What settings mean."""
+    """The target that settings name."""
 
     def test_defaults(self) -> None:
         target = make_target({})
@@ -30,7 +30,7 @@ class MakeTests(CliCase):
         self.assertEqual(("id", "a:b"), make_target({"credential": "id:a:b\n"}).credential)
 
     def test_secrets_do_not_show(self) -> None:
-        """Neither in a target's repr, nor where they are wrong."""
+        """A password is neither in the repr of a target nor in an error."""
         self.assertNotIn("hidden", repr(make_target({"credential": "id:hidden"})))
         for name, value in (
             ("credential", "hidden"),
@@ -46,7 +46,7 @@ class MakeTests(CliCase):
 
 
 class SourceTests(CliCase):
-    """Where settings come from: what stands nearer to the command wins."""
+    """The sources of settings: an option overrides a variable, and a variable the file."""
 
     def write(self, text: str) -> None:
         file = self.home / SETTINGS_FILE
@@ -96,7 +96,7 @@ class SourceTests(CliCase):
 
 
 class StatusTests(CliCase):
-    """How a command ends when it does not succeed."""
+    """The exit status and the line of a command that fails."""
 
     def test_without_credential(self) -> None:
         result = self.run_command("channel", "show", "app", credential=None)
@@ -113,7 +113,7 @@ class StatusTests(CliCase):
         self.assertIn("http://localhost:1 cannot be reached: ", result.stderr)
 
     def test_not_now(self) -> None:
-        """What may be possible later is told apart from what is refused."""
+        """A request that may succeed later has another exit status than a rejected one."""
         self.rods.now = evolve(self.rods.now, api_status="disabled")
         result = self.run_command("channel", "show", "app")
         self.assertFails(3, "the API is disabled", result)

@@ -15,7 +15,7 @@ from tests.doubles.commands import CliCase
 
 
 def paths(path: list[str], command: click.Command) -> list[list[str]]:
-    """This command, and every one below it."""
+    """Yield a command and every command below it."""
     parts = command.commands if isinstance(command, click.Group) else {}
     below = [each for name, part in parts.items() for each in paths([*path, name], part)]
     return [path, *below]
@@ -25,7 +25,7 @@ class HelpTests(CliCase):
     """``--help``"""
 
     def test_every_command(self) -> None:
-        """Each has one, with examples, which are its own."""
+        """Every command has a help text, with examples of this command."""
         found = paths([], main.logplex)
         self.assertIn(["channel"], found)
         self.assertIn(["channel", "create"], found)
@@ -41,10 +41,10 @@ class HelpTests(CliCase):
 
 
 class BugTests(SynchronousTestCase):
-    """What nobody thought of."""
+    """Exceptions that no code expects."""
 
     def test_no_traceback(self) -> None:
-        """Its text may hold a secret; where it happened does not."""
+        """The file and line are shown; the text of the exception may contain a secret."""
 
         def fails(**kwargs: object) -> None:
             raise KeyError("hidden")

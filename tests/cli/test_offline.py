@@ -15,7 +15,7 @@ from tests.doubles.sqlite import NoThreads
 
 
 class OpenTests(SynchronousTestCase):
-    """What cannot be opened."""
+    """Stores that cannot be opened."""
 
     def opening(
         self, place: str, reactor: object = None, must_exist: bool = False
@@ -27,7 +27,7 @@ class OpenTests(SynchronousTestCase):
         return Deferred.fromCoroutine(open_and_close())
 
     def test_redis_is_away(self) -> None:
-        """It is not waited for as long as a node would."""
+        """The command waits for a shorter time than a node."""
         reactor = MemoryReactorClock()
         opening = self.opening("redis://:hidden@host", reactor)
         self.assertNoResult(opening)
@@ -41,13 +41,13 @@ class OpenTests(SynchronousTestCase):
             self.assertNotIn("hidden", failed.message)
 
     def test_other_url(self) -> None:
-        """No file is made of what is a mistake, or is kept nowhere."""
+        """A mistaken URL, or memory:, does not create a file."""
         for url in ("reddis://:hidden@host", "REDIS://:hidden@host", "memory:"):
             failed = self.failureResultOf(self.opening(url), BadSettings).value
             self.assertNotIn("hidden", failed.message)
 
     def test_no_file(self) -> None:
-        """A file is not made where one is only read."""
+        """A command that only reads does not create a file."""
         path = Path(self.mktemp())
         self.failureResultOf(self.opening(str(path), must_exist=True), NotFound)
         self.assertFalse(path.exists())

@@ -45,7 +45,7 @@ class CommandCase(IntegrationTestCase):
 
 
 class CommandTests(CommandCase):
-    """What every command does."""
+    """Commands in processes of their own."""
 
     async def test_channel(self) -> None:
         node = await self.node()

@@ -77,7 +77,7 @@ class TailTests(IntegrationTestCase):
 
 
 class LineTests(TailTests):
-    """What is shown."""
+    """The lines that ``logplex tail`` shows."""
 
     async def test_recent_lines(self) -> None:
         await self.prepare()
@@ -182,7 +182,7 @@ class CutTests(TailTests):
         self.assertGreater(cuts, 3)
 
     async def test_cut_for_too_long(self) -> None:
-        """What has left the spool meanwhile is told, whatever the filters are."""
+        """The number of messages that have left the spool is shown, whatever the filters are."""
         self.spool = {"messages": 10}
         await self.prepare()
         await self.send(range(10))

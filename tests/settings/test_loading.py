@@ -27,7 +27,7 @@ EXAMPLE = Path(__file__).parents[2] / "etc" / "logplex.toml"
 
 
 class ConfigTestCase(SynchronousTestCase):
-    """Writes a file, loads it."""
+    """Write a settings file and load it."""
 
     def load(self, toml: str, environ: Mapping[str, str] | None = None) -> Settings:
         self.path = self.mktemp()
@@ -51,15 +51,15 @@ class ConfigTestCase(SynchronousTestCase):
 
 
 class FileTests(ConfigTestCase):
-    """What stands in a file."""
+    """The values of a settings file."""
 
     def test_nothing(self) -> None:
-        """An empty file, and none at all, mean all defaults."""
+        """An empty file, and no file, mean all defaults."""
         self.assertEqual(self.load(""), Settings())
         self.assertEqual(load_settings(None, {}), Settings())
 
     def test_loopback(self) -> None:
-        """By default nothing can be reached from another machine."""
+        """By default no listener can be reached from another machine."""
         listen = attrs.asdict(Settings().listen)
         for name, endpoints in listen.items():
             for endpoint in endpoints:
@@ -156,7 +156,7 @@ class MistakeTests(ConfigTestCase):
             load_settings(path, {})
 
     def test_syntax(self) -> None:
-        """With the line where it stands."""
+        """A mistake of TOML is reported with its line."""
         with self.assertRaisesRegex(SettingsError, r"^logplex: \S+: .* \(at line 2, column 6\)$"):
             self.load("[node]\nname \n[x]")
 
@@ -182,7 +182,7 @@ class MistakeTests(ConfigTestCase):
         self.assert_mistakes("node = 'n1'", "FILE: [node]: must be a section")
 
     def test_types(self) -> None:
-        """No type stands for another, but an integer for a number."""
+        """A value must have the type of its option; an integer is also a number."""
         cases = {
             "[limits]\nsyslog_connections = true": (
                 "[limits] syslog_connections: must be an integer, not true or false"
@@ -243,7 +243,7 @@ class MistakeTests(ConfigTestCase):
             )
 
     def test_endpoint_with_a_bad_key(self) -> None:
-        """OpenSSL's mistakes are none of Python's usual ones."""
+        """A mistake that OpenSSL finds is reported like the others."""
         key = Path(self.mktemp()).absolute()
         key.write_text("no key")
         with self.assertRaisesRegex(
@@ -279,7 +279,7 @@ class MistakeTests(ConfigTestCase):
                 self.load(f'[urls]\ncors_origins = ["{wrong}"]')
 
     def test_store(self) -> None:
-        """The message never shows the URL: it may hold a password."""
+        """The message never shows the URL, which may contain a password."""
         for url in ("", "sqlite:", "memory:x", "postgres://h", "mysql"):
             self.assert_mistakes(
                 f'[store]\nurl = "{url}"',
@@ -338,7 +338,7 @@ class MistakeTests(ConfigTestCase):
         )
 
     def test_all_at_once(self) -> None:
-        """Several mistakes are several lines: nobody fixes one to be told of the next."""
+        """All mistakes are reported at once, one line each."""
         self.assert_mistakes(
             """
             [node]
@@ -411,7 +411,7 @@ class EnvironmentTests(ConfigTestCase):
             self.assert_mistakes("", f"{name}: {why}", environ={name: value})
 
     def test_all_at_once(self) -> None:
-        """Every variable that is wrong, in whatever way, and the file's mistakes too."""
+        """The mistakes of all variables are reported together with those of the file."""
         self.assert_mistakes(
             "[spool]\nmessages = 0\n[node]\nname = 1",
             'DENY_LOGS_INGRESS: must be true or false, not "maybe"',
@@ -436,7 +436,7 @@ class EnvironmentTests(ConfigTestCase):
         )
 
     def test_file_wrong_too(self) -> None:
-        """A section that is no section is told as such."""
+        """A section must be a table."""
         self.assert_mistakes(
             "node = 1", "FILE: [node]: must be a section", environ={"INSTANCE_NAME": "n1"}
         )
@@ -448,7 +448,7 @@ class EnvironmentTests(ConfigTestCase):
 
 
 def sections() -> Iterator[tuple[str, type[attrs.AttrsInstance]]]:
-    """Every section's name and class."""
+    """Yield the name and the class of every section."""
     for field in attrs.fields(Settings):
         if field.name == "credentials":
             yield field.name, FileCredential
@@ -457,10 +457,10 @@ def sections() -> Iterator[tuple[str, type[attrs.AttrsInstance]]]:
 
 
 class SettingsTests(SynchronousTestCase):
-    """What every option must have."""
+    """The rules for every option."""
 
     def test_bounds(self) -> None:
-        """Every number has a bound: make its field with a function of config.bounds."""
+        """Every number has a bound: its field is made by a function of settings.bounds."""
         unbounded = [
             f"[{name}] {field.name}"
             for name, section in sections()
@@ -470,7 +470,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(unbounded, [])
 
     def test_units(self) -> None:
-        """A time's unit is in its name."""
+        """The name of a time ends in its unit."""
         for field in (*attrs.fields(Limits), *attrs.fields(DrainSettings)):
             if isinstance(field.default, float):
                 self.assertTrue(field.name.endswith("_s"), field.name)
@@ -480,7 +480,7 @@ class ExampleTests(SynchronousTestCase):
     """``etc/logplex.toml`` shows every option with its default and a comment."""
 
     def shown(self) -> dict[str, list[str]]:
-        """The options of each section in their order, those that are commented out too."""
+        """Return the options of each section in order, also those that are commented out."""
         found: dict[str, list[str]] = {}
         options: list[str] = []
         for line in EXAMPLE.read_text("utf-8").splitlines():
@@ -499,7 +499,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(load_settings(str(EXAMPLE), {}), Settings())
 
     def test_works_with_everything_uncommented(self) -> None:
-        """What is commented out is right, too."""
+        """The file is correct with every comment of an option removed."""
         path = self.mktemp()
         text = re.sub(
             r"^# (\[\[?\w+\]\]?$|\w+ = )", r"\1", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE
@@ -513,7 +513,7 @@ class ExampleTests(SynchronousTestCase):
         )
 
     def test_comments(self) -> None:
-        """Every section's first option, and every group after it, is explained."""
+        """A comment explains the first option of every section, and of every group of options."""
         lines = EXAMPLE.read_text("utf-8").splitlines()
         for before, line in pairwise(lines):
             if re.match(r"\[(?!credentials)", before):

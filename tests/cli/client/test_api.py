@@ -20,7 +20,7 @@ URL = "http://user:hidden@host:1/sessions/hidden?hidden"
 
 
 class Client:
-    """Answers every request with the same Deferred."""
+    """A client that answers every request with the same Deferred."""
 
     def __init__(self, answer: Deferred[Any]) -> None:
         self.answer = answer
@@ -30,7 +30,7 @@ class Client:
 
 
 class AskTests(SynchronousTestCase):
-    """No answer, for many reasons; none shows more of the URL than its server."""
+    """A request without answer: the reason is shown, and of the URL only the server."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -63,7 +63,7 @@ class AskTests(SynchronousTestCase):
         self.assertEqual("http://host:1 does not answer within 30 s", failed.message)
 
     def test_cancelled(self) -> None:
-        """Whatever the client makes of it."""
+        """A cancelled request ends with CancelledError, whatever error the client raises."""
         answer: Deferred[Any] = Deferred(lambda d: d.errback(ResponseNeverReceived([])))
         asking = self.ask(answer)
         asking.cancel()
@@ -71,7 +71,7 @@ class AskTests(SynchronousTestCase):
 
 
 class FailureTests(SynchronousTestCase):
-    """What statuses mean."""
+    """The failures that HTTP statuses mean."""
 
     def test_kinds(self) -> None:
         for status, kind in (

@@ -12,19 +12,19 @@ from logplex.cli.client.events import Comment, Event, EventDecoder, LastEventId,
 
 
 def decode(*chunks: bytes) -> list[Event | Comment | LastEventId]:
-    """Everything that these chunks tell."""
+    """Return everything that is decoded from these chunks."""
     decoder = EventDecoder()
     return [each for chunk in chunks for each in decoder.decode(chunk)]
 
 
 class DecoderTests(SynchronousTestCase):
-    """The decoder on single cases of the standard."""
+    """The decoder, on cases of the standard."""
 
     def test_event(self) -> None:
         self.assertEqual([Event(b"text", b"7")], decode(b"id: 7\ndata: text\n\n"))
 
     def test_without_id(self) -> None:
-        """An id belongs to its own event only."""
+        """An id belongs to one event, not to the next ones."""
         self.assertEqual([Event(b"a", b"7"), Event(b"b")], decode(b"id: 7\ndata: a\n\ndata: b\n\n"))
 
     def test_several_lines(self) -> None:
@@ -43,7 +43,7 @@ class DecoderTests(SynchronousTestCase):
         )
 
     def test_nothing_to_tell(self) -> None:
-        """Without data there is no event, and other fields are read over."""
+        """A block without data is not an event, and unknown fields are ignored."""
         self.assertEqual([], decode(b"\n\nevent: x\nretry: 3\nother\n\n"))
 
     def test_ends_of_lines(self) -> None:
@@ -54,11 +54,11 @@ class DecoderTests(SynchronousTestCase):
         self.assertEqual([Event(b"a")], decode(b"\xef", b"\xbb\xbfdata: a\n\n"))
 
     def test_unfinished(self) -> None:
-        """What was cut off is not told."""
+        """An event without its end is not returned."""
         self.assertEqual([], decode(b"id: 7\ndata: cut off"))
 
     def test_too_long(self) -> None:
-        """In one line, in many, with an end and without."""
+        """The bound holds for one line and for many, with an end and without."""
         for stream in (
             b"data: " + b"x" * 20,
             b"data: " + b"x" * 20 + b"\n\n",
@@ -70,7 +70,7 @@ class DecoderTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.binary(max_size=60) | st.text("\n\r: daitx\ufeff").map(str.encode), st.data())
     def test_any_chunks(self, stream: bytes, data: st.DataObject) -> None:
-        """How the stream is cut into chunks changes nothing."""
+        """The chunks of a stream do not change its events."""
         places = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
         edges = [0, *places, len(stream)]
         chunks = [stream[a:b] for a, b in pairwise(edges)]

@@ -52,7 +52,7 @@ class FollowCase(SynchronousTestCase):
         return following
 
     def step(self, seconds: float) -> None:
-        """Let so much time pass, and everything arrive that was written."""
+        """Let time pass, and deliver all written bytes."""
         passed = 0.0
         while self.net.flush():
             pass
@@ -76,7 +76,7 @@ class HistoryTests(FollowCase):
         self.assertEqual([{"channel_id": "shop", "num": "100", "tail": False}], self.node.made)
 
     def test_none(self) -> None:
-        """One is read nevertheless: its number is the place where the live lines begin."""
+        """One line is read anyway, since live lines follow its number."""
         self.node.streams = [Stream(messages(7)), Stream(messages(8), OPEN)]
         self.successResultOf(self.history(0))
         self.assertEqual([], self.shown())
@@ -85,7 +85,7 @@ class HistoryTests(FollowCase):
         self.assertEqual((b"/sessions/2", "7"), self.node.asked[-1])
 
     def test_cut(self) -> None:
-        """It goes on where it was cut."""
+        """After a cut the recent lines continue where they were cut."""
         self.node.streams = [Stream(messages(1), CUT), Stream(messages(2))]
         self.successResultOf(self.history())
         self.assertEqual(["1", "2"], self.shown())
@@ -103,12 +103,12 @@ class HistoryTests(FollowCase):
         self.failureResultOf(self.history(), NotFound)
 
     def test_unreachable(self) -> None:
-        """The first time it is told at once."""
+        """A node that cannot be reached at the start is an error."""
         self.net.servers.clear()
         self.failureResultOf(self.history(), Unreachable)
 
     def test_session_is_unreachable(self) -> None:
-        """A node that was not told how clients reach it: it is said whose mistake that is."""
+        """If the node's [urls] api is wrong, the error names this option."""
         del self.net.servers[8001]
         failed = self.failureResultOf(self.history(), Unreachable).value
         self.assertIn("http://localhost:8001 cannot be reached", failed.message)
@@ -116,7 +116,7 @@ class HistoryTests(FollowCase):
         self.assertNotIn("sessions/", failed.message)
 
     def test_no_events(self) -> None:
-        """Something else answers there: a proxy's page, an Erlang node."""
+        """A proxy or an Erlang node answers with something else than events."""
         self.node.streams = [Stream(b"T app[web]: x\n", headers={"Content-Type": "text/html"})]
         self.failureResultOf(self.history(), Rejected)
 
@@ -127,7 +127,7 @@ class HistoryTests(FollowCase):
 
 
 class FilteredTests(FollowCase):
-    """Filters that a session has not."""
+    """Filters that a session cannot apply."""
 
     filter = Filter(excluded=["cron"])
 
@@ -141,7 +141,7 @@ class FilteredTests(FollowCase):
         self.assertEqual("4", self.node.asked[-1][1])
 
     def test_comments_are_shown(self) -> None:
-        """Also where nothing follows them that the filters let through."""
+        """A comment is shown even if the filter hides all lines after it."""
         for shown in (Filter(excluded=["cron"]), Filter(sources=["app"], processes=["web"])):
             self.filter = shown
             self.setUp()
@@ -161,10 +161,10 @@ class FilteredTests(FollowCase):
 
 
 class LiveTests(FollowCase):
-    """The lines that come."""
+    """The live lines."""
 
     def test_cut(self) -> None:
-        """Once more the same session, from the last number on."""
+        """The same session is read again, after the last number."""
         self.node.streams = [
             Stream(messages(1)),
             Stream(messages(2, 3), CUT),
@@ -179,7 +179,7 @@ class LiveTests(FollowCase):
         self.assertEqual([], self.remarks)
 
     def test_cut_after_what_nobody_is_shown(self) -> None:
-        """The node says how far a stream has come that shows nothing."""
+        """An id without an event moves the place at which the stream is resumed."""
         self.node.streams = [
             Stream(messages(1)),
             Stream(messages(2) + b"id: 9\n:\n\n", CUT),
@@ -191,7 +191,7 @@ class LiveTests(FollowCase):
         self.assertEqual(["1", "9"], [place for _, place in self.node.asked[1:]])
 
     def test_cut_within_an_event(self) -> None:
-        """What is not whole did not come."""
+        """An incomplete event counts as not received."""
         self.node.streams = [
             Stream(messages(1) + b"id: 2\ndata: T app[web.1]: 2", CUT),
             Stream(messages(2), OPEN),
@@ -200,7 +200,7 @@ class LiveTests(FollowCase):
         self.assertEqual(["1", "2"], self.shown())
 
     def test_session_has_expired(self) -> None:
-        """A new one goes on from the same place."""
+        """A new session continues after the last number."""
         self.node.streams = [
             Stream(messages(1), CUT),
             Stream(b"Not found", status=404, headers={}),
@@ -211,7 +211,7 @@ class LiveTests(FollowCase):
         self.assertEqual([(b"/sessions/1", "1"), (b"/sessions/2", "1")], self.node.asked[1:])
 
     def test_empty_history(self) -> None:
-        """Where nothing came yet, all that is there after a cut is new."""
+        """If no line has arrived before a cut, all recent lines are new."""
         self.node.streams = [Stream(), Stream(then=CUT), Stream(messages(1, 2), OPEN)]
         self.successResultOf(self.history(1))
         self.live()
@@ -219,7 +219,7 @@ class LiveTests(FollowCase):
         self.assertEqual(str(EVERYTHING), self.node.made[1]["num"])
 
     def test_node_restarts(self) -> None:
-        """It is waited for; that is told once."""
+        """The follower waits for the node, and says so once."""
         self.node.streams = [Stream(messages(1), CUT)]
         self.live()
         servers = dict(self.net.servers)
@@ -236,7 +236,7 @@ class LiveTests(FollowCase):
         self.assertIn("cannot be reached", self.remarks[0])
 
     def test_node_stays_away(self) -> None:
-        """For a whole night; it is asked once in ten seconds at most."""
+        """A node is away for a whole night: one request in ten seconds at most."""
         self.node.streams = [Stream(messages(1), CUT)]
         self.live()
         servers = dict(self.net.servers)
@@ -252,7 +252,7 @@ class LiveTests(FollowCase):
         self.assertEqual(["1", "2"], self.shown())
 
     def test_silence(self) -> None:
-        """A connection without a sign of life is dead; with one it is not."""
+        """A connection without keepalives counts as lost; one with keepalives does not."""
         self.node.streams = [Stream(messages(1), OPEN), Stream(messages(2), OPEN)]
         self.live()
         self.step(SILENCE_S - 5)
@@ -270,7 +270,7 @@ class LiveTests(FollowCase):
         self.failureResultOf(following, NotFound)
 
     def test_forbidden(self) -> None:
-        """A channel that cannot be tailed is not asked again."""
+        """A channel that cannot be tailed is not tried again."""
         self.node.streams = [Stream(b"data: T Logplex: Error L20 (Tail sessions forbidden) x\n\n")]
         self.failureResultOf(self.live(), Rejected)
         self.assertEqual(1, len(self.shown()))
@@ -285,35 +285,35 @@ class LiveTests(FollowCase):
         self.failureResultOf(following, Rejected)
 
     def test_comments(self) -> None:
-        """What is told beside the lines, without signs of life."""
+        """Comments are remarks, except keepalives."""
         self.node.streams = [Stream(b":\n\n: 5 messages are gone\n\n", OPEN)]
         self.live()
         self.assertEqual(["5 messages are gone"], self.remarks)
         self.assertEqual([], self.shown())
 
     def test_numbered_later(self) -> None:
-        """What was shown while its shard was away does not come again with a number."""
+        """A message that was shown without a number is not shown again with one."""
         line = b"data: T app[web.1]: 2\n\n"
         self.node.streams = [Stream(messages(1) + line, CUT), Stream(messages(2, 3), OPEN)]
         self.live()
         self.assertEqual(["1", "2", "3"], self.shown())
 
     def test_cut_before_there_was_a_number(self) -> None:
-        """The recent lines are read once more, and what was shown of them is not shown again."""
+        """The recent lines are read again, and shown ones are not shown twice."""
         lines = [b"data: T app[web.1]: %d\n\n" % number for number in (1, 2)]
         self.node.streams = [Stream(lines[0], CUT), Stream(b"".join(lines), OPEN)]
         self.live()
         self.assertEqual(["1", "2"], self.shown())
 
     def test_equal_messages(self) -> None:
-        """Over one connection everything is as it is told."""
+        """Over one connection, equal messages are all shown."""
         line = b"data: T app[web.1]: 2\n\n"
         self.node.streams = [Stream(line + line + messages(2, 2), OPEN)]
         self.live()
         self.assertEqual(["2"] * 4, self.shown())
 
     def test_interrupted_at_any_moment(self) -> None:
-        """Also while it asks for something: nothing is tried again."""
+        """An interruption during a request ends the command without another attempt."""
         for moments in range(12):
             asked = self.net.asked
             following = Deferred.fromCoroutine(self.follower.live())
@@ -325,7 +325,7 @@ class LiveTests(FollowCase):
             self.assertLessEqual(self.net.asked, asked + 2)
 
     def test_interrupted(self) -> None:
-        """The connection is closed."""
+        """An interruption closes the connection."""
         self.node.streams = [Stream(messages(1), OPEN)]
         following = Deferred.fromCoroutine(self.follower.live())
         self.step(0)

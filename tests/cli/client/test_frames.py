@@ -14,20 +14,20 @@ FORM = Form(14, "host", "t.1", "send")
 
 
 def cut(chunks: list[bytes], max_bytes: int) -> list[bytes]:
-    """All lines of these chunks."""
+    """Return all lines of these chunks."""
     cutter = LineCutter(max_bytes)
     lines = [line for chunk in chunks for line in cutter.cut(chunk)]
     return lines + cutter.end()
 
 
 class LineCutterTests(SynchronousTestCase):
-    """A stream of bytes into lines."""
+    """Bytes are cut into lines."""
 
     def test_lines(self) -> None:
         self.assertEqual([b"a", b"", b"b", b"c"], cut([b"a\n\nb\r\nc"], 10))
 
     def test_last_line_ends(self) -> None:
-        """There is no empty line after the last LF."""
+        """No empty line follows the last LF."""
         self.assertEqual([b"a"], cut([b"a\n"], 10))
 
     def test_lines_come_as_soon_as_they_are_whole(self) -> None:
@@ -36,7 +36,7 @@ class LineCutterTests(SynchronousTestCase):
         self.assertEqual([b"bc"], cutter.cut(b"c\n"))
 
     def test_too_long(self) -> None:
-        """Several lines, and nothing is lost."""
+        """A long line becomes several, and no byte is lost."""
         self.assertEqual([b"0123", b"4567", b"89"], cut([b"0123456789\n"], 4))
 
     def test_not_within_a_character(self) -> None:
@@ -44,7 +44,7 @@ class LineCutterTests(SynchronousTestCase):
         self.assertEqual("aaaé€😀b", "".join(piece.decode() for piece in pieces))
 
     def test_memory_is_bounded(self) -> None:
-        """A line without end comes out in pieces."""
+        """A line that never ends is returned in parts."""
         cutter = LineCutter(100)
         came = b"".join(line for _ in range(100) for line in cutter.cut(b"x" * 50))
         self.assertGreaterEqual(len(came), 5_000 - 101)
@@ -52,7 +52,7 @@ class LineCutterTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.lists(st.binary(max_size=30)), st.integers(4, 20))
     def test_any_chunks(self, chunks: list[bytes], max_bytes: int) -> None:
-        """How the bytes are cut into chunks changes nothing but where long lines are cut."""
+        """The chunks do not change the lines, except where long ones are cut."""
         lines = cut(chunks, max_bytes)
         stream = b"".join(chunks)
         self.assertLessEqual(max(map(len, lines), default=0), max_bytes)
@@ -63,7 +63,7 @@ class LineCutterTests(SynchronousTestCase):
 
 
 class FormTests(SynchronousTestCase):
-    """Lines into messages."""
+    """Lines become messages."""
 
     def test_frames(self) -> None:
         self.assertEqual(
@@ -73,13 +73,13 @@ class FormTests(SynchronousTestCase):
         )
 
     def test_longest_line(self) -> None:
-        """It makes the longest message, at any time."""
+        """The longest line makes the longest message, at any time."""
         messages, truncated, _ = decode_body(FORM.frames([b"x" * FORM.max_line_bytes], 1e9), 10)
         self.assertEqual(([MAX_MESSAGE_BYTES], 0), (list(map(len, messages)), truncated))
 
     @settings(deadline=None)
     @given(st.lists(st.binary(max_size=50)))
     def test_any_lines(self, lines: list[bytes]) -> None:
-        """What a node makes of the frames is what they were made of."""
+        """A node reads the lines back from the frames."""
         messages, _, _ = decode_body(FORM.frames(lines, 2e9), 1_000)
         self.assertEqual(lines, [message.split(b" ", 7)[7] for message in messages])

@@ -10,7 +10,7 @@ from logplex.cli.client.lines import COLOURS, Filter, Line, Painter, harmless, p
 
 
 class ParseTests(SynchronousTestCase):
-    """What stands in a line."""
+    """The fields of a line."""
 
     def test_message(self) -> None:
         self.assertEqual(
@@ -39,7 +39,7 @@ class ParseTests(SynchronousTestCase):
 
 
 class FilterTests(SynchronousTestCase):
-    """Who is shown."""
+    """The lines that a filter shows."""
 
     def shown(self, wanted: Filter) -> list[str]:
         lines = [
@@ -57,7 +57,7 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(4, len(self.shown(Filter())))
 
     def test_processes(self) -> None:
-        """As sessions do it: the name, or the name and a dot."""
+        """A process has the name of the filter, or this name and a dot, as in sessions."""
         self.assertEqual(["app[web.1]"], self.shown(Filter(processes=["web"])))
         both = self.shown(Filter(processes=["web.1", "worker"]))
         self.assertEqual(["app[web.1]", "app[worker]"], both)
@@ -67,7 +67,7 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(["app[worker]"], self.shown(wanted))
 
     def test_excluded(self) -> None:
-        """Sources and processes."""
+        """A filter excludes sources and processes."""
         wanted = Filter(excluded=["heroku", "web"])
         self.assertEqual(["app[webber.1]", "app[worker]"], self.shown(wanted))
 
@@ -75,7 +75,7 @@ class FilterTests(SynchronousTestCase):
         self.assertFalse(Filter(processes=["web"]).shows(Line("T", "app", None, "")))
 
     def test_for_session(self) -> None:
-        """A session filters by one of each; by more it does not filter at all."""
+        """A session filters by one source and one process; with several it does not filter."""
         self.assertEqual({"source": "app"}, Filter(["app"], ["web", "cron"]).for_session())
         for wanted, is_for_session in (
             (Filter(["app"], ["web"]), True),
@@ -86,7 +86,7 @@ class FilterTests(SynchronousTestCase):
 
 
 class PainterTests(SynchronousTestCase):
-    """How lines look on a terminal."""
+    """The lines as a terminal shows them."""
 
     def test_head_only(self) -> None:
         painted = Painter().paint(Line("T", "app", "web.1", "text"))

@@ -64,7 +64,7 @@ class Input(Resource):
 
 
 class ShuttleCase(SynchronousTestCase):
-    """A shuttle, and what it talks to."""
+    """A shuttle and a node in memory."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -87,7 +87,7 @@ class ShuttleCase(SynchronousTestCase):
         self.running = Deferred.fromCoroutine(deliver_all(self.shuttle))
 
     def step(self, seconds: float = 0.0) -> None:
-        """Let so much time pass, and everything arrive that was written."""
+        """Let time pass, and deliver all written bytes."""
         passed = 0.0
         while self.net.flush():
             pass
@@ -105,12 +105,12 @@ class ShuttleCase(SynchronousTestCase):
         return [len(lines) for _, lines in self.input.parcels]
 
     def arrived(self) -> list[int]:
-        """The numbers in all parcels that came."""
+        """Return the numbers in all parcels that arrived."""
         return [int(line) for _, lines in self.input.parcels for line in lines]
 
 
 class GatheringTests(ShuttleCase):
-    """When a parcel leaves."""
+    """The moment at which a parcel is sent."""
 
     def test_full_batch_leaves_at_once(self) -> None:
         self.push(range(PARCEL_LINES))
@@ -123,7 +123,7 @@ class GatheringTests(ShuttleCase):
         self.assertEqual([3], self.sizes())
 
     def test_again(self) -> None:
-        """What came while a parcel was under way does not wait for more than that."""
+        """Lines that arrived during a request are sent when it ends."""
         self.input.answers = [SILENCE]
         self.push(range(PARCEL_LINES))
         self.push(range(2))
@@ -134,7 +134,7 @@ class GatheringTests(ShuttleCase):
         self.assertEqual([PARCEL_LINES, PARCEL_LINES, 2], self.sizes())
 
     def test_end(self) -> None:
-        """The rest leaves at once, and then all is done."""
+        """At the end of the input the last lines are sent at once."""
         self.push(range(1_201))
         self.shuttle.end()
         self.step()
@@ -150,7 +150,7 @@ class GatheringTests(ShuttleCase):
         self.assertEqual(0, self.net.asked)
 
     def test_memory_is_bounded(self) -> None:
-        """Reading stops while too much waits, and goes on."""
+        """Reading pauses while too many lines wait."""
         self.input.answers = [SILENCE]
         self.push(range(PARCEL_LINES))
         self.push(range(WAITING_LINES - 1))
@@ -163,10 +163,10 @@ class GatheringTests(ShuttleCase):
 
 
 class TroubleTests(ShuttleCase):
-    """What is not taken at once."""
+    """Parcels that the node does not take at once."""
 
     def test_tried_again(self) -> None:
-        """The same parcel, with the same frame id, before any other."""
+        """A parcel is sent again with its frame id, before any other."""
         self.input.answers = [503, LOST, 429]
         self.push(range(501))
         self.shuttle.end()
@@ -179,7 +179,7 @@ class TroubleTests(ShuttleCase):
         self.assertEqual(501, self.shuttle.delivered)
 
     def test_node_is_away(self) -> None:
-        """It is waited for, with growing pauses, but not for ever."""
+        """The shuttle waits for the node, with growing pauses, but not for ever."""
         self.net.servers.clear()
         self.push(range(2))
         self.shuttle.end()
@@ -202,7 +202,7 @@ class TroubleTests(ShuttleCase):
         self.assertEqual([0, 1], self.arrived())
 
     def test_unknown_token(self) -> None:
-        """Trying again would not help."""
+        """A parcel with an unknown token is not sent again."""
         self.input.answers = [401]
         self.push(range(500))
         failed = self.failureResultOf(self.running, Rejected).value
@@ -210,7 +210,7 @@ class TroubleTests(ShuttleCase):
         self.assertNotIn("t.1", failed.message)
 
     def test_a_part(self) -> None:
-        """After a failure nothing is sent any more, and the numbers are told."""
+        """After a failure no parcel is sent, and the error has the numbers of lines."""
         self.input.answers = [204, 400]
         self.push(range(1_400))
         failed: Failed = self.failureResultOf(self.running, Incomplete).value
@@ -218,7 +218,7 @@ class TroubleTests(ShuttleCase):
         self.assertEqual([500, 500], self.sizes())
 
     def test_interrupted(self) -> None:
-        """What was read and is perhaps not delivered is told."""
+        """The error has the number of lines that may not have been delivered."""
         self.push(range(3))
         self.running.cancel()
         failed: Failed = self.failureResultOf(self.running, Incomplete).value

@@ -21,7 +21,7 @@ class ChannelTests(CliCase):
         self.assertEqual(frozenset({NO_TAIL}), channel.flags)
 
     def test_create_keeps_tokens(self) -> None:
-        """The API's whole set is no trap here: tokens that exist stay."""
+        """Existing tokens stay, although the API takes the whole set."""
         before = set(self.registry.tokens_of("app"))
         self.lines("channel", "create", "app", "--token", "cron")
         self.assertEqual(["web", "web", "cron"], self.names("app"))
@@ -49,7 +49,7 @@ class ChannelTests(CliCase):
         self.assertFails(4, "channel not found", self.run_command("channel", "show", "none"))
 
     def test_flags(self) -> None:
-        """They are the whole set."""
+        """Flags that are not named are cleared."""
         for flags in (["no_redis", "no_tail"], ["no_tail"], []):
             self.lines("channel", "flags", "app", *flags)
             channel = self.registry.channel("app")
@@ -57,7 +57,7 @@ class ChannelTests(CliCase):
             self.assertEqual(set(flags), channel.flags)
 
     def test_flags_of_unknown(self) -> None:
-        """No channel is made by that."""
+        """Setting flags does not create a channel."""
         result = self.run_command("channel", "flags", "none", "no_tail")
         self.assertFails(4, "channel not found", result)
         self.assertIsNone(self.registry.channel("none"))
@@ -67,7 +67,7 @@ class ChannelTests(CliCase):
         self.assertIsNone(self.registry.channel("app"))
 
     def test_strange_id(self) -> None:
-        """An id may hold what means something in a URL."""
+        """An id may contain characters that have a meaning in URLs."""
         self.lines("channel", "create", "a?b#c%d")
         self.assertEqual({"channel": "a?b#c%d"}, self.json("channel", "show", "a?b#c%d"))
 
@@ -84,7 +84,7 @@ class TokenTests(CliCase):
         self.assertEqual(["web  t.new"], self.lines("token", "list", "app"))
 
     def test_delete(self) -> None:
-        """Every one of the name, and no other."""
+        """All tokens of the name are deleted, and no others."""
         self.lines("token", "add", "app", "cron")
         self.lines("token", "delete", "app", "web")
         self.assertEqual(["cron"], [each.name for each in self.registry.tokens_of("app")])
@@ -98,7 +98,7 @@ class DrainTests(CliCase):
     """``logplex drain``"""
 
     def test_add(self) -> None:
-        """A URL's user info is for scripts only."""
+        """The user and password of a URL are shown in JSON only."""
         (line,) = self.lines("drain", "add", "empty", "https://user:pass@h/x")
         self.assertRegex(line, r"^4  d\.[-0-9a-f]{36}  https://…@h/x$")
         self.assertEqual("https://user:pass@h/x", self.json("drain", "list", "empty")[0]["url"])
@@ -115,7 +115,7 @@ class DrainTests(CliCase):
         self.assertIsNone(self.registry.drain(1))
 
     def test_refused(self) -> None:
-        """The node's own words."""
+        """The error is the text of the node."""
         result = self.run_command("drain", "add", "app", "http://h1")
         self.assertFails(1, "already exists", result)
         result = self.run_command("drain", "add", "empty", "ftp://user:pass@h")

@@ -15,7 +15,7 @@ class CredentialTests(CliCase):
         return kept.secret
 
     def test_create(self) -> None:
-        """What is shown can be used as it stands."""
+        """The output can be used as --credential."""
         (made,) = self.lines("credential", "create", "alice", "--permission", "full_api")
         self.assertTrue(made.startswith("alice:"))
         result = self.run_command("channel", "show", "app", credential=made)
@@ -30,7 +30,7 @@ class CredentialTests(CliCase):
         self.assertFails(1, "already exists", self.run_command("credential", "create", "stored"))
 
     def test_wrong(self) -> None:
-        """Nothing is asked."""
+        """No request is sent."""
         for arguments in (
             ["a:b"],
             ["token"],

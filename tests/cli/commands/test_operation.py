@@ -52,14 +52,14 @@ class RodTests(CliCase):
         self.assertEqual({}, self.panel.shared)
 
     def test_disabled(self) -> None:
-        """Who has disabled the API can enable it."""
+        """A command can enable the API after it was disabled."""
         self.lines("rod", "set", "api_status=disabled")
         self.assertEqual(3, self.run_command("channel", "show", "app").exit_code)
         self.lines("rod", "set", "api_status=normal")
         self.assertEqual(0, self.run_command("channel", "show", "app").exit_code)
 
     def test_wrong(self) -> None:
-        """Nothing is asked."""
+        """No request is sent."""
         for throw in ("none=true", "deny_tail_sessions", "api_status=off", "deny_tail_sessions=1"):
             self.assertEqual(2, self.run_command("rod", "set", throw).exit_code, throw)
         self.assertEqual(0, self.net.asked)
@@ -120,7 +120,7 @@ class DrainTests(CliCase):
         self.assertEqual(["delivered", "status 204"], self.lines("drain", "test", "app", "1"))
 
     def test_not_delivered(self) -> None:
-        """What the receiver said is harmless on a terminal."""
+        """The answer of the receiver is made harmless for a terminal."""
 
         def test(drain_id: int) -> Deferred[DrainTest]:
             return succeed(DrainTest(False, 403, "go\x1b]0;x\x07", "the receiver refused it"))

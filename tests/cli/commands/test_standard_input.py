@@ -11,7 +11,7 @@ from logplex.cli.commands.send import StandardInput
 
 
 class StandardInputTests(SynchronousTestCase):
-    """A pipe that the reactor says is readable."""
+    """A pipe, and a reactor that reports it as readable."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactor()
@@ -42,7 +42,7 @@ class StandardInputTests(SynchronousTestCase):
         self.assertTrue(self.is_reading())
 
     def test_nothing_there(self) -> None:
-        """A descriptor that somebody made non-blocking; it has not ended."""
+        """A non-blocking descriptor without data has not ended."""
         self.addCleanup(os.close, self.writing)
         os.set_blocking(self.reading, False)
         self.source.doRead()
@@ -50,7 +50,7 @@ class StandardInputTests(SynchronousTestCase):
         self.assertTrue(self.is_reading())
 
     def test_error(self) -> None:
-        """It is told once, and is no silent end."""
+        """An error is reported once, and is not taken for the end."""
         self.addCleanup(os.close, self.writing)
         directory = os.open(".", os.O_RDONLY)
         self.addCleanup(os.close, directory)

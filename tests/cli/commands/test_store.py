@@ -16,7 +16,7 @@ from tests.doubles.commands import CliCase
 
 
 class PartsTests(SynchronousTestCase):
-    """What goes in one request."""
+    """The values of one request."""
 
     @settings(deadline=None, max_examples=20)
     @given(st.lists(st.integers(0, 200_000), max_size=20), st.integers(0, 1_200))
@@ -31,7 +31,7 @@ class PartsTests(SynchronousTestCase):
 
 
 class StoreTests(CliCase):
-    """Out of a node and into one."""
+    """Exports from a node, and imports into one."""
 
     def written(self, document: Any) -> str:
         file = self.home / "in.json"
@@ -39,11 +39,11 @@ class StoreTests(CliCase):
         return str(file)
 
     def assert_everything(self, document: object) -> None:
-        """It is what the store holds."""
+        """The export is the content of the store."""
         self.assertCountEqual(self.registry.values(), import_values(document))
 
     def test_export(self) -> None:
-        """Everything, in a file that its owner can read only."""
+        """Only the owner can read the file."""
         file = self.home / "out.json"
         told = self.lines("store", "export", str(file))
         self.assertEqual(["exported 2 channels, 2 tokens, 3 drains, 1 credentials"], told)
@@ -62,7 +62,7 @@ class StoreTests(CliCase):
         self.assertEqual([1, 2, 3, 10], [each["id"] for each in document["drains"]])
 
     def test_import(self) -> None:
-        """In more parts than one."""
+        """An import in several parts."""
         values: list[Value] = [Channel(f"c{n}") for n in range(PART_VALUES)]
         values += [Token("t.1", "c1", "app", 1), Drain(7, "c1", "d.7", "http://h")]
         told = self.lines("store", "import", self.written(export_values(values)))
@@ -73,7 +73,7 @@ class StoreTests(CliCase):
         self.assertEqual(2, self.net.asked)
 
     def test_import_of_something_else(self) -> None:
-        """Nothing is asked, and what stands in it is not shown."""
+        """No request is sent, and the content of the file is not shown."""
         for document, why in (
             ([], "it must be an object"),
             ({"channels": [{"id": "a/b"}]}, "channels[0]: 'id' is missing or wrong"),
@@ -91,7 +91,7 @@ class StoreTests(CliCase):
         self.assertFails(4, f"{file}: there is no such file", result)
 
     def test_wrong_store(self) -> None:
-        """A store's URL can hold a password, and is not shown."""
+        """The URL of a store is not shown, since it may contain a password."""
         for arguments, status in (
             (["--store", "redis://:hidden@host/x"], 2),
             (["--store", "/nowhere/hidden.db"], 4),

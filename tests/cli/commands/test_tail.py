@@ -39,7 +39,7 @@ class TailTests(SynchronousTestCase):
         return result.stdout_bytes
 
     def test_into_a_file(self) -> None:
-        """As it came, byte for byte."""
+        """Lines are unchanged, byte for byte."""
         self.assertEqual(
             b"T app[web.1]: one\nmore\nT heroku[router]: \x1b[31mtwo\x07\n"
             b"T logplex[1]: Error L11 (x)\n",
@@ -47,13 +47,13 @@ class TailTests(SynchronousTestCase):
         )
 
     def test_on_a_terminal(self) -> None:
-        """Heads in colour, and nothing harmful."""
+        """Heads have colours, and harmful characters are replaced."""
         text = self.shown("--color", "always").decode()
         self.assertIn("\x1b[33m\x1b[22mT app[web.1]:\x1b[0m one\nmore\n", text)
         self.assertIn("\x1b[31mtwo�\x1b[0m\n", text)
 
     def test_json(self) -> None:
-        """One object a line, notices without id."""
+        """Each line is an object; notices have no id."""
         objects = [json.loads(line) for line in self.shown("--json").splitlines()]
         self.assertEqual(["1", "2", None], [each["id"] for each in objects])
         self.assertEqual(
@@ -70,6 +70,6 @@ class TailTests(SynchronousTestCase):
         self.assertEqual((0, ""), (result.exit_code, result.output))
 
     def test_remarks(self) -> None:
-        """They do not go where the lines go."""
+        """Remarks go to standard error."""
         result = self.tail(stream=Stream(b": 7 messages are gone\n\n"))
         self.assertEqual(("", "logplex: 7 messages are gone\n"), (result.stdout, result.stderr))
