@@ -181,12 +181,13 @@ def with_target(command: F) -> F:
     """Add the options that name a node to a command, which gets it as the argument ``target``."""
 
     @click.option(
-        "--url",
+        "--api",
         "api_url",
         envvar="LOGPLEX_URL",
         show_envvar=True,
         help="The URL of API v3. [default: localhost:8002]",
     )
+    @click.option("--url", "old_api_url", metavar="URL", hidden=True)
     @click.option(
         "--logs-url",
         envvar="LOGPLEX_LOGS_URL",
@@ -212,17 +213,38 @@ def with_target(command: F) -> F:
         /,
         *args: Any,
         api_url: str | None,
+        old_api_url: str | None,
         logs_url: str | None,
         credential: str | None,
         config: Path | None,
         **kwargs: Any,
     ) -> Any:
+        if old_api_url is not None:
+            _warn_of_old_name()
+            api_url = old_api_url
         settings = read_settings(config or runtime.home / SETTINGS_FILE, config is not None)
         given = {"url": api_url, "logs_url": logs_url, "credential": credential}
         target = make_target({**settings, **{name: text for name, text in given.items() if text}})
         return command(runtime, *args, target=target, **kwargs)
 
     return targeted  # type: ignore[return-value]
+
+
+def _warn_of_old_name() -> None:
+    """
+    Warn that ``--url`` is an old name of ``--api``.
+
+    A user who gives ``--url`` for an argument that is missing, such as the URL of a drain, would
+    send the credential to that URL.
+
+    :raise click.UsageError: an optional argument of the command is missing.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if isinstance(parameter, click.Argument) and not context.params.get(parameter.name or ""):
+            name = parameter.make_metavar(context)
+            raise click.UsageError(f"--url is an old name of --api, and {name} is missing")
+    click.echo("logplex: --url is an old name of --api, the URL of API v3", err=True)
 
 
 def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> Callable[..., None]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from attrs import evolve
+from click.testing import Result
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
 
 from logplex.cli.command import SETTINGS_FILE, make_target
 from logplex.cli.failures import BadSettings
@@ -108,7 +111,7 @@ class StatusTests(CliCase):
         self.assertFails(1, "the credential is wrong, or not permitted to do this", result)
 
     def test_unreachable(self) -> None:
-        result = self.run_command("channel", "show", "app", "--url", "http://localhost:1")
+        result = self.run_command("channel", "show", "app", "--api", "http://localhost:1")
         self.assertEqual(3, result.exit_code)
         self.assertIn("http://localhost:1 cannot be reached: ", result.stderr)
 
@@ -120,3 +123,69 @@ class StatusTests(CliCase):
 
     def test_wrong_command_line(self) -> None:
         self.assertEqual(2, self.run_command("channel", "show").exit_code)
+
+
+class OtherServer(Resource):
+    """A server that is not Logplex, and gives the same answer to every request."""
+
+    isLeaf = True
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__()
+        self.status = status
+        self.body = body
+
+    def render(self, request: Request) -> bytes:
+        request.setResponseCode(self.status)
+        return self.body
+
+
+class ApiAddressTests(CliCase):
+    """The address of the API, which gets the credential."""
+
+    def test_url_for_a_missing_argument(self) -> None:
+        """``--url`` in place of a drain's URL would send the credential to the receiver."""
+        for command in ("drain add app", "shards prepare", "channel flags app"):
+            result = self.run_command(*command.split(), "--url", "http://localhost:8002")
+            self.assertEqual(result.exit_code, 2, command)
+            self.assertIn("--url is an old name of --api, and [", result.stderr)
+        self.assertEqual(0, self.net.asked)
+
+    def test_old_name(self) -> None:
+        result = self.run_command("health", "--url", "http://localhost:8002")
+        self.assertEqual(0, result.exit_code)
+        self.assertEqual(
+            "logplex: --url is an old name of --api, the URL of API v3\n", result.stderr
+        )
+
+    def answered_by_another(self, status: int, body: bytes, *arguments: str) -> Result:
+        site = Site(OtherServer(status, body), reactor=self.clock)
+        self.net.servers[8003] = site
+        return self.run_command(*arguments, "--api", "http://localhost:8003")
+
+    def test_another_server(self) -> None:
+        """The error says that the server is not Logplex, and is not a bug of the command."""
+        for status, body, seen in (
+            (200, b"", "http://localhost:8003 answers with something else than a JSON object"),
+            (
+                200,
+                b"<html>",
+                "http://localhost:8003 answers with something else than a JSON object",
+            ),
+            (200, b"[]", "http://localhost:8003 answers with something else than a JSON object"),
+            (201, b'"ok"', "http://localhost:8003 answers with something else than a JSON object"),
+            (200, b"{}", 'the answer has no member "id"'),
+        ):
+            result = self.answered_by_another(status, body, "drain", "add", "app", "http://a.b")
+            expected = f"{seen}: is --api the URL of API v3 of Logplex?"
+            self.assertFails(2, expected, result)
+
+    def test_another_server_refuses(self) -> None:
+        for status, exit_status in ((404, 4), (405, 1), (502, 3)):
+            result = self.answered_by_another(status, b"no", "channel", "delete", "app")
+            self.assertFails(
+                exit_status,
+                f"http://localhost:8003 answers with status {status} and no reason:"
+                " is --api the URL of API v3 of Logplex?",
+                result,
+            )

@@ -20,7 +20,7 @@ from twisted.web.iweb import IResponse
 
 from logplex import __version__
 from logplex.cli.client.answers import WholeBody, read_whole
-from logplex.cli.failures import Failed, NotFound, Rejected, Unreachable
+from logplex.cli.failures import BadSettings, Failed, NotFound, Rejected, Unreachable
 from logplex.waiting import within
 
 #: The longest time until an answer begins, and the longest pause within it.
@@ -113,8 +113,9 @@ class Api:
         query: Mapping[str, str | int] | None = None,
     ) -> Any:
         """
-        Send a request, and return the answer's JSON; ``None`` for an empty answer.
+        Send a request, and return the JSON object of the answer; ``None`` for status 204.
 
+        :raise BadSettings: the answer is not from API v3 of Logplex.
         :raise Failed: the node could not be reached, or rejected the request.
         """
         target = "/".join(["/v3", *(quote(part, safe="") for part in path)])
@@ -128,8 +129,20 @@ class Api:
         response = await self.asker.ask(method, self.url + target, headers, sent, self.credential)
         content = await self.asker.content(response)
         if not 200 <= response.code < 300:
-            raise failure_of(response.code, _error_in(content), self.credential is not None)
-        return _parsed(content)
+            why = _error_in(content) or self._not_logplex(f"status {response.code} and no reason")
+            raise failure_of(response.code, why, self.credential is not None)
+        if response.code == 204 and not content:
+            return None
+        try:
+            answer = json.loads(content, object_hook=_Answer)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, _Answer):
+            raise BadSettings(self._not_logplex("something else than a JSON object"))
+        return answer
+
+    def _not_logplex(self, what: str) -> str:
+        return f"{_origin(self.url)} answers with {what}: is --api the URL of API v3 of Logplex?"
 
 
 def failure_of(status: int, why: str, with_credential: bool) -> Failed:
@@ -153,13 +166,13 @@ def failure_of(status: int, why: str, with_credential: bool) -> Failed:
     return Rejected(text)
 
 
-def _parsed(content: bytes) -> Any:
-    if not content:
-        return None
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise Unreachable("the answer is not JSON: is this the URL of API v3?") from None
+class _Answer(dict[str, Any]):
+    """A JSON object from API v3. Another program's object has other members."""
+
+    def __missing__(self, name: str) -> Any:
+        raise BadSettings(
+            f'the answer has no member "{name}": is --api the URL of API v3 of Logplex?'
+        )
 
 
 def _error_in(content: bytes) -> str:

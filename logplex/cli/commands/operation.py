@@ -18,7 +18,7 @@ from logplex.model.rods import Position, Rods, check_position
 SHARD_URLS = "LOGPLEX_SHARD_URLS"
 
 
-@click.command(epilog=examples("logplex health", "logplex health --json --url http://node-2:8002"))
+@click.command(epilog=examples("logplex health", "logplex health --json --api http://node-2:8002"))
 @talks
 async def health(remote: Remote) -> None:
     """
@@ -156,7 +156,7 @@ def shards() -> None:
     """
 
 
-@shards.command("show", epilog=examples("logplex shards show --url http://node-2:8002"))
+@shards.command("show", epilog=examples("logplex shards show --api http://node-2:8002"))
 @talks
 async def show_shards(remote: Remote) -> None:
     """Show the step of the replacement on the node, and the shards that are away."""
