@@ -1,5 +1,6 @@
 """
-The API's lines in the log: one for every change, and, as an option, one for every request.
+The API's lines in the log: one for every change and for every export of the configuration, and,
+as an option, one for every request.
 
 A line never holds a token, a password, or the URL of a session or a drain.
 """
@@ -17,6 +18,9 @@ from logplex.api.routes import READING, Admission, admission_of
 from logplex.web import Request
 
 _log = Logger()
+
+#: Routes that change nothing, but answer with every secret.
+_SHOWING_SECRETS = frozenset({"export_configuration"})
 
 #: A detail of a route that refuses a request, but has removed something; its value names it.
 REMOVED = "removed"
@@ -45,15 +49,15 @@ class Audit:
 
     def judged(self, request: Request, admission: Admission | None, refusal: object) -> None:
         """
-        Note that a request was admitted or refused on its head. If it changes something, write a
-        line about the change later.
+        Note that a request was admitted or refused on its head. If it changes something, or shows
+        every secret, write a line about that when it is answered.
 
         :param admission: ``None`` if the request is refused.
         :param refusal: the reason for refusing it.
         """
         if self.every_request:
             self._tell_request(request, admission, refusal)
-        if admission is not None and request.method not in READING:
+        if admission is not None and _is_audited(request, admission):
             request.notifyFinish().addCallbacks(
                 _tell_change, _tell_interrupted, (request,), errbackArgs=(request,)
             )
@@ -72,6 +76,10 @@ class Audit:
             else f"error={type(refusal).__name__}",
             user_agent=_printable(agent)[:MAX_USER_AGENT_CHARACTERS],
         )
+
+
+def _is_audited(request: Request, admission: Admission) -> bool:
+    return request.method not in READING or admission.route.name in _SHOWING_SECRETS
 
 
 def _tell_change(_: object, request: Request) -> None:

@@ -15,6 +15,7 @@ from klein import Response
 from twisted.web.server import Request
 
 from logplex.api.refusals import BadBody, WrongType
+from logplex.model.session import unique_members
 
 Headers = Mapping[str | bytes, str | bytes | Sequence[str | bytes]]
 
@@ -70,8 +71,11 @@ def check_json_type(request: Request) -> None:
 
 
 def read_body(request: Request) -> bytes:
-    """Return the whole body."""
-    content: bytes = request.content.read() if request.content else b""
+    """Return the whole body, however often it was read before."""
+    if request.content is None:
+        return b""
+    request.content.seek(0)
+    content: bytes = request.content.read()
     return content
 
 
@@ -82,13 +86,27 @@ def read_object(request: Request) -> dict[str, Any]:
     :raise BadBody: it is not JSON, or not an object.
     """
     try:
-        body = json.loads(read_body(request))
+        body = json.loads(read_body(request), object_pairs_hook=unique_members)
         # Half of a surrogate pair passes as JSON, but cannot be encoded, so not kept or shown.
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise BadBody("bad JSON") from None
     if not isinstance(body, dict):
         raise BadBody("invalid payload")
+    return body
+
+
+def read_members(request: Request, *known: str) -> dict[str, Any]:
+    """
+    Return the request's body, an object in JSON that has no members but the known ones.
+
+    :raise BadBody: it has another member, or is not an object in JSON.
+    """
+    body = read_object(request)
+    for name in body:
+        if name not in known:
+            good = f"; there are {', '.join(known)}" if known else ""
+            raise BadBody(f"unknown member {name[:40]!r}{good}")
     return body
 
 

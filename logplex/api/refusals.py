@@ -81,6 +81,10 @@ class NotPermitted(Refused):
     """The caller may do this, but not to this channel."""
 
 
+class OtherOrigin(Refused):
+    """A browser sends this change for a page of another site."""
+
+
 class Unavailable(Refused):
     """The node cannot do this now; the text gives the client the reason."""
 

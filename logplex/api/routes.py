@@ -115,6 +115,8 @@ def match(apps: Sequence[Klein], request: Request) -> Match:
     :raise UnknownRoute: no route has this path.
     :raise WrongMethod: the path has routes, but none of this method.
     """
+    if len(request.requestHeaders.getRawHeaders(b"Host", [])) > 1:
+        raise BadHead("there must be one host")
     path = request.path.decode("ascii", "replace")
     method = request.method.decode("ascii", "replace")
     try:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from logplex.access.authenticator import Authenticator, NotKnown
 from logplex.api.audit import Audit
 from logplex.api.json import request_id
-from logplex.api.refusals import NotAuthenticated, Refused
+from logplex.api.refusals import BadHead, NotAuthenticated, OtherOrigin, Refused
 from logplex.api.routes import Admission, AdmittedResource, remember
 from logplex.live import Live
 from logplex.model.values import Credential
@@ -40,11 +40,31 @@ def authenticated(request: Request, authenticator: Authenticator) -> Credential:
     Return the credential of the caller.
 
     :raise NotAuthenticated: the caller is not known.
+    :raise BadHead: there are two ``Authorization`` headers.
     """
+    given = request.requestHeaders.getRawHeaders(b"Authorization", [])
+    if len(given) > 1:
+        raise BadHead("there must be one Authorization header")
     try:
-        return authenticator.api_user(request.getHeader(b"Authorization"), request.address)
+        return authenticator.api_user(given[0] if given else None, request.address)
     except NotKnown as unknown:
         raise NotAuthenticated(unknown.delay_s) from None
+
+
+def refuse_other_origins(request: Request) -> None:
+    """
+    Refuse a change that a browser sends for a page of another site, with the password that it keeps
+    for this API.
+
+    :raise OtherOrigin: the request says so itself. Clients that are not browsers do not.
+    """
+    headers = request.requestHeaders
+    site = headers.getRawHeaders(b"Sec-Fetch-Site", [b"none"])
+    origin = headers.getRawHeaders(b"Origin", [])
+    host = request.getHeader(b"Host") or b""
+    own = {b"http://" + host, b"https://" + host}
+    if not {b"none", b"same-origin"}.issuperset(site) or not own.issuperset(origin):
+        raise OtherOrigin
 
 
 def as_refusal(answer: Response, delay_s: float = 0.0) -> Refusal:

@@ -9,13 +9,28 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
+from attrs import fields as fields_of
 from attrs import frozen
 
 #: The number of lines of a session without ``num``.
 DEFAULT_LINES = 100
 
 _SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+
+
+def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """
+    Make an object of JSON, for :func:`json.loads`: readers differ in which of two members of one
+    name they take.
+
+    :raise ValueError: a name stands twice.
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("a member stands twice")
+    return found
 
 
 class BadSession(ValueError):
@@ -40,6 +55,10 @@ class Session:
     ps: bytes | None = None
 
 
+#: The names of a session's fields.
+SESSION_FIELDS = tuple(each.name for each in fields_of(Session))
+
+
 def is_session_id(text: str) -> bool:
     """Return true if this can be a session's id: a UUID in its usual form."""
     return _SESSION_ID.fullmatch(text) is not None
@@ -49,11 +68,11 @@ def parse_session(body: bytes) -> Session:
     """
     Read a session's JSON. Fields that Logplex does not know are ignored.
 
-    :raise BadSession: it is not an object in JSON, has no ``channel_id``, or another field has
-        the wrong type.
+    :raise BadSession: it is not an object in JSON, names a field twice, has no ``channel_id``, or
+        another field has the wrong type.
     """
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, object_pairs_hook=unique_members)
     except (ValueError, RecursionError):
         raise BadSession("bad JSON") from None
     if not isinstance(fields, dict):

@@ -83,6 +83,12 @@ class AuditTests(V3Case):
         about = " import_configuration channels=0 tokens=0 drains=0 credentials=0 from "
         self.assertIn(about, line)
 
+    def test_export(self) -> None:
+        """It changes nothing, but shows every secret."""
+        (line,) = self.audit("GET", "/v3/configuration")
+        self.assertTrue(line.startswith("audit: full export_configuration  from "), line)
+        self.assertTrue(line.endswith(": done"), line)
+
     def test_auth_key(self) -> None:
         """A caller with the key is shown by the key's name, not by the key."""
         (line,) = self.audit("DELETE", "/v3/channels/app", auth="Basic " + AUTH_KEY)

@@ -30,6 +30,10 @@ class SessionTests(SynchronousTestCase):
             parsed(num="5", tail=True, source="app", ps="web.1"),
         )
 
+    def test_a_field_stands_once(self) -> None:
+        self.refuses(b'{"channel_id": "a", "channel_id": "b"}', "bad JSON")
+        self.refuses(b'{"channel_id": "a", "more": {"x": 1, "x": 2}}', "bad JSON")
+
     def test_num_may_be_a_number(self) -> None:
         self.assertEqual(0, parsed(num=0).num)
         self.assertEqual(1500, parsed(num=1500).num)

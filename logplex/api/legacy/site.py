@@ -18,7 +18,7 @@ from logplex.api.legacy.routes import Legacy, SessionPage
 from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import NotAuthenticated, Unavailable
 from logplex.api.routes import READING, Admission, match
-from logplex.api.site import api_site, authenticated
+from logplex.api.site import api_site, authenticated, refuse_other_origins
 from logplex.interfaces import IConfigStore
 from logplex.live import Live
 from logplex.model.rods import DISABLED, READ_ONLY, Rods
@@ -56,6 +56,8 @@ class LegacyGate:
             raise Unavailable("Logplex API temporarily in read-only mode")
         if route.name in _OPENING_TAILS and self.rods.now.deny_tail_sessions:
             raise Unavailable("Tail sessions are denied")
+        if request.method not in READING:
+            refuse_other_origins(request)
         caller = authenticated(request, self.authenticator)
         is_for_its_channel = route.name in _OPENING and is_for_one_channel(caller)
         if not (caller.full_api or is_for_its_channel):

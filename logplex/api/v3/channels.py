@@ -20,7 +20,7 @@ from logplex.api.json import (
     optional_member,
     optional_strings,
     read_body,
-    read_object,
+    read_members,
     text_answer,
 )
 from logplex.api.provisioning import Provisioning, shown_tokens
@@ -33,7 +33,7 @@ from logplex.api.refusals import (
 from logplex.api.routes import admission_of
 from logplex.api.v3.app import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN, V3App
 from logplex.interfaces import IDrains, ISpool, StoreAway
-from logplex.model.session import parse_session
+from logplex.model.session import SESSION_FIELDS, parse_session
 from logplex.model.values import CHANNEL_FLAGS, Drain, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import Urls
@@ -74,7 +74,7 @@ class ChannelRoutes:
 
     @app.on("PUT", "/v3/channels/<channel_id>")
     async def put_channel(self, request: Request, channel_id: str) -> Response:
-        body = read_object(request)
+        body = read_members(request, "tokens", "flags")
         names, flags = optional_strings(body, "tokens"), _flags(body)
         is_new = await self._provisioning.ensure_channel(channel_id, names, flags)
         details = admission_of(request).details
@@ -91,14 +91,14 @@ class ChannelRoutes:
 
     @app.on("POST", "/v3/channels/<channel_id>/tokens")
     async def add_token(self, request: Request, channel_id: str) -> Response:
-        name = member(read_object(request), "name", str)
+        name = member(read_members(request, "name"), "name", str)
         admission_of(request).details["name"] = name
         token = await self._provisioning.add_token(channel_id, name)
         return json_answer(200, {"token": token.id, "name": token.name})
 
     @app.on("POST", "/v3/channels/<channel_id>/drains")
     async def add_drain(self, request: Request, channel_id: str) -> Response:
-        url = optional_member(read_object(request), "url", str)
+        url = optional_member(read_members(request, "url"), "url", str)
         drain = await self._provisioning.add_drain(channel_id, url)
         admission_of(request).details["drain_id"] = drain.id
         path = f"/v3/channels/{quote(channel_id, safe='')}/drains/{drain.id}"
@@ -106,7 +106,7 @@ class ChannelRoutes:
 
     @app.on("PUT", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
     async def move_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
-        url = member(read_object(request), "url", str)
+        url = member(read_members(request, "url"), "url", str)
         drain = await self._provisioning.move_drain(channel_id, drain_id, url)
         return json_answer(200, _shown(drain))
 
@@ -125,7 +125,7 @@ class ChannelRoutes:
 
     @app.on("POST", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/test", TEST_DRAIN)
     async def test_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
-        read_object(request)
+        read_members(request)
         drain = self._provisioning.drain(channel_id, drain_id)
         return json_answer(200, asdict(await self._drains.test(drain.id)))
 
@@ -149,6 +149,7 @@ class ChannelRoutes:
 
     @app.on("POST", "/v3/sessions", OPEN_SESSION)
     async def open_session(self, request: Request) -> Response:
+        read_members(request, *SESSION_FIELDS)
         body = read_body(request)
         admission, session = admission_of(request), parse_session(body)
         if not may_read(admission.caller, session.channel_id):

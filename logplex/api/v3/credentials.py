@@ -22,7 +22,7 @@ from logplex.api.json import (
     json_answer,
     optional_member,
     optional_strings,
-    read_object,
+    read_members,
 )
 from logplex.api.refusals import (
     BadBody,
@@ -82,7 +82,7 @@ class CredentialRoutes:
 
     @app.on("POST", "/v3/credentials")
     async def create_credential(self, request: Request) -> Response:
-        body = read_object(request)
+        body = read_members(request, "id", "name", "permissions")
         id = optional_member(body, "id", str)
         name = optional_member(body, "name", str) or ""
         made = _made(
@@ -117,7 +117,7 @@ class CredentialRoutes:
 
     @app.on("POST", "/v3/credentials/<credential_id>/password")
     async def rotate_credential(self, request: Request, credential_id: str) -> Response:
-        read_object(request)
+        read_members(request)
         made = await self._alone(self._rotate, credential_id)
         return json_answer(200, {**self._shown(made.credential), "password": made.password})
 

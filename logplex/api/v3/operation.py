@@ -20,7 +20,7 @@ from logplex.api.json import (
     member,
     optional_member,
     optional_strings,
-    read_object,
+    read_members,
 )
 from logplex.api.refusals import BadBody
 from logplex.api.routes import admission_of
@@ -102,7 +102,7 @@ class OperationRoutes:
 
     @app.on("PUT", "/v3/rods", PUT_RODS)
     async def put_rods(self, request: Request) -> Response:
-        body = read_object(request)
+        body = read_members(request, "rods", "scope")
         scope = optional_member(body, "scope", str) or NODE
         positions = _positions(member(body, "rods", dict))
         admission_of(request).details.update(positions, scope=scope)
@@ -129,7 +129,7 @@ class OperationRoutes:
 
     @app.on("POST", "/v3/shards")
     async def replace_shards(self, request: Request) -> Response:
-        body = read_object(request)
+        body = read_members(request, "step", "urls")
         step, urls = member(body, "step", str), optional_strings(body, "urls")
         if step not in _STEPS:
             raise BadBody(f"'step' can be {', '.join(_STEPS)}")

@@ -61,6 +61,8 @@ class AnswersTests(LegacyCase):
             self.ask(route.method, route.path, route.good)
             self.store.away = False
             self.ask(route.method, route.path, route.good)
+            elsewhere = {"Origin": "https://elsewhere.example"}
+            self.ask(route.method, route.path, route.good, headers=elsewhere)
             self.rods.now = evolve(self.rods.now, legacy_api_status=DISABLED)
             self.ask(route.method, route.path, route.good)
 

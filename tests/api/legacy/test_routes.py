@@ -173,6 +173,44 @@ class RouteTests(LegacyCase):
                 self.assertText(401, "Not Authorized", answer)
                 self.assertEqual("Basic realm=Logplex", answer.headers["www-authenticate"])
 
+    def test_other_site(self) -> None:
+        """A stranger's page cannot use the password that a browser keeps for the API."""
+        elsewhere = (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://localhost:99"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+        )
+        for headers in elsewhere:
+            for route in self.each():
+                headers = {"Content-Type": "text/plain", **headers}
+                answer = self.ask(route.method, route.path, route.good, headers=headers)
+                if route.method == "GET":
+                    self.assertEqual(route.code, answer.code, route)
+                else:
+                    why = "changes from pages of other sites are refused"
+                    self.assertText(403, why, answer)
+                    self.assertIsNotNone(self.registry.channel("7"))
+
+    def test_same_site(self) -> None:
+        for headers in (
+            {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
+            {"Origin": "https://localhost"},
+            {"Sec-Fetch-Site": "none"},
+        ):
+            for route in self.each():
+                answer = self.ask(route.method, route.path, route.good, headers=headers)
+                self.assertEqual(route.code, answer.code, route)
+
+    def test_two_of_a_header(self) -> None:
+        """Programs on the way differ in which of the two they take."""
+        for route in self.each():
+            for second in (f"Authorization: {basic('one')}", "Host: localhost"):
+                headers = {"Authorization": basic("full"), "X": "1\r\n" + second}
+                exchange = send(self.legacy, route.method, route.path, headers, b"")
+                self.assertEqual(400, exchange.answer().code)
+
     def test_decided_on_the_head(self) -> None:
         """401 is answered while the body has not come."""
         for route in self.each():

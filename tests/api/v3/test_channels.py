@@ -341,14 +341,20 @@ class SessionTests(V3Case):
 
     def test_open(self) -> None:
         """The URL is on the other API, and is the right to read."""
-        body = {"channel_id": "app", "num": "10", "tail": True, "more": [1]}
+        body = {"channel_id": "app", "num": "10", "tail": True, "source": None}
         answer = self.ask("POST", "/v3/sessions", body)
         url = f"http://api/sessions/{UUID(int=1)}"
         self.assertAnswer(201, {"url": url}, answer)
         self.assertEqual(url, answer.headers["location"])
         ends_at, kept = self.store.sessions[str(UUID(int=1))]
         self.assertEqual(1_000 + 360, ends_at)
-        self.assertEqual(b'{"channel_id": "app", "num": "10", "tail": true, "more": [1]}', kept)
+        self.assertEqual(b'{"channel_id": "app", "num": "10", "tail": true, "source": null}', kept)
+
+    def test_channel_twice(self) -> None:
+        """Readers differ in which of the two they would take."""
+        body = b'{"channel_id": "app", "channel_id": "empty"}'
+        self.assertError(400, self.ask("POST", "/v3/sessions", body))
+        self.assertEqual({}, self.store.sessions)
 
     def test_without_channel(self) -> None:
         answer = self.ask("POST", "/v3/sessions", {"num": "10"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -223,6 +224,37 @@ class RouteTests(V3Case):
                 if wrong is None:
                     wrong = b"null"
                 self.assertError(400, self.ask(route.method, route.path, wrong))
+
+    def test_unknown_member(self) -> None:
+        """It is named, and nothing is done."""
+        for route in self.each():
+            if route.good is not None:
+                before = dict(self.store.values)
+                answer = self.ask(route.method, route.path, {**route.good, "uri": 1})
+                self.assertError(400, answer)
+                self.assertIn("unknown member 'uri'", answer.json["error"])
+                self.assertEqual(before, self.store.values)
+
+    def test_member_twice(self) -> None:
+        for route in self.each():
+            if route.good is not None:
+                body = json.dumps(route.good)[:-1] + (", " if route.good else "")
+                twice = f'{body}"x": 1, "x": 1}}'.encode()
+                answer = self.ask(route.method, route.path, twice)
+                self.assertAnswer(400, {"error": "bad JSON"}, answer)
+
+    def test_two_of_a_header(self) -> None:
+        """Programs on the way differ in which of the two they take."""
+        for route in self.each():
+            for headers in (f"Authorization: {basic('one')}", "Host: localhost"):
+                exchange = send(
+                    self.v3,
+                    route.method,
+                    route.path,
+                    {"Authorization": basic("full"), "X": "1\r\n" + headers},
+                    b"",
+                )
+                self.assertError(400, exchange.answer())
 
     def test_wrong_type(self) -> None:
         """A body must say that it is JSON; parameters of the type do not matter."""
