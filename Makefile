@@ -2,13 +2,19 @@
 # needs by itself, once: a stamp in .venv remembers it until setup.cfg changes.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 CONFIG ?= etc/logplex.toml
 TESTS ?= tests
+# Processes that share the tests.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 BENCH ?=
 
-.PHONY: run test lint bench dist clean
+# What needs no process of its own: everything but tests.integration.
+IN_MEMORY := $(subst /,.,$(basename $(filter-out tests/integration, \
+  $(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))) $(wildcard tests/test_*.py))))
+
+.PHONY: run test test-in-memory coverage lint bench dist clean
 
 ## Run a node with etc/logplex.toml; it writes below var/ only.
 run: $(VENV)/.installed
@@ -16,7 +22,18 @@ run: $(VENV)/.installed
 
 ## All tests, those with real processes too. TESTS=tests.drains runs a part.
 test: $(VENV)/.installed-test
-	$(BIN)/trial $(TESTS)
+	$(BIN)/trial --jobs=$(JOBS) $(TESTS)
+
+## The tests that start no process, in under a minute.
+test-in-memory: $(VENV)/.installed-test
+	$(BIN)/trial --jobs=$(JOBS) $(IN_MEMORY)
+
+## The lines and branches that these tests go through.
+coverage: $(VENV)/.installed-test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(BIN)/trial --jobs=$(JOBS) $(IN_MEMORY)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 ## Format, rules and types.
 lint: $(VENV)/.installed-lint
@@ -34,7 +51,7 @@ dist: $(VENV)/.installed-test
 
 ## Remove what the other targets made. What a node keeps in var/ stays.
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* build dist *.egg-info _trial_temp* .coverage* .hypothesis .mypy_cache .ruff_cache
 	rm -f twisted/plugins/dropin.cache
 	find logplex tests bench twisted -name __pycache__ -type d -prune -exec rm -rf {} +
 
