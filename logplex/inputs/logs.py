@@ -21,8 +21,9 @@ from logplex.model.rods import Rods
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import Limits
+from logplex.syslog.cutting import FrameHeads
 from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
-from logplex.syslog.inner import FrameHeads, token_of
+from logplex.syslog.inner import token_of
 from logplex.web import Bounds, Request, Site
 
 #: Half a megabyte, which takes some milliseconds. A smaller body is decompressed in one turn.
@@ -153,18 +154,18 @@ class _Logs(Resource):
             return _answer(request, 400, b"Message count mismatch")
         self._counters.truncated += truncated
         self._counters.unreadable += unreadable
-        self._route(sender, frames)
+        self._route(sender, frames, unreadable)
         if frame_id is not None:
             self._frame_ids.add(sender.name, frame_id)
         return _accept(request)
 
-    def _route(self, sender: Sender, frames: list[bytes]) -> None:
+    def _route(self, sender: Sender, frames: list[bytes], unreadable: int) -> None:
         if sender.token is not None:
-            self._router.route_as(sender.token, frames)
+            self._router.route_as(sender.token, frames, unreadable)
         elif sender.channel_id is None:
-            self._router.route(frames)
+            self._router.route(frames, unreadable)
         else:
-            self._router.route(self._permitted(sender.channel_id, frames))
+            self._router.route(self._permitted(sender.channel_id, frames), unreadable)
 
     def _permitted(self, channel_id: str, frames: list[bytes]) -> list[bytes]:
         """Return the frames whose token belongs to this channel."""

@@ -23,8 +23,8 @@ from zope.interface import implementer
 from logplex.live import Live
 from logplex.metrics import Counters, Sample, connection_samples
 from logplex.settings import Limits
+from logplex.syslog.cutting import FrameHeads
 from logplex.syslog.framing import FrameDecoder
-from logplex.syslog.inner import FrameHeads
 
 _log = Logger()
 
@@ -38,8 +38,9 @@ LAST_WORDS_S = 1.0
 #: reads keeps it from ending.
 LAST_CLOSE_TIMEOUT_S = 2.0
 
-#: The function that takes whole messages (the router's). It must not keep the list.
-Route = Callable[[list[bytes]], None]
+#: ``route(messages, unreadable)`` takes whole messages, and the number of those without a head of
+#: RFC 5424. It must not keep the list.
+Route = Callable[[list[bytes], int], None]
 
 
 @implementer(IHandshakeListener)
@@ -97,15 +98,16 @@ class SyslogProtocol(Protocol):
 
     def _route(self, messages: list[bytes]) -> None:
         decoder = self._decoder
+        unreadable = decoder.unreadable - self._unreadable
         if (
             decoder.malformed != self._malformed
             or decoder.truncated != self._truncated
-            or decoder.unreadable != self._unreadable
+            or unreadable
         ):
             self._count(decoder)
         if messages:
             try:
-                self.factory.route(messages)
+                self.factory.route(messages, unreadable)
             except Exception:
                 _log.failure(
                     "bug: {count} messages cannot be routed; the connection ends",

@@ -33,11 +33,11 @@ _READING = (b"GET", b"HEAD")
 def channel_samples(registry: Registry) -> Iterator[Sample]:
     """Yield the messages received by each channel since the start, if there were any."""
     for stream in registry.streams():
-        if stream.received:
+        if stream.activity.received:
             yield Sample(
                 "logplex_channel_messages_received",
                 "Messages that reached this channel",
-                stream.received,
+                stream.activity.received,
                 {"channel": stream.id},
                 CounterMetricFamily,
             )

@@ -14,7 +14,12 @@ from attrs import define, field
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from logplex.interfaces import IChannelObserver, IConfigListener, IDrainObserver, IOutlet
+from logplex.interfaces import (
+    IChannelObserver,
+    IConfigListener,
+    IDrainObserver,
+    IOutlet,
+)
 from logplex.model.values import (
     NO_REDIS,
     Change,
@@ -26,6 +31,7 @@ from logplex.model.values import (
     Token,
     Value,
 )
+from logplex.routing.activity import ChannelActivity
 from logplex.syslog.inner import Route
 
 _log = Logger()
@@ -41,7 +47,7 @@ class Stream:
     :ivar channel: ``None`` while only tokens or drains of the channel are known.
     :ivar pending: the channel's messages in the present chunk; empty between chunks.
     :ivar outlets: the receivers of its messages, besides the spool.
-    :ivar received: messages since the start of the node.
+    :ivar activity: the counts of what came for the channel.
     """
 
     id: str
@@ -51,7 +57,7 @@ class Stream:
     outlets: tuple[IOutlet, ...] = ()
     tokens: tuple[Token, ...] = ()
     drains: tuple[Drain, ...] = ()
-    received: int = 0
+    activity: ChannelActivity = field(factory=ChannelActivity)
 
 
 @implementer(IConfigListener)

@@ -6,7 +6,7 @@ Calls are synchronous: on return every message is in a buffer, in the spool, or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -16,10 +16,12 @@ from logplex.interfaces import ISpool
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
+from logplex.routing.activity import ChannelActivity
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry, Stream
 from logplex.settings import Limits
 from logplex.syslog.inner import cook_frames, sort_frames, token_of
+from logplex.syslog.message import has_head
 
 _log = Logger()
 
@@ -27,6 +29,13 @@ _log = Logger()
 #: The part of an unknown token that the log may show: enough to find the sender, too little to
 #: write with.
 _SHOWN_TOKEN_BYTES = 10
+
+
+#: The counts that cost time for every message go on for this long after the last reader's request.
+WATCH_S = 15.0
+
+#: The reason for which a channel's readers are not shown a message.
+UNREADABLE = "unreadable"
 
 
 @define(eq=False, repr=False)
@@ -46,13 +55,19 @@ class Router:
     firehose: Firehose = field(kw_only=True)
     _unknown_unlogged: int = field(default=0, init=False)
     _unknown_logged_at: float | None = field(default=None, init=False)
+    _watched_until: float = field(default=0.0, init=False)
 
-    def route(self, frames: Sequence[bytes]) -> None:
-        """Route frames by the token in their fourth field."""
+    def route(self, frames: Sequence[bytes], unreadable: int = 0) -> None:
+        """
+        Route frames by the token in their fourth field.
+
+        :param unreadable: the number of them without a head of RFC 5424, counted already.
+        """
         counters = self.counters
         counters.received += len(frames)
         touched: list[Stream] = []
-        unknown = sort_frames(frames, self.registry.routes, touched, self.clock.seconds())
+        now = self.clock.seconds()
+        unknown, short = sort_frames(frames, self.registry.routes, touched, now)
         counters.processed += len(frames) - len(unknown)
         copying = self.firehose.runs
         # This runs once per channel in the chunk, for hundreds of channels. Each call here and in
@@ -61,33 +76,66 @@ class Router:
             # Copy the list: the routes of all the channel's tokens refer to it.
             messages = stream.pending.copy()
             stream.pending.clear()
-            stream.received += len(messages)
+            activity = stream.activity
+            activity.received += len(messages)
+            activity.received_at = now
             self._spread(stream, messages)
             if copying:
                 self._copy(stream, messages, None)
+            if now < self._watched_until:
+                activity.measure(messages)
+            if unreadable:
+                activity.drop(UNREADABLE, sum(not has_head(each) for each in messages))
+        for stream in short:
+            counters.unreadable += 1
+            stream.activity.drop(UNREADABLE, 1)
         if unknown:
             self._count_unknown_frames(unknown)
 
-    def route_as(self, token_id: bytes, frames: Sequence[bytes]) -> None:
-        """Route frames to the channel of this token; ignore their fourth field."""
+    def route_as(self, token_id: bytes, frames: Sequence[bytes], unreadable: int = 0) -> None:
+        """
+        Route frames to the channel of this token; ignore their fourth field.
+
+        :param unreadable: the number of them without a head of RFC 5424, counted already.
+        """
         self.counters.received += len(frames)
         route = self.registry.routes.get(token_id)
         if route is None:
             self._count_unknown(token_id, len(frames))
         elif frames:
             name, _, stream = route
-            messages = cook_frames(frames, token_id, name, self.clock.seconds())
+            now = self.clock.seconds()
+            messages, short = cook_frames(frames, token_id, name, now)
             self.counters.processed += len(messages)
-            stream.received += len(messages)
+            self.counters.unreadable += short
+            activity = stream.activity
+            activity.received += len(messages)
+            activity.received_at = now
+            activity.drop(UNREADABLE, unreadable + short)
             self._spread(stream, messages)
             if self.firehose.runs:
                 self._copy(stream, messages, name)
+            if now < self._watched_until:
+                activity.measure(messages)
 
     def tell(self, channel_id: str, message: bytes, except_for: object | None = None) -> None:
         """See :data:`logplex.interfaces.Tell`. A message for an unknown channel is dropped."""
         stream = self.registry.stream(channel_id)
         if stream:
             self._spread(stream, [message], except_for)
+
+    def activity(self, channel_id: str) -> ChannelActivity | None:
+        """Return the counts of a channel; ``None`` for an unknown channel."""
+        stream = self.registry.stream(channel_id)
+        return stream.activity if stream else None
+
+    def activities(self) -> Iterator[tuple[str, ChannelActivity]]:
+        """Yield the counts of every channel, with the channel's id."""
+        return ((stream.id, stream.activity) for stream in self.registry.streams())
+
+    def watch(self) -> None:
+        """Count bytes and sources too, for :data:`WATCH_S`. They cost time for every message."""
+        self._watched_until = self.clock.seconds() + WATCH_S
 
     def _spread(
         self, stream: Stream, messages: list[bytes], except_for: object | None = None

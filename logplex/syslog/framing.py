@@ -1,15 +1,15 @@
 """
 Syslog over a byte stream (RFC 6587): find the messages in the bytes of a connection or a body.
 
-:mod:`logplex.syslog.inner` cuts the common cases, whole octet-counted frames and whole lines. This
-module reads all other input: incomplete, too long and malformed frames.
+:mod:`logplex.syslog.cutting` cuts the common cases, whole octet-counted frames and whole lines.
+This module reads all other input: incomplete, too long and malformed frames.
 """
 
 from __future__ import annotations
 
 import re
 
-from logplex.syslog.inner import FrameHeads, cut_frames, cut_lines
+from logplex.syslog.cutting import FrameHeads, cut_frames, cut_lines
 from logplex.syslog.message import BOM, MAX_MESSAGE_BYTES, VALID_HEADS, cut_message, has_head
 
 #: The largest frame, in bytes, of which the beginning is kept as a message (PROTOCOL §3).

@@ -1,8 +1,8 @@
 """
 The inner loop: all work that is done for every single message, on lists of ``bytes``.
 
-Nothing outside this module is done per message on the way from a socket to a drain. Measured in
-``bench/``.
+With :mod:`logplex.syslog.cutting`, this is all that is done per message on the way from a socket
+to a drain. Measured in ``bench/``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
-from itertools import repeat
 from typing import TypeVar
 
-from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, text_of
+from logplex.syslog.message import MAX_MESSAGE_BYTES, VALID_HEADS, has_head, text_of
 from logplex.syslog.notices import timestamp
 
 Stream = TypeVar("Stream")
@@ -21,49 +20,8 @@ Stream = TypeVar("Stream")
 #: The route of a token: its name, its channel's pending messages, and the channel's stream.
 Route = tuple[bytes, list[bytes], Stream]
 
-_LONGEST_HEAD = len(b"<191>1 ")
-_CR = ord("\r")
+_SPACES_OF_A_HEAD = 6
 _SPACES = re.compile(rb" +")
-_FRAME_HEAD = re.compile(rb"([1-9][0-9]{0,4}) (<[0-9]{1,3}>1) ")
-
-
-class FrameHeads:
-    """
-    The memory of frame heads that were read: the size of a message by the first 11 bytes of its
-    frame, for LENs of three digits, as most frames have.
-
-    One look-up here checks LEN and PRI, in two thirds of the time of two look-ups in constant
-    tables. Only :meth:`read` decides about a head. When it has stored :attr:`MAX_HEADS`, it forgets
-    them all, so that a sender of odd frames slows the others down for a moment only.
-
-    :ivar sizes: size by head, for :func:`cut_frames`.
-    """
-
-    #: The most heads that are remembered at a time, about 2 MB.
-    MAX_HEADS = 20_000
-
-    def __init__(self) -> None:
-        self.sizes: dict[bytes, int] = {}
-
-    def read(self, buffer: bytes, start: int) -> tuple[int, int] | None:
-        """
-        Return the position of a frame's message and of its end.
-
-        :return: ``None`` if the frame does not begin with ``LEN SP <PRI>1 SP``, or LEN is not the
-            length of a message.
-        """
-        found = _FRAME_HEAD.match(buffer, start)
-        if found is None or found[2] not in VALID_HEADS:
-            return None
-        size = int(found[1])
-        if not len(found[2]) < size <= MAX_MESSAGE_BYTES:
-            return None
-        text = found.start(2)
-        if text == start + 4:
-            if len(self.sizes) >= self.MAX_HEADS:
-                self.sizes.clear()
-            self.sizes[buffer[start : start + 11]] = size
-        return text, text + size
 
 
 class _Lengths(dict[int, bytes]):
@@ -76,76 +34,12 @@ class _Lengths(dict[int, bytes]):
 _LENGTHS = _Lengths({size: b"%d " % size for size in range(1, MAX_MESSAGE_BYTES + 1)})
 
 
-def cut_frames(
-    buffer: bytes, start: int, heads: FrameHeads, max_frames: int = 1 << 31
-) -> tuple[list[bytes], int]:
-    """
-    Cut whole octet-counted frames, ``LEN SP`` and LEN bytes (PROTOCOL §3), off a buffer.
-
-    Stop before the first frame that is incomplete, is too long, or does not begin with
-    ``<PRI>1 SP``: :mod:`logplex.syslog.framing` decides about that one.
-
-    :param start: the position of the first frame in the buffer.
-    :param heads: the heads that were read before.
-    :param max_frames: the most frames to cut.
-    :return: the messages, and the position after the last of them.
-    """
-    frames: list[bytes] = []
-    append = frames.append
-    size_of = heads.sizes.get
-    length = len(buffer)
-    for _ in repeat(None, max_frames):
-        size = size_of(buffer[start : start + 11])
-        if size is None:
-            head = heads.read(buffer, start)
-            if head is None:
-                break
-            text, end = head
-        else:
-            text = start + 4
-            end = text + size
-        if end > length:
-            break
-        append(buffer[text:end])
-        start = end
-    return frames, start
-
-
-def cut_lines(
-    buffer: bytes, start: int, stop: int | None = None, line_end: bytes = b"\n"
-) -> tuple[list[bytes], int]:
-    """
-    Cut whole lines that begin with ``<PRI>1`` off a buffer (PROTOCOL §3), without their line end
-    and a CR before it.
-
-    Stop before the first line that is incomplete, is too long, or does not begin with ``<PRI>1``.
-
-    :param start: the position of the first line in the buffer.
-    :param stop: lines that end at this position or later are not cut.
-    :param line_end: the byte that ends a line.
-    :return: the messages, and the position after the last line end.
-    """
-    frames: list[bytes] = []
-    append = frames.append
-    find = buffer.find
-    limit = len(buffer) if stop is None else stop
-    while True:
-        end = find(line_end, start, start + MAX_MESSAGE_BYTES + 1)
-        if (
-            not 0 <= end < limit
-            or buffer[start : start + _LONGEST_HEAD].split(b" ", 1)[0] not in VALID_HEADS
-        ):
-            return frames, start
-        append(buffer[start : end - 1 if buffer[end - 1] == _CR else end])
-        start = end + 1
-
-
 def sort_frames(
     frames: Iterable[bytes],
     routes: Mapping[bytes, Route[Stream]],
     touched: list[Stream],
     now: float,
-) -> list[bytes]:
+) -> tuple[list[bytes], list[Stream]]:
     """
     Cook each frame whose token is known, and append it to its channel's pending list.
 
@@ -153,9 +47,11 @@ def sort_frames(
     :param routes: by token id.
     :param touched: gets the stream of every channel whose pending list was empty, once.
     :param now: seconds since the epoch, the time of arrival.
-    :return: the frames whose token is in no route.
+    :return: the frames whose token is in no route, and the streams of those messages that have too
+        few fields to be shown, although they begin as messages do.
     """
     unknown = []
+    short = []
     for frame in frames:
         try:
             fields = frame.split(b" ", 6)
@@ -169,6 +65,8 @@ def sort_frames(
                 continue
             name, pending, stream = route
             cooked = _cook(frame, token, name, now)
+            if is_short(cooked):
+                short.append(stream)
         else:
             # Most heads have a time, no runs of spaces, and no room for the token in other fields.
             if (
@@ -184,15 +82,21 @@ def sort_frames(
         if not pending:
             touched.append(stream)
         pending.append(cooked)
-    return unknown
+    return unknown, short
 
 
-def cook_frames(frames: Iterable[bytes], token: bytes, name: bytes, now: float) -> list[bytes]:
+def cook_frames(
+    frames: Iterable[bytes], token: bytes, name: bytes, now: float
+) -> tuple[list[bytes], int]:
     """
     Cook each frame (PROTOCOL §2): put the token's name in the place of the token's id in the head,
     or, if the head has none, of its first occurrence in the text.
+
+    :return: the messages, and the number of those that have too few fields to be shown, although
+        they begin as messages do.
     """
     cooked = []
+    short = 0
     for frame in frames:
         fields = frame.split(b" ", 6)
         if (
@@ -206,8 +110,15 @@ def cook_frames(frames: Iterable[bytes], token: bytes, name: bytes, now: float) 
             fields[3] = name
             cooked.append(b" ".join(fields))
         else:
-            cooked.append(_cook(frame, token, name, now))
-    return cooked
+            message = _cook(frame, token, name, now)
+            cooked.append(message)
+            short += is_short(message)
+    return cooked, short
+
+
+def is_short(message: bytes) -> bool:
+    """Return true if a message begins as one of RFC 5424, but has too few fields to be shown."""
+    return message.count(b" ") < _SPACES_OF_A_HEAD and has_head(message)
 
 
 def token_of(frame: bytes) -> bytes:

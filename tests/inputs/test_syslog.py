@@ -72,7 +72,7 @@ class SyslogTests(SynchronousTestCase):
         self.routed: list[list[bytes]] = []
         self.factory = SyslogFactory(self.route, self.counters, LIMITS, self.clock)
 
-    def route(self, messages: list[bytes]) -> None:
+    def route(self, messages: list[bytes], unreadable: int) -> None:
         if b"<13>1 bug" in messages:
             raise RuntimeError("secret")
         self.routed.append(messages)

@@ -80,7 +80,9 @@ class TlsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.routed: list[bytes] = []
-        self.syslog = SyslogFactory(self.routed.extend, Counters(), LIMITS, self.clock)
+        self.syslog = SyslogFactory(
+            lambda messages, _: self.routed.extend(messages), Counters(), LIMITS, self.clock
+        )
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
 

@@ -36,7 +36,7 @@ class MetricsSiteTests(SynchronousTestCase):
         registry.loaded([Channel("busy"), Channel("quiet")])
         busy = registry.stream("busy")
         assert busy is not None
-        busy.received = 5
+        busy.activity.received = 5
         pages = {
             b"/metrics": [partial(counter_samples, Counters(received=3))],
             b"/metrics/channels": [partial(channel_samples, registry)],

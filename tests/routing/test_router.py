@@ -13,6 +13,7 @@ from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import NO_REDIS, Channel, Delete, Put, Token
+from logplex.routing.activity import count_sources
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
@@ -118,6 +119,58 @@ class RouterTests(SynchronousTestCase):
     def test_frames_of_an_authenticated_token_go_to_its_channel_whatever_they_are(self) -> None:
         self.router.route_as(ONE.encode(), [b"<42> blafasel", frame(TWO, "x"), frame(ONE, "y")])
         self.assertEqual(self.drain.calls, [[b"<42> blafasel", frame(TWO, "x"), frame("app", "y")]])
+
+    def test_activity(self) -> None:
+        """Each channel has its counts; those that cost time are counted only on demand."""
+        self.clock.advance(7)
+        self.router.route([frame(ONE, "x"), frame(TWO, "x"), frame(ONE, "x")])
+        one = self.router.activity("one")
+        assert one is not None
+        self.assertEqual((one.received, one.received_at), (2, 7.0))
+        self.assertEqual((one.received_bytes, one.sources), (0, {}))
+        self.assertIsNone(self.router.activity("three"))
+        self.assertEqual([each for each, _ in self.router.activities()], ["one", "two"])
+        self.router.watch()
+        self.router.route([frame(ONE, "x")])
+        self.router.route_as(ONE.encode(), [frame(ONE, "x")])
+        self.clock.advance(15)
+        self.router.route([frame(ONE, "x")])
+        self.assertEqual(one.received, 5)
+        self.assertEqual(one.received_bytes, 2 * len(frame("app", "x")))
+        self.assertEqual(one.sources, {("app", "web.1"): 2})
+
+    def test_sources(self) -> None:
+        message = b"<1>1 t h app web.1 - - x"
+        other = b"<1>1 t h caf\xe9 web.1 - - x"
+        self.assertEqual(
+            count_sources([message, other, message, b"<192>1 t h app web.1 - - x", b"x"]),
+            {("app", "web.1"): 2, ("caf\ufffd", "web.1"): 1},
+        )
+
+    def test_sources_are_bounded(self) -> None:
+        self.router.watch()
+        for number in range(201):
+            self.router.route([frame(ONE, "x").replace(b"web.1", b"web.%d" % number)] * 2)
+        one = self.router.activity("one")
+        assert one is not None
+        self.assertEqual(len(one.sources), 200)
+        self.assertEqual(set(one.sources.values()), {2})
+
+    def test_unreadable(self) -> None:
+        """A message that is shown to no reader is counted when it comes, and its channel knows."""
+        bad = [
+            frame(ONE, "x").replace(b"<13>1", head)
+            for head in (b"<192>1", b"<14>2", b"<14>", b"<014>1", b"14", b"<14>1.0")
+        ]
+        short = f"<13>1 now h {ONE} web.1".encode()
+        self.router.route([*bad, short, frame(TWO, "x")], len(bad))
+        self.router.route_as(ONE.encode(), [*bad, short], len(bad))
+        one, two = self.router.activity("one"), self.router.activity("two")
+        assert one is not None
+        assert two is not None
+        self.assertEqual(one.dropped, {"unreadable": 2 * len(bad) + 2})
+        self.assertEqual(two.dropped, {})
+        self.assertEqual(self.counters.unreadable, 2)
 
     def test_no_frames_are_no_call(self) -> None:
         self.router.route([])

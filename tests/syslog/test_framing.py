@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.syslog.cutting import FrameHeads, cut_frames, cut_lines
 from logplex.syslog.framing import (
     MAX_FRAME_BYTES,
     MAX_HELD_BYTES,
@@ -17,7 +18,6 @@ from logplex.syslog.framing import (
     TooManyMessages,
     decode_body,
 )
-from logplex.syslog.inner import FrameHeads, cut_frames, cut_lines
 from logplex.syslog.message import MAX_MESSAGE_BYTES, cut_message
 from tests import samples
 

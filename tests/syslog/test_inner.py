@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.syslog.cutting import FrameHeads, cut_frames
 from logplex.syslog.framing import decode_body
 from logplex.syslog.inner import (
-    FrameHeads,
     cook_frames,
-    cut_frames,
     log_frames,
     sort_frames,
     tail_lines,
@@ -244,7 +243,7 @@ class SortTests(SynchronousTestCase):
         one: list[bytes] = []
         two: list[bytes] = []
         touched: list[str] = []
-        unknown = sort_frames(
+        unknown, short = sort_frames(
             [b"<1>1 t h t.1 a", b"<1>1 t h t.2 a i - t.2", b"<1>1 t h t.1 b", b"<1>1 t h t.3 a"],
             {b"t.1": (b"app", one, "one"), b"t.2": (b"a\\1&", two, "two")},
             touched,
@@ -254,9 +253,10 @@ class SortTests(SynchronousTestCase):
         self.assertEqual(two, [b"<1>1 t h a\\1& a i - t.2"])
         self.assertEqual(touched, ["one", "two"])
         self.assertEqual(unknown, [b"<1>1 t h t.3 a"])
+        self.assertEqual(short, ["one", "one"])
 
     def test_too_few_fields(self) -> None:
-        self.assertEqual(sort_frames([b"", b"a b c"], {}, [], 0.0), [b"", b"a b c"])
+        self.assertEqual(sort_frames([b"", b"a b c"], {}, [], 0.0), ([b"", b"a b c"], []))
 
     def test_not_in_the_head(self) -> None:
         """Of a sender whose token the request names: the first one, wherever it stands."""
@@ -266,7 +266,7 @@ class SortTests(SynchronousTestCase):
             (b"<1>1 t h web p - - see t.1 t.1", b"<1>1 t h web p - - see app t.1"),
             (b"<1>1 t h web p - - text", b"<1>1 t h web p - - text"),
         ):
-            self.assertEqual(cook_frames([frame], b"t.1", b"app", 0.0), [cooked])
+            self.assertEqual(cook_frames([frame], b"t.1", b"app", 0.0), ([cooked], 0))
 
     def test_spaces(self) -> None:
         """Runs of spaces between the fields of the head count as one; those of the text stay."""
@@ -297,6 +297,15 @@ class SortTests(SynchronousTestCase):
         ):
             self.assert_cooked(frame, cooked)
 
+    def test_short(self) -> None:
+        """Messages that begin well and have too few fields are told apart: they are not shown."""
+        pending: list[bytes] = []
+        routes = {TOKEN: (b"app", pending, "one")}
+        frame = b"<1>1 t h %b p -" % TOKEN
+        for given_, count in ((frame, 1), (frame + b"     ", 0), (b"<192>1" + frame[4:], 0)):
+            self.assertEqual(sort_frames([given_], routes, [], 0.0)[1], ["one"] * count)
+            self.assertEqual(cook_frames([given_], TOKEN, b"app", 0.0)[1], count)
+
     def test_no_time(self) -> None:
         """A message without a time gets that of its arrival, for its readers."""
         self.assert_cooked(
@@ -308,9 +317,9 @@ class SortTests(SynchronousTestCase):
         frame = frame.replace(b"TOKEN", TOKEN)
         cooked = cooked.replace(b"TOKEN", TOKEN)
         pending: list[bytes] = []
-        self.assertEqual(sort_frames([frame], {TOKEN: (b"app", pending, "one")}, [], now), [])
+        self.assertEqual(sort_frames([frame], {TOKEN: (b"app", pending, "one")}, [], now), ([], []))
         self.assertEqual(pending, [cooked])
-        self.assertEqual(cook_frames([frame], TOKEN, b"app", now), [cooked])
+        self.assertEqual(cook_frames([frame], TOKEN, b"app", now), ([cooked], 0))
 
 
 class FrameHeadTests(SynchronousTestCase):
