@@ -1,5 +1,6 @@
 """
-The walk through in the README, word for word: on a copy of the checkout, with its default ports.
+The walk through the README, word for word: on a copy of the checkout, and on ports of its own, so
+that it also passes beside a node that has the default ports.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import shutil
 import signal
 import socket
 import subprocess
+from errno import ECONNREFUSED
 from pathlib import Path
+from random import sample
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,27 +45,45 @@ def blocks(language: str) -> list[str]:
     )
 
 
-def ports() -> list[int]:
-    """Every port that the walk listens on: the node's defaults, and its receiver's."""
+def default_ports() -> list[int]:
+    """Return every port that the README and the settings name: the node's, and its receiver's."""
     listen = Listen()
     endpoints = [listen.syslog, listen.logs, listen.api, listen.api_v3, listen.metrics]
     defaults = [int(text.split(":")[1]) for several in endpoints for text in several]
     return [*defaults, *map(int, re.findall(r'\("127\.0\.0\.1", (\d+)\)', blocks("sh")[0]))]
 
 
+def other_ports() -> dict[str, str]:
+    """Return a free port for each default one; none that the system gives to other processes."""
+    free = (port for port in sample(range(12_000, 32_000), 1_000) if is_free(port))
+    return {str(port): str(next(free)) for port in default_ports()}
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) == ECONNREFUSED
+
+
 class WalkTests(SynchronousTestCase):
     """What a reader of the README does, and sees."""
 
+    def setUp(self) -> None:
+        self.ports = other_ports()
+
+    def on_other_ports(self, text: str) -> str:
+        """Return the text with a free port for each default one."""
+        return re.sub(r"\b\d{4}\b", lambda found: self.ports.get(found[0], found[0]), text)
+
     def test_walk(self) -> None:
-        self.assert_ports_free()
         output = self.walk(self.clone())
-        for line in "".join(blocks("text")).splitlines():
+        for line in self.on_other_ports("".join(blocks("text"))).splitlines():
             # Two messages may well arrive in one batch, and so in one line.
             shown = re.escape(line.removeprefix("received: ")).replace("…", ".+")
             self.assertRegex(output, shown, output)
 
     def clone(self) -> Path:
-        """What is in the repository, as if it had been cloned just now."""
+        """Return what is in the repository, as if it had been cloned just now."""
         clone = Path(self.mktemp()).resolve()
         for name in CLONE:
             if (ROOT / name).is_dir():
@@ -70,25 +91,25 @@ class WalkTests(SynchronousTestCase):
                 shutil.copytree(ROOT / name, clone / name, ignore=ignored)
             else:
                 shutil.copy(ROOT / name, clone / name)
+        settings = clone / "etc" / "logplex.toml"
+        settings.write_text(self.on_other_ports(settings.read_text("utf-8")), "utf-8")
         return clone
-
-    def assert_ports_free(self) -> None:
-        """Fail with one clear line, rather than with somebody else's answers."""
-        for port in ports():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError as error:
-                    self.fail(f"the README's walk needs its default ports: {port}: {error}")
 
     def walk(self, directory: Path) -> str:
         """Everything that bash and its children write when it is given the README's commands."""
-        environ = {"PATH": os.environ["PATH"], "HOME": str(Path.home()), "LC_ALL": "C.UTF-8"}
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(Path.home()),
+            "LC_ALL": "C.UTF-8",
+            # The command's own defaults, on the other ports.
+            "LOGPLEX_URL": f"http://localhost:{self.ports['8002']}",
+            "LOGPLEX_LOGS_URL": f"http://localhost:{self.ports['8601']}",
+        }
+        commands = self.on_other_ports("".join(blocks("sh")))
         log = directory / "walk.log"
         with log.open("wb") as output:
             shell = subprocess.Popen(
-                ["bash", "-c", "".join(blocks("sh"))],
+                ["bash", "-c", commands],
                 cwd=directory,
                 env=environ,
                 stdin=subprocess.DEVNULL,
