@@ -86,7 +86,11 @@ class ContractTests(SynchronousTestCase):
 def in_contract(path: str) -> str:
     """A described path with its variables as the contract writes them."""
     path = re.sub(r"\{(?:channel|credential)_id\}", ":id", path)
-    return path.replace("{drain_id}", ":drain").replace("{session_id}", ":uuid")
+    return (
+        path.replace("{drain_id}", ":drain")
+        .replace("{session_id}", ":uuid")
+        .replace("{token_id}", ":token")
+    )
 
 
 class ReferenceTests(SynchronousTestCase):

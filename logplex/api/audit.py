@@ -25,10 +25,14 @@ _SHOWING_SECRETS = frozenset({"export_configuration"})
 #: A detail of a route that refuses a request, but has removed something; its value names it.
 REMOVED = "removed"
 
+#: The variables of routes whose values are secrets; a line shows the beginning only.
+_SECRET_ARGUMENTS = frozenset({"session_id", "token_id"})
+SHOWN_OF_SECRETS = 6
+
 MAX_PATH_CHARACTERS = 200
 MAX_USER_AGENT_CHARACTERS = 200
 
-# The path of a session is the right to read it; a token in a path is a client's mistake.
+# The path of a session is the right to read it, and tokens are the right to write.
 _SECRETS_IN_PATHS = re.compile(r"(?<=sessions/).+|(?<=canary-fetch/).+|(?<=/[td]\.).{8,}")
 
 
@@ -98,6 +102,8 @@ def _tell_interrupted(_: Failure, request: Request) -> None:
 def _tell(request: Request, outcome: str) -> None:
     admission = admission_of(request)
     about = {**admission.route.arguments, **admission.details}
+    for name in _SECRET_ARGUMENTS & about.keys():
+        about[name] = f"{_printable(str(about[name]).encode())[:SHOWN_OF_SECRETS]}…"
     _log.info(
         "audit: {who} {what} {about} from {address}, request {request_id}: {outcome}",
         who=admission.caller.id,

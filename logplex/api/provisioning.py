@@ -20,12 +20,15 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.api.refusals import (
+    BadBody,
     BadChannelId,
     BadName,
     DrainExists,
     TooManyDrains,
+    TooManyTokens,
     UnknownChannel,
     UnknownDrain,
+    UnknownToken,
 )
 from logplex.interfaces import IConfigStore, ISpool
 from logplex.live import Live
@@ -141,9 +144,10 @@ class Provisioning:
         :return: true if the channel is new.
         :raise BadChannelId: the id.
         :raise BadName: one of the names.
+        :raise BadBody: there are more names than a channel may have tokens.
         """
         check_channel_id(channel_id)
-        names = None if token_names is None else _checked(token_names)
+        names = None if token_names is None else self._checked(token_names)
         async with self._alone(channel_id):
             known = self._registry.channel(channel_id)
             channel = known or Channel(channel_id)
@@ -152,7 +156,8 @@ class Provisioning:
             changes: list[Change] = [] if channel == known else [Put(channel)]
             if names is not None:
                 tokens = self._registry.tokens_of(channel_id)
-                changes += [Delete(Token, each.id) for each in tokens if each.name not in names]
+                wanted = set(names)
+                changes += [Delete(Token, each.id) for each in tokens if each.name not in wanted]
                 has = {token.name for token in tokens}
                 missing = [name for name in names if name not in has]
                 changes += map(Put, self._new_tokens(channel_id, missing))
@@ -167,8 +172,9 @@ class Provisioning:
         Create a channel whose id is the next free integer.
 
         :raise BadName: one of the tokens' names.
+        :raise BadBody: there are more names than a channel may have tokens.
         """
-        names = _checked(token_names)
+        names = self._checked(token_names)
         channel_id = str(await self._store.new_id("channel_index"))
         while self._registry.channel(channel_id):  # A client has chosen this id.
             channel_id = str(await self._store.new_id("channel_index"))
@@ -210,13 +216,31 @@ class Provisioning:
 
         :raise BadName: the name.
         :raise UnknownChannel: the channel.
+        :raise TooManyTokens: the channel has as many tokens as it may have.
         """
         check_token_name(name)
         async with self._alone(channel_id):
             self._known(channel_id)
+            if len(self._registry.tokens_of(channel_id)) >= self._limits.now.tokens_per_channel:
+                raise TooManyTokens
             [token] = self._new_tokens(channel_id, [name])
             await self._commit(channel_id, [Put(token)])
             return token
+
+    @_bounded
+    async def delete_token(self, channel_id: str, token_id: str) -> None:
+        """
+        Delete one token, whatever its name.
+
+        :raise UnknownChannel: the channel.
+        :raise UnknownToken: there is no such token, or it is another channel's.
+        """
+        async with self._alone(channel_id):
+            self._known(channel_id)
+            token = self._registry.token(token_id)
+            if token is None or token.channel_id != channel_id:
+                raise UnknownToken
+            await self._commit(channel_id, [Delete(Token, token_id)])
 
     @_bounded
     async def add_drain(self, channel_id: str, url: str | None = None) -> Drain:
@@ -312,6 +336,14 @@ class Provisioning:
 
     # Internals.
 
+    def _checked(self, token_names: Iterable[str]) -> list[str]:
+        """Return the names in order, each once."""
+        names = list(dict.fromkeys(map(check_token_name, token_names)))
+        bound = self._limits.now.tokens_per_channel
+        if len(names) > bound:
+            raise BadBody(f"a channel has at most {bound} tokens")
+        return names
+
     def _known(self, channel_id: str) -> Channel:
         channel = self._registry.channel(channel_id)
         if channel is None:
@@ -347,11 +379,6 @@ class Provisioning:
     async def _commit(self, channel_id: str, changes: Sequence[Change]) -> None:
         """Change values of one channel."""
         await unbroken(self._store.commit(changes, channel_id))
-
-
-def _checked(token_names: Iterable[str]) -> list[str]:
-    """Return the names in order, each once."""
-    return list(dict.fromkeys(map(check_token_name, token_names)))
 
 
 def _refuse_double(drains: Iterable[Drain], destination: Destination) -> None:

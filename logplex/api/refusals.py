@@ -37,6 +37,14 @@ class DrainExists(Refused):
     """The channel has a drain with this URL."""
 
 
+class UnknownToken(Refused):
+    """There is no such token, or it belongs to another channel."""
+
+
+class TooManyTokens(Refused):
+    """The channel has as many tokens as it may have."""
+
+
 class TooManyDrains(Refused):
     """The channel has as many drains as it may have."""
 

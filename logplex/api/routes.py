@@ -87,17 +87,17 @@ class Match:
     def resource(self) -> IResource:
         """Return a resource that answers with this route. It does not search for the route."""
         app = copy(self.app)
-        app._url_map = cast(Any, _Found(self))
+        app._url_map = cast(Any, _FoundRoute(self))
         return app.resource()
 
 
 @frozen
-class _Found:
+class _FoundRoute:
     """The map of routes that Klein is given when the route has been found already."""
 
     route: Match
 
-    def bind(self, *_: object, **__: object) -> _Found:
+    def bind(self, *_: object, **__: object) -> _FoundRoute:
         """Return what Klein asks for the route."""
         return self
 

@@ -83,7 +83,7 @@ class Firehose:
         Return true if a token of the channel has one of the filter's names. This is called for
         every channel of every chunk, before any of its messages is read.
         """
-        return any(token.name in self._names for token in stream.tokens)
+        return any(token.name in self._names for token in stream.tokens.values())
 
     def _wanted(self, messages: Sequence[bytes], name: bytes | None) -> Iterator[bytes]:
         names = {each.encode() for each in self._names}

@@ -55,7 +55,7 @@ class Stream:
     keep: bool = True
     pending: list[bytes] = field(factory=list)
     outlets: tuple[IOutlet, ...] = ()
-    tokens: tuple[Token, ...] = ()
+    tokens: dict[str, Token] = field(factory=dict)
     drains: tuple[Drain, ...] = ()
     activity: ChannelActivity = field(factory=ChannelActivity)
 
@@ -131,7 +131,8 @@ class Registry:
     def tokens_of(self, channel_id: str) -> tuple[Token, ...]:
         """Return the channel's tokens, the newest last."""
         stream = self._streams.get(channel_id)
-        return stream.tokens if stream else ()
+        tokens = stream.tokens.values() if stream else ()
+        return tuple(sorted(tokens, key=lambda each: (each.created_us, each.id)))
 
     def drains_of(self, channel_id: str) -> tuple[Drain, ...]:
         """Return the channel's drains in the order of their ids, reserved ones included."""
@@ -216,7 +217,7 @@ class Registry:
         stream = self._stream(channel.id)
         stream.channel = channel
         stream.keep = NO_REDIS not in channel.flags
-        for token in stream.tokens:
+        for token in stream.tokens.values():
             self._route(token, stream)
         for observer in self._channel_observers:
             _tell(observer.channel_put, channel)
@@ -224,7 +225,7 @@ class Registry:
     def _channel_deleted(self, channel: Channel) -> None:
         stream = self._streams[channel.id]
         stream.channel = None
-        for token in stream.tokens:
+        for token in stream.tokens.values():
             self.routes.pop(token.id.encode(), None)
         for observer in self._channel_observers:
             _tell(observer.channel_deleted, channel.id)
@@ -232,15 +233,14 @@ class Registry:
 
     def _token_put(self, token: Token) -> None:
         stream = self._stream(token.channel_id)
-        others = [other for other in stream.tokens if other.id != token.id]
-        stream.tokens = tuple(sorted([*others, token], key=lambda each: (each.created_us, each.id)))
+        stream.tokens[token.id] = token
         if stream.channel:
             self._route(token, stream)
 
     def _token_deleted(self, token: Token) -> None:
         self.routes.pop(token.id.encode(), None)
         stream = self._streams[token.channel_id]
-        stream.tokens = tuple(other for other in stream.tokens if other.id != token.id)
+        stream.tokens.pop(token.id, None)
         self._drop_if_empty(stream)
 
     def _route(self, token: Token, stream: Stream) -> None:

@@ -128,6 +128,7 @@ class Limits:
     api_connections: int = positive(10_000)
     api_idle_timeout_s: float = positive(120.0)
     api_body_bytes: int = positive(1_000_000)
+    tokens_per_channel: int = positive(1_000)
     drains_per_channel: int = not_negative(6)
     session_lifetime_s: float = positive(360.0)
     auth_failures: int = not_negative(10)

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.audit import MAX_PATH_CHARACTERS, public_path
+from logplex.model.values import Token
 from tests.doubles.api import AUTH_KEY, LegacyCase, V3Case, basic
 
 
@@ -82,6 +83,13 @@ class AuditTests(V3Case):
         (line,) = self.audit("POST", "/v3/configuration", {})
         about = " import_configuration channels=0 tokens=0 drains=0 credentials=0 from "
         self.assertIn(about, line)
+
+    def test_deleted_token(self) -> None:
+        """The beginning of it."""
+        self.put(Token("t.0123456789abcdef", "app", "web"))
+        (line,) = self.audit("DELETE", "/v3/channels/app/tokens/t.0123456789abcdef")
+        self.assertIn(" delete_token channel_id=app token_id=t.0123… from ", line)
+        self.assertNotIn("456789", line)
 
     def test_export(self) -> None:
         """It changes nothing, but shows every secret."""

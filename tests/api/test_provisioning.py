@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from time import process_time
 from uuid import UUID
 
 from twisted.internet.defer import CancelledError
@@ -17,10 +18,12 @@ from logplex.api.provisioning import (
     shown_tokens,
 )
 from logplex.api.refusals import (
+    BadBody,
     BadChannelId,
     BadName,
     DrainExists,
     TooManyDrains,
+    TooManyTokens,
     UnknownChannel,
     UnknownDrain,
 )
@@ -44,10 +47,10 @@ class ProvisioningCase(SynchronousTestCase):
         self.registry = Registry()
         self.store = DictConfigStore(self.clock)
         self.spool = RecordingSpool()
-        limits = Live(Limits(drains_per_channel=2))
+        self.limits = Live(Limits(drains_per_channel=2, tokens_per_channel=MAX_TOKENS))
         uuids = map(UUID, (f"{n:032x}" for n in count(1)))
         self.provisioning = Provisioning(
-            self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)
+            self.store, self.registry, self.spool, self.clock, self.limits, lambda: next(uuids)
         )
         self.successResultOf(self.store.open(self.registry))
         self.successResultOf(self.store.commit([Put(Channel("app", "name", frozenset({NO_TAIL})))]))
@@ -80,6 +83,42 @@ class NameTests(SynchronousTestCase):
                 check_channel_id(bad)
         with self.assertRaises(BadName):
             check_token_name("x" * 49)
+
+
+MAX_TOKENS = 1_000
+
+
+class ManyTokensTests(ProvisioningCase):
+    """The bound on the tokens of a channel."""
+
+    def test_names(self) -> None:
+        """At the bound they are taken, above it not, and repeated names count once."""
+        names = [f"n{n}" for n in range(MAX_TOKENS)]
+        self.successResultOf(self.provisioning.ensure_channel("c", names[:-1]))
+        self.successResultOf(self.provisioning.ensure_channel("c", [*names, *names]))
+        self.assertEqual(MAX_TOKENS, len(self.registry.tokens_of("c")))
+        for too_many in (
+            self.provisioning.ensure_channel("c", [*names, "more"]),
+            self.provisioning.create_channel("", [*names, "more"]),
+        ):
+            failure = self.failureResultOf(too_many, BadBody)
+            self.assertEqual("a channel has at most 1000 tokens", str(failure.value))
+
+    def test_adding(self) -> None:
+        names = [f"n{n}" for n in range(MAX_TOKENS - 1)]
+        self.successResultOf(self.provisioning.ensure_channel("c", names))
+        self.successResultOf(self.provisioning.add_token("c", "last"))
+        self.failureResultOf(self.provisioning.add_token("c", "more"), TooManyTokens)
+
+    def test_linear(self) -> None:
+        """20,000 names take a moment; a node that compared each with each took a minute."""
+        self.limits.now = Limits(tokens_per_channel=20_000)
+        names = [f"n{n}" for n in range(20_000)]
+        began_s = process_time()
+        self.successResultOf(self.provisioning.ensure_channel("c", names))
+        self.successResultOf(self.provisioning.ensure_channel("c", names[1:]))
+        self.successResultOf(self.provisioning.ensure_channel("c", []))
+        self.assertLess(process_time() - began_s, 5)
 
 
 class EnsureChannelTests(ProvisioningCase):

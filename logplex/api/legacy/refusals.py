@@ -44,6 +44,7 @@ _ANSWERS: dict[type[Any], tuple[int, str]] = {
     refusals.DrainExists: (409, "Already exists"),
     BadDestination: (422, "Invalid drain destination: {}"),
     refusals.TooManyDrains: (422, "You have already added the maximum number of drains allowed"),
+    refusals.TooManyTokens: (422, "You have already added the maximum number of tokens allowed"),
     StoreAway: (503, "the store is away; a change may still take effect"),
     refusals.Unavailable: (503, "{}"),
 }

@@ -34,7 +34,7 @@ from logplex.api.routes import admission_of
 from logplex.api.v3.app import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN, V3App
 from logplex.interfaces import IDrains, ISpool, StoreAway
 from logplex.model.session import SESSION_FIELDS, parse_session
-from logplex.model.values import CHANNEL_FLAGS, Drain, may_read
+from logplex.model.values import CHANNEL_FLAGS, Drain, Token, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import Urls
 from logplex.syslog.inner import log_frames
@@ -95,6 +95,18 @@ class ChannelRoutes:
         admission_of(request).details["name"] = name
         token = await self._provisioning.add_token(channel_id, name)
         return json_answer(200, {"token": token.id, "name": token.name})
+
+    @app.on("GET", "/v3/channels/<channel_id>/tokens")
+    def list_tokens(self, request: Request, channel_id: str) -> Response:
+        if self._registry.channel(channel_id) is None:
+            raise UnknownChannel
+        tokens = self._registry.tokens_of(channel_id)
+        return json_answer(200, {"tokens": [_shown_token(each) for each in tokens]})
+
+    @app.on("DELETE", "/v3/channels/<channel_id>/tokens/<token_id>")
+    async def delete_token(self, request: Request, channel_id: str, token_id: str) -> Response:
+        await self._provisioning.delete_token(channel_id, token_id)
+        return Response(204)
 
     @app.on("POST", "/v3/channels/<channel_id>/drains")
     async def add_drain(self, request: Request, channel_id: str) -> Response:
@@ -177,6 +189,13 @@ class ChannelRoutes:
         if channel.flags:
             body["flags"] = sorted(channel.flags)
         return body
+
+
+def _shown_token(token: Token) -> dict[str, Any]:
+    shown: dict[str, Any] = {"token": token.id, "name": token.name}
+    if token.created_us:
+        shown["created_at"] = token.created_us / 1_000_000
+    return shown
 
 
 def _shown(drain: Drain) -> dict[str, Any]:

@@ -126,23 +126,32 @@ async def add_token(remote: Remote, channel_id: str, name: str) -> None:
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
 async def list_tokens(remote: Remote, channel_id: str) -> None:
-    """List the tokens of CHANNEL. Of several tokens with one name, only the newest is shown."""
-    tokens = (await remote.api.get("channels", channel_id)).get("tokens", {})
-    remote.show(tokens, table(sorted(tokens.items())))
+    """List all tokens of CHANNEL by name; of several with one name the newest stands last."""
+    tokens = (await remote.api.get("channels", channel_id, "tokens"))["tokens"]
+    tokens.sort(key=lambda each: each["name"])
+    remote.show(tokens, table((each["name"], each["token"]) for each in tokens))
 
 
-@token.command("delete", epilog=examples("logplex token delete shop app"))
+@token.command(
+    "delete",
+    epilog=examples(
+        "logplex token delete shop t.86b1fa02-3c4f-4c7e-ba28-bbf6bfd4b8f1",
+        "logplex token delete shop app",
+    ),
+)
 @click.argument("channel_id", metavar="CHANNEL")
-@click.argument("name")
+@click.argument("token")
 @talks
-async def delete_token(remote: Remote, channel_id: str, name: str) -> None:
-    """Delete all tokens of this NAME from CHANNEL."""
-    tokens = (await remote.api.get("channels", channel_id)).get("tokens", {})
-    if name not in tokens:
+async def delete_token(remote: Remote, channel_id: str, token: str) -> None:
+    """Delete a TOKEN from CHANNEL, or all tokens that have this name."""
+    tokens = (await remote.api.get("channels", channel_id, "tokens"))["tokens"]
+    useless = [each["token"] for each in tokens if token in (each["token"], each["name"])]
+    if not useless:
         raise NotFound("token not found")
-    kept = [each for each in tokens if each != name]
-    await remote.api.put("channels", channel_id, tokens=kept)
-    remote.show({"channel": channel_id, "name": name, "deleted": True}, [f"deleted {name}"])
+    for each in useless:
+        await remote.api.delete("channels", channel_id, "tokens", each)
+    shown = {"channel": channel_id, "tokens": useless, "deleted": True}
+    remote.show(shown, [f"deleted {each}" for each in useless])
 
 
 def _channel_lines(shown: dict[str, Any]) -> Iterator[str]:

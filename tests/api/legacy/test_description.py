@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.api.legacy.routes import Legacy
 from logplex.model.rods import DISABLED
-from logplex.model.values import Drain
+from logplex.model.values import Drain, Token
 from tests.api.legacy.test_routes import ROUTES
 from tests.api.openapi import LEGACY
 from tests.doubles.api import LegacyCase, basic
@@ -42,6 +42,7 @@ class AnswersTests(LegacyCase):
         LegacyCase.seen.clear()
         self.ask_every_route()
         self.ask_for_sessions()
+        self.ask_for_tokens()
         self.ask_for_drains()
         for path in ("/channels/7/token", "/v2/channels/7/tokens"):
             self.ask("POST", path, {})
@@ -81,6 +82,13 @@ class AnswersTests(LegacyCase):
             self.registry.ready = False
             self.ask("GET", path, auth=None)
             self.registry.ready = True
+
+    def ask_for_tokens(self) -> None:
+        """One too many."""
+        self.setUp()
+        self.put(*(Token(f"t.{n}", "7", "web") for n in range(1_000)))
+        for path in ("/channels/7/token", "/v2/channels/7/tokens"):
+            self.ask("POST", path, {"name": "more"})
 
     def ask_for_drains(self) -> None:
         """Those that are invalid, there already, or too many."""

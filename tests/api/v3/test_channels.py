@@ -336,6 +336,45 @@ class LogsTests(V3Case):
             self.assertError(503, exchange.answer())
 
 
+class TokensTests(V3Case):
+    """``/v3/channels/:id/tokens``"""
+
+    def test_list(self) -> None:
+        """All of them, also those that a newer one of the same name hides elsewhere."""
+        self.put(Token("t.undated", "app", "db"))
+        tokens = [
+            {"token": "t.undated", "name": "db"},
+            {"token": "t.old", "name": "web", "created_at": 1e-06},
+            {"token": "t.new", "name": "web", "created_at": 2e-06},
+        ]
+        self.assertAnswer(200, {"tokens": tokens}, self.ask("GET", "/v3/channels/app/tokens"))
+
+    def test_list_none(self) -> None:
+        self.assertAnswer(200, {"tokens": []}, self.ask("GET", "/v3/channels/empty/tokens"))
+
+    def test_delete(self) -> None:
+        """The token ends, and no other of its name."""
+        self.assertEqual(204, self.ask("DELETE", "/v3/channels/app/tokens/t.old").code)
+        self.assertEqual(["t.new"], [each.id for each in self.registry.tokens_of("app")])
+        self.assertNotIn(b"t.old", self.registry.routes)
+        answer = self.ask("DELETE", "/v3/channels/app/tokens/t.old")
+        self.assertAnswer(404, {"error": "token not found"}, answer)
+
+    def test_too_many(self) -> None:
+        names = [f"n{n}" for n in range(1_000)]
+        self.assertEqual(200, self.ask("PUT", "/v3/channels/app", {"tokens": names}).code)
+        body = {"tokens": [*names, "more"]}
+        answer = self.ask("PUT", "/v3/channels/app", body)
+        self.assertAnswer(400, {"error": "a channel has at most 1000 tokens"}, answer)
+        answer = self.ask("POST", "/v3/channels/app/tokens", {"name": "more"})
+        self.assertAnswer(422, {"error": "maximum number of tokens reached"}, answer)
+
+    def test_delete_of_another_channel(self) -> None:
+        answer = self.ask("DELETE", "/v3/channels/empty/tokens/t.old")
+        self.assertAnswer(404, {"error": "token not found"}, answer)
+        self.assertIsNotNone(self.registry.token("t.old"))
+
+
 class SessionTests(V3Case):
     """``POST /v3/sessions``"""
 

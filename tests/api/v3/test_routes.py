@@ -14,6 +14,7 @@ from logplex.api.v3.configuration import ConfigurationRoutes
 from logplex.api.v3.credentials import CredentialRoutes
 from logplex.api.v3.operation import OperationRoutes
 from logplex.model.rods import DISABLED, NORMAL, READ_ONLY
+from logplex.model.values import Token
 from tests.api.openapi import V3
 from tests.doubles.api import AUTH_KEY, V3Case, basic
 from tests.doubles.exchange import send
@@ -58,6 +59,8 @@ ROUTES = (
         unknown=201,
     ),
     Case("DELETE", "/v3/channels/app", 204),
+    Case("GET", "/v3/channels/app/tokens", 200),
+    Case("DELETE", "/v3/channels/app/tokens/t.old", 204),
     Case(
         "POST", "/v3/channels/app/tokens", 200, {"name": "a"}, ([], {}, {"name": 1}, {"name": ""})
     ),
@@ -355,6 +358,8 @@ class RouteTests(V3Case):
         self.ask("PUT", "/v3/channels/app/drains/2", {"url": "http://h1"})
         for n in range(5):
             self.ask("POST", "/v3/channels/app/drains", {"url": f"http://new{n}"})
+        self.put(*(Token(f"t.{n}", "app", "web") for n in range(1_000)))
+        self.ask("POST", "/v3/channels/app/tokens", {"name": "more"})
         self.ask("POST", "/v3/sessions", {"channel_id": "empty"}, basic("one"))
         self.ask("POST", "/v3/credentials", {"permissions": ["channel:none"]})
         self.ask("POST", "/v3/credentials", {"id": "stored"})
@@ -392,7 +397,7 @@ class UnknownRouteTests(V3Case):
             "/v3/channels/app/drains/-1",
             "/v3/channels/app/drains/%D9%A1",
             "/v3/channels/app/drains/" + "9" * 5_000,
-            "/v3/channels/app/tokens/t.new",
+            "/v3/channels/app/tokens/t.new/x",
             "/v4/channels/app",
             "*",
         ):

@@ -81,7 +81,17 @@ class TokenTests(CliCase):
         self.assertEqual(3, len(self.registry.tokens_of("app")))
 
     def test_list(self) -> None:
-        self.assertEqual(["web  t.new"], self.lines("token", "list", "app"))
+        """All of a name are shown, the newest last."""
+        self.assertEqual(["web  t.old", "web  t.new"], self.lines("token", "list", "app"))
+        self.assertEqual(
+            ["t.old", "t.new"], [e["token"] for e in self.json("token", "list", "app")]
+        )
+        self.assertEqual([], self.lines("token", "list", "empty"))
+
+    def test_delete_one(self) -> None:
+        """The old token of a name goes after a rotation, the new one stays."""
+        self.assertEqual(["deleted t.old"], self.lines("token", "delete", "app", "t.old"))
+        self.assertEqual(["t.new"], [each.id for each in self.registry.tokens_of("app")])
 
     def test_delete(self) -> None:
         """All tokens of the name are deleted, and no others."""
