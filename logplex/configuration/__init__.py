@@ -7,14 +7,10 @@ for all nodes of a cluster.
 
 from __future__ import annotations
 
-from functools import partial
-from random import random
-
 from logplex.configuration.redis.store import RedisConfigStore
 from logplex.configuration.sqlite import SqliteConfigStore
 from logplex.interfaces import IConfigStore, IReactor
-from logplex.redis.address import CONNECT_TIMEOUT_S, RedisAddress
-from logplex.redis.link import RedisLink
+from logplex.redis.primary import primary_at
 from logplex.settings import Store
 from logplex.sqlite_file import IN_MEMORY, check_file, connection_pool
 
@@ -28,9 +24,8 @@ def make_config_store(store: Store, reactor: IReactor) -> IConfigStore:
     """
     scheme, _, path = store.url.partition(":")
     if scheme in ("redis", "rediss"):
-        address = RedisAddress.parse(store.url)
-        endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, store.ca_file)
-        return RedisConfigStore(partial(RedisLink, address, endpoint, reactor, random), reactor)
+        primary = primary_at(store.url, reactor, store.ca_file)
+        return RedisConfigStore(primary.connect, reactor)
     if path:
         check_file(path)
     path = path or IN_MEMORY

@@ -41,6 +41,10 @@ _PASSING = frozenset(
         "TRYAGAIN",
     }
 )
+#: The codes of refusals that only a replica gives.
+_CODES_OF_REPLICAS = frozenset({"MASTERDOWN", "READONLY"})
+#: The reason to give up a connection to a replica.
+NOT_PRIMARY = "it is not the primary"
 #: Redis 6 puts the code of a command that a script called into the middle of the text.
 _CODE_IN_SCRIPT = re.compile(r"-(OOM|READONLY|MISCONF|NOREPLICAS)\b")
 #: What several versions of Redis say if a script calls a command that its user may not use.
@@ -133,14 +137,16 @@ class _Connection:
 
     :ivar quiet: how often the link has looked at the connection since the last bytes came, or
         since a command was given while none was waiting.
-    :ivar silent: true if the connection was ended because Redis did not answer.
+    :ivar given_up: the reason why this side ended the connection; empty if it did not.
     :ivar reason: the cause of its loss; ``None`` while it is there.
+    :ivar tells_role: false once Redis has refused to tell its role.
     """
 
     transport: Any
     quiet = 0
-    silent = False
+    given_up = ""
     reason: BaseException | None = None
+    tells_role = True
 
     def __init__(self) -> None:
         super().__init__(charset=None, convertNumbers=False)  # type: ignore[call-arg]
@@ -179,14 +185,54 @@ class _Connection:
         if not self.waiting():
             self.quiet = 0
         answer: Deferred[Any] = self.execute_command(*command)  # type: ignore[attr-defined]
-        return answer.addErrback(_away)
+        return answer.addErrback(self._failed)
 
     def give_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """Send commands in one go; a refused command has its error as its answer."""
         if not self.waiting():
             self.quiet = 0
         self.transport.write(b"".join([_packed(tuple(command)) for command in commands]))
-        return self.replyQueue.get_many(len(commands)).addCallback(_none_away)
+        return self.replyQueue.get_many(len(commands)).addCallback(self._answered)
+
+    def ask_if_there(self) -> None:
+        """Ask Redis for a sign of life: its role if it tells that, so that a replica is noticed."""
+        asked = self.give_all([("ROLE",) if self.tells_role else ("PING",)])
+        asked.addCallbacks(lambda answers: self.take_role(answers[0]), lambda _: None)
+
+    def take_role(self, answer: Any) -> None:
+        """Give the connection up if an answer to ``ROLE`` says that Redis is not a primary."""
+        if isinstance(answer, Refused):
+            self.tells_role = False
+        elif self.tells_role and isinstance(answer, list) and answer[0] != b"master":
+            self.give_up(NOT_PRIMARY)
+
+    def give_up(self, why: str) -> None:
+        """Close the connection at once, because it is of no use."""
+        if not self.given_up:
+            self.given_up = why
+            self.transport.abortConnection()
+
+    def _failed(self, failure: Failure) -> Failure:
+        self._raise_if_away(failure.value)
+        return failure
+
+    def _answered(self, answers: list[Any]) -> list[Any]:
+        for answer in answers:
+            if isinstance(answer, Exception):
+                self._raise_if_away(answer)
+        return answers
+
+    def _raise_if_away(self, error: BaseException | None) -> None:
+        """
+        Turn the errors of a Redis that is away into :class:`StoreAway`. A replica is away for good:
+        the primary is elsewhere.
+        """
+        if isinstance(error, txredisapi.ConnectionError):
+            raise StoreAway(self.given_up or "the connection to Redis was lost") from error
+        if isinstance(error, Refused) and error.code in _PASSING:
+            if error.code in _CODES_OF_REPLICAS:
+                self.give_up(NOT_PRIMARY)
+            raise StoreAway(f"Redis: {error}") from error
 
     def _build_command(self, *command: Argument, **_: object) -> bytes:
         """Encode in C, as all parsing is done: txredisapi needs 2 µs for every argument."""
@@ -211,28 +257,13 @@ class Subscriptions(_Connection, txredisapi.SubscriberProtocol):  # type: ignore
 
     received: Callable[[bytes, bytes], None]
 
+    def ask_if_there(self) -> None:
+        """See :class:`_Connection`. Redis tells its role only before the first subscription."""
+        self.tells_role = False
+        super().ask_if_there()
+
     def messageReceived(self, pattern: bytes | None, channel: bytes, message: bytes) -> None:
         try:
             self.received(channel, message)
         except Exception:
             _log.failure("bug: a published message could not be processed")
-
-
-def _away(failure: Failure) -> Failure:
-    """Errback: turn the errors of a Redis that is away into :class:`StoreAway`."""
-    _raise_if_away(failure.value)
-    return failure
-
-
-def _none_away(answers: list[Any]) -> list[Any]:
-    for answer in answers:
-        if isinstance(answer, Exception):
-            _raise_if_away(answer)
-    return answers
-
-
-def _raise_if_away(error: BaseException | None) -> None:
-    if isinstance(error, txredisapi.ConnectionError):
-        raise StoreAway("the connection to Redis was lost") from error
-    if isinstance(error, Refused) and error.code in _PASSING:
-        raise StoreAway(f"Redis: {error}") from error

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
 from logplex.redis.address import RedisAddress
-from logplex.redis.connection import Argument, Commands, Refused, Subscriptions
+from logplex.redis.connection import NOT_PRIMARY, Argument, Commands, Refused, Subscriptions
 
 _log = Logger()
 
@@ -29,6 +29,7 @@ _log = Logger()
 _LOOKS = 5
 _LOST = "the connection was lost"
 _SILENT = "it does not answer"
+_ELSEWHERE = "the primary is elsewhere now"
 
 
 @frozen
@@ -38,20 +39,22 @@ class LinkBounds:
 
     :ivar answer_timeout_s: the time without any byte from Redis, while commands wait, after which
         Redis is away. (It can take a fifth longer.)
-    :ivar ping_interval_s: the time without commands and answers after which the link sends a PING.
+    :ivar ping_interval_s: the time without commands and answers after which the link asks Redis
+        for a sign of life. It is below a second, the shortest ``timeout`` of a Redis, which closes
+        idle connections.
     :ivar waiting_commands: the most commands without an answer; a further one fails at once.
     :ivar retry_delay_s: the time between the first two attempts to connect; doubled after each
         failure.
     """
 
     answer_timeout_s: float = 1.5
-    ping_interval_s: float = 3.0
+    ping_interval_s: float = 0.9
     waiting_commands: int = 10_000
     retry_delay_s: float = 0.1
     max_retry_delay_s: float = 2.0
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Do nothing: the default of ``up`` and ``down``."""
 
 
@@ -80,6 +83,7 @@ class RedisLink:
     :param received: takes the channel and the body of published messages. If it is given, the
         connection is only for ``(P)SUBSCRIBE`` and the like, with one channel per command.
     :param jitter: returns a random number from 0 to 1.
+    :param demoted: called when the connection was given up because Redis is not a primary.
     """
 
     def __init__(
@@ -90,9 +94,10 @@ class RedisLink:
         jitter: Callable[[], float],
         *,
         name: str,
-        up: Callable[[], None] = _nothing,
-        down: Callable[[], None] = _nothing,
+        up: Callable[[], None] = nothing,
+        down: Callable[[], None] = nothing,
         received: Callable[[bytes, bytes], None] | None = None,
+        demoted: Callable[[], None] = nothing,
         bounds: LinkBounds | None = None,
     ) -> None:
         self.address = address
@@ -103,6 +108,7 @@ class RedisLink:
         self._up = up
         self._down = down
         self._received = received
+        self._demoted = demoted
         self._bounds = bounds or LinkBounds()
         self._life: Deferred[None] | None = None
         self._stopping = False
@@ -120,7 +126,8 @@ class RedisLink:
         """Return a line for operators that says why Redis is away, or ``None`` if it is there."""
         if self.connected:
             return None
-        because = self._away_because if self._connection is None else _LOST
+        connection = self._connection
+        because = self._away_because if connection is None else connection.given_up or _LOST
         return f"Redis ({self.name}, {self.address}) is away: {because}"
 
     def start(self) -> None:
@@ -136,6 +143,11 @@ class RedisLink:
             return succeed(None)
         life.cancel()
         return life
+
+    def renew(self) -> None:
+        """Give up the present connection, because the primary is elsewhere, and connect again."""
+        if self.connected:
+            self._connection.give_up(_ELSEWHERE)
 
     def ask(self, *command: Argument) -> Deferred[Any]:
         """
@@ -211,8 +223,8 @@ class RedisLink:
             # If the connection was lost, its reason says more than the error of the command.
             lost_because = connection.reason
             await connection.end()
-            if connection.silent:
-                raise StoreAway(_SILENT) from error
+            if connection.given_up:
+                raise StoreAway(connection.given_up) from error
             if lost_because is not None and isinstance(error, StoreAway):
                 raise lost_because from error
             raise
@@ -225,7 +237,12 @@ class RedisLink:
             await connection.give(["AUTH", *who, address.password])
         if address.db:
             await connection.give(["SELECT", address.db])
-        await connection.give(["PING"])
+        alive, role = await connection.give_all([("PING",), ("ROLE",)])
+        if isinstance(alive, Refused):
+            raise alive
+        connection.take_role(role)
+        if connection.given_up:
+            raise StoreAway(connection.given_up)
 
     async def _use(self, connection: Any) -> None:
         """Use the connection for commands until it is lost."""
@@ -242,8 +259,10 @@ class RedisLink:
             self._connection = None
             await connection.end()
             if not self._stopping:
-                self._is_away(_SILENT if connection.silent else _LOST)
+                self._is_away(connection.given_up or _LOST)
                 self._tell(self._down)
+                if connection.given_up == NOT_PRIMARY:
+                    self._tell(self._demoted)
 
     def _protocol(self) -> Any:
         if self._received is None:
@@ -258,10 +277,9 @@ class RedisLink:
         quiet_s = connection.quiet * self._bounds.answer_timeout_s / _LOOKS
         if connection.waiting():
             if connection.quiet > _LOOKS:
-                connection.silent = True
-                connection.transport.abortConnection()
+                connection.give_up(_SILENT)
         elif quiet_s >= self._bounds.ping_interval_s:
-            connection.give(["PING"]).addErrback(lambda _: None)
+            connection.ask_if_there()
 
     def _delay_s(self, failures: int) -> float:
         bounds = self._bounds

@@ -28,6 +28,12 @@ def command(*arguments: bytes) -> bytes:
     return b"".join(parts)
 
 
+#: The last commands before a connection can be used, and the answers of a primary.
+GREETING = command(b"PING") + command(b"ROLE")
+GREETED = b"+PONG\r\n*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+REPLICA = b"*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:6379\r\n$9\r\nconnected\r\n:0\r\n"
+
+
 @implementer(IStreamClientEndpoint)
 class ScriptedEndpoint:
     """Refuses connections, or makes them in memory; the newest is in ``server``."""
@@ -85,15 +91,15 @@ class RedisLinkTests(SynchronousTestCase):
 
     def connected(self, **more: Any) -> RedisLink:
         link = self.link(**more)
-        self.endpoint.says(b"+PONG\r\n")
+        self.endpoint.says(GREETED)
         self.endpoint.heard()
         return link
 
     def test_it_is_up_when_redis_has_answered(self) -> None:
         link = self.link()
-        self.assertEqual(self.endpoint.heard(), command(b"PING"))
+        self.assertEqual(self.endpoint.heard(), GREETING)
         self.assertEqual((link.connected, self.events), (False, []))
-        self.endpoint.says(b"+PONG\r\n")
+        self.endpoint.says(GREETED)
         self.assertEqual((link.connected, link.trouble, self.events), (True, None, ["up"]))
 
     def test_it_logs_in_and_selects_the_database(self) -> None:
@@ -102,7 +108,7 @@ class RedisLinkTests(SynchronousTestCase):
         self.endpoint.says(b"+OK\r\n")
         self.assertEqual(self.endpoint.heard(), command(b"SELECT", b"3"))
         self.endpoint.says(b"+OK\r\n")
-        self.assertEqual(self.endpoint.heard(), command(b"PING"))
+        self.assertEqual(self.endpoint.heard(), GREETING)
 
     def test_a_password_alone_is_the_default_users(self) -> None:
         self.link(RedisAddress.parse("redis://:secret@h"))
@@ -118,7 +124,7 @@ class RedisLinkTests(SynchronousTestCase):
 
     def test_a_missing_password_is_told(self) -> None:
         link = self.link()
-        self.endpoint.says(b"-NOAUTH Authentication required.\r\n")
+        self.endpoint.says(b"-NOAUTH Authentication required.\r\n" * 2)
         self.assertIn("NOAUTH", str(link.trouble))
 
     def test_a_redis_that_never_answers_is_told(self) -> None:
@@ -239,7 +245,7 @@ class RedisLinkTests(SynchronousTestCase):
         link = self.connected()
         self.endpoint.server.loseConnection()
         self.clock.advance(0.1)
-        self.endpoint.says(b"+PONG\r\n")
+        self.endpoint.says(GREETED)
         self.assertTrue(link.connected)
         self.assertEqual(self.events, ["up", "down", "up"])
 
@@ -282,11 +288,69 @@ class RedisLinkTests(SynchronousTestCase):
         self.successResultOf(answer)
 
     def test_a_silent_connection_is_tried(self) -> None:
+        """Before a Redis with the shortest idle timeout, a second, would close it."""
         self.connected()
-        self.clock.pump([0.3] * 10)
-        self.assertEqual(self.endpoint.heard(), command(b"PING"))
+        self.clock.pump([0.3] * 3)
+        self.assertEqual(self.endpoint.heard(), command(b"ROLE"))
         self.clock.pump([0.3] * 6)
         self.assertEqual(self.events, ["up", "down"])
+
+    def test_a_silent_subscription_is_tried(self) -> None:
+        self.connected(received=lambda *_: None)
+        self.clock.pump([0.3] * 3)
+        self.assertEqual(self.endpoint.heard(), command(b"PING"))
+
+    def test_a_redis_that_does_not_tell_its_role_is_used(self) -> None:
+        link = self.link()
+        self.endpoint.says(b"+PONG\r\n-NOPERM this user may not\r\n")
+        self.assertTrue(link.connected)
+        self.endpoint.heard()
+        self.clock.pump([0.3] * 3)
+        self.assertEqual(self.endpoint.heard(), command(b"PING"))
+
+    def test_a_replica_is_not_used(self) -> None:
+        """The next attempt may find the primary."""
+        link = self.link()
+        self.endpoint.says(b"+PONG\r\n" + REPLICA)
+        self.assertIn("it is not the primary", str(link.trouble))
+        self.clock.advance(0.1)
+        self.assertEqual(self.endpoint.attempts, 2)
+
+    def test_a_subscription_to_a_replica_is_not_used(self) -> None:
+        link = self.link(received=lambda *_: None)
+        self.endpoint.says(b"+PONG\r\n" + REPLICA)
+        self.assertIn("it is not the primary", str(link.trouble))
+
+    def test_an_idle_connection_to_what_became_a_replica_is_given_up(self) -> None:
+        link = self.connected(demoted=lambda: self.events.append("demoted"))
+        self.clock.pump([0.3] * 3)
+        self.endpoint.says(REPLICA)
+        self.assertEqual(self.events, ["up", "down", "demoted"])
+        self.assertIn("it is not the primary", str(link.trouble))
+
+    def test_a_connection_that_refuses_a_write_as_a_replica_is_given_up(self) -> None:
+        for said in (b"-READONLY no write\r\n", b"-MASTERDOWN no read\r\n"):
+            self.events.clear()
+            link = self.connected(demoted=lambda: self.events.append("demoted"))
+            answer = link.ask("SET", "a", "b")
+            self.endpoint.says(said)
+            self.failureResultOf(answer, StoreAway)
+            self.assertEqual(self.events, ["up", "down", "demoted"])
+
+    def test_in_a_transaction_too(self) -> None:
+        link = self.connected()
+        answer = link.transact([("SET", "a", "b"), ("SET", "c", "d")])
+        self.endpoint.says(b"+OK\r\n-READONLY no\r\n-READONLY no\r\n-EXECABORT\r\n")
+        self.failureResultOf(answer, StoreAway)
+        self.assertEqual(self.events, ["up", "down"])
+
+    def test_a_link_that_is_renewed_connects_again(self) -> None:
+        """It tells its loss, but not that it found a replica: another link did."""
+        link = self.connected(demoted=lambda: self.events.append("demoted"))
+        link.renew()
+        self.assertEqual(self.events, ["up", "down"])
+        self.clock.advance(0.1)
+        self.assertEqual(self.endpoint.attempts, 2)
 
     def test_who_speaks_no_redis_is_away(self) -> None:
         link = self.link()
@@ -329,7 +393,7 @@ class RedisLinkTests(SynchronousTestCase):
         link = self.link()
         stopped: list[Deferred[None]] = []
         link._up = lambda: stopped.append(link.stop())
-        self.endpoint.says(b"+PONG\r\n")
+        self.endpoint.says(GREETED)
         self.successResultOf(stopped[0])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

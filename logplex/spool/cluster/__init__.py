@@ -10,8 +10,8 @@ from random import random
 
 from logplex.interfaces import IReactor
 from logplex.metrics import Counters
-from logplex.redis.address import CONNECT_TIMEOUT_S, RedisAddress
 from logplex.redis.link import RedisLink
+from logplex.redis.primary import primary_at
 from logplex.settings import Settings
 from logplex.spool.cluster.ring import RINGS, shard_name
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
@@ -53,8 +53,7 @@ def make_redis_spool(
     numbers = count(1)
 
     def make_shard(url: str) -> Shard:
-        address = RedisAddress.parse(url)
-        endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, store.ca_file)
+        primary = primary_at(url, reactor, store.ca_file, jitter)
         name = shard_name(url)
 
         def connect(
@@ -63,18 +62,11 @@ def make_redis_spool(
             down: Callable[[], None],
             received: Callable[[bytes, bytes], None] | None = None,
         ) -> RedisLink:
-            return RedisLink(
-                address,
-                endpoint,
-                reactor,
-                jitter,
-                name=f"shard {name}, {purpose}",
-                up=up,
-                down=down,
-                received=received,
+            return primary.connect(
+                name=f"shard {name}, {purpose}", up=up, down=down, received=received
             )
 
-        identity = Identity(name, url, address.db, origin)
+        identity = Identity(name, url, primary.address.db, origin)
         return Shard(identity, connect, reactor, times, Outbox(bounds, counters, numbers))
 
     urls = store.shards or (store.url,)
