@@ -151,6 +151,22 @@ class IConfigStore(Interface):
     def get_session(session_id: str) -> Deferred[bytes | None]:
         """Return the JSON of a session, or ``None`` if there is none or it has expired."""
 
+    def renew_sessions(sessions: Mapping[str, str], lifetime_s: float) -> Deferred[None]:
+        """
+        Let sessions live for this time from now on. A session that has ended stays so.
+
+        :param sessions: session id -> the id of the session's channel.
+        """
+
+    def ended_sessions(session_ids: Sequence[str]) -> Deferred[list[str]]:
+        """Return those of the sessions that are not there any more."""
+
+    def end_session(session_id: str) -> Deferred[bool]:
+        """End a session. Fires with false if it was not there."""
+
+    def end_sessions(channel_id: str) -> Deferred[None]:
+        """End all sessions of a channel."""
+
     def close() -> Deferred[None]:
         """Finish what is under way and release everything. May be called without ``open``."""
 

@@ -49,9 +49,15 @@ ROOMS: dict[str, Rows] = {
     "drains": (("*",), ("kinds",), ("delivery", "formats", "network")),
     "spool": (("*",), ("cluster", "memory")),
     "spool/cluster": (("*",), ("shard",), ("wire",)),
-    "tails": tuple(
-        (each,)
-        for each in ["page", "service", "channel", "tail", "group", "join", "view", "window"]
+    "tails": (
+        ("page",),
+        ("service",),
+        ("channel", "leases"),
+        ("tail",),
+        ("group",),
+        ("join",),
+        ("view",),
+        ("window",),
     ),
 }
 

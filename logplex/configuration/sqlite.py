@@ -10,7 +10,7 @@ read the database meanwhile, for a backup.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway
 from logplex.metrics import Sample
+from logplex.model.session import channel_of_session
 from logplex.model.values import (
     KINDS,
     Change,
@@ -109,6 +110,22 @@ class SqliteConfigStore:
     def get_session(self, session_id: str) -> Deferred[bytes | None]:
         """See :class:`IConfigStore`."""
         return self._run(_get_session, session_id, self._clock.seconds())
+
+    def renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        return self._run(_renew_sessions, list(sessions), self._clock.seconds(), lifetime_s)
+
+    def ended_sessions(self, session_ids: Sequence[str]) -> Deferred[list[str]]:
+        """See :class:`IConfigStore`."""
+        return self._run(_ended_sessions, list(session_ids), self._clock.seconds())
+
+    def end_session(self, session_id: str) -> Deferred[bool]:
+        """See :class:`IConfigStore`."""
+        return self._run(_end_session, session_id, self._clock.seconds())
+
+    def end_sessions(self, channel_id: str) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        return self._run(_end_sessions, channel_id)
 
     def close(self) -> Deferred[None]:
         """See :class:`IConfigStore`."""
@@ -220,3 +237,32 @@ def _get_session(transaction: Transaction, session_id: str, now_s: float) -> byt
     )
     row: tuple[bytes] | None = transaction.fetchone()
     return row[0] if row else None
+
+
+def _renew_sessions(
+    transaction: Transaction, session_ids: Sequence[str], now_s: float, lifetime_s: float
+) -> None:
+    for session_id in session_ids:
+        transaction.execute(
+            "UPDATE session SET expires_s = ? WHERE id = ? AND expires_s > ?",
+            (now_s + lifetime_s, session_id, now_s),
+        )
+
+
+def _ended_sessions(
+    transaction: Transaction, session_ids: Sequence[str], now_s: float
+) -> list[str]:
+    return [each for each in session_ids if _get_session(transaction, each, now_s) is None]
+
+
+def _end_session(transaction: Transaction, session_id: str, now_s: float) -> bool:
+    was_there = _get_session(transaction, session_id, now_s) is not None
+    transaction.execute("DELETE FROM session WHERE id = ?", (session_id,))
+    return was_there
+
+
+def _end_sessions(transaction: Transaction, channel_id: str) -> None:
+    transaction.execute("SELECT id, body FROM session")
+    ids = [id for id, body in transaction.fetchall() if channel_of_session(body) == channel_id]
+    for session_id in ids:
+        transaction.execute("DELETE FROM session WHERE id = ?", (session_id,))

@@ -89,6 +89,14 @@ def parse_session(body: bytes) -> Session:
     )
 
 
+def channel_of_session(body: bytes) -> str | None:
+    """Return the id of the channel that a session's JSON names; ``None`` if it is no session."""
+    try:
+        return parse_session(body).channel_id
+    except BadSession:
+        return None
+
+
 def _is_wanted(tail: object) -> bool:
     """Return false for null and false only: the original tails at any other value, 0 included."""
     return tail is not None and tail is not False

@@ -107,7 +107,7 @@ def assemble(
     drains = DrainService(
         registry, router.tell, counters, settings.drains, limits=limits, reactor=reactor
     )
-    tails = Tails(spool, reactor, limits, counters)
+    tails = Tails(spool, config, reactor, limits, counters)
     registry.observe_channels(tails)
     syslog = SyslogFactory(router.route, counters, limits, reactor)
     authenticator = Authenticator(

@@ -215,7 +215,7 @@ class Sessions:
             session = await self._find(session_id)
             if not tail:
                 session = attrs.evolve(session, tail=False)
-            await self._show(answer, session)
+            await self._show(answer, session, session_id)
         except _NotFound:
             answer.refuse(404, "Not found")
         except BadSession as bad:
@@ -231,7 +231,7 @@ class Sessions:
             raise _NotFound
         return parse_session(body)
 
-    async def _show(self, answer: HttpAnswer, session: Session) -> None:
+    async def _show(self, answer: HttpAnswer, session: Session, session_id: str) -> None:
         channel = self._channel(session)
         if session.tail and self.rods.now.deny_tail_sessions:
             raise _Denied
@@ -248,7 +248,7 @@ class Sessions:
             return
         after = event_id(answer.request.getHeader(b"Last-Event-ID")) if events else None
         tail = answer.reader = self.tails.tail(session, events, answer)
-        await self.tails.begin(tail, channel, session, after)
+        await self.tails.begin(tail, channel, session, after, session_id=session_id)
         if not answer.has_started:
             # The tail was ended before it could begin. Was its channel deleted?
             self._channel(session)

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from logplex.interfaces import IChannelObserver, ISpool, Recent, StoreAway
+from logplex.interfaces import IChannelObserver, IConfigStore, ISpool, Recent, StoreAway
 from logplex.live import Live
 from logplex.metrics import Counters, Sample
 from logplex.model.session import Session
@@ -23,6 +23,7 @@ from logplex.syslog.notices import l15_line, l20_line
 from logplex.tails.channel import TailedChannel
 from logplex.tails.group import OpenAnswer
 from logplex.tails.join import past_of
+from logplex.tails.leases import Leases
 from logplex.tails.tail import Budget, Tail
 from logplex.tails.view import View
 
@@ -85,21 +86,24 @@ class Keepalive:
 @define(eq=False, repr=False)
 class Tails:
     """
-    Begins readers. Ends tails when their channel is deleted or gets the flag ``no_tail``, when an
-    operator ends all tails, and when the node stops.
+    Begins readers. Ends tails when their channel is deleted or gets the flag ``no_tail``, when
+    their session is ended, when an operator ends all tails, and when the node stops.
     """
 
     spool: ISpool
+    store: IConfigStore
     clock: IReactorTime
     limits: Live[Limits]
     counters: Counters
     _channels: dict[str, TailedChannel] = field(factory=dict)
     _keepalive: Keepalive = field(init=False)
+    _leases: Leases = field(init=False)
     _budget: Budget = field(init=False)
     _is_stopped: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._keepalive = Keepalive(self.clock, self.limits)
+        self._leases = Leases(self.store, self.clock, self.limits)
         self._budget = Budget(self.limits)
 
     def tail(self, session: Session, events: bool, answer: OpenAnswer) -> Tail:
@@ -108,7 +112,13 @@ class Tails:
         return Tail(view, answer, self.counters, self._budget, self.clock.seconds)
 
     async def begin(
-        self, tail: Tail, channel: Channel, session: Session, after: int | None
+        self,
+        tail: Tail,
+        channel: Channel,
+        session: Session,
+        after: int | None,
+        *,
+        session_id: str,
     ) -> None:
         """
         Read the recent messages and start to write, unless the tail is over by then.
@@ -145,6 +155,8 @@ class Tails:
         tail.begin(past, overture, finale)
         if tail.view.events and not tail.is_over:
             self._keepalive.watch(tail)
+        if session.tail and not tail.is_over:
+            self._leases.hold(session_id, channel.id, tail)
 
     # The ends of tails.
 
@@ -161,6 +173,7 @@ class Tails:
             reader.answer for tailed in self._channels.values() for reader in tailed.readers()
         ]
         self.end_all()
+        await self._leases.stop()
         deadline_s = self.clock.seconds() + STOP_TIMEOUT_S
         while self.clock.seconds() < deadline_s:
             if all(answer.is_closed for answer in answers):

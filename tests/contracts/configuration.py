@@ -57,6 +57,7 @@ TOKEN = Token("t.1", "app-1", "web", 1_700_000_000_000_000)
 DRAIN = Drain(7, "app-1", "d.7", "https://user:pa%20ss@host:8443/path?query=1#insecure")
 RESERVED = Drain(8, "app-1", "d.8")
 CREDENTIAL = Credential("ops", "scrypt$1$2", "the operators", True, ANY_CHANNEL)
+BODY = b'{"channel_id": "app-1"}'
 VALUES: set[Value] = {
     CHANNEL,
     TOKEN,
@@ -242,6 +243,66 @@ class ConfigStoreContract:
         store, _ = await self.opened()
         await store.put_session("one", b"{}", 360.0)
         self.assertIsNone(await store.get_session("other"))
+
+    @conversation
+    async def test_a_renewed_session_lives_for_its_new_time(self: Any) -> None:
+        store, _ = await self.opened()
+        for session_id in ("one", "two"):
+            await store.put_session(session_id, BODY, 360.0)
+        await self.pass_time(300.0)
+        await store.renew_sessions({"one": "app-1", "unknown": "app-1"}, 360.0)
+        await self.pass_time(300.0)
+        self.assertEqual(await store.get_session("one"), BODY)
+        self.assertIsNone(await store.get_session("two"))
+        await self.pass_time(60.0)
+        self.assertIsNone(await store.get_session("one"))
+        self.assertIsNone(await store.get_session("unknown"))
+
+    @conversation
+    async def test_a_session_that_has_ended_is_not_renewed(self: Any) -> None:
+        store, _ = await self.opened()
+        await store.put_session("one", BODY, 360.0)
+        await self.pass_time(360.0)
+        await store.renew_sessions({"one": "app-1"}, 360.0)
+        self.assertIsNone(await store.get_session("one"))
+
+    @conversation
+    async def test_ended_sessions_are_told(self: Any) -> None:
+        store, _ = await self.opened()
+        ids = [f"session-{n}" for n in range(1_200)]
+        for session_id in ids:
+            await store.put_session(session_id, BODY, 360.0)
+        self.assertEqual(await store.ended_sessions([]), [])
+        self.assertEqual(await store.ended_sessions(ids), [])
+        for gone in (0, 17, 700):
+            self.assertTrue(await store.end_session(ids[gone]))
+        ended = await store.ended_sessions(["unknown", *ids])
+        self.assertEqual(sorted(ended), ["session-0", "session-17", "session-700", "unknown"])
+        await self.pass_time(360.0)
+        self.assertEqual(sorted(await store.ended_sessions(ids)), sorted(ids))
+
+    @conversation
+    async def test_ending_a_session(self: Any) -> None:
+        store, _ = await self.opened()
+        await store.put_session("one", BODY, 360.0)
+        self.assertTrue(await store.end_session("one"))
+        self.assertFalse(await store.end_session("one"))
+        self.assertIsNone(await store.get_session("one"))
+
+    @conversation
+    async def test_ending_all_sessions_of_a_channel(self: Any) -> None:
+        store, _ = await self.opened()
+        other = b'{"channel_id": "app-2"}'
+        for session_id, body in (("one", BODY), ("two", BODY), ("other", other), ("none", b"{")):
+            await store.put_session(session_id, body, 360.0)
+        await self.pass_time(300.0)
+        await store.renew_sessions({"two": "app-1"}, 360.0)
+        await store.end_sessions("app-1")
+        await store.end_sessions("app-1")
+        self.assertEqual(
+            sorted(await store.ended_sessions(["one", "two", "other", "none"])), ["one", "two"]
+        )
+        self.assertEqual(await store.get_session("other"), other)
 
     @conversation
     async def test_sessions_and_counters_are_not_told_to_the_listener(self: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from attrs import define, field
@@ -31,6 +32,7 @@ from logplex.interfaces import (
 )
 from logplex.metrics import Sample
 from logplex.model.rods import Panel, Position
+from logplex.model.session import channel_of_session
 from logplex.model.values import Change, Drain, Put
 
 
@@ -115,8 +117,8 @@ class DictConfigStore:
     """
 
     name = "dicts"
-    directory = None
     clock: IReactorTime
+    directory: Path | None = None
     away: bool = False
     held: list[Deferred[None]] | None = None
     channel_id: str | None = None
@@ -183,6 +185,37 @@ class DictConfigStore:
             return fail(StoreAway("away"))
         ends, body = self.sessions.get(session_id, (0.0, b""))
         return succeed(body if ends > self.clock.seconds() else None)
+
+    def renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> Deferred[None]:
+        if self.away:
+            return fail(StoreAway("away"))
+        for session_id in sessions:
+            ends, body = self.sessions.get(session_id, (0.0, b""))
+            if ends > self.clock.seconds():
+                self.sessions[session_id] = (self.clock.seconds() + lifetime_s, body)
+        return succeed(None)
+
+    def ended_sessions(self, session_ids: Sequence[str]) -> Deferred[list[str]]:
+        if self.away:
+            return fail(StoreAway("away"))
+        now = self.clock.seconds()
+        return succeed(
+            [each for each in session_ids if self.sessions.get(each, (0.0, b""))[0] <= now]
+        )
+
+    def end_session(self, session_id: str) -> Deferred[bool]:
+        if self.away:
+            return fail(StoreAway("away"))
+        ends, _ = self.sessions.pop(session_id, (0.0, b""))
+        return succeed(ends > self.clock.seconds())
+
+    def end_sessions(self, channel_id: str) -> Deferred[None]:
+        if self.away:
+            return fail(StoreAway("away"))
+        for session_id, (_, body) in list(self.sessions.items()):
+            if channel_of_session(body) == channel_id:
+                del self.sessions[session_id]
+        return succeed(None)
 
     def close(self) -> Deferred[None]:
         return succeed(None)

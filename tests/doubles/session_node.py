@@ -142,6 +142,7 @@ class SessionNode:
     A channel ``app-1``, its spool, and everything that shows it.
 
     :param spool: instead of the embedded one.
+    :param store: instead of one of its own; it brings the clock along.
     """
 
     def __init__(
@@ -149,16 +150,22 @@ class SessionNode:
         spool: ISpool | None = None,
         limits: Live[Limits] | None = None,
         cors_origins: tuple[str, ...] = (),
+        store: DictConfigStore | None = None,
     ) -> None:
         self.clock = Clock()
-        self.clock.advance(NOW)
+        if store is not None and isinstance(store.clock, Clock):
+            self.clock = store.clock
+        else:
+            self.clock.advance(NOW)
         self.counters = Counters()
         self.rods = Live(Rods())
-        self.store = DictConfigStore(self.clock)
+        self.store = store or DictConfigStore(self.clock)
         self.registry = Registry()
         self.registry.loaded([Channel("app-1")])
         self.spool = spool or MemorySpool(Spool(), self.clock, self.counters)
-        self.tails = Tails(self.spool, self.clock, limits or Live(Limits()), self.counters)
+        self.tails = Tails(
+            self.spool, self.store, self.clock, limits or Live(Limits()), self.counters
+        )
         self.registry.observe_channels(self.tails)
         urls = Urls(cors_origins=cors_origins)
         self.sessions = Sessions(self.store, self.registry, self.rods, self.tails, urls)

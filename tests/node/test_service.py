@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import atexit
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, LogPublisher, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreUnusable
-from logplex.metrics import Counters, Sample
+from logplex.interfaces import IConfigListener, StoreUnusable
+from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Change, Channel, Credential, Value
 from logplex.node.assembly import assemble
@@ -31,16 +31,16 @@ from logplex.settings import (
     Settings,
     SettingsError,
 )
-from tests.doubles.interfaces import LogLines, RecordingSpool, as_reactor
+from tests.doubles.interfaces import DictConfigStore, LogLines, RecordingSpool, as_reactor
 
 
-@implementer(IConfigStore)
-class SlowStore:
+class SlowStore(DictConfigStore):
     """Loads when the test says so; remembers in which order it was used."""
 
     name = "a test's"
 
     def __init__(self, diary: list[str], directory: Path) -> None:
+        super().__init__(Clock())
         self.diary = diary
         self.directory = directory
         self.loading: Deferred[None] = Deferred()
@@ -54,29 +54,8 @@ class SlowStore:
         self.listener.loaded(values)
         self.loading.callback(None)
 
-    def share_rods(self, told: RodsTold) -> None:
-        pass
-
-    def samples(self) -> Iterable[Sample]:
-        return ()
-
-    def troubles(self) -> list[str]:
-        return []
-
     def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         self.committed.extend(changes)
-        return succeed(None)
-
-    def new_id(self, counter: str) -> Deferred[int]:
-        return succeed(1)
-
-    def count_healthcheck(self) -> Deferred[int]:
-        return succeed(1)
-
-    def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
-        return succeed(None)
-
-    def get_session(self, session_id: str) -> Deferred[bytes | None]:
         return succeed(None)
 
     def close(self) -> Deferred[None]:

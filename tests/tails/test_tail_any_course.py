@@ -29,6 +29,7 @@ from logplex.model.values import Channel
 from logplex.settings import Limits
 from logplex.tails.service import Tails
 from logplex.tails.tail import Tail
+from tests.doubles.interfaces import DictConfigStore
 from tests.doubles.tails import HeldSpool, ListAnswer, Read, Shown, cooked
 
 CHANNEL = Channel("app-1")
@@ -142,7 +143,9 @@ class Tailing(RuleBasedStateMachine):
         self.counters = Counters()
         self.spool = HeldSpool(limit=KEPT, holds_reads=True)
         limits = Live(Limits(tail_buffer_messages=BUFFERED))
-        self.tails = Tails(self.spool, self.clock, limits, self.counters)
+        store = DictConfigStore(self.clock)
+        store.put_session("session", b"{}", 1e9)
+        self.tails = Tails(self.spool, store, self.clock, limits, self.counters)
         self.clients: list[Client] = []
         self.serial = 0
         self.has_lost = False
@@ -212,7 +215,9 @@ class Tailing(RuleBasedStateMachine):
         client = Client(session, events, after, answer, tail, was_slow=is_tight)
         self.clients.append(client)
         asked = len(self.spool.asked)
-        begun = Deferred.fromCoroutine(self.tails.begin(tail, CHANNEL, session, after))
+        begun = Deferred.fromCoroutine(
+            self.tails.begin(tail, CHANNEL, session, after, session_id="session")
+        )
         begun.addErrback(self.failures.append)
         (client.read,) = self.spool.asked[asked:]
         if client.read not in self.spool.reads:
@@ -312,10 +317,8 @@ class Tailing(RuleBasedStateMachine):
             client.tail.lost()
         assert not self.failures
         assert not self.spool.followers
-        assert not self.clock.getDelayedCalls() or self.counts_only_keepalive()
-
-    def counts_only_keepalive(self) -> bool:
-        return len(self.clock.getDelayedCalls()) == 1
+        self.clock.pump([20.0, 20.0])
+        assert not self.clock.getDelayedCalls()
 
     def check(self, client: Client, whole: bool) -> None:
         """

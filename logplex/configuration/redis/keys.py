@@ -53,6 +53,16 @@ def key_of(name: Name) -> str:
     return f"{_DATA_PREFIXES[kind]}:{id}:data"
 
 
+def session_key(session_id: str) -> str:
+    """Return the key of a session."""
+    return f"session:{session_id}"
+
+
+def sessions_key(channel_id: str) -> str:
+    """Return the key of the sorted set of a channel's sessions, by the time at which they end."""
+    return f"logplex:sessions:{channel_id}"
+
+
 def name_of(key: bytes) -> Name | None:
     """
     Return the name in a key; ``None`` if it is not the key of a value.

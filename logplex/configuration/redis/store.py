@@ -5,8 +5,8 @@ The configuration store of a cluster: one Redis that all nodes, Erlang nodes too
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -16,22 +16,29 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.configuration.redis.contents import Contents
-from logplex.configuration.redis.keys import PATTERNS, commands_of
+from logplex.configuration.redis.keys import PATTERNS, commands_of, session_key, sessions_key
 from logplex.configuration.redis.notifications import Notifications
 from logplex.configuration.redis.reader import READ_MARK, ConfigurationReader
 from logplex.configuration.redis.rods import SharedRods
 from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway
 from logplex.metrics import Sample
+from logplex.model.session import channel_of_session
 from logplex.model.values import Change
 from logplex.redis.connection import Argument, Refused
 from logplex.redis.link import Connect
 
 _log = Logger()
 
+_T = TypeVar("_T")
+
 #: The interval in which the node checks that notifications come. If they do not come, it loads
 #: everything in the same interval.
 RESCAN_INTERVAL_S = 30.0
 _RETRY_DELAY_S = 1.0
+#: The most sessions that one command, or one transaction, is about.
+_SESSIONS_AT_ONCE = 500
+#: The greatest difference between the clocks of nodes. An ended session stays listed for this time.
+_CLOCK_DIFFERENCE_S = 3_600.0
 
 
 @implementer(IConfigStore)
@@ -111,12 +118,30 @@ class RedisConfigStore:
 
     def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
         """See :class:`IConfigStore`."""
-        answer = self._ask("SETEX", f"session:{session_id}", math.ceil(lifetime_s), body)
-        return answer.addCallback(lambda _: None)
+        setting = ("SETEX", session_key(session_id), math.ceil(lifetime_s), body)
+        channel_id = channel_of_session(body)
+        listing = [] if channel_id is None else self._listing(channel_id, session_id, lifetime_s)
+        return self._transact([setting, *listing]).addCallback(lambda _: None)
 
     def get_session(self, session_id: str) -> Deferred[bytes | None]:
         """See :class:`IConfigStore`."""
-        return self._ask("GET", f"session:{session_id}")
+        return self._ask("GET", session_key(session_id))
+
+    def renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> Deferred[None]:
+        """See :class:`IConfigStore`."""
+        return Deferred.fromCoroutine(self._renew_sessions(sessions, lifetime_s))
+
+    def ended_sessions(self, session_ids: Sequence[str]) -> Deferred[list[str]]:
+        """See :class:`IConfigStore`."""
+        return Deferred.fromCoroutine(self._ended_sessions(session_ids))
+
+    def end_session(self, session_id: str) -> Deferred[bool]:
+        """See :class:`IConfigStore`."""
+        return self._ask("DEL", session_key(session_id)).addCallback(bool)
+
+    def end_sessions(self, channel_id: str) -> Deferred[None]:
+        """See :class:`IConfigStore`. Erlang nodes do not list the sessions that they make."""
+        return Deferred.fromCoroutine(self._end_sessions(channel_id))
 
     def close(self) -> Deferred[None]:
         """See :class:`IConfigStore`. Open commits may take as long as the timeout of the link."""
@@ -167,6 +192,45 @@ class RedisConfigStore:
     def _transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """Give such commands, to take effect in one step."""
         return self._link.transact(commands).addErrback(_refusal_is_away)
+
+    async def _renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> None:
+        for part in _parts(list(sessions.items())):
+            commands: list[Sequence[Argument]] = []
+            for session_id, channel_id in part:
+                commands.append(("EXPIRE", session_key(session_id), math.ceil(lifetime_s)))
+                commands += self._listing(channel_id, session_id, lifetime_s)
+            await self._transact(commands)
+
+    async def _ended_sessions(self, session_ids: Sequence[str]) -> list[str]:
+        ended: list[str] = []
+        open_parts = list(_parts(session_ids))
+        while open_parts:
+            part = open_parts.pop()
+            count = await self._ask("EXISTS", *map(session_key, part))
+            if count < len(part):
+                if count == 0:
+                    ended += part
+                else:
+                    half = len(part) // 2
+                    open_parts += [part[:half], part[half:]]
+        return ended
+
+    async def _end_sessions(self, channel_id: str) -> None:
+        listed = sessions_key(channel_id)
+        for part in _parts(await self._ask("ZRANGE", listed, 0, -1)):
+            await self._ask("DEL", *(session_key(each.decode()) for each in part))
+        await self._ask("DEL", listed)
+
+    def _listing(
+        self, channel_id: str, session_id: str, lifetime_s: float
+    ) -> list[Sequence[Argument]]:
+        """Return the commands that list a session among those of its channel."""
+        listed, now_s = sessions_key(channel_id), self._clock.seconds()
+        return [
+            ("ZADD", listed, math.ceil(now_s + lifetime_s), session_id),
+            ("ZREMRANGEBYSCORE", listed, "-inf", math.floor(now_s - _CLOCK_DIFFERENCE_S)),
+            ("EXPIRE", listed, math.ceil(lifetime_s + _CLOCK_DIFFERENCE_S)),
+        ]
 
     async def _commit(self, changes: Sequence[Change], channel_id: str | None) -> None:
         if not self._is_current:
@@ -295,3 +359,9 @@ def _refusal_is_away(failure: Failure) -> Failure:
         _log.error("Redis refuses a command: {error}", error=str(failure.value))
         raise StoreAway(f"Redis refuses a command: {failure.value}")
     return failure
+
+
+def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Yield the items in parts of at most ``_SESSIONS_AT_ONCE``."""
+    for start in range(0, len(items), _SESSIONS_AT_ONCE):
+        yield items[start : start + _SESSIONS_AT_ONCE]

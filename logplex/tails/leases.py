@@ -1,0 +1,116 @@
+"""
+The sessions that tails stream: kept alive meanwhile, and watched for their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from logplex.interfaces import IConfigStore, StoreAway
+from logplex.live import Live
+from logplex.settings import Limits
+from logplex.tails.tail import Tail
+
+_log = Logger()
+
+#: The interval in which a node looks if the sessions that it streams are still there.
+CHECK_INTERVAL_S = 1.0
+
+
+@define(eq=False, repr=False)
+class _Lease:
+    """
+    One session that is streamed.
+
+    :ivar renewed_s: the time at which its lifetime began, in seconds since the epoch.
+    :ivar tails: its tails on this node.
+    """
+
+    channel_id: str
+    renewed_s: float
+    tails: list[Tail] = field(factory=list)
+
+
+@define(eq=False, repr=False)
+class Leases:
+    """
+    Keeps sessions alive while tails stream them, so that a client that is cut finds its session
+    again; and ends the tails of sessions that were ended.
+
+    It looks at the sessions once a second, all together, and renews each after a third of its
+    lifetime, and when its last tail is over.
+    """
+
+    store: IConfigStore
+    clock: IReactorTime
+    limits: Live[Limits]
+    _held: dict[str, _Lease] = field(factory=dict)
+    _timer: IDelayedCall | None = None
+
+    def hold(self, session_id: str, channel_id: str, tail: Tail) -> None:
+        """Keep a session alive from now on, until the tail is over."""
+        lease = self._held.get(session_id)
+        if lease is None:
+            lease = self._held[session_id] = _Lease(channel_id, self.clock.seconds())
+        lease.tails.append(tail)
+        if self._timer is None:
+            self._set_timer()
+
+    async def stop(self) -> None:
+        """Renew all sessions once more, and forget them."""
+        if self._timer is not None:
+            if self._timer.active():
+                self._timer.cancel()
+            self._timer = None
+        held, self._held = self._held, {}
+        with suppress(StoreAway):
+            await self._renew(held)
+
+    def _set_timer(self) -> None:
+        self._timer = self.clock.callLater(CHECK_INTERVAL_S, self._look)
+
+    def _look(self) -> None:
+        looking = Deferred.fromCoroutine(self._check())
+        looking.addErrback(lambda failure: _log.failure("bug: leases", failure=failure))
+        looking.addBoth(lambda _: self._look_again())
+
+    def _look_again(self) -> None:
+        if self._timer is not None:
+            self._timer = None
+            if self._held:
+                self._set_timer()
+
+    async def _check(self) -> None:
+        try:
+            for session_id in await self.store.ended_sessions(list(self._held)):
+                lease = self._held.pop(session_id, None)
+                for tail in lease.tails if lease else ():
+                    tail.end()
+            await self._renew(self._due())
+        except StoreAway:
+            pass  # Sessions do not end because the store is away.
+
+    def _due(self) -> dict[str, _Lease]:
+        """Return the sessions to renew now; forget those whose tails are all over."""
+        now, due = self.clock.seconds(), {}
+        for session_id, lease in list(self._held.items()):
+            lease.tails = [tail for tail in lease.tails if not tail.is_over]
+            if not lease.tails:
+                del self._held[session_id]
+            if not lease.tails or lease.renewed_s + self.limits.now.session_lifetime_s / 3 <= now:
+                due[session_id] = lease
+        return due
+
+    async def _renew(self, leases: Mapping[str, _Lease]) -> None:
+        if leases:
+            now = self.clock.seconds()
+            channels = {session_id: lease.channel_id for session_id, lease in leases.items()}
+            await self.store.renew_sessions(channels, self.limits.now.session_lifetime_s)
+            for lease in leases.values():
+                lease.renewed_s = now
