@@ -1,5 +1,5 @@
 """
-PEM files: certificates and private keys, read in one way.
+PEM files with certificates and private keys, and the verdicts of OpenSSL on certificates.
 
 An option is named as operators write it, for example ``[tls] key_file``; errors begin with it.
 """
@@ -14,6 +14,24 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 from OpenSSL.crypto import X509, PKey
 from twisted.internet import ssl
+
+#: Verdicts of OpenSSL on a certificate (``X509_V_ERR_…``), in the words of its manual.
+_VERDICTS = {
+    2: "unable to get issuer certificate",
+    7: "certificate signature failure",
+    9: "certificate is not yet valid",
+    10: "certificate has expired",
+    18: "self-signed certificate",
+    19: "self-signed certificate in certificate chain",
+    20: "unable to get local issuer certificate",
+    21: "unable to verify the first certificate",
+    22: "certificate chain too long",
+    23: "certificate revoked",
+    24: "invalid CA certificate",
+    26: "unsuitable certificate purpose",
+    66: "certificate key too weak",
+    68: "certificate signature algorithm too weak",
+}
 
 
 class BadPem(Exception):
@@ -67,6 +85,11 @@ def read_private_key(option: str, file: str) -> PKey:
         raise BadPem(f"{option}: {file!r}: the key is encrypted, or of an unknown kind") from None
     except (ValueError, UnsupportedAlgorithm):
         raise BadPem(f"{option}: {file!r}: holds no private key in PEM form") from None
+
+
+def verification_error(verdict: int) -> str:
+    """Return the meaning of a verdict of OpenSSL on a certificate."""
+    return _VERDICTS.get(verdict, f"certificate verify failed ({verdict})")
 
 
 def _read(option: str, file: str) -> bytes:

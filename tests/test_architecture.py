@@ -42,7 +42,8 @@ ROOMS: dict[str, Rows] = {
         ("main",),
         ("commands",),
         ("command",),
-        ("client", "offline", "runtime"),
+        ("runtime",),
+        ("client", "offline"),
         ("failures",),
     ),
     "configuration": (("*",), ("redis", "sqlite")),
@@ -80,7 +81,6 @@ LIBRARIES = {
     "werkzeug": {"api"},
     "cattrs": {"settings"},
     "click": {"cli"},
-    "treq": {"cli"},
     "twisted.internet.reactor": {"tap", "cli/runtime"},
 }
 

@@ -20,6 +20,7 @@ import click
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
+from logplex.certificates import BadPem
 from logplex.cli.client.api import Api, Asker
 from logplex.cli.failures import BadSettings
 from logplex.cli.runtime import Runtime
@@ -31,7 +32,7 @@ LOGS_PORT = 8601
 
 #: The path of the user's settings file, below the home directory.
 SETTINGS_FILE = ".config/logplex.toml"
-SETTINGS = ("url", "logs_url", "credential")
+SETTINGS = ("url", "logs_url", "credential", "ca_file")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,11 +45,13 @@ class Target:
     :ivar url: the URL of API v3, without a slash at the end.
     :ivar logs_url: the URL of ``POST /logs``, without the path.
     :ivar credential: the id and the password.
+    :ivar ca_file: the file of the authorities to trust; "" means those of the system.
     """
 
     url: str
     logs_url: str
     credential: tuple[str, str] | None = field(repr=False)
+    ca_file: str = ""
 
 
 def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
@@ -90,6 +93,7 @@ def make_target(settings: Mapping[str, str | None]) -> Target:
         url,
         _base_url("logs_url", logs_url) if logs_url else _logs_url_beside(url),
         _credential(settings.get("credential")),
+        settings.get("ca_file") or "",
     )
 
 
@@ -202,9 +206,16 @@ def with_target(command: F) -> F:
         help="Your credential. (Other users of this machine can see the options of a command.)",
     )
     @click.option(
+        "--ca-file",
+        envvar="LOGPLEX_CA_FILE",
+        show_envvar=True,
+        metavar="FILE",
+        help="Authorities to trust, in PEM form. [default: those of the system]",
+    )
+    @click.option(
         "--config",
         type=click.Path(path_type=Path, dir_okay=False),
-        help=f"Your settings file: url, logs_url, credential. [default: ~/{SETTINGS_FILE}]",
+        help=f"Your settings file, with these values. [default: ~/{SETTINGS_FILE}]",
     )
     @click.pass_obj
     @functools.wraps(command)
@@ -216,6 +227,7 @@ def with_target(command: F) -> F:
         old_api_url: str | None,
         logs_url: str | None,
         credential: str | None,
+        ca_file: str | None,
         config: Path | None,
         **kwargs: Any,
     ) -> Any:
@@ -223,7 +235,12 @@ def with_target(command: F) -> F:
             _warn_of_old_name()
             api_url = old_api_url
         settings = read_settings(config or runtime.home / SETTINGS_FILE, config is not None)
-        given = {"url": api_url, "logs_url": logs_url, "credential": credential}
+        given = {
+            "url": api_url,
+            "logs_url": logs_url,
+            "credential": credential,
+            "ca_file": ca_file,
+        }
         target = make_target({**settings, **{name: text for name, text in given.items() if text}})
         return command(runtime, *args, target=target, **kwargs)
 
@@ -260,7 +277,11 @@ def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> C
     def command(
         runtime: Runtime, /, *args: Any, target: Target, as_json: bool, **kwargs: Any
     ) -> None:
-        api = Api(Asker(runtime.client, runtime.reactor), target.url, target.credential)
+        try:
+            agent = runtime.agent(target.ca_file)
+        except BadPem as bad:
+            raise BadSettings(str(bad)) from None
+        api = Api(Asker(agent, runtime.reactor), target.url, target.credential)
         remote = Remote(runtime, target, api, as_json)
         runtime.run(lambda: conversation(remote, *args, **kwargs))
 

@@ -4,17 +4,21 @@ The reactor and the HTTP client of one command, and the loop that runs the comma
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import click
 from attrs import frozen
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
+from twisted.web.iweb import IAgent
 
+from logplex.certificates import read_authorities
+from logplex.cli.client.agent import CommandAgent
 from logplex.cli.failures import INTERRUPTED, Failed
 from logplex.interfaces import IReactor
 
@@ -37,11 +41,12 @@ class Runtime:
     """
     Everything that a command uses of its process. Tests replace it.
 
+    :ivar agent: returns an HTTP agent, given the file of the authorities to trust, or "".
     :ivar home: the user's home directory, with the user's settings file.
     """
 
     reactor: IReactor
-    client: HTTPClient
+    agent: Callable[[str], IAgent]
     run: Run
     home: Path
 
@@ -55,8 +60,22 @@ def real_runtime() -> Runtime:
     def run(conversation: Conversation[T]) -> T:
         return run_to_the_end(real, conversation)
 
-    agent = Agent(real, connectTimeout=CONNECT_TIMEOUT_S)
-    return Runtime(real, HTTPClient(agent), run, Path.home())
+    def endpoint_to(host: str, port: int) -> IStreamClientEndpoint:
+        return HostnameEndpoint(real, host, port, timeout=CONNECT_TIMEOUT_S)
+
+    def agent(ca_file: str) -> IAgent:
+        authorities = read_authorities("--ca-file", ca_file) if ca_file else None
+        return CommandAgent(real, endpoint_to, os.environ, authorities)
+
+    return Runtime(real, agent, run, _home())
+
+
+def _home() -> Path:
+    """Return the home directory; without one, a path at which no file exists."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def run_to_the_end(reactor: IReactor, conversation: Conversation[T]) -> T:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from treq.client import HTTPClient
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
@@ -107,4 +106,4 @@ def memory_runtime(
     def run(conversation: Conversation[T]) -> T:
         return run_in_memory(net, conversation)
 
-    return Runtime(as_reactor(clock), HTTPClient(agent), run, home), net
+    return Runtime(as_reactor(clock), lambda ca_file: agent, run, home), net

@@ -130,7 +130,7 @@ class WholeBody:
     """
     A request body that is written at once.
 
-    treq's own producer of bytes always uses the global reactor, which tests do not run.
+    Twisted's ``FileBodyProducer`` would use the global reactor, which tests do not run.
     """
 
     _content: bytes

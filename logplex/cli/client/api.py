@@ -5,6 +5,7 @@ A client of API v3. Each request returns its answer or raises a failure of the c
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -12,11 +13,10 @@ from urllib.parse import quote, urlencode, urlsplit
 from attrs import field, frozen
 from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
-from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import IAgent, IResponse
 
 from logplex import __version__
 from logplex.cli.client.answers import WholeBody, read_whole
@@ -35,7 +35,7 @@ class Asker:
     Send HTTP requests. Errors name the server, but not the path, which may be a secret.
     """
 
-    client: HTTPClient
+    agent: IAgent
     clock: IReactorTime
 
     async def ask(
@@ -52,14 +52,20 @@ class Asker:
         :param credential: the id and the password for HTTP basic authentication.
         :raise Unreachable: no response came.
         """
-        asked: Deferred[Any] = self.client.request(
-            method,
-            url,
-            headers=Headers({"User-Agent": [USER_AGENT]} | {n: [v] for n, v in headers.items()}),
-            data=None if body is None else WholeBody(body),
-            auth=credential,
-            allow_redirects=False,
-            unbuffered=True,
+        sent = {
+            "User-Agent": USER_AGENT,
+            "Host": urlsplit(url).netloc.rpartition("@")[2],
+            **headers,
+        }
+        if credential is not None:
+            sent["Authorization"] = "Basic " + b64encode(":".join(credential).encode()).decode()
+        producer = None if body is None else WholeBody(body)
+        asked = maybeDeferred(
+            self.agent.request,
+            method.encode(),
+            url.encode("ascii"),
+            Headers({n: [v] for n, v in sent.items()}),
+            producer,
         )
         server = _origin(url)
         late = Unreachable(f"{server} does not answer within {TIMEOUT_S:.0f} s")
@@ -194,7 +200,7 @@ def _leavable(asked: Deferred[Any]) -> Deferred[Any]:
     """
     Return a Deferred that fails with ``CancelledError`` when it is cancelled.
 
-    A cancelled request of treq can fail with any error of the connection, which looks like a
+    A cancelled request of an agent can fail with any error of the connection, which looks like a
     broken connection.
     """
     has_left = False

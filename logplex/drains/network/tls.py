@@ -32,31 +32,18 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.certificates import parse_certificates, read_authorities, read_certificates
+from logplex.certificates import (
+    parse_certificates,
+    read_authorities,
+    read_certificates,
+    verification_error,
+)
 from logplex.drains.network.errors import CertificateRejected
 
 _log = Logger()
 
 #: Certificates between a receiver's and an authority's.
 CHAIN_DEPTH = 9
-
-#: OpenSSL's verdicts (``X509_V_ERR_…``) in the words of its manual.
-_REASONS = {
-    2: "unable to get issuer certificate",
-    7: "certificate signature failure",
-    9: "certificate is not yet valid",
-    10: "certificate has expired",
-    18: "self-signed certificate",
-    19: "self-signed certificate in certificate chain",
-    20: "unable to get local issuer certificate",
-    21: "unable to verify the first certificate",
-    22: "certificate chain too long",
-    23: "certificate revoked",
-    24: "invalid CA certificate",
-    26: "unsuitable certificate purpose",
-    66: "certificate key too weak",
-    68: "certificate signature algorithm too weak",
-}
 
 
 class Trust:
@@ -188,7 +175,7 @@ class _Verification:
         if self.is_pinned:
             return True
         if not ok and self.error is None:
-            self.error = _REASONS.get(error, f"certificate verify failed ({error})")
+            self.error = verification_error(error)
         if depth > 0 and self.is_pinned is None and self.pinned:
             return True
         if depth == 0 and self.pinned:

@@ -6,12 +6,12 @@ from typing import Any, cast
 
 from OpenSSL.SSL import Error as SSLError
 from service_identity import VerificationError
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseNeverReceived
+from twisted.web.iweb import IAgent
 
 from logplex.cli.client.api import TIMEOUT_S, Asker, failure_of
 from logplex.cli.failures import NotFound, Rejected, Unreachable
@@ -36,7 +36,7 @@ class AskTests(SynchronousTestCase):
         self.clock = Clock()
 
     def ask(self, answer: Deferred[Any]) -> Deferred[Any]:
-        client = cast(HTTPClient, Client(answer))
+        client = cast(IAgent, Client(answer))
         return Deferred.fromCoroutine(Asker(client, self.clock).ask("GET", URL, {}))
 
     def why(self, error: Exception) -> str:

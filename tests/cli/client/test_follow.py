@@ -31,7 +31,7 @@ class FollowCase(SynchronousTestCase):
         self.told: list[Event] = []
         self.remarks: list[str] = []
         self.follower = Follower(
-            Api(Asker(runtime.client, self.clock), "http://localhost:8002"),
+            Api(Asker(runtime.agent(""), self.clock), "http://localhost:8002"),
             "shop",
             self.filter,
             self.told.extend,

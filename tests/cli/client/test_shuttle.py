@@ -75,7 +75,7 @@ class ShuttleCase(SynchronousTestCase):
         self.pauses: list[str] = []
         ids = map("{:032X}".format, count(1))
         self.shuttle = Shuttle(
-            Asker(runtime.client, self.clock),
+            Asker(runtime.agent(""), self.clock),
             "http://localhost:8601",
             "t.1",
             Form(14, "host", "t.1", "send"),
