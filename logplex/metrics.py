@@ -54,6 +54,9 @@ class Counters:
         "logplex_logs_requests_repeated",
         "Requests that were answered but not routed again, because their frame id was known",
     )
+    auth_failures: int = _total(
+        "logplex_auth_failures", "Requests whose caller could not be authenticated"
+    )
     processed: int = _total(
         "logplex_messages_processed", "Messages that reached their channel (message.processed)"
     )

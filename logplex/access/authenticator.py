@@ -11,23 +11,33 @@ import binascii
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv6Network
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from logplex.access.credentials import secret_matches
 from logplex.live import Live
+from logplex.metrics import Counters
 from logplex.model.values import AUTH_KEY_HOLDER, Credential
 from logplex.settings import Limits
 
-#: A pair of id and address is forgotten this long after its last failure.
+#: A pair of id and address, or an address, is forgotten this long after its last failure.
 FORGET_AFTER_S = 60.0
 #: The longest delay of an answer, whatever the number of answers that wait.
 MAX_DELAY_S = 30.0
-#: At most this many pairs are remembered; the pair that failed longest ago is forgotten first.
-MAX_PAIRS = 10_000
+#: At most this many pairs, and as many addresses, are remembered; the one that failed longest ago
+#: is forgotten first.
+MAX_KEPT = 10_000
+#: The log has a line about failures at most once in this time.
+LOG_INTERVAL_S = 60.0
+#: The log shows this much of an id.
+MAX_SHOWN_ID_CHARACTERS = 16
 #: Only the beginning of a longer id is remembered.
 MAX_REMEMBERED_ID_CHARACTERS = 128
+
+_log = Logger()
 
 _NO_SECRET = f"sha256${'0' * 32}${'0' * 64}"
 
@@ -77,7 +87,7 @@ class NotKnown(Exception):
 @define
 class _Failures:
     """
-    The failures of one pair of id and address.
+    The failures of one pair of id and address, or of one address.
 
     :ivar due_s: the time of the last delayed answer.
     """
@@ -88,17 +98,52 @@ class _Failures:
 
 
 @define(eq=False, repr=False)
+class _Budget:
+    """
+    Failures by key; a key is delayed when it has used up its free failures.
+
+    Answers are given one after another, so that guessing over many connections is no faster.
+    """
+
+    _kept: OrderedDict[object, _Failures] = field(factory=OrderedDict, init=False)
+
+    def forget(self, key: object) -> None:
+        """Begin anew with this key."""
+        self._kept.pop(key, None)
+
+    def fail(self, key: object, now: float, free: int, delay_s: float) -> float:
+        """Note a failure; return the seconds until its answer."""
+        failures = self._kept.pop(key, None)
+        if failures is None or now - failures.last_s > FORGET_AFTER_S:
+            failures = _Failures(0, now, now)
+        failures.count += 1
+        failures.last_s = now
+        self._kept[key] = failures
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        if failures.count <= free:
+            return 0.0
+        failures.due_s = min(max(now, failures.due_s) + delay_s, now + MAX_DELAY_S)
+        return failures.due_s - now
+
+
+@define(eq=False, repr=False)
 class Throttle:
     """
-    Slows down repeated authentication failures for one credential id from one address.
+    Slows down repeated authentication failures: for one credential id from one address, and for one
+    address with any ids.
 
-    Failures are answered late, one after another, so that guessing over many connections at once
-    is no faster. A caller with the right password never waits.
+    A caller with the right password never waits. Failures are counted, and once a minute at most a
+    line in the log names the last one.
     """
 
     _clock: IReactorTime
     _limits: Live[Limits]
-    _pairs: OrderedDict[tuple[str, str], _Failures] = field(factory=OrderedDict, init=False)
+    _counters: Counters
+    _pairs: _Budget = field(factory=_Budget, init=False)
+    _addresses: _Budget = field(factory=_Budget, init=False)
+    _log_after_s: float | None = field(default=None, init=False)
+    _untold: int = field(default=0, init=False)
 
     def judge(self, credential_id: str, address: str, is_known: bool) -> float:
         """
@@ -111,23 +156,41 @@ class Throttle:
         """
         pair = (credential_id[:MAX_REMEMBERED_ID_CHARACTERS], address)
         if is_known:
-            self._pairs.pop(pair, None)
+            self._pairs.forget(pair)
             return 0.0
         now = self._clock.seconds()
-        failures = self._pairs.pop(pair, None)
-        if failures is None or now - failures.last_s > FORGET_AFTER_S:
-            failures = _Failures(0, now, now)
-        failures.count += 1
-        failures.last_s = now
-        self._pairs[pair] = failures
-        if len(self._pairs) > MAX_PAIRS:
-            self._pairs.popitem(last=False)
-        if failures.count <= self._limits.now.auth_failures:
-            return 0.0
-        failures.due_s = min(
-            max(now, failures.due_s) + self._limits.now.auth_failure_delay_s, now + MAX_DELAY_S
+        limits = self._limits.now
+        self._counters.auth_failures += 1
+        self._tell(credential_id, address, now)
+        delay_s = limits.auth_failure_delay_s
+        return max(
+            self._pairs.fail(pair, now, limits.auth_failures, delay_s),
+            self._addresses.fail(network_of(address), now, limits.auth_address_failures, delay_s),
         )
-        return failures.due_s - now
+
+    def _tell(self, credential_id: str, address: str, now: float) -> None:
+        self._untold += 1
+        if self._log_after_s is not None and now < self._log_after_s:
+            return
+        self._log_after_s = now + LOG_INTERVAL_S
+        times, self._untold = self._untold, 0
+        # A client may send its password in the place of the id.
+        shown = ascii(credential_id[:MAX_SHOWN_ID_CHARACTERS])
+        _log.warn(
+            "authentication failed {times} times since the last such line; the last was for the id"
+            " {shown} from {address}",
+            times=times,
+            shown=shown if len(credential_id) <= MAX_SHOWN_ID_CHARACTERS else f"{shown}…",
+            address=address,
+        )
+
+
+def network_of(address: str) -> str:
+    """Return the address, or the /64 network of an IPv6 address: a client has all of it."""
+    try:
+        return str(IPv6Network((address, 64), strict=False)) if ":" in address else address
+    except ValueError:
+        return address
 
 
 class Authenticator:

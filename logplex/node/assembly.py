@@ -114,7 +114,7 @@ def assemble(
         registry.credential,
         [credential_from_file(each) for each in settings.credentials],
         settings.auth.key,
-        Throttle(reactor, limits),
+        Throttle(reactor, limits, counters),
     )
     panel = Panel(rods)
     ports: list[IListeningPort] = []

@@ -132,6 +132,7 @@ class Limits:
     drains_per_channel: int = not_negative(6)
     session_lifetime_s: float = positive(360.0)
     auth_failures: int = not_negative(10)
+    auth_address_failures: int = not_negative(100)
     auth_failure_delay_s: float = not_negative(1.0)
     tail_buffer_messages: int = positive(1_024)
     tail_buffer_bytes: int = positive(1_048_576)

@@ -18,6 +18,7 @@ from logplex.access.credentials import (
     secret_matches,
 )
 from logplex.live import Live
+from logplex.metrics import Counters
 from logplex.model.values import ANY_CHANNEL, AUTH_KEY_HOLDER, Credential, Put, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import FileCredential, Limits
@@ -139,7 +140,7 @@ class AuthenticatorTests(SynchronousTestCase):
         self.authenticator = self.new_authenticator("auth:key")
 
     def new_authenticator(self, auth_key: str) -> Authenticator:
-        throttle = Throttle(self.clock, self.limits)
+        throttle = Throttle(self.clock, self.limits, Counters())
         return Authenticator(self.registry.credential, [self.in_file], auth_key, throttle)
 
     def test_known(self) -> None:

@@ -14,6 +14,7 @@ from logplex.access.authenticator import Authenticator, Basic, Throttle
 from logplex.access.credentials import make_first_credential
 from logplex.interfaces import StoreAway
 from logplex.live import Live
+from logplex.metrics import Counters
 from logplex.model.values import Change
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
@@ -44,7 +45,7 @@ class FirstCredentialTests(SynchronousTestCase):
         registry = Registry()
         registry.changed(store.committed)
         credential = Authenticator(
-            registry.credential, [], "", Throttle(Clock(), Live(Limits()))
+            registry.credential, [], "", Throttle(Clock(), Live(Limits()), Counters())
         ).credential(Basic(user, password), "address")
         self.assertTrue(credential.full_api)
         self.assertEqual(credential.channel, "any")

@@ -80,8 +80,12 @@ class ApiCase(SynchronousTestCase):
         provisioning = Provisioning(
             self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)
         )
+        throttle = Throttle(self.clock, limits, Counters())
         authenticator = Authenticator(
-            self.registry.credential, [FULL, ANY, ONE], AUTH_KEY, Throttle(self.clock, limits)
+            self.registry.credential,
+            [FULL, ANY, ONE],
+            AUTH_KEY,
+            throttle,
         )
         self.v3 = v3_site(
             provisioning,

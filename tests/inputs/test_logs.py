@@ -68,7 +68,7 @@ class LogsTests(SynchronousTestCase):
             firehose=Firehose(FirehoseSettings(), self.registry, self.rods, Random(1)),
         )
         authenticator = Authenticator(
-            self.registry.credential, [], "", Throttle(self.clock, self.limits)
+            self.registry.credential, [], "", Throttle(self.clock, self.limits, Counters())
         )
         self.site = logs_site(
             router,
