@@ -81,9 +81,9 @@ class Counters:
         "logplex_spool_dropped",
         "Messages that no shard stored: too many waited, the node stopped, or the shard refused",
     )
-    spool_refused: int = _total(
-        "logplex_spool_refused",
-        "Messages that went to followers but were not stored: their key has another type",
+    spool_keys_replaced: int = _total(
+        "logplex_spool_keys_replaced",
+        "Keys on shards that held something else than they should and were replaced",
     )
     spool_evicted: int = _total(
         "logplex_spool_evicted", "Messages removed from the spool because of its bound on bytes"

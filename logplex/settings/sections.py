@@ -81,7 +81,6 @@ class Store:
 
     url: str = store_url("sqlite:var/logplex.db")
     shards: tuple[str, ...] = redis_urls()
-    ring: str = one_of(("consistent", "erlang"), "consistent")
     ca_file: str = ""
 
 

@@ -6,25 +6,65 @@ may cut between any two steps. The real thing is in ``tests/integration``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
 import msgpack
+from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 
 from logplex.interfaces import StoreAway
-from logplex.spool.cluster.wire.scripts import APPEND, KEEP, OPEN, RAISE, RECENT
+from logplex.spool.cluster.wire.scripts import APPEND, FORGET, KEEP, OPEN, RAISE
 
 KEPT = 1_500
 
 _processes = count(1)
 
 
+#: Starts of a node that a shard remembers.
+_STARTS = 8
+#: What stands in a key that somebody else has filled.
+FOREIGN = ["something else"]
+
+
+@define
+class ModelEntry:
+    """An entry of a stream, as :data:`APPEND` writes it."""
+
+    last: int
+    count: int
+    payload: bytes
+    before: int
+    origin: bytes
+    gone: int
+
+
+@define
+class ModelStream:
+    """A stream, and the highest number that it ever had."""
+
+    entries: list[ModelEntry] = field(factory=list)
+    last: int = 0
+
+
+@define
+class ModelState:
+    """The value of a sequence; see ``append.lua``. Times are left out: here nothing expires."""
+
+    last: int = 0
+    entry: int = 0
+    gone: int = 0
+    #: The number of the first entry of each stretch, and how many messages it has.
+    stretches: list[tuple[int, int]] = field(factory=list)
+    is_open: bool = False
+
+
 class ModelRedis:
     """
     The state of a shard.
 
+    :ivar keys: hashes are dicts.
     :ivar late: commands of connections that are gone, which it may still execute.
     """
 
@@ -38,12 +78,7 @@ class ModelRedis:
         """Lose everything, connections too."""
         self.run = next(_processes)
         self.late.clear()
-        self.seen_run = b""
-        self.floor = 1
-        self.sequences: dict[bytes, int] = {}
-        self.lists: dict[bytes, list[bytes]] = {}
-        self.records: dict[bytes, list[bytes]] = {}
-        self.batches: dict[tuple[bytes, bytes], int] = {}
+        self.keys: dict[bytes, Any] = {}
         for link in self.links:
             link.cut(late=False)
 
@@ -59,22 +94,27 @@ class ModelRedis:
             if command[0] == "SUBSCRIBE":
                 link.subscribed.add(command[1].encode())
             return []
+        if command[0] == ["MULTI"]:
+            return self._read(command)
         assert command[0] == "EVALSHA"
-        script = {each.sha: each for each in (OPEN, APPEND, RECENT)}[command[1]]
+        script = {each.sha: each for each in (OPEN, APPEND)}[command[1]]
         arguments = command[3:]
         if script is OPEN:
-            return self._open(*arguments)
-        if script is RECENT:
-            return self._recent(*arguments)
-        return self._append(*arguments)
+            return self.open(*arguments)
+        return self.append(*arguments)
 
-    def _open(self, run: bytes, prefix: str) -> int:
-        if run != self.seen_run:
-            self.floor = max(self.floor, self.now_us)
-        self.seen_run = run
-        return 0
+    def open(self, run: bytes, prefix: str) -> int:
+        """Do what ``open.lua`` does."""
+        replaced = int(not isinstance(self.keys.get(_SHARD, {}), dict))
+        if replaced:
+            del self.keys[_SHARD]
+        shard = self.keys.setdefault(_SHARD, {})
+        if shard.get(b"run") != run:
+            shard[b"floor"] = max(self.now_us, _number(shard.get(b"floor")))
+        shard[b"run"] = run
+        return replaced
 
-    def _append(
+    def append(
         self,
         node: bytes,
         start: bytes,
@@ -83,46 +123,164 @@ class ModelRedis:
         kept: int,
         retention_s: int,
         raised: int,
+        heads: bytes,
         *payloads: bytes,
     ) -> bytes | None:
-        if number <= self.batches.get((node, start), 0):
+        """Do what ``append.lua`` does."""
+        replaced: list[bytes] = []
+        batches = self._hash(b"logplex:batches:" + node, replaced)
+        if number <= _number(batches.get(start)):
             return None
-        self.batches[node, start] = number
+        batches[start] = number
+        for old in sorted(batches)[:-_STARTS]:
+            del batches[old]
+        floor = max(1, _number(self._hash(_SHARD, replaced).get(b"floor")))
         origin = b"%d %b %b" % (number, start, node)
-        for payload in payloads:
-            channel, flags, mark, messages, lost = msgpack.unpackb(payload, raw=True)
-            least = max(self.floor, raised if flags & RAISE else 0)
-            before = self.sequences.get(channel, 0)
-            first = before + lost + 1
-            if before < least:
-                first = max(self.now_us, least) + lost + 1
-            if lost:
-                before = first - 1
-            last = self.sequences[channel] = first + len(messages) - 1
-            if flags & KEEP:
-                self.lists.setdefault(channel, [])[:0] = messages[::-1]
-                self.records.setdefault(channel, []).insert(
-                    0, b"%d %d %b %b" % (last, before, mark, origin)
-                )
-            for link in self.links:
-                name = prefix.encode() + channel
-                if name in link.subscribed:
-                    link.arriving.append((name, b"%d %d %b\n" % (first, before, origin) + payload))
-        empty: bytes = msgpack.packb([[], []])
-        return empty
-
-    def _recent(self, channel: str, count: int, node: bytes, start: bytes) -> bytes:
-        key = channel.encode()
-        packed: bytes = msgpack.packb(
-            [
-                b"%d" % self.sequences.get(key, 0),
-                b"%d" % self.batches.get((node, start), 0),
-                self.lists.get(key, [])[:count],
-                self.records.get(key, [])[:count],
-            ],
-            use_bin_type=False,
-        )
+        followed = []
+        unpacked = msgpack.unpackb(heads, raw=True)
+        for place, ((channel, flags, size, lost), payload) in enumerate(
+            zip(unpacked, payloads, strict=True), 1
+        ):
+            count = int(size)
+            before = self._append_one(
+                channel, flags, count, lost, payload, origin, floor, raised, kept, replaced
+            )
+            name = prefix.encode() + channel
+            followers = [link for link in self.links if name in link.subscribed]
+            if count and followers:
+                followed.append(place)
+                head = b"%d %d %b\n" % (self.keys[b"seq:" + channel].last, before, origin)
+                for link in followers:
+                    link.arriving.append((name, head + payload))
+        packed: bytes = msgpack.packb([followed, replaced], use_bin_type=False)
         return packed
+
+    def _append_one(
+        self,
+        channel: bytes,
+        flags: int,
+        count: int,
+        lost: int,
+        payload: bytes,
+        origin: bytes,
+        floor: int,
+        raised: int,
+        kept: int,
+        replaced: list[bytes],
+    ) -> int:
+        """Take one piece; gives the channel's number before it."""
+        sequence, name = b"seq:" + channel, b"log:" + channel
+        state, least = self.keys.get(sequence), floor
+        if not isinstance(state, ModelState):
+            if state is not None:
+                replaced.append(sequence)
+            state = ModelState()
+            state.entry, state.last = self._newest(name, replaced)
+            least = max(least, state.last + 1)
+        if flags & FORGET:
+            self.keys.pop(name, None)
+            state = ModelState(state.last)
+        before = state.last
+        if count:
+            if flags & RAISE:
+                least = max(least, raised)
+            last = before if before >= least else max(self.now_us, least)
+            state.last = last + lost + count
+            if lost:
+                before = state.last - count
+                state.gone += lost
+            if flags & KEEP:
+                self._add(name, state, count, lost, payload, origin, kept, replaced)
+            else:
+                state.gone += count
+        if state.last:
+            self.keys[sequence] = state
+        else:
+            self.keys.pop(sequence, None)
+        return before
+
+    def _add(
+        self,
+        name: bytes,
+        state: ModelState,
+        count: int,
+        lost: int,
+        payload: bytes,
+        origin: bytes,
+        kept: int,
+        replaced: list[bytes],
+    ) -> None:
+        stream = self.keys.get(name)
+        if stream is not None:
+            entry, ahead = self._newest(name, replaced)
+            if ahead >= state.last:
+                state.entry, state.last = entry, ahead + lost + count
+        stream = self.keys.setdefault(name, ModelStream())
+        stream.entries.append(
+            ModelEntry(state.last, count, payload, state.entry, origin, state.gone)
+        )
+        state.entry = stream.last = state.last
+        state.gone = 0
+        if not state.is_open:
+            state.stretches.append((state.last, 0))
+        first, held = state.stretches.pop()
+        state.stretches.append((first, held + count))
+        state.is_open = held + count < -(-kept // 10)
+        if not state.is_open:
+            while sum(size for _, size in state.stretches[1:]) >= kept:
+                del state.stretches[0]
+                oldest = state.stretches[0][0]
+                stream.entries = [each for each in stream.entries if each.last >= oldest]
+
+    def _newest(self, name: bytes, replaced: list[bytes]) -> tuple[int, int]:
+        stream = self.keys.get(name)
+        if stream is None:
+            return 0, 0
+        if not isinstance(stream, ModelStream):
+            del self.keys[name]
+            replaced.append(name)
+            return 0, 0
+        return (stream.entries[-1].last if stream.entries else 0), stream.last
+
+    def _hash(self, name: bytes, replaced: list[bytes]) -> dict[bytes, Any]:
+        if not isinstance(self.keys.get(name, {}), dict):
+            del self.keys[name]
+            replaced.append(name)
+        found: dict[bytes, Any] = self.keys.setdefault(name, {})
+        return found
+
+    def _read(self, commands: tuple[Any, ...]) -> list[Any]:
+        _, (_, sequence), (_, batches, start), (_, stream, after, _), _ = commands
+        state = self.keys.get(sequence.encode())
+        hashed = self.keys.get(batches, {})
+        own = hashed.get(start) if isinstance(hashed, dict) else None
+        kept = self.keys.get(stream.encode())
+        floor = {b"+": 1 << 63, b"-": 0}.get(after) or int(after.strip(b"(+-") or 0)
+        entries = kept.entries if isinstance(kept, ModelStream) else []
+        return [
+            *[b"OK"] * 4,
+            [
+                b"%d 0 0 0 0" % state.last if isinstance(state, ModelState) else None,
+                None if own is None else b"%d" % own,
+                [_shown(entry) for entry in entries if entry.last > floor],
+            ],
+        ]
+
+
+_SHARD = b"logplex:shard"
+
+
+def _number(value: Any) -> int:
+    return int(value or 0)
+
+
+def _shown(entry: ModelEntry) -> list[Any]:
+    """An entry as ``XRANGE`` gives it."""
+    fields = [b"n", b"%d" % entry.count, b"m", entry.payload, b"b", b"%d" % entry.before]
+    fields += [b"o", entry.origin]
+    if entry.gone:
+        fields += [b"g", b"%d" % entry.gone]
+    return [b"%d-0" % entry.last, fields]
 
 
 class ModelLink:
@@ -164,6 +322,9 @@ class ModelLink:
         answer: Deferred[Any] = Deferred()
         self.sent.append((command, answer))
         return answer
+
+    def ask_all(self, commands: Sequence[Any]) -> Deferred[list[Any]]:
+        return self.ask(*commands)
 
     def asked(self, name: str) -> bool:
         """Whether a command of this name is on its way to the server."""

@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.metrics import Counters
-from logplex.spool.cluster.ring import consistent
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
@@ -41,7 +40,7 @@ class SpoolNode:
     spool: RedisSpool = field(init=False)
 
     def begin(self, urls: Sequence[str]) -> None:
-        self.spool = RedisSpool(Shards(urls, consistent, self.make_shard), self.clock, KEPT)
+        self.spool = RedisSpool(Shards(urls, self.make_shard), self.clock, KEPT)
 
     def make_shard(self, url: str) -> Shard:
         def connect(

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 
-from logplex.spool.cluster.ring import consistent
+from logplex.spool.cluster.ring import Ring
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import CREDENTIAL, Node
 from tests.integration.process import reactor, until
@@ -53,7 +53,7 @@ class ClusterTestCase(IntegrationTestCase):
         self.shards = [await self.server() for _ in range(3)]
         # With names of their own the shards have the same channels at every run.
         self.urls = [f"{each.url}#{name}" for each, name in zip(self.shards, "abc", strict=True)]
-        self.placement = consistent(self.urls)
+        self.placement = Ring(self.urls)
         homes = {each: "abc".index(self.placement.shard_of(each)) for each in CHANNELS}
         self.assertEqual(set(homes.values()), {0, 1, 2})
         self.homes = {channel_id: self.shards[place] for channel_id, place in homes.items()}

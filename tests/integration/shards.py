@@ -97,12 +97,10 @@ class ShardsTestCase(IntegrationTestCase):
         await server.start()
         return server
 
-    async def spool_node(
-        self, *urls: str, name: str = "node-1", ring: str = "consistent", **spool: Any
-    ) -> SpoolNode:
+    async def spool_node(self, *urls: str, name: str = "node-1", **spool: Any) -> SpoolNode:
         """A node's spool that has reached all its shards."""
         settings = Settings(
-            node=NodeSettings(name=name), store=Store(shards=urls, ring=ring), spool=Spool(**spool)
+            node=NodeSettings(name=name), store=Store(shards=urls), spool=Spool(**spool)
         )
         counters = Counters()
         made = make_redis_spool(settings, reactor, counters)

@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from random import Random
 
+import msgpack
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from logplex.interfaces import Recent
-from logplex.spool.cluster.ring import consistent, erlang, shard_name
+from logplex.spool.cluster.ring import Ring
 from tests.integration.process import reactor, until, within
-from tests.integration.redis_server import BUNDLED
+from tests.integration.redis_server import BUNDLED, RedisServer
 from tests.integration.shards import Diary, ForgetfulProxy, ShardsTestCase
 
 CHANNELS = [f"app-{number}" for number in range(12)]
@@ -96,14 +98,23 @@ class ClusterTests(ShardsTestCase):
         await self.settled([one, two])
         await self.told(diary, one.sent["c"])
 
-    async def test_the_original_reads_what_we_write(self) -> None:
+    async def test_a_piece_is_an_entry_of_the_stream(self) -> None:
         server = await self.server()
         node = await self.spool_node(server.url)
+        diary = await self.follow(node, "c")
         node.append("c", 3)
         await self.settled([node])
-        kept = await server.ask("LRANGE", "ch:c:spool", 0, -1)
-        self.assertEqual(kept, node.sent["c"][::-1])
-        self.assertTrue(604_700 < await server.ask("TTL", "ch:c:spool") <= 604_800)
+        node.append("c", 2)
+        await self.told(diary, node.sent["c"])
+        one, two = await server.ask("XRANGE", "log:c", "-", "+")
+        self.assertEqual(one[0], b"%d-0" % diary.numbers[2])
+        self.assertEqual(one[1][:2], [b"n", b"3"])
+        self.assertEqual(msgpack.unpackb(one[1][3], raw=True), node.sent["c"][:3])
+        self.assertEqual(one[1][4:6], [b"b", b"0"])
+        self.assertRegex(one[1][7], rb"^1 \d{16}-[0-9a-f]{8} node-1$")
+        self.assertEqual(two[1][4:6], [b"b", b"%d" % diary.numbers[2]])
+        self.assertEqual(len(two[1]), 8)
+        self.assertTrue(604_700 < await server.ask("TTL", "log:c") <= 604_800)
 
     async def test_what_is_kept_stays_small(self) -> None:
         server = await self.server()
@@ -114,32 +125,37 @@ class ClusterTests(ShardsTestCase):
                 await self.settled([node])
             await within(node.spool.close(), "the spool is closed")
         node = await self.spool_node(server.url)
-        for _ in range(200):
+        for _ in range(900):
             node.append("c-0")
             await within(node.spool.recent("c-0"), "it is written")
         self.assertEqual(await server.ask("HLEN", "logplex:batches:node-1"), 8)
-        for name, least in (("c-0", 1_240), ("c-1", 1_040)):
-            self.assertTrue(least <= await server.ask("LLEN", f"ch:{name}:spool") <= 1_650)
-            self.assertLessEqual(await server.ask("LLEN", f"num:{name}"), 300)
-            self.assertTrue(604_700 < await server.ask("TTL", f"num:{name}") <= 604_800)
+        self.assertTrue(1_500 <= await self.kept(server, "c-0") <= 1_850)
+        self.assertEqual(await self.kept(server, "c-1"), 1_040)
+        for name in ("c-0", "c-1"):
+            self.assertTrue(604_700 < await server.ask("TTL", f"log:{name}") <= 604_800)
             self.assertTrue(1_209_500 < await server.ask("TTL", f"seq:{name}") <= 1_209_600)
         node.append("c-1", 2_000)
         await self.settled([node])
-        self.assertEqual(await server.ask("LLEN", "ch:c-1:spool"), 1_500)
-        self.assertEqual(await server.ask("LLEN", "num:c-1"), 1)
+        self.assertTrue(1_500 <= await self.kept(server, "c-1") < 1_900)
+
+    async def kept(self, server: RedisServer, channel_id: str) -> int:
+        """How many messages of a channel a shard has."""
+        entries = await server.ask("XRANGE", f"log:{channel_id}", "-", "+")
+        return sum(int(fields[1]) for _, fields in entries)
 
     async def test_what_is_written_to_lives_on_however_short_the_time(self) -> None:
         server = await self.server()
-        node = await self.spool_node(server.url, retention_s=30.0)
-        for left_s, given_s in ((20, 30), (28, 28)):
+        node = await self.spool_node(server.url, retention_s=1.0)
+        for _ in range(20):
             node.append("c")
             await within(node.spool.recent("c"), "it is written")
-            for key in ("ch:c:spool", "num:c", "seq:c"):
-                await server.ask("EXPIRE", key, left_s)
-            node.append("c")
-            await within(node.spool.recent("c"), "it is written")
-            self.assertTrue(given_s - 2 < await server.ask("TTL", "ch:c:spool") <= given_s)
-            self.assertTrue(given_s - 2 < await server.ask("TTL", "num:c") <= given_s)
+            await deferLater(reactor, 0.1)
+        self.assertEqual(await self.kept(server, "c"), 20)
+        node.append("c")
+        await within(node.spool.recent("c"), "it is written")
+        for key, seconds in (("log:c", 1), ("seq:c", 2)):
+            left_ms = await server.ask("PTTL", key)
+            self.assertTrue(seconds * 1_000 - 500 < left_ms <= seconds * 1_000)
 
     async def test_what_is_not_kept_has_a_sequence_alone(self) -> None:
         server = await self.server()
@@ -149,34 +165,50 @@ class ClusterTests(ShardsTestCase):
         keys = await server.ask("KEYS", "*c")
         self.assertEqual(keys, [b"seq:c"])
 
-    async def test_what_the_original_pushes_is_in_the_history_without_number(self) -> None:
+    async def test_the_newest_stay_after_numbers_jump_or_their_sequence_is_evicted(self) -> None:
         server = await self.server()
         node = await self.spool_node(server.url)
         diary = await self.follow(node, "c")
-        node.append("c", 2)
-        await self.settled([node])
-        await server.ask("LPUSH", "ch:c:spool", b"theirs")
-        await server.ask("LTRIM", "ch:c:spool", 0, 1_499)
-        node.append("c", 2)
-        await self.settled([node])
+        for _ in range(8):
+            node.append("c", 380)
+            await self.settled([node])
+            last = (await node.spool.recent("c")).last
+            await server.ask("HSET", "logplex:shard", "floor", last + 1_000_000)
+            node.append("c", 20)
+            await self.settled([node])
+            await server.ask("DEL", "seq:c")
         await self.told(diary, node.sent["c"])
+        self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
         recent = await node.spool.recent("c")
-        ours = diary.entries
-        self.assertEqual(recent.entries, [*ours[:2], (None, b"theirs"), *ours[2:]])
+        self.assertEqual(recent.entries, diary.entries[-1_500:])
+        self.assertNotIn("missed", diary.events)
 
-    async def test_the_original_finds_its_channels_where_it_looks(self) -> None:
-        servers = [await self.server() for _ in range(3)]
-        urls = [f"{server.url}#{key}" for server, key in zip(servers, "bca", strict=True)]
-        node = await self.spool_node(*urls, ring="erlang")
-        for channel_id in CHANNELS:
-            node.append(channel_id)
+    async def test_an_evicted_stream_is_a_loss_that_is_seen(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        for _ in range(2):
+            node.append("c", 3)
+            await self.settled([node])
+            await server.ask("DEL", "log:c")
+        node.append("c", 3)
         await self.settled([node])
-        ring = erlang(urls)
-        for server, url in zip(servers, urls, strict=True):
-            there = {
-                f"ch:{c}:spool".encode() for c in CHANNELS if ring.shard_of(c) == shard_name(url)
-            }
-            self.assertEqual(set(await server.ask("KEYS", "ch:*")), there)
+        recent = await node.spool.recent("c")
+        self.assertEqual([text for _, text in recent.entries], node.sent["c"][-3:])
+        self.assertEqual(await server.ask("XLEN", "log:c"), 1)
+        self.assertGreater(await server.ask("TTL", "log:c"), 0)
+
+    async def test_numbers_of_an_older_version_go_on(self) -> None:
+        """Its lists are left to themselves."""
+        server = await self.server()
+        await server.ask("SET", "seq:c", "1700000000000000", "EX", "600")
+        await server.ask("LPUSH", "ch:c:spool", "old")
+        node = await self.spool_node(server.url)
+        node.append("c")
+        await self.settled([node])
+        recent = await node.spool.recent("c")
+        self.assertEqual([text for _, text in recent.entries], node.sent["c"])
+        self.assertGreater(recent.last, 1_700_000_000_000_000)
+        self.assertEqual(await server.ask("LLEN", "ch:c:spool"), 1)
 
     async def test_what_moved_to_another_shard_is_still_found(self) -> None:
         servers = [await self.server() for _ in range(3)]
@@ -197,21 +229,43 @@ class ClusterTests(ShardsTestCase):
             self.assertEqual(numbers, sorted(set(numbers)))
             self.assertEqual(recent.last, numbers[-1])
 
-    async def test_a_key_of_another_kind_costs_only_its_channel(self) -> None:
+    async def test_a_key_of_another_kind_is_replaced_and_told(self) -> None:
         server = await self.server()
         node = await self.spool_node(server.url)
         diary = await self.follow(node, "bad")
-        await server.ask("SET", "ch:bad:spool", "no list")
-        await server.ask("SET", "num:good", "no list")
-        await server.ask("SET", "seq:good", "no number")
-        node.append("bad")
         node.append("good")
         await self.settled([node])
+        wrong = ["log:bad", "seq:bad", "logplex:batches:node-1", "logplex:shard"]
+        for key in wrong:
+            for kind in (["SET", key, "text"], ["LPUSH", key, "text"], ["HSET", key, "a", "b"]):
+                if kind[0] == "HSET" and key.startswith("logplex:"):
+                    continue
+                await server.ask("DEL", key)
+                await server.ask(*kind)
+                with capturedLogs() as events:
+                    for name in ("bad", "good"):
+                        node.append(name)
+                    await self.settled([node])
+                warned = [each for each in events if each["log_level"] == LogLevel.warn]
+                (line,) = map(formatEvent, warned)
+                self.assertIn(f"the key {key!r} held something else and was replaced", line)
         await self.told(diary, node.sent["bad"])
-        self.assertEqual(node.counters.spool_refused, 1)
-        self.assertEqual((await node.spool.recent("bad")).entries, [])
-        recent = await node.spool.recent("good")
-        self.assertEqual(recent.entries, [(recent.last, node.sent["good"][0])])
+        for name in ("bad", "good"):
+            recent = await node.spool.recent(name)
+            kept = [text for _, text in recent.entries]
+            self.assertEqual(kept, node.sent[name][-len(kept) :])
+        self.assertEqual(kept, node.sent["good"])
+        self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
+        self.assertEqual((node.counters.spool_dropped, node.spool.troubles()), (0, []))
+        self.assertEqual(node.counters.spool_keys_replaced, 8)
+
+    async def test_a_shard_with_a_wrong_key_of_its_own_can_be_opened(self) -> None:
+        server = await self.server()
+        await server.ask("SET", "logplex:shard", "text")
+        with capturedLogs() as events:
+            await self.spool_node(server.url)
+        lines = [formatEvent(each) for each in events if each["log_level"] == LogLevel.warn]
+        self.assertEqual(len([line for line in lines if "'logplex:shard' held" in line]), 1)
 
 
 class TroubleTests(ShardsTestCase):
@@ -330,7 +384,7 @@ class TroubleTests(ShardsTestCase):
         await deferLater(reactor, 0.2)
         servers[1].pause()
         self.addCleanup(servers[1].resume)
-        there = {each for each in CHANNELS if consistent(urls).shard_of(each) == "b"}
+        there = {each for each in CHANNELS if Ring(urls).shard_of(each) == "b"}
         concerned = [diary for (channel_id, _), diary in diaries.items() if channel_id in there]
 
         async def noticed() -> bool:
@@ -485,7 +539,7 @@ class TroubleTests(ShardsTestCase):
         node.append("c", 5)
         await within(node.spool.close(), "the spool is closed")
         self.assertEqual(node.counters.spool_written, 5)
-        self.assertEqual(await server.ask("LLEN", "ch:c:spool"), 5)
+        self.assertEqual(await server.ask("XLEN", "log:c"), 1)
 
     async def test_closing_while_the_shard_is_away_is_counted(self) -> None:
         server = await self.server()

@@ -29,7 +29,7 @@ _CONFIGURATION, _SHARD = re.findall(
 )
 #: The same with as few keys and channels as the documentation knows.
 _FEW_KEYS, _FEW_CHANNELS = re.findall(
-    r"^    (~ch:.*)$", (ROOT / "docs" / "cluster.md").read_text(), re.MULTILINE
+    r"^    (~(?:ch|log):.*)$", (ROOT / "docs" / "cluster.md").read_text(), re.MULTILINE
 )
 _NARROW_CONFIGURATION = f"{_CONFIGURATION} resetkeys {_FEW_KEYS}"
 _NARROW_SHARD = f"{_SHARD} resetkeys resetchannels {_FEW_CHANNELS}"
@@ -189,7 +189,7 @@ class _ShardTests(ShardsTestCase):
 
     async def test_a_shard_without_a_right_is_not_there_at_the_start(self) -> None:
         server = await self.server()
-        for missing in ("-publish", "resetchannels"):
+        for missing in ("-publish", "resetchannels", "-@transaction"):
             url = await user(server, f"{_SHARD} {missing}")
             starting = Deferred.fromCoroutine(self.spool_node(url))
             await deferLater(reactor, 1.0)
@@ -199,7 +199,7 @@ class _ShardTests(ShardsTestCase):
 
     async def test_with_some_of_its_keys_alone_a_shard_is_not_there(self) -> None:
         server = await self.server()
-        for keys in ("~ch:* ~logplex:*", "~ch:* ~logplex:* ~num:*", "~seq:* ~num:* ~logplex:*"):
+        for keys in ("~log:* ~logplex:*", "~seq:* ~logplex:*", "~log:* ~seq:*"):
             url = await user(server, f"{_SHARD} resetkeys {keys}")
             starting = Deferred.fromCoroutine(self.spool_node(url))
             await deferLater(reactor, 1.0)

@@ -13,7 +13,7 @@ from logplex.metrics import Counters
 from logplex.redis.link import RedisLink
 from logplex.redis.primary import primary_at
 from logplex.settings import Settings
-from logplex.spool.cluster.ring import RINGS, shard_name
+from logplex.spool.cluster.ring import shard_name
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
@@ -70,4 +70,4 @@ def make_redis_spool(
         return Shard(identity, connect, reactor, times, Outbox(bounds, counters, numbers))
 
     urls = store.shards or (store.url,)
-    return RedisSpool(Shards(urls, RINGS[store.ring], make_shard), reactor, spool.messages)
+    return RedisSpool(Shards(urls, make_shard), reactor, spool.messages)

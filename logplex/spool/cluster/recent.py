@@ -18,24 +18,13 @@ from logplex.interfaces import IFollower, Recent
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.shard import Shard
 from logplex.spool.cluster.topology import Shards, doubles
-from logplex.spool.cluster.wire.history import Passage, interleave, passages
+from logplex.spool.cluster.wire.history import History, StreamEntry, interleave
 from logplex.waiting import together
 
 #: Shards that are not a channel's home are waited for so long: they have its older messages at
 #: best, and those who read other shards' channels shall not notice that one stands still. The
 #: answer takes milliseconds, and less than this with 1,500 of the longest messages.
 _OTHERS_PATIENCE_S = 0.25
-
-
-@frozen
-class _Found:
-    """What one shard has of the channel, oldest first, and the channel's newest number there."""
-
-    last: int
-    passages: list[Passage]
-
-    def __len__(self) -> int:
-        return sum(len(passage.messages) for passage in self.passages)
 
 
 async def read_recent(
@@ -74,7 +63,7 @@ async def _read_settled(
         # It went meanwhile, so followers have been told of an interruption. Whoever joins is one
         # of them, and reads once more; nobody else will be told any of these again.
         own = home.own_messages(channel_id)
-    older = await others.find(channel_id) if sum(map(len, found)) < kept else []
+    older = await others.find(channel_id) if sum(each.count for each in found) < kept else []
     return _recent(found + older, own, kept, complete=bool(found), moving=False)
 
 
@@ -89,7 +78,7 @@ async def _read_moving(
     ears = [_Ear(shard, channel_id, kept) for shard in homes]
     try:
         await together(ear.listen() for ear in ears)
-        found = await together(_look(shard, channel_id) for shard in homes)
+        found = await together(shard.history(channel_id) for shard in homes)
         older = await others.find(channel_id)
         await together(shard.everything_heard() for shard in homes)
         # Nothing is waited for from here to the answer.
@@ -107,23 +96,21 @@ async def _read_moving(
 
 
 def _recent(
-    found: Sequence[_Found], own: Iterable[bytes], kept: int, complete: bool, moving: bool
+    found: Sequence[History], own: Iterable[bytes], kept: int, complete: bool, moving: bool
 ) -> Recent:
-    ordered = interleave([each.passages for each in found])
-    entries = [entry for passage in ordered for entry in passage.entries()]
+    ordered = interleave([each.entries for each in found])
+    entries: list[tuple[int | None, bytes]] = []
+    for entry in ordered:
+        entries += entry.numbered()
     entries += [(None, message) for message in own]
     last = max((each.last for each in found), default=0)
-    jumps = {
-        passage.first: passage.before
-        for passage in ordered
-        if passage.first is not None and passage.before != passage.first - 1
-    }
+    jumps = {each.first: each.before for each in ordered if each.before != each.first - 1}
     return Recent(last, entries[-kept:], complete, moving, jumps)
 
 
-async def _find(channel_id: str, shards: Iterable[Shard]) -> list[_Found]:
+async def _find(channel_id: str, shards: Iterable[Shard]) -> list[History]:
     """What those of the shards have that are there."""
-    found = await together(_look(shard, channel_id) for shard in shards)
+    found = await together(shard.history(channel_id) for shard in shards)
     return [each for each in found if each is not None]
 
 
@@ -134,15 +121,15 @@ class _Others:
     shards: Sequence[Shard]
     clock: IReactorTime
 
-    async def find(self, channel_id: str) -> list[_Found]:
+    async def find(self, channel_id: str) -> list[History]:
         """
         What those of them have that answer soon. The others are not waited for, but not broken
         off either: Redis answers what it was asked.
         """
-        found: dict[Shard, _Found | None] = {}
+        found: dict[Shard, History | None] = {}
 
         async def look(shard: Shard) -> None:
-            found[shard] = await _look(shard, channel_id)
+            found[shard] = await shard.history(channel_id)
 
         looking = together(look(shard) for shard in self.shards)
         waiting: Deferred[Any] = Deferred()
@@ -151,11 +138,6 @@ class _Others:
             await waiting.addTimeout(_OTHERS_PATIENCE_S, self.clock)
         answers = [found.get(shard) for shard in self.shards]
         return [each for each in answers if each is not None]
-
-
-async def _look(shard: Shard, channel_id: str) -> _Found | None:
-    history = await shard.history(channel_id)
-    return None if history is None else _Found(history.last, passages(history))
 
 
 @implementer(IFollower)
@@ -171,7 +153,7 @@ class _Ear:
     channel_id: str
     kept: int
     heard_everything: bool = True
-    _heard: deque[Passage] = field(factory=deque)
+    _heard: deque[StreamEntry] = field(factory=deque)
     _count: int = 0
     _listener: Listener = field(init=False)
 
@@ -187,16 +169,16 @@ class _Ear:
         self._listener.leave()
         self.shard.unfollow(self.channel_id, self._listener)
 
-    def add_to(self, found: _Found) -> _Found:
+    def add_to(self, found: History) -> History:
         """What was found, and what was heard since."""
-        new = [each for each in self._heard if (each.first or 0) > found.last]
-        last = found.last if not new else (new[-1].first or 0) + len(new[-1].messages) - 1
-        return _Found(last, found.passages + new)
+        new = [each for each in self._heard if each.first > found.last]
+        last = new[-1].last if new else found.last
+        return History(last, found.own_batch, found.entries + new)
 
     def received(self, first: int | None, messages: list[bytes]) -> None:
         """See :class:`IFollower`."""
         if first is not None:
-            self._heard.append(Passage(first, messages, before=first - 1))
+            self._heard.append(StreamEntry(first, messages, before=first - 1))
             self._count += len(messages)
             while self._count - len(self._heard[0].messages) >= self.kept:
                 self._count -= len(self._heard.popleft().messages)

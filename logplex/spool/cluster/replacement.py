@@ -221,5 +221,5 @@ class Replacement:
                         shard.unfollow(channel_id, listener, unwritten=not topology.has_switched)
             self._shards.topology = topology.settle()
         await together(shard.close(FLUSH_S) for shard in topology.only_other())
-        names = ", ".join(topology.current.placement.names)
+        names = ", ".join(topology.current.ring.names)
         _log.info("the shards are: {names}", names=names)

@@ -1,16 +1,15 @@
 """
-Which shard keeps a channel: pure arithmetic on names, the same on every node and after a restart.
+The shard that keeps a channel: arithmetic on names, the same on every node and after a restart.
 
-Two placements share one shape: the consistent ring moves only a new shard's share of the
-channels; the original's slots are for clusters in which Erlang nodes still run (PROTOCOL §10).
+A consistent ring: a new shard takes its share of the channels, and moves no others.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from hashlib import blake2b, md5
+from collections.abc import Sequence
+from hashlib import blake2b
 from urllib.parse import urlsplit, urlunsplit
 
 #: A shard's points on the ring. The standard deviation of a shard's share is one over its root:
@@ -20,25 +19,33 @@ POINTS_PER_SHARD = 4_096
 _POINTS_PER_DIGEST = 8
 
 
-class Placement:
+class Ring:
     """
-    Channel id to shard name.
+    Channel id to shard name. Every shard owns many short arcs of the ring: those that end at its
+    points.
 
-    :ivar names: the shards' names, in an order that does not depend on the configuration's.
+    :param urls: of the shards, in any order.
+    :raises ValueError: no URL, one without host, or two shards of one name.
+    :ivar names: the shards' names, in an order that does not depend on that of the URLs.
     """
 
-    def __init__(self, names: Sequence[str], locate: Callable[[str], int]) -> None:
-        self.names = tuple(names)
-        self._locate = locate
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.names = tuple(sorted(_distinct_names(urls)))
+        points = sorted(
+            (point, index) for index, name in enumerate(self.names) for point in _points_of(name)
+        )
+        self._positions = array("Q", [point for point, _ in points])
+        self._owners = array("I", [index for _, index in points])
 
     def shard_of(self, channel_id: str) -> str:
-        """The name of the shard that keeps this channel."""
-        return self.names[self._locate(channel_id)]
+        """Return the name of the shard that keeps this channel."""
+        place = bisect_right(self._positions, _position_of(channel_id))
+        return self.names[self._owners[place if place < len(self._owners) else 0]]
 
 
 def shard_name(url: str) -> str:
     """
-    What a shard is called, wherever it is: its URL's fragment, else the URL without user info.
+    Return the name of a shard: its URL's fragment, else the URL without user info.
 
     :raises ValueError: the URL has no host.
     """
@@ -46,53 +53,6 @@ def shard_name(url: str) -> str:
     if not parts.hostname:
         raise ValueError("a shard's URL needs a host")
     return parts.fragment or urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def consistent(urls: Sequence[str]) -> Placement:
-    """
-    A ring on which every shard owns many short arcs: those that end at its points.
-
-    :param urls: of the shards, in any order.
-    :raises ValueError: no URL, one without host, or two shards of one name.
-    """
-    names = sorted(_distinct_names(urls))
-    points = sorted(
-        (point, index) for index, name in enumerate(names) for point in _points_of(name)
-    )
-    positions = array("Q", [point for point, _ in points])
-    owners = array("I", [index for _, index in points])
-
-    def locate(channel_id: str) -> int:
-        place = bisect_right(positions, _position_of(channel_id))
-        return owners[place if place < len(owners) else 0]
-
-    return Placement(names, locate)
-
-
-def erlang(urls: Sequence[str]) -> Placement:
-    """
-    The original's slots: the MD5 of the channel's id, cut into equal intervals over the shards,
-    which are ordered by sort key, else by URL.
-
-    :param urls: of the shards, as the Erlang nodes have them.
-    :raises ValueError: as :func:`consistent`.
-    """
-    _distinct_names(urls)
-    names = [shard_name(url) for url in sorted(urls, key=lambda url: urlsplit(url).fragment or url)]
-    interval = (1 << 128) // len(names) + 1
-
-    def locate(channel_id: str) -> int:
-        digest = md5(channel_id.encode(), usedforsecurity=False).digest()
-        return int.from_bytes(digest, "big") // interval
-
-    return Placement(names, locate)
-
-
-#: The values of the option ``[store] ring``.
-RINGS: dict[str, Callable[[Sequence[str]], Placement]] = {
-    "consistent": consistent,
-    "erlang": erlang,
-}
 
 
 def _distinct_names(urls: Sequence[str]) -> list[str]:

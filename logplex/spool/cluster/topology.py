@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
-from logplex.spool.cluster.ring import Placement, shard_name
+from logplex.spool.cluster.ring import Ring, shard_name
 from logplex.spool.cluster.shard.shard import Shard
 
-#: Channels whose shard is remembered; when there are more, the ring is asked anew.
+#: Channels whose shard is remembered; when there are more, the ring is asked again.
 _PLACES = 200_000
 
 
@@ -26,12 +26,12 @@ _PLACES = 200_000
 class ShardSet:
     """Shards by their names, and the ring that says which of them keeps which channel."""
 
-    placement: Placement
+    ring: Ring
     shards: dict[str, Shard]
 
     def of(self, channel_id: str) -> Shard:
         """Return the shard that keeps this channel."""
-        return self.shards[self.placement.shard_of(channel_id)]
+        return self.shards[self.ring.shard_of(channel_id)]
 
 
 @frozen
@@ -153,17 +153,14 @@ class Shards:
     """
     The topology of this node as it is now, and the home of each channel in it.
 
-    :param ring: makes a placement of shard URLs.
     :param make_shard: makes a shard for a URL, not started.
     """
 
     def __init__(
         self,
         urls: Sequence[str],
-        ring: Callable[[Sequence[str]], Placement],
         make_shard: Callable[[str], Shard],
     ) -> None:
-        self._ring = ring
         self._make_shard = make_shard
         self._places: dict[str, Shard] = {}
         current = self.make_set(urls)
@@ -187,10 +184,10 @@ class Shards:
         :param known: shards that are used again if their URL is the same.
         :raises ValueError: these URLs make no ring.
         """
-        placement = self._ring(urls)
+        ring = Ring(urls)
         by_url = {each.url: each for each in known}
         return ShardSet(
-            placement, {shard_name(url): by_url.get(url) or self._make_shard(url) for url in urls}
+            ring, {shard_name(url): by_url.get(url) or self._make_shard(url) for url in urls}
         )
 
     def home(self, channel_id: str) -> Shard:

@@ -10,14 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from logplex.interfaces import Recent
-from logplex.spool.cluster.ring import consistent
+from logplex.spool.cluster.ring import Ring
 from tests.doubles.followers import Diary
 from tests.doubles.spool_nodes import URLS, SpoolsTestCase
 
 #: A channel that moves when the last shard joins the first.
-MOVES = next(
-    name for name in map(str, range(99)) if consistent(URLS[::2]).shard_of(name) == URLS[2]
-)
+MOVES = next(name for name in map(str, range(99)) if Ring(URLS[::2]).shard_of(name) == URLS[2])
 
 
 class RecentTests(SpoolsTestCase):

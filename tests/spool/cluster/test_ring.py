@@ -5,14 +5,13 @@ Which shard keeps a channel.
 from __future__ import annotations
 
 from collections import Counter
-from hashlib import md5
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.spool.cluster.ring import RINGS, consistent, erlang, shard_name
+from logplex.spool.cluster.ring import Ring, shard_name
 
 CHANNELS = [f"app-{number}" for number in range(20_000)]
 EIGHT = [f"redis://10.0.0.{number}:6379/#shard-{number}" for number in range(8)]
@@ -34,35 +33,30 @@ class ShardNameTests(SynchronousTestCase):
         self.assertRaises(ValueError, shard_name, "localhost:6379")
 
 
-class BothRingsTests(SynchronousTestCase):
+class RingTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=30)
-    @given(urls, channel_ids, st.randoms(use_true_random=False), st.sampled_from(sorted(RINGS)))
+    @given(urls, channel_ids, st.randoms(use_true_random=False))
     def test_the_order_of_configuration_does_not_matter(
-        self, urls: list[str], channel_id: str, random: Random, ring: str
+        self, urls: list[str], channel_id: str, random: Random
     ) -> None:
         shuffled = urls.copy()
         random.shuffle(shuffled)
-        place = RINGS[ring]
-        self.assertEqual(place(urls).shard_of(channel_id), place(shuffled).shard_of(channel_id))
+        self.assertEqual(Ring(urls).shard_of(channel_id), Ring(shuffled).shard_of(channel_id))
 
     def test_no_shard_is_an_error(self) -> None:
-        for place in RINGS.values():
-            self.assertRaises(ValueError, place, [])
+        self.assertRaises(ValueError, Ring, [])
 
     def test_two_shards_of_one_name_are_an_error(self) -> None:
-        for place in RINGS.values():
-            error = self.assertRaises(ValueError, place, ["redis://a#x", "redis://b#x"])
-            self.assertIn("'x'", str(error))
+        error = self.assertRaises(ValueError, Ring, ["redis://a#x", "redis://b#x"])
+        self.assertIn("'x'", str(error))
 
-
-class ConsistentTests(SynchronousTestCase):
     def test_eight_shards_have_even_shares(self) -> None:
-        load = Counter(map(consistent(EIGHT).shard_of, CHANNELS))
+        load = Counter(map(Ring(EIGHT).shard_of, CHANNELS))
         for name in map(shard_name, EIGHT):
             self.assertLess(abs(load[name] / (len(CHANNELS) / 8) - 1), 0.1)
 
     def test_a_new_shard_takes_its_share_and_nothing_else_moves(self) -> None:
-        before, after = consistent(EIGHT[:7]), consistent(EIGHT)
+        before, after = Ring(EIGHT[:7]), Ring(EIGHT)
         moved = [each for each in CHANNELS if before.shard_of(each) != after.shard_of(each)]
         self.assertEqual({after.shard_of(each) for each in moved}, {"shard-7"})
         self.assertLess(abs(len(moved) / (len(CHANNELS) / 8) - 1), 0.1)
@@ -70,36 +64,22 @@ class ConsistentTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=30)
     @given(urls, channel_ids)
     def test_removing_a_shard_moves_only_its_channels(self, urls: list[str], id: str) -> None:
-        owner = consistent(urls).shard_of(id)
+        owner = Ring(urls).shard_of(id)
         for url in urls:
             left = [other for other in urls if other != url]
             if left and shard_name(url) != owner:
-                self.assertEqual(consistent(left).shard_of(id), owner)
+                self.assertEqual(Ring(left).shard_of(id), owner)
 
     def test_the_address_behind_a_name_does_not_matter(self) -> None:
         moved = [url.replace("10.0.0", "10.9.9") for url in EIGHT]
         self.assertEqual(
-            list(map(consistent(EIGHT).shard_of, CHANNELS[:500])),
-            list(map(consistent(moved).shard_of, CHANNELS[:500])),
+            list(map(Ring(EIGHT).shard_of, CHANNELS[:500])),
+            list(map(Ring(moved).shard_of, CHANNELS[:500])),
         )
 
     def test_it_is_the_same_ring_in_every_release(self) -> None:
-        ring = consistent(EIGHT)
+        ring = Ring(EIGHT)
         self.assertEqual(
             [ring.shard_of(each) for each in ("app-1", "app-2", "app-3", "12345")],
             ["shard-7", "shard-0", "shard-7", "shard-3"],
         )
-
-
-class ErlangTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=50)
-    @given(st.integers(1, 9), channel_ids)
-    def test_equal_intervals_of_the_md5(self, count: int, channel_id: str) -> None:
-        names = [f"s{number}" for number in range(count)]
-        ring = erlang([f"redis://h:{number}/#{name}" for number, name in enumerate(names)])
-        index = int(md5(channel_id.encode()).hexdigest(), 16) // (2**128 // count + 1)
-        self.assertEqual(ring.shard_of(channel_id), names[index])
-
-    def test_shards_are_ordered_by_sort_key_else_by_url(self) -> None:
-        ring = erlang(["redis://z", "redis://y#a", "redis://:secret@b"])
-        self.assertEqual(ring.names, ("a", "redis://b", "redis://z"))

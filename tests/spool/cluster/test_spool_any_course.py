@@ -20,7 +20,6 @@ from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
-from logplex.spool.cluster.wire.history import passages
 from logplex.spool.cluster.wire.scripts import Origin
 from tests.doubles.followers import Diary
 from tests.doubles.model_redis import ModelLink, ModelRedis
@@ -123,7 +122,7 @@ class HistoriesTests(SynchronousTestCase):
                 break
         joined = Joined(channel_id, diary, place, history is not None, own)
         if history is not None:
-            joined.shown += [text for each in passages(history) for text in each.messages]
+            joined.shown += [text for each in history.entries for text in each.messages]
             joined.last = history.last
         self.joined.append(joined)
 
@@ -199,11 +198,10 @@ class HistoriesTests(SynchronousTestCase):
         self.heal()
         history = self.successResultOf(reading)
         assert history is not None
-        found = [entry for each in passages(history) for entry in each.entries()]
+        found = [entry for each in history.entries for entry in each.numbered()]
         if not killed:
             self.assertEqual(sorted(text for _, text in found), sorted(wanted))
         numbers = {text: number for number, text in found}
-        self.assertNotIn(None, numbers.values())
         for node in self.nodes:
             for entry in node.diaries[channel_id].told:
                 if not killed and isinstance(entry, tuple):

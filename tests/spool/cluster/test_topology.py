@@ -7,7 +7,6 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.spool.cluster.ring import consistent
 from logplex.spool.cluster.topology import Committed, Prepared, Preparing, Settled, Shards
 from logplex.spool.cluster.wire.scripts import KEEP, RAISE
 from tests.doubles.model_redis import ModelRedis
@@ -17,7 +16,7 @@ from tests.doubles.spool_nodes import MOVES_TO_S3, URLS, SpoolNode
 class TopologyTests(SynchronousTestCase):
     def setUp(self) -> None:
         node = SpoolNode("one", {url: ModelRedis() for url in URLS}, Clock())
-        self.shards = Shards(URLS[:1], consistent, node.make_shard)
+        self.shards = Shards(URLS[:1], node.make_shard)
         settled = self.shards.topology
         assert isinstance(settled, Settled)
         self.settled = settled

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from attrs import define, field
 
 from logplex.spool.cluster.shard.follower import Listener, Progress
-from logplex.spool.cluster.wire.history import Passage
+from logplex.spool.cluster.wire.history import History, StreamEntry
 from logplex.spool.cluster.wire.scripts import Origin, Published
 
 #: Messages of this node that wait for the shard, and the number of their batch.
@@ -37,9 +37,11 @@ class Feed:
     def empty(self) -> bool:
         return not self._listeners
 
-    def behind(self, last: int) -> bool:
-        """Whether some listener has missed something, where this is the channel's newest number."""
-        return any(progress.position not in (None, last) for progress in self._listeners.values())
+    @property
+    def position(self) -> int | None:
+        """The number after which some listener may have missed something."""
+        positions = [each.position for each in self._listeners.values()]
+        return min((each for each in positions if each is not None), default=None)
 
     def add(self, listener: Listener, waiting: Iterable[Waiting] = (), begin: int = 0) -> None:
         """
@@ -104,19 +106,17 @@ class Feed:
         for progress in self._listeners.values():
             progress.await_reading()
 
-    def caught_up(self, last: int, own_batch: int, history: Sequence[Passage], told: int) -> None:
+    def caught_up(self, history: History, told: int) -> None:
         """
         The history was read, after the subscription: tell what was missed, and go on.
 
-        :param last: the channel's sequence.
-        :param own_batch: the last of this node's batches that the shard had taken then.
-        :param history: what is kept, oldest first.
+        :param history: at least the entries after :attr:`position`.
         :param told: the number of the batch that was sealed last; everything that this node has
             received up to now is in batches up to it, and was told.
         """
         self.away = False
         for progress in list(self._listeners.values()):
-            self._catch_up(progress, last, own_batch, history, told)
+            self._catch_up(progress, history, told)
 
     def _interrupt(self, progress: Progress, waiting: Iterable[Waiting], begin: int) -> None:
         progress.away = True
@@ -126,30 +126,28 @@ class Feed:
                 progress.listener.unnumbered(messages)
         progress.tell_from(begin)
 
-    def _catch_up(
-        self, progress: Progress, last: int, own_batch: int, history: Sequence[Passage], told: int
-    ) -> None:
-        missed: list[Passage] = []
+    def _catch_up(self, progress: Progress, history: History, told: int) -> None:
+        missed: list[StreamEntry] = []
         if progress.position is None:
             complete = False
         else:
-            missed = [each for each in history if (each.first or 0) > progress.position]
-            complete = _joins(missed, progress.position, last)
+            missed = [each for each in history.entries if each.first > progress.position]
+            complete = _joins(missed, progress.position, history.last)
         if progress.away:
             progress.tell_until(told)
             progress.away = False
             progress.listener.resumed(complete)
         for each in missed:
-            if each.first is not None and each.origin is not None:
+            if each.origin is not None:
                 progress.take(each.first, each.messages, each.batch, each.origin)
-        progress.mark(self.own, own_batch)
-        progress.read_to(last)
+        progress.mark(self.own, history.own_batch)
+        progress.read_to(history.last)
 
 
-def _joins(passages: Sequence[Passage], number: int, last: int) -> bool:
-    """Whether everything is there that was numbered after this number, up to the last."""
-    for passage in passages:
-        if passage.before != number:
+def _joins(entries: Sequence[StreamEntry], number: int, last: int) -> bool:
+    """Return true if everything is there that was numbered after this number, up to the last."""
+    for entry in entries:
+        if entry.before != number:
             return False
-        number = (passage.first or 0) + len(passage.messages) - 1
+        number = entry.last
     return number == last

@@ -14,8 +14,8 @@ from logplex.interfaces import StoreAway
 from logplex.spool.cluster.shard.feed import Feed, Waiting
 from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.outbox import Outbox
-from logplex.spool.cluster.wire.history import passages
-from logplex.spool.cluster.wire.scripts import History, Origin, parse_published
+from logplex.spool.cluster.wire.history import History
+from logplex.spool.cluster.wire.scripts import Origin, parse_published
 
 _log = Logger()
 
@@ -29,7 +29,7 @@ class ShardFeeds:
 
     :param prefix: of the names of live channels.
     :param ask: gives a command over the connection that is subscribed.
-    :param read: reads so many messages of a channel's history, and its sequence.
+    :param read: reads a channel's sequence and its entries after a number; none after ``None``.
     :param failed: told why the shard could not be asked although it is said to be there.
     """
 
@@ -39,7 +39,7 @@ class ShardFeeds:
         prefix: str,
         outbox: Outbox,
         ask: Callable[..., Deferred[Any]],
-        read: Callable[[str, int], Awaitable[History]],
+        read: Callable[[str, int | None], Awaitable[History]],
         failed: Callable[[str], None],
     ) -> None:
         self._origin = origin
@@ -111,7 +111,7 @@ class ShardFeeds:
             feed.add(listener)
             try:
                 await self._ask("SUBSCRIBE", self._prefix + channel_id)
-                history = await self._read(channel_id, 0)
+                history = await self._read(channel_id, None)
             except StoreAway as away:
                 self._failed(str(away))
             else:
@@ -144,14 +144,11 @@ class ShardFeeds:
         channel_id = feed.channel_id
         feed.subscribed()
         await self._ask("SUBSCRIBE", self._prefix + channel_id)
-        history = await self._read(channel_id, 0)
-        if feed.behind(history.last):
-            history = await self._read(channel_id, self._outbox.bounds.kept)
-        found = passages(history)
+        history = await self._read(channel_id, feed.position)
         if self._still(presence):
             if channel_id in self._outbox.collected:
                 self._outbox.seal(force=True)
-            feed.caught_up(history.last, history.own_batch, found, self._outbox.number)
+            feed.caught_up(history, self._outbox.number)
 
     def _still(self, presence: int) -> bool:
         return self._present and self._presence == presence

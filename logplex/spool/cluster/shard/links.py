@@ -8,15 +8,17 @@ third, because Redis gives such a connection nothing else to do.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
 
+from logplex.interfaces import StoreAway
 from logplex.redis.connection import Argument, Refused
 from logplex.spool.cluster.shard.refusals import reading_refused, writing_refused
-from logplex.spool.cluster.wire.scripts import OPEN, RECENT, History, Origin, Script, parse_history
+from logplex.spool.cluster.wire.history import History, parse_history, reading
+from logplex.spool.cluster.wire.scripts import OPEN, Origin, Script
 
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
@@ -35,6 +37,8 @@ class Link(Protocol):
     def stop(self) -> Deferred[None]: ...
 
     def ask(self, *command: Argument) -> Deferred[Any]: ...
+
+    def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]: ...
 
 
 class Connect(Protocol):
@@ -88,20 +92,23 @@ class ShardLinks:
         """Give them up."""
         await gatherResults([link.stop() for link in self._all], consumeErrors=True)
 
-    async def introduce(self, prefix: str) -> bytes:
+    async def introduce(self, prefix: str, origin: Origin) -> tuple[bytes, list[str]]:
         """
-        See that the shard may be written to, and that it knows of a restart.
+        See that the shard may be written to and read, and that it knows of a restart.
 
         :param prefix: of the names of live channels.
-        :return: the run id of its process; empty where it does not tell us.
+        :return: the run id of its process, empty if it does not tell us; and the keys that held
+            something else and were replaced.
         """
         try:
             found = _RUN_ID.search(await self.writing.ask("INFO", "server"))
         except Refused:
             found = None
         run_id = found[1] if found else b""
-        await self.write(OPEN, run_id or b"unknown", prefix)
-        return run_id
+        # There is no channel without an id.
+        await _read(self.writing, "", origin, None)
+        replaced = await self.write(OPEN, run_id or b"unknown", prefix)
+        return run_id, ["logplex:shard"] if replaced else []
 
     def write(self, script: Script, *arguments: Argument) -> Deferred[Any]:
         """
@@ -110,14 +117,25 @@ class ShardLinks:
         """
         return _run(self.writing, script, *arguments)
 
-    async def read(self, channel_id: str, count: int, origin: Origin) -> History:
-        """What the shard has of a channel, and so many messages of it at most."""
-        running = _run(self.reading, RECENT, channel_id, count, origin.node, origin.start)
-        return parse_history(await running.addErrback(reading_refused))
+    async def read(self, channel_id: str, origin: Origin, after: int | None) -> History:
+        """
+        Read a channel in one atomic step.
+
+        :param after: see :func:`~logplex.spool.cluster.wire.history.reading`.
+        """
+        return await _read(self.reading, channel_id, origin, after)
 
     def listen(self, *command: Argument) -> Deferred[Any]:
         """Give a command over the connection that is subscribed."""
         return self.listening.ask(*command).addErrback(reading_refused)
+
+
+async def _read(link: Link, channel_id: str, origin: Origin, after: int | None) -> History:
+    answers = await link.ask_all(reading(channel_id, origin, after))
+    refusal = next((each for each in answers if isinstance(each, Refused)), None)
+    if refusal is not None:
+        raise StoreAway(str(refusal))
+    return parse_history(answers[-1])
 
 
 def _run(link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, KeysView
 from functools import partial
-from itertools import count
+from itertools import accumulate, count
 
 from attrs import define, field, frozen
 
@@ -18,8 +18,10 @@ from logplex.spool.cluster.wire.scripts import FORGET, KEEP, RAISE, Batch, Piece
 
 #: What a message that waits costs besides its bytes: the header of a ``bytes``, a place in a list.
 _MESSAGE_OVERHEAD_BYTES = 41
-#: Longer lists of one channel are cut: Redis does nothing else while it takes a batch.
-_PIECE_MESSAGES = 4_000
+#: The size of a piece, which becomes an entry of a stream. What is longer or heavier is cut; one
+#: larger message is a piece alone.
+_PIECE_MESSAGES = 400
+_PIECE_BYTES = 102_400
 #: Channels of which is remembered that messages were dropped.
 _MOST_LOSERS = 100_000
 
@@ -229,9 +231,12 @@ class Outbox:
         messages = size_bytes = 0
         for channel_id in names[at : at + bounds.batch_channels]:
             collected = self._collected.pop(channel_id)
-            is_too_long = len(collected.messages) > _PIECE_MESSAGES
-            if is_too_long:
+            count = len(collected.messages)
+            is_too_long = count > _PIECE_MESSAGES or collected.size_bytes > _PIECE_BYTES
+            if is_too_long and count > 1:
                 collected = self._cut(channel_id, collected)
+            else:
+                is_too_long = False
             pieces.append(self._piece(channel_id, collected))
             messages += len(collected.messages)
             size_bytes += collected.size_bytes
@@ -250,11 +255,13 @@ class Outbox:
         The first part of what is collected of a channel; the rest stays. A channel has one piece in
         a batch at most, because the number of the batch is what followers know it by.
         """
-        first = whole.messages[:_PIECE_MESSAGES]
+        sizes = accumulate(map(len, whole.messages[:_PIECE_MESSAGES]))
+        count = max(1, sum(size <= _PIECE_BYTES for size in sizes))
+        first = whole.messages[:count]
         size_bytes = sum(map(len, first))
         self._collected[channel_id] = _Collected(
             whole.keep,
-            messages=whole.messages[_PIECE_MESSAGES:],
+            messages=whole.messages[count:],
             size_bytes=whole.size_bytes - size_bytes,
         )
         return _Collected(whole.keep, whole.forget, first, size_bytes)
@@ -265,9 +272,7 @@ class Outbox:
             self._to_raise.discard(channel_id)
             flags |= RAISE
         lost = self._lost.pop(channel_id, 0) if self._lost else 0
-        return Piece.pack(
-            channel_id, flags, collected.messages, collected.size_bytes, self.bounds.kept, lost
-        )
+        return Piece.pack(channel_id, flags, collected.messages, lost)
 
     def _lose(self, channel_id: str, count: int) -> None:
         if len(self._lost) < _MOST_LOSERS or channel_id in self._lost:

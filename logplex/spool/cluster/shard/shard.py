@@ -18,12 +18,15 @@ from logplex.spool.cluster.shard.followers import ShardFeeds
 from logplex.spool.cluster.shard.links import Connect, ShardLinks
 from logplex.spool.cluster.shard.outbox import Outbox
 from logplex.spool.cluster.shard.writer import ShardWriter, WritingTimes
-from logplex.spool.cluster.wire.scripts import History, Origin
+from logplex.spool.cluster.wire.history import History
+from logplex.spool.cluster.wire.scripts import Origin
 
 _log = Logger()
 
 #: After a shard that is connected could not take something.
 _RETRY_DELAY_S = 1.0
+#: Keys of a shard that are warned of; a cause that makes more of them is known by then.
+_MOST_WARNINGS = 100
 #: A reader waits so long for what its own node has not written yet.
 _OWN_WRITES_PATIENCE_S = 1.0
 
@@ -70,6 +73,7 @@ class Shard:
         self._run_id = b""
         self._clock = clock
         self.absences = 0
+        self._warnings = 0
         self._present = False
         self._when_present: list[Deferred[None]] = []
         self._retry: IDelayedCall | None = None
@@ -93,6 +97,7 @@ class Shard:
             run=self._links.write,
             followed=self._followed,
             failed=self._stumbled,
+            replaced=self._replaced,
         )
 
     @property
@@ -158,7 +163,7 @@ class Shard:
             return None
         await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
         try:
-            return await self._history(channel_id, self.outbox.bounds.kept)
+            return await self._history(channel_id, after=0)
         except StoreAway:
             if not self._links.reading.connected:
                 # Its loss is told after what waited has failed; followers must know first.
@@ -196,10 +201,11 @@ class Shard:
 
     async def _introduction(self) -> None:
         try:
-            self._run_id = await self._links.introduce(self._prefix)
+            self._run_id, replaced = await self._links.introduce(self._prefix, self._origin)
         except (StoreAway, Refused) as error:
             self._stumbled(str(error))
         else:
+            self._replaced(replaced)
             self.writer.open()
             self._returned()
 
@@ -244,8 +250,20 @@ class Shard:
     def _published(self, name: bytes, data: bytes) -> None:
         self._feeds.published(name, data)
 
-    async def _history(self, channel_id: str, count: int) -> History:
-        history = await self._links.read(channel_id, count, self._origin)
+    def _replaced(self, keys: list[str]) -> None:
+        """Tell of keys that held something else."""
+        self.outbox.counters.spool_keys_replaced += len(keys)
+        for key in keys:
+            if self._warnings < _MOST_WARNINGS:
+                self._warnings += 1
+                _log.warn(
+                    "shard {name}: the key {key!r} held something else and was replaced",
+                    name=self.name,
+                    key=key,
+                )
+
+    async def _history(self, channel_id: str, after: int | None) -> History:
+        history = await self._links.read(channel_id, self._origin, after)
         self.outbox.taken = max(self.outbox.taken, history.own_batch)
         return history
 

@@ -23,15 +23,11 @@ from logplex.spool.cluster.wire.scripts import (
     APPEND,
     Batch,
     Origin,
-    Piece,
     append_arguments,
     parse_appended,
 )
 
 _log = Logger()
-
-#: Channels that are warned of; a cause that makes more of them is known by then.
-_MOST_WARNINGS = 100
 
 #: So many channels a second are written before each waits longer for company. A channel in a call
 #: costs Redis 6 to 12 µs and us 3, however few messages it has: these take a tenth of its core.
@@ -65,6 +61,7 @@ class ShardWriter:
     :param prefix: of the names of live channels.
     :param followed: channels that this node itself listens to.
     :param failed: told why the shard cannot take a batch now; writing is shut by then.
+    :param replaced: told of the keys on the shard that held something else and were replaced.
     """
 
     def __init__(
@@ -77,6 +74,7 @@ class ShardWriter:
         run: Run,
         followed: Container[str],
         failed: Callable[[str], None],
+        replaced: Callable[[list[str]], None],
     ) -> None:
         self.outbox = outbox
         self._origin = origin
@@ -86,6 +84,7 @@ class ShardWriter:
         self._run = run
         self._followed = followed
         self._failed = failed
+        self._replaced = replaced
         self._open = False
         self._calling = False
         self._due = False
@@ -95,8 +94,6 @@ class ShardWriter:
         #: Channels that had listeners, and until when they count as having some.
         self._listened: dict[str, float] = {}
         self._waiters: list[tuple[int, Deferred[None]]] = []
-        #: Channels whose list was found to be something else.
-        self._warned: set[str] = set()
         #: Batches above this number wait until they are let go.
         self._hold_above: int | None = None
 
@@ -215,22 +212,12 @@ class ShardWriter:
     def _taken(self, answer: bytes | None, batch: Batch) -> None:
         self.outbox.done()
         if answer is not None:
-            listened, refused = parse_appended(answer)
+            followed, replaced = parse_appended(answer)
             until_s = self._clock.seconds() + self._times.followed_for_s
-            for place in listened:
+            for place in followed:
                 self._listened[batch.pieces[place].channel_id] = until_s
-            for place in refused:
-                self._not_kept(batch.pieces[place])
+            self._replaced(replaced)
         self._go_on()
-
-    def _not_kept(self, piece: Piece) -> None:
-        self.outbox.counters.spool_refused += piece.count
-        if piece.channel_id not in self._warned and len(self._warned) < _MOST_WARNINGS:
-            self._warned.add(piece.channel_id)
-            _log.warn(
-                "no messages of channel {channel} are kept: its list is something else",
-                channel=piece.channel_id,
-            )
 
     def _not_taken(self, failure: Failure, batch: Batch) -> None:
         if failure.check(StoreAway):

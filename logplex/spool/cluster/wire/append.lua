@@ -1,156 +1,247 @@
 -- Number, keep and publish one node's batch: the messages of many channels in one call.
 --
 -- ARGV: node, its start, the batch's number, prefix of the live channels, how many messages are
--- kept, for how many seconds, a number that raised sequences begin above; then one for every
--- channel: a msgpack array of its id, flags, fingerprint, messages (raw strings), and how many were dropped
--- before the first of them.
+-- kept, for how many seconds, a number that raised sequences begin above; then a msgpack array with
+-- a head for every channel: its id, flags, how many messages (a string), and how many were dropped
+-- before the first of them; then for every head a msgpack array of its messages. A channel is in a
+-- batch once.
 --
--- Gives a msgpack array of two arrays of places in the call (from 1): the channels that somebody
--- listens to, and those whose list refused the messages. Gives nil where the shard has taken the
--- batch before: then nothing is written.
+-- Gives a msgpack array of two arrays: the places in the call (from 1) of the channels that are
+-- followed somewhere, and the keys that held something else than they should and were replaced.
+-- Gives nil if the shard has taken the batch before: then nothing is written.
+--
+-- `seq:<channel>` holds, as decimals with a space between them: the channel's newest number; the
+-- number of its newest entry (0: none); how many messages were numbered since then and not kept;
+-- when the stream got its time (in microseconds); how many messages the newest stretch of the stream
+-- has; and for each stretch, oldest first, the id of its first entry, "+" and how many messages it
+-- has (for the newest nothing). Whole stretches are cut off, and never so that fewer messages than
+-- are to be kept remain. What is counted are messages, since numbers jump.
 
 local KEEP, FORGET, RAISE = 1, 2, 4
--- Lua's stack holds no more arguments of one call.
-local MOST_VALUES = 5000
+local STATE = '^(%d+) (%d+) (%d+) (%d+) (%d+)([ %d+]*)$'
 -- So many starts of one node are remembered: one alive, and some that may still have calls
 -- under way.
 local MOST_STARTS = 8
 
+local call, pcall = redis.call, redis.pcall
+local match, gmatch, format = string.match, string.gmatch, string.format
 local node, start, number, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local limit, retention, raised = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local limit, retention, raised = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
+local heads = cmsgpack.unpack(ARGV[8])
+local PAYLOADS = 8
 local origin = number .. ' ' .. start .. ' ' .. node
--- Sequences outlive their lists, so that numbers never begin again below those in a list.
-local lifetime = 2 * retention
--- Lists are cut when they are a tenth too long, and given their time again when it is a minute
--- too short, or a tenth where that is less: not at every call.
-local too_long = limit + math.ceil(limit / 10)
-local function too_short(key, seconds)
-    return redis.call('TTL', key) < seconds - math.min(60, seconds / 10)
-end
+-- Sequences outlive their streams, so that numbers never begin again below those in a stream.
+local lifetime = format('%.0f', 2 * retention)
+local stretch = math.ceil(limit / 10)
+
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+-- Keys are given their time again when it is a minute too short, or a tenth if that is less: not at
+-- every call.
+local stale = now - math.min(60, retention / 10) * 1000000
 
 -- Numbers have 16 digits; Lua's own conversion keeps 14.
 local function decimal(value)
-    return string.format('%.0f', value)
+    return format('%.0f', value)
 end
+local this_time = decimal(now)
 
-local now
-local function microseconds()
-    if not now then
-        local time = redis.call('TIME')
-        now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local followed, replaced = {}, {}
+
+-- Gives what a hash holds under a name. A key that is something else is deleted.
+local function field(key, name)
+    local found = pcall('HGET', key, name)
+    if type(found) == 'table' then
+        call('DEL', key)
+        replaced[#replaced + 1] = key
+        return false
     end
-    return now
+    return found
 end
 
 local batches = 'logplex:batches:' .. node
-local last_number = redis.call('HGET', batches, start)
-if last_number and tonumber(number) <= tonumber(last_number) then
+local last_number = tonumber(field(batches, start) or 0)
+if last_number and tonumber(number) <= last_number then
     return nil
 end
--- Nobody listens to this; where we may not publish it fails here and nothing has happened.
-redis.call('PUBLISH', prefix, '')
--- The first write: where the shard may not write now, it is the same.
-if redis.call('HSET', batches, start, number) == 1 then
-    local starts = redis.call('HKEYS', batches)
+-- Nobody listens to this; if we may not publish it fails here and nothing has happened.
+call('PUBLISH', prefix, '')
+-- The first write, unless a key was replaced: if the shard may not write now, it is the same.
+if call('HSET', batches, start, number) == 1 then
+    local starts = call('HKEYS', batches)
     table.sort(starts)
     for i = 1, #starts - MOST_STARTS do
-        redis.call('HDEL', batches, starts[i])
+        call('HDEL', batches, starts[i])
     end
 end
-redis.call('EXPIRE', batches, lifetime)
+call('EXPIRE', batches, lifetime)
 
 -- Below this a sequence is missing (0), or from before the shard's last restart.
-local floor = math.max(1, tonumber(redis.call('HGET', 'logplex:shard', 'floor') or 0))
+local floor = math.max(1, tonumber(field('logplex:shard', 'floor') or 0) or 0)
 
--- Gives the number of the last of `count` messages, and what it was before them (0: none).
-local function advance(key, count, least)
-    local last, before = redis.pcall('INCRBY', key, count), 0
-    if type(last) == 'number' then
-        before = last - count
-        if before >= least then
-            return last, before
+-- Gives the number of the newest entry of a stream, and the newest that an entry ever had; both 0
+-- if there is no stream. A key that is something else is deleted.
+local function newest(stream)
+    local found = pcall('XINFO', 'STREAM', stream)
+    if found.err then
+        if call('DEL', stream) == 1 then
+            replaced[#replaced + 1] = stream
+        end
+        return '0', 0
+    end
+    local entry, last = '0', 0
+    for at = 1, #found, 2 do
+        if found[at] == 'last-generated-id' then
+            last = tonumber(match(found[at + 1], '^%d+'))
+        elseif found[at] == 'last-entry' and found[at + 1] then
+            entry = match(found[at + 1][1], '^%d+')
         end
     end
-    last = math.max(microseconds(), least) + count
-    redis.call('SET', key, decimal(last), 'EX', lifetime)
-    return last, before
+    return entry, last
 end
 
--- LPUSH the newest `limit` values at most; gives the list's length, or an error's table.
-local function push(key, values)
-    local count = #values
-    local length
-    for from = math.max(1, count - limit + 1), count, MOST_VALUES do
-        length = redis.pcall('LPUSH', key,
-            unpack(values, from, math.min(count, from + MOST_VALUES - 1)))
-        if type(length) ~= 'number' then
-            break
-        end
+-- Gives a channel's newest number as far as it is known, that of its newest entry, and a number that
+-- the next sequence must not begin below, if its sequence is missing or has no state.
+local function found_state(sequence, value, stream)
+    local entry, last = newest(stream)
+    local older = value and match(value, '^%d+$')
+    if older then
+        return older, entry, 1
     end
-    return length
+    if call('DEL', sequence) == 1 then
+        replaced[#replaced + 1] = sequence
+    end
+    return decimal(last), entry, last + 1
 end
 
-local listened, refused = {}, {}
+-- Adds an entry to a stream that exists. Gives false if there is none, an error's table if there is
+-- something else, or if the id is not above those of the stream.
+local function add(stream, id, size, messages, entry, gone)
+    if gone == '0' then
+        return pcall('XADD', stream, 'NOMKSTREAM', id, 'n', size, 'm', messages,
+            'b', entry, 'o', origin)
+    end
+    return pcall('XADD', stream, 'NOMKSTREAM', id, 'n', size, 'm', messages,
+        'b', entry, 'o', origin, 'g', gone)
+end
 
-for at = 8, #ARGV do
-    local channel, flags, fingerprint, values, lost = unpack(cmsgpack.unpack(ARGV[at]))
-    local sequence, list, ranges = 'seq:' .. channel, 'ch:' .. channel .. ':spool', 'num:' .. channel
+-- Gives the stretches after the newest one has become long enough. Cuts off what is too old.
+local function trimmed(stream, stretches)
+    local total, ids, counts = 0, {}, {}
+    for id, count in gmatch(stretches, '(%d+)%+(%d+)') do
+        ids[#ids + 1], counts[#counts + 1] = id, tonumber(count)
+        total = total + tonumber(count)
+    end
+    local from = 1
+    while total - counts[from] >= limit do
+        total = total - counts[from]
+        from = from + 1
+    end
+    if from == 1 then
+        return stretches
+    end
+    call('XTRIM', stream, 'MINID', ids[from])
+    local left = ''
+    for at = from, #ids do
+        left = left .. ' ' .. ids[at] .. '+' .. decimal(counts[at])
+    end
+    return left
+end
+
+local sequences, names = {}, {}
+for at = 1, #heads do
+    sequences[at] = 'seq:' .. heads[at][1]
+    names[at] = prefix .. heads[at][1]
+end
+-- A key that is something else is as good as missing here.
+local values = call('MGET', unpack(sequences))
+local receivers = call('PUBSUB', 'NUMSUB', unpack(names))
+
+for at = 1, #heads do
+    local channel, flags, size, lost = unpack(heads[at])
+    local messages, count = ARGV[PAYLOADS + at], tonumber(size)
+    local sequence, stream, value = sequences[at], 'log:' .. channel, values[at]
+    local least, before, entry, gone, stamp, held, stretches = floor
+    if value then
+        before, entry, gone, stamp, held, stretches = match(value, STATE)
+    end
+    if not before then
+        before, entry, least = found_state(sequence, value, stream)
+        least = math.max(floor, least)
+        gone, stamp, held, stretches = '0', '0', '0', ''
+    end
 
     if bit.band(flags, FORGET) ~= 0 then
-        -- The sequence stays, so that numbers go on where the channel is made again.
-        redis.call('DEL', list, ranges)
+        -- The sequence stays, so that numbers go on if the channel is made again.
+        call('DEL', stream)
+        entry, gone, stamp, held, stretches = '0', '0', '0', '0', ''
     end
-    local count = #values
+    local last, text, is_fresh = tonumber(before), before, false
     if count > 0 then
-        local least = bit.band(flags, RAISE) ~= 0 and math.max(floor, raised) or floor
-        local last, before = advance(sequence, lost + count, least)
+        if bit.band(flags, RAISE) ~= 0 then
+            least = math.max(least, raised)
+        end
+        if last < least then
+            last = math.max(now, least)
+        end
+        last = last + lost + count
+        text = decimal(last)
         if lost > 0 then
             -- What the node had no room for takes its numbers, so that it is seen to be missing.
-            before = last - count
+            before = decimal(last - count)
+            gone = decimal(gone + lost)
         end
-
-        if bit.band(flags, KEEP) ~= 0 then
-            local length = push(list, values)
-            if type(length) == 'number' then
-                local record = decimal(last) .. ' ' .. decimal(before) .. ' ' .. fingerprint
-                    .. ' ' .. origin
-                local records = redis.pcall('LPUSH', ranges, record)
-                if type(records) ~= 'number' then
-                    redis.call('DEL', ranges)
-                    records = redis.call('LPUSH', ranges, record)
+        if bit.band(flags, KEEP) == 0 then
+            gone = decimal(gone + count)
+        else
+            local id = add(stream, text, size, messages, entry, gone)
+            if type(id) == 'table' then
+                -- Something else, or a stream that is ahead of its sequence.
+                local its_entry, ahead = newest(stream)
+                if ahead > 0 then
+                    entry, last = its_entry, ahead + lost + count
+                    text = decimal(last)
+                    id = add(stream, text, size, messages, entry, gone)
+                else
+                    id = false
                 end
-                if length > too_long then
-                    redis.call('LTRIM', list, 0, limit - 1)
-                end
-                if length > too_long or records > too_long then
-                    redis.call('LTRIM', ranges, 0, limit - 1)
-                    local oldest = redis.call('RPOP', ranges)
-                    while oldest and tonumber(string.match(oldest, '^%d+')) <= last - limit do
-                        oldest = redis.call('RPOP', ranges)
-                    end
-                    if oldest then
-                        redis.call('RPUSH', ranges, oldest)
-                    end
-                end
-                -- Somebody else may have begun the list, and given it its time.
-                if records == 1 or too_short(list, retention) then
-                    redis.call('EXPIRE', list, retention)
-                    redis.call('EXPIRE', ranges, retention)
-                    redis.call('EXPIRE', sequence, lifetime)
-                end
-            else
-                refused[#refused + 1] = at - 7
             end
+            if not id then
+                -- There is no stream. The one that is made has no time yet, however fresh the state.
+                local made = {'XADD', stream, text, 'n', size, 'm', messages, 'b', entry, 'o', origin}
+                if gone ~= '0' then
+                    made[#made + 1], made[#made + 2] = 'g', gone
+                end
+                call(unpack(made))
+                stamp = '0'
+            end
+            if tonumber(stamp) > stale then
+                is_fresh = true
+            else
+                call('EXPIRE', stream, retention)
+                stamp = this_time
+            end
+            if held == '0' then
+                stretches = stretches .. ' ' .. text .. '+'
+            end
+            held = held + count
+            if held >= stretch then
+                stretches = trimmed(stream, stretches .. held)
+                held = '0'
+            end
+            entry, gone = text, '0'
         end
-        if bit.band(flags, KEEP) == 0 and too_short(sequence, lifetime) then
-            redis.call('EXPIRE', sequence, lifetime)
-        end
-        local receivers = redis.call('PUBLISH', prefix .. channel,
-            decimal(last - count + 1) .. ' ' .. decimal(before) .. ' ' .. origin .. '\n' .. ARGV[at])
-        if receivers > 0 then
-            listened[#listened + 1] = at - 7
-        end
+    end
+    local state = text .. ' ' .. entry .. ' ' .. gone .. ' ' .. stamp .. ' ' .. held .. stretches
+    if is_fresh then
+        call('SET', sequence, state, 'KEEPTTL')
+    elseif text ~= '0' then
+        call('SET', sequence, state, 'EX', lifetime)
+    end
+    if count > 0 and receivers[2 * at] > 0 then
+        call('PUBLISH', names[at], text .. ' ' .. before .. ' ' .. origin .. '\n' .. messages)
+        followed[#followed + 1] = at
     end
 end
 
-return cmsgpack.pack({listened, refused})
+return cmsgpack.pack({followed, replaced})

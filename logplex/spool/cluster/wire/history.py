@@ -1,121 +1,117 @@
 """
-Which message of a channel's list has which number.
+The commands that read a channel's history from a shard, and the entries in their answer.
 
-The list is plain messages, because Erlang nodes read it, push to it and cut it. So the numbers
-are kept beside it: one record for all messages that were numbered together, with a fingerprint
-by which they are known again. They went into the list in one step and so still stand together,
-wherever they stand; a place in the list alone never tells a number.
+An entry is one piece of a channel as one node wrote it. It says which entry was before it, so a
+reader sees a hole, however the numbers jump.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from itertools import accumulate
-from zlib import crc32
+from typing import Any
 
 from attrs import frozen
 
-from logplex.spool.cluster.wire.scripts import Fingerprint, History, Numbered, Origin
-
-#: Places that are tried for one record. More than one means that messages came twice.
-_MOST_TRIES = 16
+from logplex.spool.cluster.wire.scripts import Origin, unpack
 
 
 @frozen
-class Passage:
+class StreamEntry:
     """
-    Neighbours in a channel's history, oldest first.
+    Messages with consecutive numbers, oldest first.
 
-    :ivar first: the number of the first, or ``None`` where nobody has numbered them.
-    :ivar batch: of the origin; 0 where they have no number.
-    :ivar before: the channel's last number before the first of these, where they have one.
+    :ivar first: the number of the first.
+    :ivar before: the channel's last number before the first of these.
+    :ivar batch: the number of the batch of its origin.
+    :ivar gone: how many messages between the entry before and this one are not kept.
     """
 
-    first: int | None
+    first: int
     messages: list[bytes]
+    before: int
     batch: int = 0
     origin: Origin | None = None
-    before: int = 0
+    gone: int = 0
 
-    def entries(self) -> Iterator[tuple[int | None, bytes]]:
-        """Each message with its number."""
-        if self.first is None:
-            return ((None, message) for message in self.messages)
-        return iter(enumerate(self.messages, self.first))
+    @property
+    def last(self) -> int:
+        return self.first + len(self.messages) - 1
+
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """Return each message with its number."""
+        return enumerate(self.messages, self.first)
 
 
-def passages(history: History) -> list[Passage]:
+@frozen
+class History:
     """
-    The kept messages with their numbers, oldest first.
+    The state of a channel on a shard at one moment.
 
-    Messages are given numbers where the whole batch is found, by its length in messages and bytes
-    and by its newest and oldest message. The oldest batch may be cut: then its newest message must
-    be the only one of its kind that is left.
+    :ivar last: the channel's newest number, 0 if there is none.
+    :ivar own_batch: the number of the last batch that the shard took from the asking node.
+    :ivar entries: oldest first.
     """
-    messages = history.messages
-    places: dict[int, list[int]] = {}
-    for index, message in enumerate(messages):
-        places.setdefault(crc32(message), []).append(index)
-    sizes = list(accumulate(map(len, messages), initial=0))
-    found: list[Passage] = []
-    begin = 0
-    for record in history.records:
-        place = _find(record.fingerprint, places, sizes, messages, begin)
-        if place is None:
+
+    last: int
+    own_batch: int
+    entries: list[StreamEntry]
+
+    @property
+    def count(self) -> int:
+        """How many messages there are."""
+        return sum(len(entry.messages) for entry in self.entries)
+
+
+def reading(channel_id: str, origin: Origin, after: int | None) -> list[list[bytes | str]]:
+    """
+    Return the commands that read a channel in one atomic step.
+
+    :param origin: of the asking node.
+    :param after: read the entries after this number; all of them if 0, none if ``None``.
+    """
+    start = b"+" if after is None else b"(%d" % after if after else b"-"
+    return [
+        ["MULTI"],
+        ["GET", f"seq:{channel_id}"],
+        ["HGET", b"logplex:batches:" + origin.node, origin.start],
+        ["XRANGE", f"log:{channel_id}", start, "+"],
+        ["EXEC"],
+    ]
+
+
+def parse_history(answer: Sequence[Any]) -> History:
+    """
+    Return the history in what ``EXEC`` answered. What is of another kind than ours counts as
+    absent; the next write replaces it.
+    """
+    state, own_batch, found = answer
+    last = state.partition(b" ")[0] if isinstance(state, bytes) else b""
+    entries = []
+    for each in found if isinstance(found, list) else ():
+        try:
+            entries.append(_entry(*each))
+        except (KeyError, TypeError, ValueError):
             continue
-        if place > begin:
-            found.append(Passage(None, messages[begin:place][::-1]))
-        begin = min(place + record.fingerprint.count, len(messages))
-        found.append(_passage(record, messages[place:begin][::-1]))
-        if begin == len(messages):
-            break
-    if begin < len(messages):
-        found.append(Passage(None, messages[begin:][::-1]))
-    return found[::-1]
+    return History(_integer(last), _integer(own_batch), entries)
 
 
-def interleave(histories: Sequence[Sequence[Passage]]) -> list[Passage]:
-    """
-    Passages of one channel on several shards, in the order of their numbers.
-
-    What has no number stays behind what it stood behind.
-    """
-    return [passage for _, passage in merge(*map(_keyed, histories), key=lambda pair: pair[0])]
+def interleave(histories: Sequence[Sequence[StreamEntry]]) -> list[StreamEntry]:
+    """Return the entries of one channel on several shards, in the order of their numbers."""
+    return list(merge(*histories, key=lambda entry: entry.first))
 
 
-def _keyed(history: Sequence[Passage]) -> Iterator[tuple[int, Passage]]:
-    key = 0
-    for passage in history:
-        if passage.first is not None:
-            key = max(key, passage.first)
-        yield key, passage
+def _entry(entry_id: bytes, fields: list[bytes]) -> StreamEntry:
+    values = dict(zip(fields[::2], fields[1::2], strict=True))
+    messages = unpack(values[b"m"])
+    if not messages:
+        raise ValueError("an entry without messages")
+    gone = int(values.get(b"g", 0))
+    batch, start, node = values[b"o"].split(b" ", 2)
+    first = int(entry_id.partition(b"-")[0]) - len(messages) + 1
+    before = int(values[b"b"]) + gone
+    return StreamEntry(first, messages, before, int(batch), Origin(node, start), gone)
 
 
-def _find(
-    wanted: Fingerprint,
-    places: dict[int, list[int]],
-    sizes: list[int],
-    messages: list[bytes],
-    begin: int,
-) -> int | None:
-    """The first place, from ``begin`` on, where the list shows this fingerprint."""
-    candidates = places.get(wanted.newest, [])
-    start = bisect_left(candidates, begin)
-    for place in candidates[start : start + _MOST_TRIES]:
-        end = place + wanted.count
-        if end > len(messages):
-            return place if len(candidates) == start + 1 else None
-        if sizes[end] - sizes[place] == wanted.size_bytes and (
-            crc32(messages[end - 1]) == wanted.oldest
-        ):
-            return place
-    return None
-
-
-def _passage(record: Numbered, messages: list[bytes]) -> Passage:
-    first = record.last - record.fingerprint.count + 1
-    cut = record.fingerprint.count - len(messages)
-    before = first + cut - 1 if cut else record.before
-    return Passage(first + cut, messages, record.batch, record.origin, before)
+def _integer(text: object) -> int:
+    return int(text) if isinstance(text, bytes) and text.isdigit() else 0

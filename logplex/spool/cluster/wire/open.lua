@@ -5,13 +5,23 @@
 -- gave: from now on it gives none below the clock. Publishes and writes in any case, so it also
 -- shows that the shard may write, and we may both, whatever channel it is about: a batch that fails
 -- half-way would be lost. There is no channel without an id.
+--
+-- Gives 1 if the key of the shard held something else and was replaced, otherwise 0.
+
+local SHARD = 'logplex:shard'
 
 redis.call('PUBLISH', ARGV[2], '')
-redis.call('DEL', 'ch::spool', 'seq:', 'num:')
-if redis.call('HGET', 'logplex:shard', 'run') ~= ARGV[1] then
+redis.call('DEL', 'log:', 'seq:')
+local run, replaced = redis.pcall('HGET', SHARD, 'run'), 0
+if type(run) == 'table' then
+    redis.call('DEL', SHARD)
+    run, replaced = false, 1
+end
+if run ~= ARGV[1] then
     local time = redis.call('TIME')
     local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-    local floor = tonumber(redis.call('HGET', 'logplex:shard', 'floor') or 0)
-    redis.call('HSET', 'logplex:shard', 'floor', string.format('%.0f', math.max(now, floor)))
+    local floor = tonumber(redis.call('HGET', SHARD, 'floor') or 0) or 0
+    redis.call('HSET', SHARD, 'floor', string.format('%.0f', math.max(now, floor)))
 end
-return redis.call('HSET', 'logplex:shard', 'run', ARGV[1])
+redis.call('HSET', SHARD, 'run', ARGV[1])
+return replaced

@@ -1,6 +1,5 @@
 """
-What is said to a shard and what it says: its Lua scripts, their arguments, answers and
-publications. Bytes in, values out.
+The Lua scripts of a shard, their arguments, answers and publications. Bytes in, values out.
 """
 
 from __future__ import annotations
@@ -8,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
-from zlib import crc32
 
 import msgpack
 from attrs import field, frozen
@@ -36,7 +34,6 @@ class Script:
 
 OPEN = Script.load("open.lua")
 APPEND = Script.load("append.lua")
-RECENT = Script.load("recent.lua")
 
 
 @frozen
@@ -52,79 +49,38 @@ class Origin:
     start: bytes
 
 
-def fingerprint(messages: Sequence[bytes], size_bytes: int) -> bytes:
-    """
-    What is remembered of messages that are numbered together, to know them again.
-
-    :param messages: at least one, oldest first.
-    :param size_bytes: of all of them.
-    """
-    mark = (len(messages), size_bytes, crc32(messages[-1]), crc32(messages[0]))
-    return b"%d:%d:%d:%d" % mark
-
-
-@frozen
-class Fingerprint:
-    """A :func:`fingerprint` that was read; CRCs of the newest and the oldest message."""
-
-    count: int
-    size_bytes: int
-    newest: int
-    oldest: int
-
-    @classmethod
-    def parse(cls, text: bytes) -> Fingerprint:
-        """
-        :raises ValueError: it is none.
-        """
-        count, size_bytes, newest, oldest = map(int, text.split(b":"))
-        if count < 1:
-            raise ValueError("a fingerprint of no messages")
-        return cls(count, size_bytes, newest, oldest)
-
-
 @frozen
 class Piece:
     """
     The messages of one channel in a batch.
 
-    :ivar payload: the argument of a call that carries them.
+    :ivar lost: how many messages were dropped before the first of them.
+    :ivar payload: the messages as a msgpack array, as a shard keeps and publishes them.
     """
 
     channel_id: str
     flags: int
     count: int
+    lost: int
     payload: bytes = field(repr=False)
 
     @classmethod
-    def pack(
-        cls,
-        channel_id: str,
-        flags: int,
-        messages: Sequence[bytes],
-        size_bytes: int,
-        kept: int,
-        lost: int = 0,
-    ) -> Piece:
+    def pack(cls, channel_id: str, flags: int, messages: Sequence[bytes], lost: int = 0) -> Piece:
         """
-        :param messages: oldest first; may be none where the channel is only forgotten.
-        :param size_bytes: of all of them.
-        :param kept: how many messages a shard keeps of a channel.
-        :param lost: how many were dropped before the first of them.
+        Return the piece of these messages.
+
+        :param messages: oldest first; there may be none if the channel is only forgotten.
         """
-        mark = b""
-        if messages and flags & KEEP:
-            if len(messages) > kept:
-                messages_kept = messages[-kept:]
-                mark = fingerprint(messages_kept, sum(map(len, messages_kept)))
-            else:
-                mark = fingerprint(messages, size_bytes)
-        payload = _pack((channel_id, flags, mark, messages, lost))
-        return cls(channel_id, flags, len(messages), payload)
+        return cls(channel_id, flags, len(messages), lost, _pack(messages))
 
     def messages(self) -> list[bytes]:
-        """What was packed."""
-        return _unpack(self.payload)
+        """Return what was packed."""
+        return unpack(self.payload)
+
+    @property
+    def head(self) -> tuple[str, int, str, int]:
+        """What a call of :data:`APPEND` says of it before its payload."""
+        return self.channel_id, self.flags, str(self.count), self.lost
 
 
 @frozen
@@ -163,39 +119,6 @@ class Published:
         return self.first + len(self.messages) - 1
 
 
-@frozen
-class Numbered:
-    """
-    A record of numbers that were given together.
-
-    :ivar last: the number of the newest of them.
-    :ivar before: see :class:`Published`.
-    """
-
-    last: int
-    before: int
-    fingerprint: Fingerprint
-    batch: int
-    origin: Origin
-
-
-@frozen
-class History:
-    """
-    What a shard has of a channel.
-
-    :ivar last: the channel's newest number, 0 where there is none.
-    :ivar own_batch: the number of the last batch that the shard took from the asking node.
-    :ivar messages: newest first.
-    :ivar records: newest first.
-    """
-
-    last: int
-    own_batch: int
-    messages: list[bytes]
-    records: list[Numbered]
-
-
 def append_arguments(
     origin: Origin, batch: Batch, prefix: str, kept: int, retention_s: float
 ) -> list[bytes | str | int]:
@@ -205,63 +128,49 @@ def append_arguments(
     arguments: list[bytes | str | int] = [
         origin.node, origin.start, batch.number, prefix, kept, seconds, batch.raised,
     ]  # fmt: skip
+    arguments.append(_pack([piece.head for piece in batch.pieces]))
     arguments += [piece.payload for piece in batch.pieces]
     return arguments
 
 
-def parse_appended(answer: bytes) -> tuple[list[int], list[int]]:
-    """The places, from 0, of the channels that have listeners, and of those that were refused."""
-    listened, refused = msgpack.unpackb(answer)
-    return [place - 1 for place in listened], [place - 1 for place in refused]
+def parse_appended(answer: bytes) -> tuple[list[int], list[str]]:
+    """
+    Return the places, from 0, of the channels that are followed somewhere, and the keys that held
+    something else and were replaced.
+    """
+    followed, replaced = msgpack.unpackb(answer, raw=True)
+    return [place - 1 for place in followed], [_text(key) for key in replaced]
 
 
 def parse_published(data: bytes) -> Published:
     """
-    What :data:`APPEND` published.
+    Return what :data:`APPEND` published.
 
     :raises ValueError: it is something else.
     """
     head, _, payload = data.partition(b"\n")
-    first, before, batch, start, node = head.split(b" ", 4)
-    messages = _unpack(payload)
+    last, before, batch, start, node = head.split(b" ", 4)
+    messages = unpack(payload)
     if not messages:
         raise ValueError("a publication without messages")
-    return Published(int(first), int(before), int(batch), Origin(node, start), messages)
+    first = int(last) - len(messages) + 1
+    return Published(first, int(before), int(batch), Origin(node, start), messages)
 
 
-def parse_history(answer: bytes) -> History:
+def unpack(payload: bytes) -> list[bytes]:
     """
-    The answer of :data:`RECENT`. What others have put into our keys counts as absent.
+    Return the messages of a piece.
 
-    :raises ValueError: the answer is something else altogether.
+    :raises ValueError: it is something else.
     """
-    last, own_batch, messages, records = msgpack.unpackb(answer, raw=True)
-    numbered = []
-    for record in records:
-        try:
-            numbered.append(_parse_record(record))
-        except ValueError:
-            continue
-    return History(_integer(last), _integer(own_batch), list(messages), numbered)
-
-
-def _parse_record(record: bytes) -> Numbered:
-    last, before, mark, batch, start, node = record.split(b" ", 5)
-    origin = Origin(node, start)
-    return Numbered(int(last), int(before), Fingerprint.parse(mark), int(batch), origin)
-
-
-def _integer(text: bytes) -> int:
     try:
-        return int(text)
-    except ValueError:
-        return 0
-
-
-def _unpack(payload: bytes) -> list[bytes]:
-    """The messages of a piece."""
-    piece = msgpack.unpackb(payload, raw=True)
-    if not isinstance(piece, list) or len(piece) != 5 or not isinstance(piece[3], list):
-        raise ValueError("no piece of a batch")
-    messages: list[bytes] = piece[3]
+        messages = msgpack.unpackb(payload, raw=True)
+    except TypeError as error:
+        raise ValueError("a map with such a key") from error
+    if not isinstance(messages, list) or not all(isinstance(each, bytes) for each in messages):
+        raise ValueError("not the messages of a piece")
     return messages
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "replace")

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.spool.cluster.shard.feed import Feed
 from logplex.spool.cluster.shard.follower import Listener
-from logplex.spool.cluster.wire.history import Passage
+from logplex.spool.cluster.wire.history import History, StreamEntry
 from logplex.spool.cluster.wire.scripts import Origin, Published
 from tests.doubles.followers import Diary
 
@@ -26,8 +26,8 @@ def publication(
     return Published(first, before, batch, by, list(messages))
 
 
-def passage(first: int, messages: list[bytes], batch: int, by: Origin) -> Passage:
-    return Passage(first, messages, batch, by, before=first - 1)
+def entry(first: int, messages: list[bytes], batch: int, by: Origin) -> StreamEntry:
+    return StreamEntry(first, messages, first - 1, batch, by)
 
 
 class FeedTests(SynchronousTestCase):
@@ -42,9 +42,11 @@ class FeedTests(SynchronousTestCase):
         self.feed.joined(listener, last, own_batch)
         return diary, listener
 
-    def come_back(self, last: int, *history: Passage, told: int = 0, own_batch: int = 0) -> None:
+    def come_back(
+        self, last: int, *history: StreamEntry, told: int = 0, own_batch: int = 0
+    ) -> None:
         self.feed.subscribed()
-        self.feed.caught_up(last, own_batch, history, told)
+        self.feed.caught_up(History(last, own_batch, list(history)), told)
 
     def test_publications_are_passed_on(self) -> None:
         self.feed.published(publication(11, b"a", b"b"))
@@ -130,22 +132,21 @@ class FeedTests(SynchronousTestCase):
     def test_what_was_missed_is_told_from_the_history(self) -> None:
         self.feed.lost([], 4)
         history = [
-            passage(10, [b"known"], 1, OTHER),
-            Passage(None, [b"pushed by somebody else"]),
-            passage(11, [b"a", b"b"], 2, OTHER),
+            entry(10, [b"known"], 1, OTHER),
+            entry(11, [b"a", b"b"], 2, OTHER),
         ]
         self.come_back(12, *history)
         self.assertEqual(self.diary.since(), ["interrupted", "resumed", (11, b"a"), (12, b"b")])
 
     def test_own_messages_in_the_history_were_told_before(self) -> None:
         self.feed.lost([(4, [b"own"])], 4)
-        history = [passage(11, [b"own"], 4, OWN), passage(12, [b"theirs"], 2, OTHER)]
+        history = [entry(11, [b"own"], 4, OWN), entry(12, [b"theirs"], 2, OTHER)]
         self.come_back(12, *history, told=4)
         self.assertEqual(self.diary.since(), ["interrupted", b"own", "resumed", (12, b"theirs")])
 
     def test_what_was_written_but_not_heard_is_told_from_the_history(self) -> None:
         self.feed.lost([(5, [b"waits"])], 5)
-        history = [passage(11, [b"unheard"], 4, OWN), passage(12, [b"waits"], 5, OWN)]
+        history = [entry(11, [b"unheard"], 4, OWN), entry(12, [b"waits"], 5, OWN)]
         self.come_back(12, *history, told=5, own_batch=5)
         self.assertEqual(self.diary.since(), ["interrupted", b"waits", "resumed", (11, b"unheard")])
 
@@ -157,9 +158,9 @@ class FeedTests(SynchronousTestCase):
         self.come_back(10, told=8, own_batch=3)
         self.feed.lost([(9, [b"d"])], 9)
         history = [
-            passage(11, [b"a"], 4, OWN),
-            passage(12, [b"b"], 5, OWN),
-            passage(13, [b"c"], 7, OWN),
+            entry(11, [b"a"], 4, OWN),
+            entry(12, [b"b"], 5, OWN),
+            entry(13, [b"c"], 7, OWN),
         ]
         self.come_back(13, *history, told=9, own_batch=7)
         self.feed.published(publication(14, b"d", batch=9, by=OWN))
@@ -169,9 +170,9 @@ class FeedTests(SynchronousTestCase):
 
     def test_a_hole_in_the_history_is_said(self) -> None:
         for last, history in (
-            (13, [passage(12, [b"a"], 2, OTHER), passage(13, [b"b"], 3, OTHER)]),
-            (13, [passage(11, [b"a"], 2, OTHER), passage(13, [b"b"], 3, OTHER)]),
-            (13, [passage(11, [b"a"], 2, OTHER)]),
+            (13, [entry(12, [b"a"], 2, OTHER), entry(13, [b"b"], 3, OTHER)]),
+            (13, [entry(11, [b"a"], 2, OTHER), entry(13, [b"b"], 3, OTHER)]),
+            (13, [entry(11, [b"a"], 2, OTHER)]),
             (13, []),
             (0, []),
         ):
@@ -186,7 +187,7 @@ class FeedTests(SynchronousTestCase):
         self.feed.published(publication(11, b"a", batch=2))
         self.feed.published(publication(12, b"b", batch=3))
         self.assertEqual(self.diary.since(), ["interrupted"])
-        self.feed.caught_up(11, 0, [passage(11, [b"a"], 2, OTHER)], 0)
+        self.feed.caught_up(History(11, 0, [entry(11, [b"a"], 2, OTHER)]), 0)
         self.assertEqual(self.diary.since(), ["resumed", (11, b"a"), (12, b"b")])
 
     def test_more_than_can_be_held_is_said(self) -> None:
@@ -194,7 +195,7 @@ class FeedTests(SynchronousTestCase):
         self.feed.subscribed()
         for number in range(1_200):
             self.feed.published(publication(11 + number, b"x", batch=2 + number))
-        self.feed.caught_up(10, 0, [], 0)
+        self.feed.caught_up(History(10, 0, []), 0)
         told = self.diary.since()
         self.assertEqual((told[1], told[-1], len(told)), ("resumed", "missed", 1_003))
         self.feed.published(publication(1_211, b"next", batch=1_300))
@@ -205,7 +206,7 @@ class FeedTests(SynchronousTestCase):
         self.feed.subscribed()
         for number in range(1_200):
             self.feed.published(publication(11 + number, b"x", batch=2 + number))
-        self.feed.caught_up(1_210, 0, [passage(11, [b"x"] * 1_200, 2_000, OTHER)], 0)
+        self.feed.caught_up(History(1_210, 0, [entry(11, [b"x"] * 1_200, 2_000, OTHER)]), 0)
         self.assertNotIn("missed", self.diary.since())
 
     def test_a_publication_that_was_not_heard_is_said(self) -> None:
@@ -243,18 +244,18 @@ class FeedTests(SynchronousTestCase):
 
     def test_numbers_that_jump_in_the_history_are_no_loss(self) -> None:
         self.feed.lost([], 4)
-        self.come_back(1_000, Passage(1_000, [b"a"], 2, OTHER, before=10))
+        self.come_back(1_000, StreamEntry(1_000, [b"a"], 10, 2, OTHER))
         self.assertEqual(self.diary.since(), ["interrupted", "resumed", (1_000, b"a")])
 
     def test_an_emptied_shard_is_said_with_the_next_message(self) -> None:
         self.feed.published(publication(1_000, b"a", batch=1, before=0))
         self.assertEqual(self.diary.since(), ["missed", (1_000, b"a")])
 
-    def test_only_who_is_behind_needs_the_history(self) -> None:
-        self.assertFalse(self.feed.behind(10))
-        self.assertTrue(self.feed.behind(11))
+    def test_only_what_comes_after_the_position_is_needed(self) -> None:
+        self.assertEqual(self.feed.position, 10)
         self.feed.add(Listener(Diary()))
-        self.assertFalse(self.feed.behind(10))
+        self.assertEqual(self.feed.position, 10)
+        self.assertIsNone(Feed("c", OWN).position)
 
 
 class TwoShardsTests(SynchronousTestCase):
@@ -279,7 +280,7 @@ class TwoShardsTests(SynchronousTestCase):
         self.new.lost([], 4)
         for feed, last in ((self.old, 5), (self.new, 0)):
             feed.subscribed()
-            feed.caught_up(last, 0, [], 0)
+            feed.caught_up(History(last, 0, []), 0)
         self.assertEqual(self.diary.since(), ["interrupted", "resumed", "missed"])
 
     def test_a_shard_that_is_given_up_while_away_ends_the_interruption(self) -> None:

@@ -4,7 +4,6 @@ What waits to be written to one shard.
 
 from __future__ import annotations
 
-import msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,8 +17,7 @@ def contents(outbox: Outbox) -> list[list[tuple[str, int, list[bytes]]]]:
     """Take everything out, batch by batch: each piece's channel, flags and messages."""
     taken = []
     while (batch := outbox.head) is not None:
-        pieces = [msgpack.unpackb(each.payload, raw=True) for each in batch.pieces]
-        taken.append([(channel.decode(), flags, texts) for channel, flags, _, texts, _ in pieces])
+        taken.append([(each.channel_id, each.flags, each.messages()) for each in batch.pieces])
         outbox.done()
     return taken
 
@@ -74,7 +72,7 @@ class OutboxTests(SynchronousTestCase):
 
     def test_a_long_list_becomes_several_batches(self) -> None:
         outbox = self.outbox()
-        texts = [b"%d" % number for number in range(9_000)]
+        texts = [b"%d" % number for number in range(900)]
         outbox.forget("a")
         outbox.append("a", texts, True)
         outbox.append("b", [b"b"], True)
@@ -83,13 +81,21 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(
             [[(name, flags, len(part)) for name, flags, part in batch] for batch in batches],
             [
-                [("a", KEEP | FORGET, 4_000)],
-                [("a", KEEP, 4_000)],
-                [("a", KEEP, 1_000), ("b", KEEP, 1)],
+                [("a", KEEP | FORGET, 400)],
+                [("a", KEEP, 400)],
+                [("a", KEEP, 100), ("b", KEEP, 1)],
             ],
         )
         self.assertEqual([text for batch in batches for text in batch[0][2]], texts)
         self.assertEqual((outbox.waiting_messages, outbox.waiting_bytes), (0, 0))
+
+    def test_so_does_a_heavy_one(self) -> None:
+        outbox = self.outbox()
+        texts = [b"x" * 40_000, b"y" * 40_000, b"z" * 40_000, b"large" * 30_000, b"small"]
+        outbox.append("a", texts, True)
+        outbox.seal()
+        pieces = [batch[0][2] for batch in contents(outbox)]
+        self.assertEqual(pieces, [texts[:2], texts[2:3], texts[3:4], texts[4:]])
 
     def test_what_is_not_kept_is_apart_from_what_is(self) -> None:
         outbox = self.outbox()
@@ -146,7 +152,7 @@ class OutboxTests(SynchronousTestCase):
     def lost(self, outbox: Outbox) -> list[int]:
         """How many were dropped before each of the pieces of the head."""
         assert outbox.head is not None
-        return [msgpack.unpackb(each.payload, raw=True)[4] for each in outbox.head.pieces]
+        return [each.lost for each in outbox.head.pieces]
 
     def test_the_next_piece_says_how_many_were_dropped(self) -> None:
         outbox = self.outbox(waiting_bytes=200)

@@ -4,7 +4,7 @@ One shard as a node sees it, over links that a test holds in its hands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
@@ -19,12 +19,13 @@ from logplex.spool.cluster.shard.follower import Listener
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
-from logplex.spool.cluster.wire.scripts import APPEND, OPEN, RECENT, Origin, Piece
+from logplex.spool.cluster.wire.history import reading
+from logplex.spool.cluster.wire.scripts import APPEND, OPEN, Origin, Piece
 from tests.doubles.followers import Diary
 
 ORIGIN = Origin(b"node", b"1")
 LIVE = "logplex:live:3:c"
-SCRIPTS = {each.sha: each for each in (OPEN, APPEND, RECENT)}
+SCRIPTS = {each.sha: each for each in (OPEN, APPEND)}
 
 
 class FakeLink:
@@ -60,6 +61,9 @@ class FakeLink:
         self.asked.append((command, answer))
         return answer
 
+    def ask_all(self, commands: Sequence[Any]) -> Deferred[list[Any]]:
+        return self.ask(*commands)
+
     def come(self) -> None:
         self.connected = True
         self.up()
@@ -87,9 +91,8 @@ class FakeLink:
             answer.errback(StoreAway())
 
 
-def history(last: int, own_batch: int = 0) -> bytes:
-    packed: bytes = msgpack.packb([b"%d" % last, b"%d" % own_batch, [], []], use_bin_type=False)
-    return packed
+def history(last: int, own_batch: int = 0) -> list[Any]:
+    return [b"OK", *[b"QUEUED"] * 3, [b"%d" % last, b"%d" % own_batch, []]]
 
 
 class ShardTestCase(SynchronousTestCase):
@@ -117,6 +120,7 @@ class ShardTestCase(SynchronousTestCase):
 
     def introduce(self) -> None:
         self.writing.answer(b"# Server\r\nrun_id:abc\r\n")
+        self.writing.answer(history(0))
         self.writing.answer(0)
 
     def come(self) -> None:
@@ -133,10 +137,10 @@ class ShardTestCase(SynchronousTestCase):
         return diary
 
     def publish(self, first: int, batch: int, *messages: bytes, by: bytes = b"other") -> None:
-        payload = Piece.pack("c", 0, messages, 0, 1_500).payload
+        last, payload = first + len(messages) - 1, Piece.pack("c", 0, messages).payload
         assert self.listening.received is not None
         self.listening.received(
-            LIVE.encode(), b"%d %d %d 1 %b\n" % (first, first - 1, batch, by) + payload
+            LIVE.encode(), b"%d %d %d 1 %b\n" % (last, first - 1, batch, by) + payload
         )
 
 
@@ -166,16 +170,19 @@ class PresenceTests(ShardTestCase):
         self.writing.come()
         self.assertEqual(self.writing.next(), ("INFO", "server"))
         self.writing.answer(b"# Server\r\nredis_version:7\r\nrun_id:abc\r\n")
+        self.writing.answer(history(0))
         self.assertEqual(self.writing.next(), (OPEN, b"abc", "logplex:live:3:"))
 
     def test_a_server_that_does_not_tell_is_used_all_the_same(self) -> None:
         self.writing.come()
         self.writing.answer(Refused("NOPERM"))
+        self.writing.answer(history(0))
         self.assertEqual(self.writing.next(), (OPEN, b"unknown", "logplex:live:3:"))
 
     def test_a_script_that_is_not_known_is_told(self) -> None:
         self.writing.come()
         self.writing.answer(b"run_id:abc")
+        self.writing.answer(history(0))
         self.writing.answer(Refused("NOSCRIPT No matching script"))
         self.assertEqual(self.writing.next(), ("EVAL", OPEN.source, 0, b"abc", "logplex:live:3:"))
 
@@ -184,6 +191,7 @@ class PresenceTests(ShardTestCase):
             link.come()
         for error in ("Error running script: -READONLY You can't write", "NOPERM no"):
             self.writing.answer(b"run_id:abc")
+            self.writing.answer(history(0))
             self.writing.answer(Refused(error))
             self.assertFalse(self.shard.present)
             self.assertEqual(self.shard.trouble, f"shard a is away: {error}")
@@ -231,7 +239,7 @@ class FollowingTests(ShardTestCase):
         self.listening.answer([b"subscribe", LIVE.encode(), 1])
         self.publish(11, 1, b"early")
         self.publish(12, 2, b"late")
-        self.assertEqual(self.reading.next(), (RECENT, "c", 0, b"node", b"1"))
+        self.assertEqual(self.reading.next(), tuple(reading("c", ORIGIN, None)))
         self.assertNoResult(following)
         self.reading.answer(history(11))
         self.successResultOf(following)
@@ -277,7 +285,7 @@ class FollowingTests(ShardTestCase):
         for number in range(3):
             (_, _, _, batch, *_, payload) = self.writing.next()
             self.writing.answer(msgpack.packb([[1], []]))
-            (message,) = msgpack.unpackb(payload, raw=True)[3]
+            (message,) = msgpack.unpackb(payload, raw=True)
             self.publish(11 + number, batch, message, by=b"node")
         self.assertEqual(diary.since(), ["resumed", (13, b"next")])
 
@@ -286,7 +294,7 @@ class FollowingTests(ShardTestCase):
         self.listening.go()
         self.listening.come()
         self.listening.answer([])
-        self.reading.answer(Refused("NOPERM"))
+        self.reading.answer([Refused("NOPERM")] * 4 + [Refused("EXECABORT")])
         self.assertFalse(self.shard.present)
         self.clock.advance(1.0)
         self.listening.answer([])

@@ -27,12 +27,13 @@ class Call:
     def __init__(self, script: Script, arguments: tuple[Any, ...]) -> None:
         assert script is APPEND
         self.number: int = arguments[2]
-        pieces = [msgpack.unpackb(payload, raw=True) for payload in arguments[7:]]
-        self.messages = {piece[0].decode(): piece[3] for piece in pieces}
+        names = [head[0] for head in msgpack.unpackb(arguments[7])]
+        texts = [msgpack.unpackb(payload, raw=True) for payload in arguments[8:]]
+        self.messages = dict(zip(names, texts, strict=True))
         self.answer: Deferred[Any] = Deferred()
 
-    def taken(self, listened: tuple[int, ...] = (), refused: tuple[int, ...] = ()) -> None:
-        self.answer.callback(msgpack.packb([listened, refused]))
+    def taken(self, followed: tuple[int, ...] = (), replaced: tuple[str, ...] = ()) -> None:
+        self.answer.callback(msgpack.packb([followed, replaced]))
 
 
 class ShardWriterTests(SynchronousTestCase):
@@ -41,6 +42,7 @@ class ShardWriterTests(SynchronousTestCase):
         self.calls: list[Call] = []
         self.followed: set[str] = set()
         self.failures = 0
+        self.replaced: list[str] = []
         self.outbox = Outbox(OutboxBounds(), self.counters)
         self.writer = ShardWriter(
             self.outbox,
@@ -51,6 +53,7 @@ class ShardWriterTests(SynchronousTestCase):
             self.run_script,
             self.followed,
             self.failed,
+            self.replaced.extend,
         )
         self.writer.open()
 
@@ -118,7 +121,7 @@ class ShardWriterTests(SynchronousTestCase):
     def test_a_channel_with_listeners_is_written_sooner_for_a_minute(self) -> None:
         self.append("a", b"1")
         self.clock.advance(TICK_S)
-        self.calls[0].taken(listened=(1,))
+        self.calls[0].taken(followed=(1,))
         self.append("a", b"2")
         self.clock.advance(FOLLOWED_TICK_S)
         self.assertEqual(len(self.calls), 2)
@@ -163,11 +166,11 @@ class ShardWriterTests(SynchronousTestCase):
         self.calls[1].taken()
         self.assertEqual((self.counters.spool_dropped, self.counters.spool_written), (2, 1))
 
-    def test_a_channel_whose_list_refuses_is_counted(self) -> None:
+    def test_keys_that_were_replaced_are_told(self) -> None:
         self.append("a", b"1", b"2")
         self.clock.advance(TICK_S)
-        self.calls[0].taken(refused=(1,))
-        self.assertEqual((self.counters.spool_refused, self.counters.spool_written), (2, 2))
+        self.calls[0].taken(replaced=("seq:a",))
+        self.assertEqual((self.replaced, self.counters.spool_written), (["seq:a"], 2))
 
     def test_an_answer_that_nobody_understands_stops_nothing(self) -> None:
         self.append("a", b"1")

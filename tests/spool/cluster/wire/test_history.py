@@ -1,105 +1,99 @@
 """
-Which message of a channel's list has which number.
+What the answer to a reading says of a channel.
 """
 
 from __future__ import annotations
 
+import msgpack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.spool.cluster.wire.history import Passage, interleave, passages
-from logplex.spool.cluster.wire.scripts import Fingerprint, History, Numbered, Origin, fingerprint
+from logplex.spool.cluster.wire.history import (
+    History,
+    StreamEntry,
+    interleave,
+    parse_history,
+    reading,
+)
+from logplex.spool.cluster.wire.scripts import Origin
 
-ORIGIN = Origin(b"node", b"1")
-LIMIT = 12
-
-
-def record(last: int, *messages: bytes) -> Numbered:
-    mark = fingerprint(messages, sum(map(len, messages)))
-    return Numbered(last, last - len(messages), Fingerprint.parse(mark), 1, ORIGIN)
-
-
-def history(messages: list[bytes], *records: Numbered) -> History:
-    """Both as a shard gives them: newest first."""
-    return History(99, 1, messages, list(records))
+ORIGIN = Origin(b"node 1", b"0001")
 
 
-def entries(found: list[Passage]) -> list[tuple[int | None, bytes]]:
-    return [entry for passage in found for entry in passage.entries()]
+def shown(last: int, *messages: bytes, before: int, **more: bytes) -> list[object]:
+    """An entry as Redis gives it."""
+    fields = {
+        b"n": b"%d" % len(messages),
+        b"m": msgpack.packb(messages, use_bin_type=False),
+        b"b": b"%d" % before,
+        b"o": b"7 0001 node 1",
+        **{name.encode(): value for name, value in more.items()},
+    }
+    return [b"%d-0" % last, [each for pair in fields.items() for each in pair]]
 
 
-class PassagesTests(SynchronousTestCase):
-    def test_an_empty_channel(self) -> None:
-        self.assertEqual(passages(history([])), [])
-
-    def test_batches_are_found_and_turned_round(self) -> None:
-        found = passages(history([b"c", b"b", b"a"], record(8, b"c"), record(7, b"a", b"b")))
-        self.assertEqual(entries(found), [(6, b"a"), (7, b"b"), (8, b"c")])
-        self.assertEqual([(each.batch, each.origin) for each in found], [(1, ORIGIN)] * 2)
-
-    def test_what_others_pushed_has_no_number(self) -> None:
-        kept = [b"new", b"b", b"a", b"old"]
+class ReadingTests(SynchronousTestCase):
+    def test_one_step(self) -> None:
+        commands = reading("c", ORIGIN, after=0)
+        self.assertEqual((commands[0], commands[-1]), (["MULTI"], ["EXEC"]))
         self.assertEqual(
-            entries(passages(history(kept, record(7, b"a", b"b")))),
-            [(None, b"old"), (6, b"a"), (7, b"b"), (None, b"new")],
+            commands[1:3], [["GET", "seq:c"], ["HGET", b"logplex:batches:node 1", b"0001"]]
         )
 
-    def test_a_message_that_only_resembles_one_of_ours_has_no_number(self) -> None:
-        kept = [b"b", b"other", b"b", b"a"]
+    def test_all_or_what_comes_after_a_number_or_none(self) -> None:
+        starts = {after: reading("c", ORIGIN, after)[3][2] for after in (0, 12, None)}
+        self.assertEqual(starts, {0: b"-", 12: b"(12", None: b"+"})
+
+
+class HistoryTests(SynchronousTestCase):
+    def test_a_channel_without_messages(self) -> None:
+        self.assertEqual(parse_history([None, None, []]), History(0, 0, []))
+
+    def test_entries_are_numbered_by_their_ids(self) -> None:
+        found = [shown(12, b"a", b"b", before=5), shown(13, b"c", before=12)]
+        history = parse_history([b"13 13 0 1 2", b"7", found])
+        self.assertEqual((history.last, history.own_batch, history.count), (13, 7, 3))
         self.assertEqual(
-            entries(passages(history(kept, record(7, b"a", b"b")))),
-            [(6, b"a"), (7, b"b"), (None, b"other"), (None, b"b")],
+            history.entries,
+            [
+                StreamEntry(11, [b"a", b"b"], before=5, batch=7, origin=ORIGIN),
+                StreamEntry(13, [b"c"], before=12, batch=7, origin=ORIGIN),
+            ],
         )
+        self.assertEqual(list(history.entries[0].numbered()), [(11, b"a"), (12, b"b")])
 
-    def test_the_oldest_batch_may_be_cut(self) -> None:
-        found = passages(history([b"d", b"c"], record(9, b"a", b"b", b"c", b"d")))
-        self.assertEqual(entries(found), [(8, b"c"), (9, b"d")])
+    def test_what_is_not_kept_before_an_entry_moves_the_number_before_it(self) -> None:
+        (entry,) = parse_history([b"9", None, [shown(9, b"a", before=5, g=b"3")]]).entries
+        self.assertEqual((entry.before, entry.gone), (8, 3))
 
-    def test_a_cut_batch_whose_newest_message_came_twice_has_no_number(self) -> None:
-        found = passages(history([b"d", b"d", b"c"], record(9, b"a", b"b", b"c", b"d")))
-        self.assertEqual(entries(found), [(None, b"c"), (None, b"d"), (None, b"d")])
-
-    def test_a_record_whose_messages_are_gone_is_skipped(self) -> None:
-        found = passages(history([b"b", b"a"], record(9, b"gone"), record(4, b"a", b"b")))
-        self.assertEqual(entries(found), [(3, b"a"), (4, b"b")])
+    def test_what_is_not_ours_counts_as_absent(self) -> None:
+        wrong = ValueError("WRONGTYPE")
+        self.assertEqual(parse_history([wrong, wrong, wrong]), History(0, 0, []))
+        good = shown(9, b"a", before=5)
+        bad = [
+            [b"8-0", [b"x", b"y"]],
+            [b"8-0", [b"m", b"\xc1", b"b", b"1", b"o", b"1 2 3"]],
+            shown(8, b"a", before=5, o=b"nobody"),
+            shown(8, b"a", before=5, m=b"\x91\x01"),
+            shown(8, b"a", before=5, g=b"many"),
+        ]
+        history = parse_history([b"many", b"", [*bad, good]])
+        self.assertEqual((history.last, history.own_batch), (0, 0))
+        self.assertEqual([each.first for each in history.entries], [9])
 
     @settings(deadline=None)
-    @given(
-        st.lists(
-            st.tuples(st.sampled_from(["ours", "theirs", "cut", "delete"]), st.integers(1, 8)),
-            max_size=25,
-        )
-    )
-    def test_a_number_is_right_or_missing_whatever_others_do(
-        self, steps: list[tuple[str, int]]
+    @given(st.binary(), st.binary(), st.lists(st.binary(max_size=20)))
+    def test_no_entry_stops_a_reading(
+        self, entry_id: bytes, text: bytes, fields: list[bytes]
     ) -> None:
-        kept: list[tuple[int | None, bytes]] = []  # newest first
-        records: list[Numbered] = []
-        written, last = 0, 1_000
-        for step, size in steps:
-            messages = [b"m%d" % (written + n) for n in range(size)]
-            written += size
-            if step == "ours":
-                kept[:0] = [(last + n + 1, messages[n]) for n in reversed(range(size))]
-                last += size
-                records.insert(0, record(last, *messages))
-                kept = kept[:LIMIT]
-            elif step == "theirs":
-                kept[:0] = [(None, message) for message in reversed(messages)]
-            elif step == "cut":
-                kept = kept[:size]
-            else:
-                kept = []
-        found = entries(passages(history([message for _, message in kept], *records)))
-        self.assertEqual(found, kept[::-1])
+        for name in (b"m", b"b", b"o", b"g"):
+            parse_history([text, text, [[entry_id, [name, text, *fields]]]])
 
 
 class InterleaveTests(SynchronousTestCase):
     def test_shards_are_put_in_the_order_of_their_numbers(self) -> None:
-        old = [Passage(1, [b"a"]), Passage(None, [b"x"]), Passage(5, [b"c"])]
-        new = [Passage(3, [b"b"]), Passage(9, [b"d"])]
-        self.assertEqual(
-            [message for _, message in entries(interleave([new, old]))],
-            [b"a", b"x", b"b", b"c", b"d"],
-        )
+        old = [StreamEntry(1, [b"a"], 0), StreamEntry(5, [b"c"], 1)]
+        new = [StreamEntry(3, [b"b"], 0), StreamEntry(9, [b"d"], 3)]
+        merged = interleave([new, old])
+        self.assertEqual([each.messages for each in merged], [[b"a"], [b"b"], [b"c"], [b"d"]])
