@@ -1,0 +1,18 @@
+"""
+The journal: messages on this node's disk, in one SQLite file, until every durable drain has them.
+
+What the room promises (PROTOCOL §12): a message stands in the journal once, however many drains
+its channel has, and stays until all of them are done with it. A restart, a ``kill -9`` or a full
+disk loses nothing that was synced. No number is ever given twice.
+
+* A *row* is a part of what one channel received in one tick: at most one batch of a drain. Rows
+  have numbers that grow from row to row, over all channels and all starts of the node.
+* A *position* is a reader's place in its channel's rows: all messages before it are done. A
+  durable drain has one; its name is the drain's id.
+* A *claim* is the row, or the rows, that a position has under way. It is on the disk before it is
+  sent if it is more than one row, so that the same request is made again after a crash.
+* The *backlog* of a position is everything from the position to the end of its channel's rows.
+
+:mod:`logplex.journal.file` is the file, used in a thread of its own; :mod:`logplex.journal.journal`
+collects what comes in a tick and writes it as one transaction.
+"""

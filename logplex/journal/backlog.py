@@ -1,0 +1,239 @@
+"""
+A backlog: what one durable drain has before it, from its position to the end of its channel's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from logplex.journal.values import ROW_BYTES, ROW_MESSAGES, Given, Position, Rows
+
+
+class BacklogReader(Protocol):
+    """The owner of a backlog: a durable drain."""
+
+    def rows_came(self) -> None:
+        """Rows wait behind the position."""
+
+    def gave_up(self, count: int, since_s: float) -> None:
+        """
+        So many messages that were not sent left the journal for want of room, or of age.
+
+        :param since_s: when the oldest of them was written, in seconds since the epoch.
+        """
+
+
+class BacklogSource(Protocol):
+    """A journal as its backlogs see it."""
+
+    def read(
+        self, channel: JournalChannel, number: int, max_messages: int, max_bytes: int
+    ) -> Deferred[Rows]:
+        """Return the channel's oldest rows from a number on; see :meth:`Backlog.read`."""
+
+    def sync(self) -> Deferred[None]:
+        """Fire when everything up to now outlives a loss of power, or fail with JournalAway."""
+
+    def moved(self, backlog: Backlog) -> None:
+        """Write a backlog's position, and what it has set aside, with the next transaction."""
+
+    def end(self, backlog: Backlog) -> None:
+        """Give up a position."""
+
+
+@define(eq=False, repr=False)
+class JournalChannel:
+    """
+    A channel with at least one backlog.
+
+    :ivar pending: messages that wait for the next transaction; ``parts`` stand before them and
+        were refused by an earlier one.
+    :ivar kept_from: rows below this number are deleted, or about to be.
+    """
+
+    id: str
+    next_count: int
+    next_bytes: int
+    kept_from: int
+    pending: list[bytes] = field(factory=list)
+    parts: list[tuple[bytes, ...]] = field(factory=list)
+    backlogs: list[Backlog] = field(factory=list)
+
+    @property
+    def needed_from(self) -> int | None:
+        """The lowest number of a row that a backlog needs; ``None`` without backlogs."""
+        return min((each.needed_from for each in self.backlogs), default=None)
+
+
+@define(eq=False, repr=False)
+class Backlog:
+    """
+    The rows of a channel that one reader has before it.
+
+    :ivar name: the position's name in the file: a drain's id.
+    :ivar position: see :class:`Position`.
+    :ivar asides: messages that were refused alone and wait for another try, as row and place.
+    """
+
+    name: str
+    position: Position
+    reader: BacklogReader
+    asides: frozenset[tuple[int, int]]
+    _done_count: int
+    _done_bytes: int
+    channel: JournalChannel
+    _journal: BacklogSource
+    _claimed: int | None = None
+
+    @property
+    def messages(self) -> int:
+        """The number of messages that are neither done nor given up."""
+        return self.channel.next_count - self._done_count - self.position.skipped_count
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of these messages; a row that is begun counts whole."""
+        return self.channel.next_bytes - self._done_bytes - self.position.skipped_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the reader has come to the end."""
+        return self.channel.next_count == self._done_count + self.position.skipped_count
+
+    def read(self, max_messages: int = ROW_MESSAGES, max_bytes: int = ROW_BYTES) -> Deferred[Rows]:
+        """
+        Return the oldest rows of the backlog, whole, in order; none at the end.
+
+        The first may be begun: its messages below ``position.place`` are done. After a crash with a
+        claim of several rows under way, exactly these are returned.
+
+        :param max_messages: of all rows together, as is ``max_bytes``; the first row is returned
+            however large it is.
+        """
+        position = self.position
+        if position.claimed or (position.resume and self._claimed is None):
+            last = position.claimed or position.row
+            return self._journal.read(self.channel, position.row, 1 << 62, 1 << 62).addCallback(
+                lambda rows: [row for row in rows if row.number <= last]
+            )
+        return self._journal.read(self.channel, position.row, max_messages, max_bytes)
+
+    def claim(self, rows: Rows) -> Deferred[None]:
+        """
+        Take rows under way, as :meth:`read` returned them. Fires when they may be sent.
+
+        :raise JournalAway: the claim could not be written; it is not made.
+        """
+        last = rows[-1].number
+        self._claimed = last
+        if last == self.position.row or last == self.position.claimed:
+            return succeed(None)
+        self._move(evolve(self.position, claimed=last))
+        return self._journal.sync().addErrback(self._unclaimed)
+
+    def advance(self, row: int, place: int, count: int, size_bytes: int) -> None:
+        """
+        All before this place is done; the claim goes on.
+
+        :param count: how many messages have become done, in rows of ``size_bytes`` that end here.
+        """
+        self._done_count += count
+        self._done_bytes += size_bytes
+        self._move(evolve(self.position, row=row, place=place))
+
+    def release(self) -> None:
+        """The claim is settled; what it left undone begins the next one."""
+        claimed, self._claimed = self._claimed, None
+        position = self.position
+        if position.resume and claimed is not None and position.row > claimed:
+            self._done_count += position.skipped_count
+            self._done_bytes += position.skipped_bytes
+            self._move(
+                evolve(
+                    position,
+                    row=position.resume,
+                    place=0,
+                    claimed=0,
+                    resume=0,
+                    skipped_count=0,
+                    skipped_bytes=0,
+                )
+            )
+        elif position.claimed and not position.resume:
+            self._move(evolve(position, claimed=0))
+
+    def set_aside(self, messages: Iterable[tuple[int, int]]) -> None:
+        """These messages, as row and place, are what is set aside now."""
+        self.asides = frozenset(messages)
+        self._journal.moved(self)
+
+    def lose(self, count: int, since_s: float) -> None:
+        """Count messages that the receiver has to be told of, and tell the reader."""
+        position = self.position
+        self._move(
+            evolve(
+                position,
+                lost_count=position.lost_count + count,
+                lost_since_s=position.lost_since_s if position.lost_count else since_s,
+            )
+        )
+        self.reader.gave_up(count, since_s)
+
+    def told(self, count: int) -> None:
+        """The receiver has been told of so many losses."""
+        self._move(evolve(self.position, lost_count=self.position.lost_count - count))
+
+    def give_up(self, given: Given) -> None:
+        """Rows left for want of room or of age."""
+        if given.since_s is None:
+            return
+        if self._has_claim:
+            position = evolve(
+                self.position,
+                resume=given.next_row,
+                skipped_count=self.position.skipped_count + given.count,
+                skipped_bytes=self.position.skipped_bytes + given.bytes,
+            )
+        else:
+            self._done_count += given.count
+            self._done_bytes += given.bytes
+            position = evolve(self.position, row=given.next_row, place=0)
+        self._move(position)
+        self.lose(given.count, given.since_s)
+
+    @property
+    def spare(self) -> tuple[int, int]:
+        """The first row that may be given up, and how many of its messages are done."""
+        position = self.position
+        if not self._has_claim:
+            return position.row, position.place
+        last = max(self._claimed or 0, position.claimed, position.row)
+        return position.resume or last + 1, 0
+
+    @property
+    def needed_from(self) -> int:
+        """The lowest number of a row that this backlog needs."""
+        return min((row for row, _ in self.asides), default=self.position.row)
+
+    def end(self) -> None:
+        """Give the position up; the reader is gone."""
+        self._journal.end(self)
+
+    @property
+    def _has_claim(self) -> bool:
+        """True if rows are under way, or were when the process ended."""
+        return bool(self._claimed or self.position.claimed or self.position.resume)
+
+    def _unclaimed(self, failure: Failure) -> Failure:
+        self._claimed = None
+        self._move(evolve(self.position, claimed=0))
+        return failure
+
+    def _move(self, position: Position) -> None:
+        self.position = position
+        self._journal.moved(self)

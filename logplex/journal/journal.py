@@ -1,0 +1,325 @@
+"""
+The journal of a process: messages in, backlogs out, and the bounds that both keep to.
+
+Calls on the message path are synchronous and cost nothing per message: :meth:`Journal.append` puts
+messages on a list. Everything about the file happens in its thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from logplex.journal.backlog import Backlog, BacklogReader, JournalChannel
+from logplex.journal.file import IN_MEMORY, JournalFile
+from logplex.journal.memory import NewestRows
+from logplex.journal.values import (
+    DEFAULT_BOUNDS,
+    Given,
+    JournalAway,
+    JournalBounds,
+    JournalBroken,
+    JournalUnusable,
+    Opened,
+    Position,
+    Row,
+    Rows,
+)
+from logplex.journal.writer import FRAME_LIFETIME_S, JournalWriter
+from logplex.sqlite_file import taken
+
+_log = Logger()
+
+_AGE_CHECK_S = 60.0
+#: Room that one look for it makes beyond what is missing, as a part of the bound, so that not every
+#: tick looks again.
+_SPARE_ROOM = 1 / 64
+
+_NOTHING_STORED = Opened("", 1, {}, {}, {}, {}, ())
+
+
+class Journal:
+    """
+    The journal of this process. :meth:`open` comes first.
+
+    :param path: of the file; a missing directory is made. :data:`IN_MEMORY` keeps nothing.
+    :param run: runs a blocking call in a thread, one after the other, and fires with its answer.
+    :param open_file: called in the thread.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        run: Callable[..., Deferred[Any]],
+        clock: IReactorTime,
+        bounds: JournalBounds = DEFAULT_BOUNDS,
+        open_file: Callable[[str], JournalFile] = JournalFile,
+    ) -> None:
+        self.path = path
+        self.bounds = bounds
+        #: The file's contents when it was opened: its id, and digests of requests.
+        self.stored = _NOTHING_STORED
+        self.used_bytes = 0
+        self._run = run
+        self._clock = clock
+        self._open_path = open_file
+        self._lock = ExitStack()
+        self._file: JournalFile
+        self._writer: JournalWriter | None = None
+        self._memory = NewestRows(1)
+        self._channels: dict[str, JournalChannel] = {}
+        self._backlogs: dict[str, Backlog] = {}
+        #: Positions in the file that no reader has asked for yet.
+        self._found: dict[str, Position] = {}
+        self._aged_s = 0.0
+
+    async def open(self) -> None:
+        """
+        Open the file, and read its ends. A damaged file is set aside, and a new one begun.
+
+        :raise JournalUnusable: the file cannot be used, or another process uses it.
+        """
+        if self.path != IN_MEMORY:
+            try:
+                self._lock.enter_context(taken(self.path))
+            except BlockingIOError as error:
+                raise JournalUnusable(f"{self.path} is in use by another process") from error
+            except OSError as error:
+                raise JournalUnusable(f"{self.path} cannot be opened: {error.strerror}") from error
+        try:
+            await self._open_file()
+        except JournalBroken as error:
+            aside = _set_aside(self.path, self._clock.seconds())
+            _log.error(
+                "{reason}; it is kept as {aside}, and a new journal begins",
+                reason=str(error),
+                aside=aside,
+            )
+            await self._open_file()
+
+    def append(self, channel_id: str, messages: Sequence[bytes]) -> None:
+        """
+        Keep a channel's messages from the next tick on. Never waits, never raises.
+
+        Messages of a channel without backlogs are not kept.
+        """
+        channel = self._channels.get(channel_id)
+        if channel is not None and channel.backlogs:
+            self._opened.append(channel, messages)
+
+    def take(
+        self, pieces: Mapping[str, Sequence[bytes]], frame: bytes | None = None
+    ) -> Deferred[None]:
+        """
+        Keep messages of several channels, all or none. Fires when they outlive a loss of power.
+
+        :param frame: the digest of the request that brought them; ``stored.frames`` has it after
+            the next start.
+        :raise JournalAway: nothing was taken.
+        """
+        known = {
+            channel: messages
+            for channel_id, messages in pieces.items()
+            if (channel := self._channels.get(channel_id)) is not None and channel.backlogs
+        }
+        return self._opened.take(known, frame)
+
+    def sync(self) -> Deferred[None]:
+        """Fire when everything up to now outlives a loss of power, or fail with JournalAway."""
+        return self._opened.sync()
+
+    def backlog(self, name: str, channel_id: str, reader: BacklogReader) -> Backlog:
+        """
+        Return the backlog of a reader, where it was left or, for a new one, at the end.
+
+        :param name: of its position; one that is in the file with another channel begins anew.
+        """
+        channel = self._channel(channel_id)
+        position = self._found.pop(name, None)
+        asides: frozenset[tuple[int, int]] = frozenset()
+        if position is not None and position.channel == channel_id:
+            done_count, done_bytes = self.stored.done[name]
+            asides = self.stored.asides.get(name, asides)
+        else:
+            position = Position(channel_id, self._opened.number)
+            done_count, done_bytes = channel.next_count, channel.next_bytes
+        backlog = Backlog(
+            name, position, reader, asides, done_count, done_bytes, channel, journal=self
+        )
+        channel.backlogs.append(backlog)
+        self._backlogs[name] = backlog
+        self.moved(backlog)
+        return backlog
+
+    def end_others(self) -> None:
+        """Give up the positions of the file that no reader has asked for: their drains are gone."""
+        for name in self._found:
+            self._opened.end(name)
+        self._found = {}
+        for channel_id in self.stored.ends:
+            self._opened.touch(self._channel(channel_id))
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is taken now, in one line; ``None`` if all is well."""
+        return self._opened.trouble
+
+    def samples(self) -> Iterator[tuple[str, int]]:
+        """The names and values of what operators watch."""
+        yield "logplex_journal_used_bytes", self.used_bytes
+        yield "logplex_journal_dropped_messages_total", self._opened.dropped
+        yield "logplex_journal_positions", len(self._backlogs)
+
+    async def close(self) -> None:
+        """Write what waits, and close the file. May be called without :meth:`open`."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.close()
+            await self._run(self._file.close)
+        self._lock.close()
+
+    # What backlogs ask for; see BacklogSource.
+
+    def read(
+        self, channel: JournalChannel, number: int, max_messages: int, max_bytes: int
+    ) -> Deferred[Rows]:
+        """See :meth:`Backlog.read`."""
+        rows = self._memory.read(channel.id, number, max_messages, max_bytes)
+        if rows is not None:
+            return succeed(rows)
+        answer: Deferred[Rows] = self._run(
+            self._file.read, channel.id, number, max_messages, max_bytes
+        )
+        return answer.addErrback(_unreadable)
+
+    def moved(self, backlog: Backlog) -> None:
+        """See :class:`BacklogSource`."""
+        self._opened.move(backlog)
+
+    def end(self, backlog: Backlog) -> None:
+        """See :class:`BacklogSource`."""
+        if self._backlogs.pop(backlog.name, None) is not None:
+            backlog.channel.backlogs.remove(backlog)
+            self._opened.end(backlog.name)
+            self._opened.touch(backlog.channel)
+
+    @property
+    def _opened(self) -> JournalWriter:
+        if self._writer is None:
+            raise JournalAway("the journal is not open")
+        return self._writer
+
+    async def _open_file(self) -> None:
+        self._file = await self._run(self._open_path, self.path)
+        try:
+            self.stored = await self._run(self._file.open, self._clock.seconds(), FRAME_LIFETIME_S)
+        except sqlite3.DatabaseError as error:
+            await self._run(self._file.close)
+            if isinstance(error, sqlite3.OperationalError):
+                raise JournalUnusable(f"{self.path} cannot be used: {error}") from error
+            raise JournalBroken(f"{self.path} is damaged: {error}") from error
+        self._found = dict(self.stored.positions)
+        number = self.stored.next_number
+        self._memory = NewestRows(number)
+        self._writer = JournalWriter(
+            self._file, self._run, self._clock, self.bounds, number, self._memory, self._written
+        )
+
+    def _channel(self, channel_id: str) -> JournalChannel:
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            number = self._opened.number
+            ends = self.stored.ends.get(channel_id)
+            channel = self._channels[channel_id] = JournalChannel(
+                channel_id,
+                ends.next_count if ends else 0,
+                ends.next_bytes if ends else 0,
+                ends.first if ends else number,
+            )
+        return channel
+
+    def _written(
+        self,
+        channels: Iterable[JournalChannel],
+        rows: Sequence[Row],
+        used_bytes: int,
+        free_bytes: int,
+    ) -> Deferred[None] | None:
+        """Tell readers of new rows, forget channels without readers, and keep to the bounds."""
+        told: dict[str, JournalChannel] = {}
+        for row in rows:
+            channel = told[row.channel] = self._channels[row.channel]
+            channel.next_count, channel.next_bytes = row.after_count, row.after_bytes
+        for channel in channels:
+            if not (channel.backlogs or channel.pending or channel.parts):
+                self._channels.pop(channel.id, None)
+                self._memory.forget(channel.id)
+        for channel in told.values():
+            for backlog in tuple(channel.backlogs):
+                try:
+                    backlog.reader.rows_came()
+                except Exception:
+                    _log.failure("bug: a drain failed when rows came for it")
+        self.used_bytes = used_bytes
+        excess = used_bytes - self.bounds.max_bytes
+        if self.bounds.keep_free_bytes:
+            excess = max(excess, self.bounds.keep_free_bytes - free_bytes)
+        now_s = self._clock.seconds()
+        is_old = now_s - self._aged_s >= _AGE_CHECK_S
+        if excess <= 0 and not is_old:
+            return None
+        return Deferred.fromCoroutine(self._make_room(max(excess, 0), is_old, now_s))
+
+    async def _make_room(self, excess_bytes: int, is_old: bool, now_s: float) -> None:
+        """
+        Let the largest backlog give way, its oldest rows first, and what is too old in any case.
+
+        Rows that two backlogs need are free when both have given them; then the second has the
+        largest backlog after the next transaction, and gives way in its turn.
+        """
+        if is_old:
+            self._aged_s = now_s
+            for backlog in tuple(self._backlogs.values()):
+                if not backlog.is_empty:
+                    await self._give(backlog, 0, now_s - self.bounds.max_age_s)
+        if excess_bytes:
+            largest = max(self._backlogs.values(), key=lambda backlog: backlog.bytes, default=None)
+            if largest is not None and not largest.is_empty:
+                spare = int(self.bounds.max_bytes * _SPARE_ROOM)
+                await self._give(largest, excess_bytes + spare, 0.0)
+
+    async def _give(self, backlog: Backlog, want_bytes: int, written_before_s: float) -> None:
+        row, place = backlog.spare
+        given: Given = await self._run(
+            self._file.oldest,
+            backlog.position.channel,
+            row,
+            place,
+            want_bytes,
+            written_before_s,
+        )
+        # The reader may have moved on or ended while the file was read.
+        if backlog.spare == (row, place) and self._backlogs.get(backlog.name) is backlog:
+            backlog.give_up(given)
+
+
+def _set_aside(path: str, now_s: float) -> str:
+    """Rename a damaged file, and the files that SQLite keeps beside it; return the new name."""
+    aside = f"{path}.damaged-{int(now_s)}"
+    for suffix in ("", "-wal", "-shm"):
+        if Path(path + suffix).exists():
+            Path(path + suffix).rename(aside + suffix)
+    return aside
+
+
+def _unreadable(failure: Failure) -> Rows:
+    failure.trap(sqlite3.Error, OSError)
+    raise JournalAway(failure.getErrorMessage()) from failure.value

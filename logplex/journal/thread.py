@@ -1,0 +1,39 @@
+"""
+One thread in which the calls of a journal's file follow one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+_T = TypeVar("_T")
+
+
+class OneThread:
+    """
+    Run blocking calls in one thread, in the order in which they are asked for.
+
+    :param reactor: the answers fire in its thread.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
+
+    def run(self, call: Callable[..., _T], *arguments: object) -> Deferred[_T]:
+        """Call in the thread, which starts with the first call; fire with what that returns."""
+        if not self._pool.started:
+            self._pool.start()
+        answer: Deferred[_T] = deferToThreadPool(self._reactor, self._pool, call, *arguments)
+        return answer
+
+    def stop(self) -> None:
+        """End the thread. No call may be under way."""
+        if self._pool.started:
+            self._pool.stop()

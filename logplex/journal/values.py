@@ -1,0 +1,183 @@
+"""
+The values of a journal: rows, positions, and what one transaction changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import field, frozen
+
+#: A row is at most one batch of a drain; one larger message is a row of its own.
+ROW_MESSAGES = 400
+ROW_BYTES = 102_400
+
+
+class JournalAway(Exception):
+    """The disk is full or broken: nothing was taken. The text says why in one line."""
+
+
+class JournalUnusable(Exception):
+    """The file cannot be opened; the text says why in one line."""
+
+
+class JournalBroken(JournalUnusable):
+    """The file is ours and damaged, or not a database: it may be set aside."""
+
+
+@frozen
+class Row:
+    """
+    A part of what one channel received in one tick.
+
+    :ivar at_s: when it was written, in seconds since the epoch.
+    :ivar before_count: how many messages of the channel stand before it, since the first that the
+        journal ever held without a break; the difference of two rows is what lies between them.
+    :ivar before_bytes: the same in bytes of messages.
+    """
+
+    number: int
+    channel: str
+    at_s: float
+    before_count: int
+    before_bytes: int
+    messages: tuple[bytes, ...] = field(repr=False)
+    bytes: int = field(init=False)
+
+    @bytes.default
+    def _sum(self) -> int:
+        return sum(map(len, self.messages))
+
+    @property
+    def after_count(self) -> int:
+        """The number of messages of the channel up to its end."""
+        return self.before_count + len(self.messages)
+
+    @property
+    def after_bytes(self) -> int:
+        """The bytes of messages of the channel up to its end."""
+        return self.before_bytes + self.bytes
+
+
+@frozen
+class Position:
+    """
+    A reader's place in the rows of its channel.
+
+    :ivar row: the number of a row; everything of the channel in rows below it is done.
+    :ivar place: how many messages of that row are done too.
+    :ivar claimed: the last row of the claim under way, if that is more than one row; else 0.
+    :ivar resume: the first row that is read after the claim; 0 means the one after it. It is
+        greater if rows behind a claim had to make room.
+    :ivar skipped_count: how many messages made room between the claim and ``resume``, and their
+        bytes in ``skipped_bytes``.
+    :ivar lost_count: how many messages were given up that the receiver has not been told of, the
+        first of them at ``lost_since_s`` (seconds since the epoch).
+    """
+
+    channel: str
+    row: int
+    place: int = 0
+    claimed: int = 0
+    resume: int = 0
+    skipped_count: int = 0
+    skipped_bytes: int = 0
+    lost_count: int = 0
+    lost_since_s: float = 0.0
+
+
+@frozen
+class Ends:
+    """
+    The beginning and the end of a channel's rows.
+
+    :ivar first: the number of its oldest row.
+    :ivar next_count: ``before_count`` of the row that comes next, likewise ``next_bytes``.
+    """
+
+    first: int
+    next_count: int
+    next_bytes: int
+
+
+@frozen
+class Opened:
+    """
+    The contents of a file when it was opened, without its rows.
+
+    :ivar id: the journal's own, random and never that of another: 32 hex digits.
+    :ivar next_number: the number of the next row.
+    :ivar done: of each position, how many messages and bytes of its channel stand before it.
+    :ivar asides: the messages that each position has set aside, as row and place.
+    :ivar frames: digests of requests that were answered, the oldest first.
+    """
+
+    id: str
+    next_number: int
+    ends: Mapping[str, Ends]
+    positions: Mapping[str, Position]
+    done: Mapping[str, tuple[int, int]]
+    asides: Mapping[str, frozenset[tuple[int, int]]]
+    frames: Sequence[bytes]
+
+
+@frozen
+class Transaction:
+    """
+    All changes of a tick, made together or not at all.
+
+    :ivar positions: new places; ``None`` ends a position.
+    :ivar asides: all messages that a position has set aside now, as row and place.
+    :ivar keep_from: of each channel, the lowest number of a row that is still needed.
+    :ivar frames: digests of requests whose messages are in it.
+    :ivar forget_before_s: frames older than this are removed.
+    :ivar waited: a caller waits for it; it must outlive a loss of power.
+    """
+
+    rows: Sequence[Row] = ()
+    positions: Mapping[str, Position | None] = field(factory=dict)
+    asides: Mapping[str, frozenset[tuple[int, int]]] = field(factory=dict)
+    keep_from: Mapping[str, int] = field(factory=dict)
+    frames: Sequence[bytes] = ()
+    at_s: float = 0.0
+    forget_before_s: float = 0.0
+    waited: bool = False
+
+
+@frozen
+class Given:
+    """
+    The oldest rows of a backlog, which a position may give up.
+
+    :ivar next_row: the number of the first row that stays; one above the last if none does.
+    :ivar count: how many messages, and their ``bytes``.
+    :ivar since_s: when the oldest of them was written; ``None`` if there are none.
+    """
+
+    next_row: int
+    count: int
+    bytes: int
+    since_s: float | None
+
+
+@frozen
+class JournalBounds:
+    """
+    The bounds of a journal.
+
+    :ivar tick_s: messages wait so long at most for their transaction.
+    :ivar max_bytes: of the file.
+    :ivar keep_free_bytes: of the disk, left free for others; 0 is none.
+    :ivar max_age_s: older rows are given up.
+    """
+
+    tick_s: float = 0.05
+    max_bytes: int = 4_294_967_296
+    keep_free_bytes: int = 268_435_456
+    max_age_s: float = 604_800.0
+
+
+DEFAULT_BOUNDS = JournalBounds()
+
+
+Rows = list[Row]

@@ -1,0 +1,303 @@
+"""
+The writer of a journal: everything that came in a tick becomes one transaction, made in the thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from logplex.journal.backlog import Backlog, JournalChannel
+from logplex.journal.file import JournalFile
+from logplex.journal.memory import NewestRows
+from logplex.journal.values import (
+    ROW_BYTES,
+    ROW_MESSAGES,
+    JournalAway,
+    JournalBounds,
+    Position,
+    Row,
+    Transaction,
+)
+
+_log = Logger()
+
+#: What may wait in memory while the disk is full or broken; then the newest is dropped.
+WAITING_BYTES = 67_108_864
+#: Digests of requests are remembered so long.
+FRAME_LIFETIME_S = 300.0
+#: A refused transaction is tried again after this time.
+RETRY_S = 1.0
+
+
+@define(eq=False, repr=False)
+class _Taken:
+    """Messages that are taken all together or not at all; the caller waits."""
+
+    pieces: Mapping[JournalChannel, Sequence[bytes]]
+    frame: bytes | None
+    answer: Deferred[None]
+
+
+@define(eq=False, repr=False)
+class _NextTransaction:
+    """The contents of the next transaction, but for messages that channels hold themselves."""
+
+    channels: dict[JournalChannel, None] = field(factory=dict)
+    taken: list[_Taken] = field(factory=list)
+    syncs: list[Deferred[None]] = field(factory=list)
+    moved: dict[str, Position | None] = field(factory=dict)
+    asides: dict[str, frozenset[tuple[int, int]]] = field(factory=dict)
+
+    @property
+    def answers(self) -> list[Deferred[None]]:
+        """The answers that fire after the transaction."""
+        return [*(each.answer for each in self.taken), *self.syncs]
+
+
+@define(eq=False, repr=False)
+class JournalWriter:
+    """
+    Collect changes, and write them: at the tick, or at once if a caller waits.
+
+    :ivar run: see :class:`logplex.journal.journal.Journal`.
+    :ivar number: of the next row.
+    :ivar written: called after a transaction with the channels that it touched, the new rows, and
+        the bytes that are used of the file and free for it.
+    :ivar trouble: why nothing is taken now, in one line; ``None`` if all is well.
+    :ivar dropped: messages that could not wait any longer for a full or broken disk.
+    """
+
+    file: JournalFile
+    run: Callable[..., Deferred[Any]]
+    clock: IReactorTime
+    bounds: JournalBounds
+    number: int
+    memory: NewestRows
+    written: Callable[[Iterable[JournalChannel], Sequence[Row], int, int], Deferred[None] | None]
+    trouble: str | None = None
+    dropped: int = 0
+    _waiting_bytes: int = 0
+    _waiting: _NextTransaction = field(factory=_NextTransaction)
+    _tick: IDelayedCall | None = None
+    _writing: Deferred[None] | None = None
+    _closed: bool = False
+
+    def append(self, channel: JournalChannel, messages: Sequence[bytes]) -> None:
+        """Write messages with the next transaction. Past the bound for a bad disk, drop them."""
+        size_bytes = sum(map(len, messages))
+        if self.trouble is not None and self._waiting_bytes + size_bytes > WAITING_BYTES:
+            self.dropped += len(messages)
+            now_s = self.clock.seconds()
+            for backlog in channel.backlogs:
+                backlog.lose(len(messages), now_s)
+            return
+        channel.pending += messages
+        self._waiting_bytes += size_bytes
+        self.touch(channel)
+
+    def take(
+        self, pieces: Mapping[JournalChannel, Sequence[bytes]], frame: bytes | None
+    ) -> Deferred[None]:
+        """See :meth:`logplex.journal.journal.Journal.take`."""
+        answer: Deferred[None] = Deferred()
+        return self._asked(
+            answer, lambda: self._waiting.taken.append(_Taken(pieces, frame, answer))
+        )
+
+    def sync(self) -> Deferred[None]:
+        """Fire when everything up to now outlives a loss of power, or fail with JournalAway."""
+        answer: Deferred[None] = Deferred()
+        return self._asked(answer, lambda: self._waiting.syncs.append(answer))
+
+    def move(self, backlog: Backlog) -> None:
+        """Write a backlog's position and what it has set aside."""
+        self._waiting.moved[backlog.name] = backlog.position
+        self._waiting.asides[backlog.name] = backlog.asides
+        self.touch(backlog.channel)
+
+    def end(self, name: str) -> None:
+        """Remove a position."""
+        self._waiting.moved[name] = None
+        self._waiting.asides[name] = frozenset()
+        self._soon()
+
+    def touch(self, channel: JournalChannel) -> None:
+        """Look with the next transaction at what a channel still needs."""
+        self._waiting.channels[channel] = None
+        self._soon()
+
+    def close(self) -> Deferred[None]:
+        """Write what waits; fire when nothing is under way any more."""
+        self._closed = True
+        self._cancel_tick()
+        if self._writing is None:
+            return self._write()
+        return self._writing.addCallback(lambda _: self._write())
+
+    def _asked(self, answer: Deferred[None], ask: Callable[[], object]) -> Deferred[None]:
+        if self._closed or self.trouble is not None:
+            return fail(JournalAway(self.trouble or "the journal is closed"))
+        ask()
+        self._now()
+        return answer
+
+    def _soon(self) -> None:
+        if self._tick is None and self._writing is None and not self._closed:
+            delay_s = self.bounds.tick_s if self.trouble is None else RETRY_S
+            self._tick = self.clock.callLater(delay_s, self._now)
+
+    def _now(self) -> None:
+        self._cancel_tick()
+        if self._writing is None:
+            self._write()
+
+    def _cancel_tick(self) -> None:
+        tick, self._tick = self._tick, None
+        if tick is not None and tick.active():
+            tick.cancel()
+
+    def _write(self) -> Deferred[None]:
+        """Make one transaction of everything that waits."""
+        waiting, self._waiting = self._waiting, _NextTransaction()
+        parts = {channel: _parts(channel) for channel in waiting.channels}
+        self._waiting_bytes = 0
+        rows = list(self._numbered(parts, waiting.taken))
+        keep_from = {
+            channel.id: needed
+            for channel in waiting.channels
+            if (needed := self._needed_from(channel)) > channel.kept_from
+        }
+        now_s = self.clock.seconds()
+        changes = Transaction(
+            rows,
+            waiting.moved,
+            waiting.asides,
+            keep_from,
+            [each.frame for each in waiting.taken if each.frame is not None],
+            now_s,
+            now_s - FRAME_LIFETIME_S,
+            bool(waiting.answers),
+        )
+
+        def written(sizes: tuple[int, int]) -> Deferred[None] | None:
+            self._healed()
+            for row in rows:
+                self.memory.add(row)
+            for channel in waiting.channels:
+                channel.kept_from = keep_from.get(channel.id, channel.kept_from)
+                self.memory.drop(channel.id, channel.kept_from)
+            for answer in waiting.answers:
+                answer.callback(None)
+            return self.written(waiting.channels, rows, *sizes)
+
+        def refused(failure: Failure) -> None:
+            failure.trap(sqlite3.Error, OSError)
+            self._fell_ill(failure.getErrorMessage())
+            for channel, some in parts.items():
+                channel.parts[:0] = some
+                self._waiting_bytes += sum(sum(map(len, part)) for part in some)
+            later, self._waiting = self._waiting, _NextTransaction()
+            self._waiting.channels = waiting.channels | later.channels
+            self._waiting.moved = waiting.moved | later.moved
+            self._waiting.asides = waiting.asides | later.asides
+            for answer in waiting.answers + later.answers:
+                answer.errback(JournalAway(self.trouble))
+
+        def over(_: object) -> None:
+            self._writing = None
+            if self._waiting.answers:
+                self._now()
+            elif self._waiting.channels or self._waiting.moved or self.trouble is not None:
+                self._soon()
+
+        # It is known to be under way before the call, which may answer at once.
+        under_way = self._writing = Deferred()
+        done = self.run(_commit, self.file, changes).addCallbacks(written, refused)
+        done.addErrback(bug).addBoth(over).addBoth(under_way.callback)
+        return under_way
+
+    def _numbered(
+        self,
+        parts: Mapping[JournalChannel, Iterable[tuple[bytes, ...]]],
+        taken: Iterable[_Taken],
+    ) -> Iterator[Row]:
+        """Rows with the next numbers: what could not wait first, then what a caller waits for."""
+        now_s = self.clock.seconds()
+        ends: dict[str, Row] = {}
+        all_parts = [(channel, part) for channel, some in parts.items() for part in some]
+        all_parts += [
+            (channel, part)
+            for each in taken
+            for channel, messages in each.pieces.items()
+            for part in _cut(messages)
+        ]
+        for channel, messages in all_parts:
+            count, size_bytes = channel.next_count, channel.next_bytes
+            if channel.id in ends:
+                count, size_bytes = ends[channel.id].after_count, ends[channel.id].after_bytes
+            row = Row(self.number, channel.id, now_s, count, size_bytes, messages)
+            ends[channel.id] = row
+            self.number += 1
+            yield row
+
+    def _needed_from(self, channel: JournalChannel) -> int:
+        needed = channel.needed_from
+        return self.number if needed is None else needed
+
+    def _healed(self) -> None:
+        if self.trouble is not None:
+            self.trouble = None
+            _log.info("the journal {path} is written again", path=self.file.path)
+
+    def _fell_ill(self, reason: str) -> None:
+        if self.trouble != reason:
+            self.trouble = reason
+            _log.warn(
+                "the journal {path} cannot be written: {reason}",
+                path=self.file.path,
+                reason=reason,
+            )
+
+
+def bug(failure: Failure) -> None:
+    """Log a failure that is a fault of ours."""
+    _log.failure("bug: the journal failed", failure)
+
+
+def _commit(file: JournalFile, changes: Transaction) -> tuple[int, int]:
+    """In the thread: write, and return how much is used of the file and free for it."""
+    file.write(changes)
+    return file.used_bytes(), file.free_bytes()
+
+
+def _parts(channel: JournalChannel) -> list[tuple[bytes, ...]]:
+    """Take what waits for a channel, in parts that are rows."""
+    parts = [*channel.parts, *_cut(channel.pending)]
+    channel.parts = []
+    channel.pending = []
+    return parts
+
+
+def _cut(messages: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
+    """Cut messages into parts of at most one row each."""
+    if len(messages) <= ROW_MESSAGES and sum(map(len, messages)) <= ROW_BYTES:
+        if messages:
+            yield tuple(messages)
+        return
+    part: list[bytes] = []
+    size_bytes = 0
+    for message in messages:
+        if part and (len(part) == ROW_MESSAGES or size_bytes + len(message) > ROW_BYTES):
+            yield tuple(part)
+            part, size_bytes = [], 0
+        part.append(message)
+        size_bytes += len(message)
+    yield tuple(part)
