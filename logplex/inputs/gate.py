@@ -8,6 +8,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from logplex.access.authenticator import Authenticator, Basic, NotKnown, parse_basic
+from logplex.inputs.compression import ENCODINGS
 from logplex.live import Live
 from logplex.model.rods import Rods
 from logplex.model.values import ANY_CHANNEL, TOKEN_USER
@@ -17,22 +18,32 @@ from logplex.web import Refusal, Request, plain_refusal
 LOGS = b"/logs"
 HEALTH_CHECK = b"/healthcheck"
 
-#: Content encodings that mean gzip (RFC 9110 §8.4.1.3); every other one but none is refused.
-GZIP = frozenset({b"gzip", b"x-gzip"})
-_NO_ENCODING = frozenset({b"", b"identity"})
 _CONTENT_TYPES = frozenset({b"application/logplex-1", b"application/x-logplex-1"})
 
 _METHODS = {LOGS: (b"POST",), HEALTH_CHECK: (b"GET", b"HEAD")}
 
-_BOOTING = plain_refusal(503, "SYSTEM BOOTING")
-_DENIED = plain_refusal(503, "Ingress is denied")
-_UNKNOWN_PATH = plain_refusal(404, "Not found")
+_BOOTING = plain_refusal(503, "SYSTEM BOOTING", reason="booting")
+_DENIED = plain_refusal(503, "Ingress is denied", reason="denied")
+_UNKNOWN_PATH = plain_refusal(404, "Not found", reason="path")
 _NOT_AUTHORIZED = plain_refusal(
-    401, "Not Authorized", (b"WWW-Authenticate", b"Basic realm=Logplex")
+    401, "Not Authorized", (b"WWW-Authenticate", b"Basic realm=Logplex"), reason="not_authorized"
 )
-_NOT_PERMITTED = plain_refusal(403, "Credential not permitted to write to any channel.")
-_WRONG_TYPE = plain_refusal(415, "The content type must be application/logplex-1")
-_WRONG_ENCODING = plain_refusal(415, "The content encoding must be gzip, or none")
+_NOT_PERMITTED = plain_refusal(
+    403, "Credential not permitted to write to any channel.", reason="not_permitted"
+)
+_WRONG_TYPE = plain_refusal(
+    415, "The content type must be application/logplex-1", reason="content_type"
+)
+_WRONG_ENCODING = plain_refusal(
+    415,
+    f"The content encoding must be {', '.join(ENCODINGS)}, or none",
+    (b"Accept-Encoding", ", ".join(ENCODINGS).encode()),
+    reason="content_encoding",
+)
+_NO_ZSTD = evolve(
+    _WRONG_ENCODING,
+    body=b"The content encoding zstd needs Logplex to be installed with its extra: logplex[zstd]",
+)
 
 
 @frozen
@@ -51,6 +62,10 @@ class Sender:
     channel_id: str | None = None
 
 
+#: The sender of a request that nothing is known of yet.
+_UNKNOWN = Sender(b"")
+
+
 @frozen
 class LogsGate:
     """Admit or refuse requests before the routes of the listener for logs see them."""
@@ -60,7 +75,8 @@ class LogsGate:
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Refusal | None:
-        """Store the :class:`Sender` of an admitted request; return the refusal of any other."""
+        """Store the :class:`Sender` of a request, as far as it is known; refuse it or not."""
+        request.setComponent(Sender, _UNKNOWN)
         allowed = _METHODS.get(request.path)
         if allowed is None:
             return _UNKNOWN_PATH
@@ -69,36 +85,51 @@ class LogsGate:
         if request.path == LOGS and self.rods.now.deny_logs_ingress:
             return _DENIED
         if request.method not in allowed:
-            return plain_refusal(405, "Method not allowed", (b"Allow", b", ".join(allowed)))
+            allow = b"Allow", b", ".join(allowed)
+            return plain_refusal(405, "Method not allowed", allow, reason="method")
         if request.path == HEALTH_CHECK:
             return None
         return self._admit_logs(request)
 
     def _admit_logs(self, request: Request) -> Refusal | None:
-        basic = parse_basic(request.getHeader(b"Authorization"))
         try:
-            sender = self._sender(basic, request.address) if basic else None
+            sender = self._sender(request.getHeader(b"Authorization"), request.address)
         except NotKnown as unknown:
             return evolve(_NOT_AUTHORIZED, delay_s=unknown.delay_s)
         if not isinstance(sender, Sender):
             return sender or _NOT_AUTHORIZED
+        request.setComponent(Sender, sender)
         if _content_type(request) not in _CONTENT_TYPES:
             return _WRONG_TYPE
-        if content_encoding(request) not in GZIP | _NO_ENCODING:
-            return _WRONG_ENCODING
-        request.setComponent(Sender, sender)
+        encoding = content_encoding(request)
+        if encoding and encoding not in ENCODINGS:
+            return _NO_ZSTD if encoding == "zstd" else _WRONG_ENCODING
         return None
 
-    def _sender(self, basic: Basic, address: str) -> Sender | Refusal | None:
+    def _sender(self, authorization: bytes | None, address: str) -> Sender | Refusal | None:
         """
         Return the sender, the refusal of a sender without permission, or ``None`` for an unknown
         token. Unknown tokens are not slowed down: they are random, so guessing them is hopeless.
 
         :raise NotKnown: the credential is unknown, or its password is wrong.
         """
+        scheme, _, rest = (authorization or b"").partition(b" ")
+        if scheme.lower() == b"bearer":
+            return self._token_sender(rest.strip().decode("latin-1"))
+        basic = parse_basic(authorization)
+        if basic is None:
+            return None
         if basic.user == TOKEN_USER:
-            token = basic.password.encode() if self.registry.token(basic.password) else None
-            return Sender(b"token:%b" % token, token) if token else None
+            return self._token_sender(basic.password)
+        return self._credential_sender(basic, address)
+
+    def _token_sender(self, token_id: str) -> Sender | None:
+        if self.registry.token(token_id) is None:
+            return None
+        token = token_id.encode()
+        return Sender(b"token:%b" % token, token)
+
+    def _credential_sender(self, basic: Basic, address: str) -> Sender | Refusal:
         credential = self.authenticator.credential(basic, address)
         if credential.channel is None:
             return _NOT_PERMITTED
@@ -106,9 +137,11 @@ class LogsGate:
         return Sender(b"credential:%b" % credential.id.encode(), None, channel_id)
 
 
-def content_encoding(request: Request) -> bytes:
-    """Return the content encoding in lower case; empty if the request has none."""
-    return b",".join(request.requestHeaders.getRawHeaders(b"Content-Encoding", [])).strip().lower()
+def content_encoding(request: Request) -> str:
+    """Return the content encoding by its common name; empty if the body is not encoded."""
+    values = request.requestHeaders.getRawHeaders(b"Content-Encoding", [])
+    name = b",".join(values).strip().lower().decode("latin-1")
+    return {"x-gzip": "gzip", "identity": ""}.get(name, name)
 
 
 def _content_type(request: Request) -> bytes:

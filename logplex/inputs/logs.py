@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import re
+
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -12,9 +15,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from logplex.access.authenticator import Authenticator
-from logplex.inputs.compression import PIECE_BYTES, BadGzip, TooLarge, inflate
+from logplex.inputs.compression import BadCompression, TooLarge, decompress
 from logplex.inputs.frame_ids import FrameIds
-from logplex.inputs.gate import GZIP, LogsGate, Sender, content_encoding
+from logplex.inputs.gate import LogsGate, Sender, content_encoding
+from logplex.inputs.refusals import Refusals
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
@@ -24,10 +28,18 @@ from logplex.settings import Limits
 from logplex.syslog.cutting import FrameHeads
 from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
 from logplex.syslog.inner import token_of
-from logplex.web import Bounds, Request, Site
+from logplex.web import TOO_LARGE, Bounds, Refusal, Request, Site, plain_refusal
 
-#: Half a megabyte, which takes some milliseconds. A smaller body is decompressed in one turn.
-PIECES_A_TURN = 524_288 // PIECE_BYTES
+#: The data that is decompressed in one turn of the reactor. It takes some milliseconds.
+TURN_BYTES = 524_288
+
+_BAD_COMPRESSION = plain_refusal(400, "Bad request", reason="compression")
+_DECOMPRESSED_TOO_LARGE = evolve(TOO_LARGE, reason="decompressed_too_large")
+_TOO_MANY_MESSAGES = plain_refusal(413, "Too many log messages", reason="too_many_messages")
+_COUNT_MISMATCH = plain_refusal(400, "Message count mismatch", reason="count_mismatch")
+
+_NUMBER = re.compile(rb"[-+]?[0-9_]+")
+_COUNT = re.compile(rb"[0-9]{1,18}")
 
 
 class CountMismatch(ValueError):
@@ -46,6 +58,7 @@ def logs_site(
 ) -> Site:
     """Return the site of the listener for logs over HTTP, with its health check."""
     gate = LogsGate(registry, rods, authenticator)
+    refusals = Refusals(registry, limits, clock)
     root = Resource()
     root.putChild(
         b"logs",
@@ -62,6 +75,8 @@ def logs_site(
     return Site(
         root,
         admit=gate.admit,
+        refused=refusals.count,
+        more_samples=refusals.samples,
         bounds=lambda: Bounds(
             limits.now.logs_body_bytes, limits.now.logs_connections, limits.now.logs_idle_timeout_s
         ),
@@ -115,23 +130,24 @@ class _Logs(Resource):
 
     def render_POST(self, request: Request) -> int:
         body = request.content.getvalue()
-        if not body or content_encoding(request) not in GZIP:
+        encoding = content_encoding(request)
+        if not body or not encoding:
             return self._take(request, body)
-        taking = Deferred.fromCoroutine(self._take_compressed(request, body))
+        taking = Deferred.fromCoroutine(self._take_compressed(request, body, encoding))
         if not taking.called:
             # A client that leaves before the answer must assume that nothing was taken.
             request.notifyFinish().addErrback(lambda _: taking.cancel())
         taking.addErrback(_fail, request)
         return NOT_DONE_YET
 
-    async def _take_compressed(self, request: Request, compressed: bytes) -> int:
+    async def _take_compressed(self, request: Request, compressed: bytes, encoding: str) -> int:
         max_bytes = self._limits.now.logs_decompressed_bytes
         try:
-            body = await self._decompressor.decompress(compressed, max_bytes)
-        except BadGzip:
-            return _answer(request, 400, b"Bad request")
+            body = await self._decompressor.decompress(compressed, encoding, max_bytes)
+        except BadCompression:
+            return _refuse(request, _BAD_COMPRESSION)
         except TooLarge:
-            return _answer(request, 413, b"Request body too large")
+            return _refuse(request, _DECOMPRESSED_TOO_LARGE)
         return self._take(request, body)
 
     def _take(self, request: Request, body: bytes) -> int:
@@ -146,12 +162,13 @@ class _Logs(Resource):
             )
             _check_count(request, len(frames))
         except TooManyMessages:
-            return _answer(request, 413, b"Too many log messages")
-        except FramingError:
+            return _refuse(request, _TOO_MANY_MESSAGES)
+        except FramingError as error:
             self._counters.malformed += 1
-            return _answer(request, 400, b"Malformed log messages")
+            text = f"Malformed log messages: byte {error.byte}, frame {error.frame}"
+            return _refuse(request, plain_refusal(400, text, reason="malformed"))
         except CountMismatch:
-            return _answer(request, 400, b"Message count mismatch")
+            return _refuse(request, _COUNT_MISMATCH)
         self._counters.truncated += truncated
         self._counters.unreadable += unreadable
         self._route(sender, frames, unreadable)
@@ -188,38 +205,49 @@ class Decompressor:
         self._clock = clock
         self._lock = DeferredLock()
 
-    async def decompress(self, body: bytes, max_bytes: int) -> bytes:
+    async def decompress(self, body: bytes, encoding: str, max_bytes: int) -> bytes:
         """
         Return the decompressed body.
 
-        :raises BadGzip: the body is not gzip, or is cut off.
+        :raises BadCompression: the body is not of this encoding, or is cut off.
         :raises TooLarge: the result would be larger than ``max_bytes``.
         """
         await self._lock.acquire()
         try:
             pieces: list[bytes] = []
-            for piece in inflate(body, max_bytes):
-                if pieces and len(pieces) % PIECES_A_TURN == 0:
+            turn_bytes = 0
+            for piece in decompress(body, encoding, max_bytes):
+                if turn_bytes >= TURN_BYTES:
+                    turn_bytes = 0
                     await deferLater(self._clock, 0)
                 pieces.append(piece)
+                turn_bytes += len(piece)
             return b"".join(pieces)
         finally:
             self._lock.release()
 
 
 def _check_count(request: Request, count: int) -> None:
-    """Raise :class:`CountMismatch` if the header ``Logplex-Msg-Count`` is another number."""
+    """
+    Raise :class:`CountMismatch` if the header ``Logplex-Msg-Count`` is another number, or is
+    written as no count is. A text that is not a number is ignored.
+    """
     told = request.getHeader(b"Logplex-Msg-Count")
-    try:
-        number = count if told is None else int(told)
-    except ValueError:
+    if told is None or not _NUMBER.fullmatch(told):
         return
-    if number != count:
+    if not _COUNT.fullmatch(told) or int(told) != count:
         raise CountMismatch
 
 
 def _accept(request: Request) -> int:
     request.setResponseCode(204)
+    request.finish()
+    return NOT_DONE_YET
+
+
+def _refuse(request: Request, refusal: Refusal) -> int:
+    """Refuse a request whose body has arrived."""
+    request.refuse(refusal)
     request.finish()
     return NOT_DONE_YET
 

@@ -54,7 +54,17 @@ _DIGITS = b"0123456789"
 
 
 class FramingError(ValueError):
-    """A body is not whole octet-counted frames, one after another (PROTOCOL §4)."""
+    """
+    A body is not whole octet-counted frames, one after another (PROTOCOL §4).
+
+    :ivar byte: the position of the frame that is malformed or cut off, from 1.
+    :ivar frame: the number of that frame, from 1.
+    """
+
+    def __init__(self, byte: int, frame: int) -> None:
+        super().__init__(f"byte {byte}, frame {frame}")
+        self.byte = byte
+        self.frame = frame
 
 
 class TooManyMessages(ValueError):
@@ -312,7 +322,7 @@ def decode_body(
         if blank_end > position:
             position = blank_end
         elif position < len(body) and len(frames) <= max_messages:
-            message, position, is_truncated = _read_frame(body, position)
+            message, position, is_truncated = _read_frame(body, position, len(frames) + 1)
             frames.append(message)
             truncated += is_truncated
             unreadable += not has_head(message)
@@ -335,8 +345,12 @@ def _skip_blank_lines(body: bytes, start: int) -> int:
     return lone.start() if lone else ends.end()
 
 
-def _read_frame(body: bytes, start: int) -> tuple[bytes, int, bool]:
-    """Return the message of a frame, the end of the frame, and true if it was truncated."""
+def _read_frame(body: bytes, start: int, number: int) -> tuple[bytes, int, bool]:
+    """
+    Return the message of a frame, the end of the frame, and true if it was truncated.
+
+    :param number: the frame's number in the body, for errors.
+    """
     length = _LENGTH.match(body, start)
     if length:
         text = length.end() + 1
@@ -350,7 +364,7 @@ def _read_frame(body: bytes, start: int) -> tuple[bytes, int, bool]:
                 return message, end, False
             if size <= MAX_FRAME_BYTES and message[:1] == b"<":
                 return cut_message(message), end, True
-    raise FramingError(f"malformed or cut off at byte {start}")
+    raise FramingError(start + 1, number)
 
 
 def _is_length(digits: bytes) -> bool:

@@ -39,22 +39,26 @@ class Refusal:
     :ivar headers: added to those that are already set on the request. ``Content-Length`` is set
         from the body.
     :ivar delay_s: seconds until the answer is given; meanwhile only a little of the body is read.
+    :ivar reason: the cause in one word, for counters.
     """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
     body: bytes = b""
     delay_s: float = 0.0
+    reason: str = ""
 
 
-def plain_refusal(status: int, text: str, *headers: tuple[bytes, bytes]) -> Refusal:
+def plain_refusal(
+    status: int, text: str, *headers: tuple[bytes, bytes], reason: str = ""
+) -> Refusal:
     """Return a refusal that gives its reason in one line of plain text."""
     content_type = (b"Content-Type", b"text/plain; charset=utf-8")
-    return Refusal(status, (content_type, *headers), text.encode())
+    return Refusal(status, (content_type, *headers), text.encode(), reason=reason)
 
 
-TOO_LARGE = plain_refusal(413, "Request body too large")
-SERVER_ERROR = plain_refusal(500, "Internal Server Error")
+TOO_LARGE = plain_refusal(413, "Request body too large", reason="body_too_large")
+SERVER_ERROR = plain_refusal(500, "Internal Server Error", reason="bug")
 
 
 class _Bounds(Protocol):
@@ -82,6 +86,9 @@ class _Site(Protocol):
 
     def bounds(self) -> _Bounds:
         """Return the bounds as they are now."""
+
+    def refused(self, request: Request, refusal: Refusal) -> None:
+        """Take note of a refusal."""
 
 
 def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
@@ -117,6 +124,7 @@ class Request(server.Request):
         """Write the whole answer, now or after the refusal's delay; ignore the rest of the body."""
         self._refused = True
         self.content = BytesIO()
+        self.channel.site.refused(self, refusal)
         if refusal.delay_s:
             answering = self.channel.callLater(refusal.delay_s, lambda: self._answer(refusal))
             self.notifyFinish().addErrback(lambda _: answering.active() and answering.cancel())

@@ -15,7 +15,7 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 
 from logplex.live import Live
-from logplex.metrics import Sample, connection_samples
+from logplex.metrics import Sample, Source, connection_samples
 from logplex.settings import Limits
 from logplex.web.connection import SERVER_ERROR, TOO_LARGE, Connection, Refusal, Request
 
@@ -45,6 +45,10 @@ def api_bounds(limits: Live[Limits]) -> Callable[[], Bounds]:
     )
 
 
+def _ignore(request: Request, refusal: Refusal) -> None:
+    pass
+
+
 #: Looks at the request's method, path and headers. Response headers that it sets on the request
 #: are on every answer to it, and components that it sets are there for the resource.
 Admit = Callable[[Request], Refusal | None]
@@ -70,12 +74,16 @@ class Site(server.Site):
         bounds: Callable[[], Bounds],
         clock: IReactorTime,
         too_large: Refusal = TOO_LARGE,
+        refused: Callable[[Request, Refusal], None] = _ignore,
+        more_samples: Source = tuple,
     ) -> None:
         """
         :param admit: called for every request as soon as its head has been read. A request that it
             refuses never reaches the resource; its body is not read, and no ``100 Continue`` is
             sent.
         :param too_large: the refusal of a larger body.
+        :param refused: called for every refusal, with the request as far as it has arrived.
+        :param more_samples: gives numbers of the site's own, for the metrics.
         """
         super().__init__(
             resource, requestFactory=Request, reactor=clock, parsePOSTFormSubmission=False
@@ -83,6 +91,8 @@ class Site(server.Site):
         self._admit = admit
         self.bounds = bounds
         self.too_large = too_large
+        self.refused = refused
+        self._more_samples = more_samples
         self.refused_connections = 0
         self._connections: set[Connection] = set()
         self._closed: Deferred[None] | None = None
@@ -103,11 +113,12 @@ class Site(server.Site):
 
     def samples(self, listener: str) -> Iterator[Sample]:
         """
-        Return the numbers of open and of refused connections, for the metrics.
+        Yield the numbers of open and of refused connections, and the site's own, for the metrics.
 
         :param listener: the option in ``[listen]``.
         """
-        return connection_samples(listener, len(self._connections), self.refused_connections)
+        yield from connection_samples(listener, len(self._connections), self.refused_connections)
+        yield from self._more_samples()
 
     # Called by the connections.
 

@@ -10,11 +10,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.inputs.compression import PIECE_BYTES, BadGzip, TooLarge
-from logplex.inputs.logs import PIECES_A_TURN, Decompressor
+from logplex.inputs.compression import BadCompression, TooLarge
+from logplex.inputs.logs import TURN_BYTES, Decompressor
 
-SLICE_BYTES = PIECES_A_TURN * PIECE_BYTES
-LARGE = b"x" * (3 * SLICE_BYTES + 1)
+LARGE = b"x" * (3 * TURN_BYTES + 1)
 MAX_BYTES = 2 * len(LARGE)
 
 
@@ -31,7 +30,7 @@ class DecompressorTests(SynchronousTestCase):
         self.decompressor = Decompressor(self.clock)
 
     def decompress(self, body: bytes, max_bytes: int = MAX_BYTES) -> Deferred[bytes]:
-        return Deferred.fromCoroutine(self.decompressor.decompress(body, max_bytes))
+        return Deferred.fromCoroutine(self.decompressor.decompress(body, "gzip", max_bytes))
 
     def assert_done(self, done: Deferred[bytes], text: bytes) -> None:
         """Without showing megabytes where they are others."""
@@ -42,7 +41,7 @@ class DecompressorTests(SynchronousTestCase):
 
     def test_small(self) -> None:
         """At once."""
-        text = b"x" * (SLICE_BYTES - 1)
+        text = b"x" * (TURN_BYTES - 1)
         self.assert_done(self.decompress(gzip.compress(text)), text)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -72,8 +71,8 @@ class DecompressorTests(SynchronousTestCase):
         """They are told, and stop nothing."""
         large = gzip.compress(LARGE)
         for body, max_bytes, error in (
-            (b"no gzip", 1, BadGzip),
-            (large[:-1], MAX_BYTES, BadGzip),
+            (b"no gzip", 1, BadCompression),
+            (large[:-1], MAX_BYTES, BadCompression),
             (large, len(LARGE) - 1, TooLarge),
         ):
             failing = self.decompress(body, max_bytes)

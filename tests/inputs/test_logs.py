@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from base64 import b64encode
 from random import Random
 
 from attrs import evolve
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from logplex.access.authenticator import Authenticator, Throttle
-from logplex.inputs import logs
+from logplex.inputs import gate, logs
 from logplex.inputs.logs import logs_site
 from logplex.live import Live
 from logplex.metrics import Counters
@@ -26,6 +27,11 @@ from logplex.syslog.message import cut_message
 from tests import samples
 from tests.doubles.interfaces import ListOutlet, RecordingSpool
 from tests.doubles.wire import Wire, body_of, chunks, request, status
+
+try:
+    import zstandard
+except ImportError:
+    zstandard = None  # type: ignore[assignment]
 
 ONE = "t.11111111-1111-4111-8111-111111111111"
 TWO = "t.22222222-2222-4222-8222-222222222222"
@@ -58,7 +64,7 @@ class LogsTests(SynchronousTestCase):
         self.limits = Live(Limits(logs_body_bytes=100_000, logs_decompressed_bytes=200_000))
         self.registry = Registry()
         spool = RecordingSpool()
-        router = Router(
+        router = self.router = Router(
             self.registry,
             spool,
             self.rods,
@@ -167,14 +173,109 @@ class RoutingTests(LogsTests):
         )
 
 
+class BearerTests(LogsTests):
+    """A token as a bearer token, as log-shuttle can send it."""
+
+    def test_known(self) -> None:
+        for scheme in ("Bearer", "bearer", "BEARER "):
+            self.assertEqual(self.post(frames(b"x"), f"{scheme} {ONE}"), (204, b""))
+        self.assertEqual(self.one.messages, [b"x"] * 3)
+
+    def test_unknown(self) -> None:
+        for token in (ALIEN, "", "writer:secret", "é"):
+            self.wire = Wire(self.site)
+            self.assertEqual(self.post(frames(b"x"), f"Bearer {token}")[0], 401)
+
+    def test_same_sender(self) -> None:
+        """A frame id is known, whichever way the sender shows its token."""
+        for authorization in (AS_ONE, f"Bearer {ONE}"):
+            self.assertEqual(self.post(frames(b"x"), authorization, Logplex_Frame_Id="1")[0], 204)
+        self.assertEqual(len(self.one.messages), 1)
+
+
+class RefusedTests(LogsTests):
+    """Refused requests are counted, known to the channel, and in the log now and then."""
+
+    def refused(self) -> dict[tuple[str, str], float]:
+        return {
+            (sample.labels["status"], sample.labels["reason"]): sample.value
+            for sample in self.site.samples("logs")
+            if sample.name == "logplex_logs_requests_refused"
+        }
+
+    def test_each(self) -> None:
+        good = frames(message(ONE, "1"))
+        for _ in range(5):
+            for body, authorization, more in (
+                (good, f"Bearer {ALIEN}", {}),
+                (good, basic("reader", "secret"), {}),
+                (good, AS_ONE, {"kind": "text/html"}),
+                (good, AS_ONE, {"Content_Encoding": "br"}),
+                (good, AS_ONE, {"Logplex_Msg_Count": "2"}),
+                (good, AS_ONE, {"Content_Encoding": "gzip"}),
+                (good + b"x", AS_ONE, {}),
+                (b"x" * 100_001, AS_ONE, {}),
+                (gzip.compress(b"x" * 200_001), AS_ONE, {"Content_Encoding": "gzip"}),
+                (b"1 x" * 2, basic("single", "secret"), {"Logplex_Msg_Count": "1"}),
+            ):
+                self.wire = Wire(self.site)
+                self.assertGreater(self.post(body, authorization, **more)[0], 399)
+        self.assertEqual(
+            self.refused(),
+            {
+                ("401", "not_authorized"): 5,
+                ("403", "not_permitted"): 5,
+                ("415", "content_type"): 5,
+                ("415", "content_encoding"): 5,
+                ("400", "count_mismatch"): 10,
+                ("400", "compression"): 5,
+                ("400", "malformed"): 5,
+                ("413", "body_too_large"): 5,
+                ("413", "decompressed_too_large"): 5,
+            },
+        )
+        activity = self.router.activity("one")
+        assert activity is not None
+        self.assertEqual(
+            {(str(code), reason): count for (code, reason), count in activity.refused.items()},
+            {
+                cause: count
+                for cause, count in self.refused().items()
+                if cause[0] not in ("401", "403")
+            },
+        )
+        self.assertEqual(self.one.calls, [])
+
+    def test_log(self) -> None:
+        """A line for each cause, once a minute, without a secret."""
+        with capturedLogs() as events:
+            for wait_s in (0, 0, 59, 1):
+                self.clock.advance(wait_s)
+                for kind in ("text/html", LOGPLEX_1):
+                    self.wire = Wire(self.site)
+                    self.post(frames(b"x"), AS_ONE, kind, Logplex_Msg_Count="7")
+        lines = [formatEvent(event) for event in events]
+        for reason in ("415 content_type", "400 count_mismatch"):
+            self.assertEqual(
+                [line for line in lines if reason in line],
+                [
+                    f"refused {count} requests with messages: {reason}; "
+                    "the last came from 192.168.1.1 for channel one"
+                    for count in (1, 3)
+                ],
+            )
+        self.assertNotIn(ONE, str(lines))
+
+
 class BodyTests(LogsTests):
     """What a body must be."""
 
     def test_malformed(self) -> None:
         """Then nothing of it is routed."""
+        good = frames(message(ONE, "1"))
         for end in (b"x", b"5 hell", b"<13>1 line\n"):
-            body = frames(message(ONE, "1")) + end
-            self.assertEqual(self.post(body), (400, b"Malformed log messages"))
+            place = b"byte %d, frame 3" % (2 * len(good) + 1)
+            self.assertEqual(self.post(good * 2 + end), (400, b"Malformed log messages: " + place))
         self.assertEqual(self.one.calls, [])
         self.assertEqual((self.counters.malformed, self.counters.received), (3, 0))
 
@@ -194,12 +295,12 @@ class BodyTests(LogsTests):
 
     def test_count(self) -> None:
         body = frames(message(ONE, "1"), message(ONE, "2"))
-        for wrong in ("1", "3", "0", "-2", "99999999999999999999"):
+        for wrong in ("1", "3", "0", "-2", "+2", "0_2", "9" * 20, "9" * 5_000):
             self.assertEqual(
                 self.post(body, Logplex_Msg_Count=wrong), (400, b"Message count mismatch")
             )
         self.assertEqual(self.one.calls, [])
-        for right in ("2", "02", "", "two", "2.0", "9" * 5_000):
+        for right in ("2", "02", "", "two", "2.0"):
             self.assertEqual(self.post(body, Logplex_Msg_Count=right), (204, b""), right)
 
     def test_gzip(self) -> None:
@@ -207,6 +308,41 @@ class BodyTests(LogsTests):
         for encoding in ("gzip", "GZIP", "x-gzip"):
             self.assertEqual(self.post(body, Content_Encoding=encoding), (204, b""))
         self.assertEqual(len(self.one.messages), 3)
+
+    def test_deflate(self) -> None:
+        body = zlib.compress(frames(message(ONE, "1")))
+        self.assertEqual(self.post(body, Content_Encoding="deflate"), (204, b""))
+        self.assertEqual(self.post(body[2:-4], Content_Encoding="deflate"), (204, b""))
+        self.assertEqual(len(self.one.messages), 2)
+
+    def test_zstd(self) -> None:
+        if zstandard is None:
+            raise SkipTest("zstandard is not installed")
+        body = zstandard.ZstdCompressor().compress(frames(message(ONE, "1")))
+        self.assertEqual(self.post(body, Content_Encoding="zstd"), (204, b""))
+        self.assertEqual(len(self.one.messages), 1)
+
+    def test_unknown_encodings(self) -> None:
+        """The answer says which ones are taken."""
+        for encoding in ("br", "gzip, gzip", "compress"):
+            head = request(
+                "POST",
+                "/logs",
+                b"x",
+                Authorization=AS_ONE,
+                Content_Type=LOGPLEX_1,
+                Content_Encoding=encoding,
+            )
+            answer = Wire(self.site).send(head)
+            self.assertEqual(status(answer), 415)
+            self.assertIn(b"\r\nAccept-Encoding: gzip, deflate", answer)
+
+    def test_without_zstd(self) -> None:
+        """An extra that is not installed is named."""
+        self.patch(gate, "ENCODINGS", ("gzip", "deflate"))
+        code, text = self.post(b"x", Content_Encoding="zstd")
+        self.assertEqual(code, 415)
+        self.assertIn(b"logplex[zstd]", text)
 
     def test_gzip_in_chunks(self) -> None:
         whole = frames(message(ONE, "1"), message(ONE, "2"))
@@ -398,7 +534,7 @@ class RefusalTests(LogsTests):
             basic("writer", ""),
             "Basic !!!",
             "Basic",
-            "Bearer " + ONE,
+            "Bearer " + ALIEN,
             "",
         ):
             self.assertEqual(self.head(Authorization=wrong)[0], 401, wrong)
