@@ -18,8 +18,12 @@ from twisted.python.failure import Failure
 
 from logplex.hosts import host_and_port
 from logplex.interfaces import IReactor
+from logplex.node.proxy_protocol import ProxyFactory
 
 _log = Logger()
+
+#: The endpoints behind a balancer that speaks the PROXY protocol begin so.
+_PROXIED = "haproxy:"
 
 
 @frozen
@@ -82,8 +86,10 @@ def describe(address: IAddress) -> str:
 def _listen(reactor: IReactor, listener: Listener) -> IListeningPort:
     """Open one port. Every endpoint of Twisted does so at once, so the result is already there."""
     opened: list[IListeningPort | Failure] = []
-    endpoint = serverFromString(reactor, listener.endpoint)
-    endpoint.listen(listener.factory).addBoth(opened.append)
+    text, factory = listener.endpoint, listener.factory
+    if text.startswith(_PROXIED):
+        text, factory = text.removeprefix(_PROXIED), ProxyFactory(factory, reactor)
+    serverFromString(reactor, text).listen(factory).addBoth(opened.append)
     if not opened:
         raise ValueError("an endpoint that opens later cannot be used here")
     if isinstance(opened[0], Failure):
