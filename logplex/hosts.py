@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 
 def host_and_port(host: str, port: object) -> str:
     """
@@ -10,3 +12,19 @@ def host_and_port(host: str, port: object) -> str:
     :param host: a host name or an address, without brackets.
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_hosts(text: str, default_port: int) -> list[tuple[str, int]]:
+    """
+    Return the hosts and ports in ``host[:port],host[:port]``; an IPv6 address is in brackets.
+
+    :raise ValueError: a host is missing, or a port is not from 1 to 65535.
+    """
+    found = []
+    for each in text.split(","):
+        parts = urlsplit(f"//{each}")
+        port = default_port if parts.port is None else parts.port
+        if not parts.hostname or not port or "@" in each:
+            raise ValueError(f"no host and port: {each!r}")
+        found.append((parts.hostname, port))
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.hosts import host_and_port
+from logplex.hosts import host_and_port, split_hosts
 
 
 class HostAndPortTests(SynchronousTestCase):
@@ -17,3 +17,14 @@ class HostAndPortTests(SynchronousTestCase):
     def test_ipv6(self) -> None:
         """A URL cannot tell the colons of an address from the one before the port."""
         self.assertEqual("[2001:db8::1]:601", host_and_port("2001:db8::1", 601))
+
+
+class SplitHostsTests(SynchronousTestCase):
+    def test_hosts(self) -> None:
+        found = split_hosts("a,b:2,[::1],[::1]:3", 1)
+        self.assertEqual(found, [("a", 1), ("b", 2), ("::1", 1), ("::1", 3)])
+
+    def test_mistakes(self) -> None:
+        for text in ("", "a,", ":1", "a:0", "a:65536", "a:x", "u@a"):
+            with self.assertRaises(ValueError):
+                split_hosts(text, 1)

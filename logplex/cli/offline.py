@@ -25,7 +25,7 @@ OPEN_TIMEOUT_S = 20.0
 #: The longest time for one change.
 COMMIT_TIMEOUT_S = 30.0
 
-_SCHEMES = ("sqlite:", "redis:", "rediss:")
+_SCHEMES = ("sqlite:", "redis:", "rediss:", "redis+sentinel:", "rediss+sentinel:")
 #: URLs of other schemes: not names of files, and error messages must not show their passwords.
 _OTHER_URL = re.compile(r"(?i:memory:|[a-z][a-z0-9+.-]+://.*)")
 

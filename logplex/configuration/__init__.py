@@ -12,6 +12,7 @@ from logplex.configuration.sqlite import SqliteConfigStore
 from logplex.interfaces import IConfigStore, IReactor
 from logplex.redis.primary import primary_at
 from logplex.settings import Store
+from logplex.settings.bounds import is_redis_url
 from logplex.sqlite_file import IN_MEMORY, check_file, connection_pool
 
 
@@ -22,10 +23,10 @@ def make_config_store(store: Store, reactor: IReactor) -> IConfigStore:
     :param reactor: runs the thread of SQLite and the connections to Redis, and is the clock.
     :raise StoreUnusable: a file that the settings name cannot be used.
     """
-    scheme, _, path = store.url.partition(":")
-    if scheme in ("redis", "rediss"):
+    if is_redis_url(store.url):
         primary = primary_at(store.url, reactor, store.ca_file)
         return RedisConfigStore(primary.connect, reactor)
+    path = store.url.partition(":")[2]
     if path:
         check_file(path)
     path = path or IN_MEMORY

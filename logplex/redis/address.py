@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from attrs import field, frozen
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.ssl import optionsForClientTLS, platformTrust
 
 from logplex.certificates import BadPem, read_authorities
 from logplex.hosts import host_and_port
@@ -71,18 +71,34 @@ class RedisAddress:
             system's roots.
         :raise StoreUnusable: the file cannot be read.
         """
-        plain = HostnameEndpoint(reactor, self.host, self.port, timeout=connect_timeout_s)
-        if not self.tls:
-            return plain
-        roots = _roots(ca_file) if ca_file else None
-        wrapped: IStreamClientEndpoint = wrapClientTLS(
-            optionsForClientTLS(self.host, trustRoot=roots), plain
-        )
-        return wrapped
+        trust = read_trust(ca_file) if self.tls else None
+        return tcp_endpoint(reactor, self.host, self.port, connect_timeout_s, trust=trust)
 
 
-def _roots(ca_file: str) -> Any:
+def tcp_endpoint(
+    reactor: IReactor, host: str, port: int, connect_timeout_s: float, *, trust: Any
+) -> IStreamClientEndpoint:
+    """
+    Return the endpoint that connects to a host.
+
+    :param trust: the authorities to verify its certificate with; ``None`` without TLS.
+    """
+    plain = HostnameEndpoint(reactor, host, port, timeout=connect_timeout_s)
+    if trust is None:
+        return plain
+    wrapped: IStreamClientEndpoint = wrapClientTLS(
+        optionsForClientTLS(host, trustRoot=trust), plain
+    )
+    return wrapped
+
+
+def read_trust(ca_file: str) -> Any:
+    """
+    Return the authorities in a file, or those of the system if there is no file.
+
+    :raise StoreUnusable: the file cannot be read.
+    """
     try:
-        return read_authorities("[store] ca_file", ca_file)
+        return read_authorities("[store] ca_file", ca_file) if ca_file else platformTrust()
     except BadPem as error:
         raise StoreUnusable(str(error)) from None

@@ -21,9 +21,11 @@ from twisted.python.failure import Failure
 from logplex.interfaces import StoreAway
 from logplex.redis.address import RedisAddress
 from logplex.redis.connection import NOT_PRIMARY, Argument, Commands, Refused, Subscriptions
+from logplex.redis.sentinel import SentinelAddress
 
 _log = Logger()
 
+Address = RedisAddress | SentinelAddress
 #: A timeout is counted in looks at the connection, so that a node that was too busy to look does
 #: not take Redis for silent.
 _LOOKS = 5
@@ -88,7 +90,7 @@ class RedisLink:
 
     def __init__(
         self,
-        address: RedisAddress,
+        address: Address,
         endpoint: IStreamClientEndpoint,
         clock: IReactorTime,
         jitter: Callable[[], float],

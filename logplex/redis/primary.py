@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from logplex.interfaces import IReactor
 from logplex.redis.address import CONNECT_TIMEOUT_S, RedisAddress
-from logplex.redis.link import RedisLink, nothing
+from logplex.redis.link import Address, RedisLink, nothing
+from logplex.redis.sentinel import SentinelAddress
 
 
 @define(eq=False, repr=False)
@@ -26,7 +27,7 @@ class Primary:
     :ivar endpoint: connects to the present primary, as far as the address tells it.
     """
 
-    address: RedisAddress
+    address: Address
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
     jitter: Callable[[], float]
@@ -69,6 +70,7 @@ def primary_at(
     :param ca_file: PEM certificates to verify a server with; empty for the system's roots.
     :raise StoreUnusable: the file cannot be read.
     """
-    address = RedisAddress.parse(url)
+    has_sentinels = "+sentinel:" in url
+    address = SentinelAddress.parse(url) if has_sentinels else RedisAddress.parse(url)
     endpoint = address.endpoint(reactor, CONNECT_TIMEOUT_S, ca_file)
     return Primary(address, endpoint, reactor, jitter)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from attrs import Attribute, field
 from twisted.internet.endpoints import serverFromString
 
+from logplex.hosts import split_hosts
 from logplex.model.values import (
     ANY_CHANNEL,
     ANY_CHANNEL_PERMISSION,
@@ -233,10 +234,14 @@ def check_store_url(value: str) -> None:
         return
     if scheme == "memory" and not rest:
         return
-    if scheme in ("redis", "rediss"):
+    if is_redis_url(value):
         check_redis_url(value)
         return
     raise ValueError('must be "sqlite:FILE", "memory:" or "redis://HOST"')
+
+
+_REDIS_SCHEMES = ("redis", "rediss")
+_SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 
 
 def redis_urls() -> tuple[str, ...]:
@@ -249,12 +254,33 @@ def redis_urls() -> tuple[str, ...]:
     return option((), rule, repr=False)
 
 
+def is_redis_url(value: str) -> bool:
+    """Return true if a URL of a store names a Redis, directly or by its Sentinels."""
+    return value.partition(":")[0] in (*_REDIS_SCHEMES, *_SENTINEL_SCHEMES)
+
+
 def check_redis_url(value: str) -> None:
     """Raise :class:`ValueError` on a text that is not the URL of a Redis (PROTOCOL §10)."""
+    if value.partition(":")[0] in _SENTINEL_SCHEMES:
+        usable, path = _has_hosts(value), r"/[^/]+(/\d*)?"
+        example = "redis+sentinel://user:password@host:26379,host:26379/service/0#sortkey"
+    else:
+        usable, path = _has_host(value), r"(/\d*)?"
+        example = "redis://user:password@host:6379/0#sortkey"
+    if not usable or urlsplit(value).query or not re.fullmatch(path, urlsplit(value).path):
+        raise ValueError(f'must be a URL like "{example}"')
+
+
+def _has_host(value: str) -> bool:
     try:
         parts = urlsplit(value)
-        usable = parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0
+        return bool(parts.scheme in _REDIS_SCHEMES and parts.hostname and parts.port != 0)
     except ValueError:
-        usable = False
-    if not usable or parts.query or not re.fullmatch(r"(/\d*)?", parts.path):
-        raise ValueError('must be a URL like "redis://user:password@host:6379/0#sortkey"')
+        return False
+
+
+def _has_hosts(value: str) -> bool:
+    try:
+        return bool(split_hosts(urlsplit(value).netloc.rpartition("@")[2], default_port=1))
+    except ValueError:
+        return False

@@ -4,10 +4,12 @@ The environment variables of the Erlang Logplex, and the option that each of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from attrs import frozen
 
+_BEFORE_URL = re.compile(r",(?=\s*(?:[a-z][a-z0-9+.-]*://|,|$))")
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True}
 _FLAGS |= {"0": False, "false": False, "no": False, "off": False}
 
@@ -45,6 +47,11 @@ def comma_list(value: str) -> object:
     return [item for each in value.split(",") if (item := each.strip())]
 
 
+def url_list(value: str) -> object:
+    """Return the URLs between commas. The URL of a Redis with Sentinels has commas of its own."""
+    return [item for each in _BEFORE_URL.split(value) if (item := each.strip(" ,"))]
+
+
 @frozen
 class Variable:
     """
@@ -78,7 +85,7 @@ VARIABLES = (
     Variable("LOGPLEX_AUTH_KEY", "auth", "key"),
     Variable("LOGPLEX_CONFIG_REDIS_URL", "store", "url"),
     Variable("LOGPLEX_HTTP_V3_URL", "urls", "api_v3"),
-    Variable("LOGPLEX_SHARD_URLS", "store", "shards", comma_list),
+    Variable("LOGPLEX_SHARD_URLS", "store", "shards", url_list),
     Variable("LOGPLEX_TLS_CACERTFILE", "drains", "ca_file"),
     Variable("LOGPLEX_TLS_MODE", "drains", "verify_certificates", tls_mode),
     Variable("LOGPLEX_TLS_PINNED_CERTFILE", "drains", "pinned_file"),

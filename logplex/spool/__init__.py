@@ -10,6 +10,7 @@ from __future__ import annotations
 from logplex.interfaces import IReactor, ISpool, StoreUnusable
 from logplex.metrics import Counters
 from logplex.settings import Settings
+from logplex.settings.bounds import is_redis_url
 from logplex.spool.cluster import make_redis_spool
 from logplex.spool.memory import MemorySpool
 
@@ -22,7 +23,7 @@ def make_spool(settings: Settings, reactor: IReactor, counters: Counters) -> ISp
     :raise StoreUnusable: a file that the settings name cannot be used, or two shards have one
         name.
     """
-    if settings.store.url.partition(":")[0] not in ("redis", "rediss"):
+    if not is_redis_url(settings.store.url):
         return MemorySpool(settings.spool, reactor, counters)
     try:
         return make_redis_spool(settings, reactor, counters)

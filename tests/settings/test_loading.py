@@ -291,6 +291,16 @@ class MistakeTests(ConfigTestCase):
                 'FILE: [store] url: must be a URL like "redis://user:password@host:6379/0#sortkey"',
             )
 
+    def test_sentinels(self) -> None:
+        url = "redis+sentinel://u:pw@one:26379,[::1]:2,two/main/3"
+        self.assertEqual(self.load(f'[store]\nurl = "{url}"').store.url, url)
+        for wrong in ("", ":pw@/main", "one", "one/", "one,/main", "one:0/main", "one/main/x"):
+            self.assert_mistakes(
+                f'[store]\nurl = "redis+sentinel://{wrong}"',
+                'FILE: [store] url: must be a URL like "redis+sentinel://user:password@host:26379,'
+                'host:26379/service/0#sortkey"',
+            )
+
     def test_credential_without_password(self) -> None:
         self.assert_mistakes(
             '[[credentials]]\nid = "a"\npassword = "p"\n[[credentials]]\nid = "b"',
@@ -397,6 +407,14 @@ class EnvironmentTests(ConfigTestCase):
         self.assertEqual(settings.auth.key, "c2VjcmV0")
         self.assertIs(settings.drains.verify_certificates, False)
         self.assertEqual(settings.store.url, "redis://localhost:6379")
+
+    def test_shards(self) -> None:
+        """Commas stand between URLs, and between the Sentinels of one URL."""
+        sentinels = "redis+sentinel://:pw@a:1,b:2/main"
+        environ = {"LOGPLEX_SHARD_URLS": f"redis://one, {sentinels}#x,{sentinels}#y,redis://two,"}
+        found = load_settings(None, environ).store.shards
+        expected = ("redis://one", f"{sentinels}#x", f"{sentinels}#y", "redis://two")
+        self.assertEqual(found, expected)
 
     def test_empty(self) -> None:
         """An empty variable counts as not set."""
