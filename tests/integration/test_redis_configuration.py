@@ -4,6 +4,7 @@ The configuration store on real Redis servers.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from random import random
 from typing import Any
@@ -420,6 +421,30 @@ class _ClusterTests(OnRedis):
         await server.ask("EXEC")
         await self.tells(store, "2 values that this node knows are not in it")
         self.assertEqual(replica.known(), {CHANNEL, TOKEN, Channel("new")})
+
+    async def test_what_redis_evicts_stays_in_force(self) -> None:
+        """On every node, also if the node was away meanwhile; and the policy is told."""
+        server = await self.server("--maxmemory-policy", "allkeys-random")
+        store, mine = await self.opened_store(server, rescan_interval_s=0.1)
+        _, theirs = await self.opened_store(server)
+        channels: set[Value] = {Channel(f"c{number}", "x" * 500) for number in range(200)}
+        await store.commit([Put(each) for each in channels])
+        await self.knows(theirs, channels)
+        fields = await server.ask("INFO", "memory")
+        used = int(re.search(rb"used_memory:(\d+)", fields)[1])  # type: ignore[index]
+        await server.ask("CONFIG", "SET", "maxmemory", used - 60_000)
+        await server.ask("HSET", "ch:more:data", "name", "")
+
+        async def evicted() -> bool:
+            return b"evicted_keys:0" not in await server.ask("INFO", "stats")
+
+        await until(evicted, "keys are evicted")
+        await self.tells(store, "has evicted keys of the configuration")
+        await self.tells(store, "set its option maxmemory-policy to noeviction")
+        await server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await self.tells(store, "has evicted keys of the configuration")
+        for replica in (mine, theirs):
+            self.assertLessEqual(channels, replica.known())
 
     async def test_a_redis_that_stands_still_is_away_and_heals(self) -> None:
         server = await self.server()

@@ -19,6 +19,10 @@ from logplex.redis.connection import Refused
 
 _log = Logger()
 
+#: The ways in which Redis loses values that no client deleted.
+EMPTIED = "was emptied"
+EVICTED = "has evicted keys of the configuration"
+
 #: The number of malformed keys that are remembered, so that each is logged once.
 _MALFORMED_KEYS = 10_000
 
@@ -27,13 +31,15 @@ class Contents:
     """
     The known values, and a load that is under way.
 
-    :ivar emptied: the number of known values that an emptied Redis did not hold at the last load;
-        0 if Redis was not emptied.
+    :ivar emptied: the number of known values that Redis has lost, as the last load found: it was
+        emptied, or has evicted them. 0 if it has lost none.
+    :ivar loss: the cause, as the rest of a sentence that begins with "Redis".
     """
 
     def __init__(self) -> None:
         self.listener: IConfigListener | None = None
         self.emptied = 0
+        self.loss = EMPTIED
         self._loaded = False
         self._known: dict[Kind, dict[str | int, Value]] = {}
         #: The ids that the load under way has found, or that were put since it began.
@@ -88,7 +94,16 @@ class Contents:
         Note that Redis was emptied since the last load. Until the next load finds out what is
         missing, everything counts as missing.
         """
-        self._emptied(sum(map(len, self._known.values())))
+        self._lost(sum(map(len, self._known.values())), EMPTIED)
+
+    def evicted(self, key: bytes) -> None:
+        """Note that Redis has evicted a key. That does not delete its value."""
+        try:
+            name = name_of(key)
+        except Malformed:
+            return
+        if name is not None and name[1] in self._known.get(name[0], {}):
+            self._lost(self.emptied + 1, EVICTED)
 
     def begin_load(self) -> None:
         """Begin a load: the values entered until its end are all values that Redis holds."""
@@ -96,7 +111,7 @@ class Contents:
 
     def enter(self, read: Sequence[tuple[bytes, object]]) -> None:
         """
-        Enter what keys hold now.
+        Enter what keys hold now. A key that holds nothing was deleted.
 
         :param read: each key with the answer to its ``HGETALL``.
         """
@@ -129,13 +144,14 @@ class Contents:
         if self._loaded and self.listener is not None and changes:
             self.listener.changed(changes)
 
-    def end_load(self, emptied: bool = False) -> None:
+    def end_load(self, emptied: bool = False, evicted: bool = False) -> None:
         """
         End a load: a value that was not entered since its beginning is gone.
 
-        But if Redis was emptied, nothing is taken for deleted until it holds everything again.
+        But if Redis has lost values, nothing is taken for deleted until it holds everything again.
 
         :param emptied: Redis is known to be emptied, whatever was written into it since.
+        :param evicted: Redis has evicted keys since the load before.
         """
         seen, self._seen = self._seen or {}, None
         missing = [
@@ -143,8 +159,9 @@ class Contents:
             for kind, of in self._known.items()
             for id in of.keys() - seen.get(kind, set())
         ]
-        if missing and (emptied or self.emptied or not any(seen.values())):
-            self._emptied(len(missing))
+        if missing and (emptied or evicted or self.emptied or not any(seen.values())):
+            was_lost = self.loss if self.emptied else EMPTIED
+            self._lost(len(missing), EVICTED if evicted and not emptied else was_lost)
             return
         if self.emptied:
             _log.info("Redis holds the configuration again")
@@ -161,14 +178,15 @@ class Contents:
         """Give up a load that could not be finished. The known values stay."""
         self._seen = None
 
-    def _emptied(self, missing: int) -> None:
+    def _lost(self, missing: int, loss: str) -> None:
         if missing and not self.emptied:
             _log.error(
-                "Redis was emptied; {count} values that this node knows and that are not in"
-                " it stay in force",
+                "Redis {loss}; {count} values that this node knows and that are not in it stay in"
+                " force",
+                loss=loss,
                 count=missing,
             )
-        self.emptied = missing
+        self.emptied, self.loss = missing, loss
 
     def _understood(self, key: bytes, answer: object) -> tuple[Name | None, Value | None]:
         """Return the name in a key, if it is the key of a value, and the value, if there is one."""

@@ -25,6 +25,10 @@ NEEDED_FLAGS = "Kg$hxe"
 _ALL_FLAGS = "g$hxe"
 _SETTING = "notify-keyspace-events"
 _PROBE_TIMEOUT_S = 1.0
+#: The events of a key that is not there any more, but for one that was evicted.
+_REMOVALS = frozenset({b"del", b"expired", b"move_from", b"rename_from"})
+#: The event of a key that Redis has removed because it needs memory.
+_EVICTED = b"evicted"
 
 
 def missing_flags(present: str) -> str:
@@ -38,7 +42,9 @@ class Notifications:
     The events about keys that match some patterns, over a connection of their own.
 
     :param commands: the link for everything that is not a subscription.
-    :param changed: called with the key of every event.
+    :param changed: called with the key of every event but evictions, and with true if the event
+        says that the key is gone.
+    :param evicted: called with the key that Redis has evicted.
     :param up: called when the connection is there; :meth:`switch_on` should follow.
     :param down: called when it is lost: events may have been missed.
     :ivar patterns: globs of keys; add to them before the link is started.
@@ -51,13 +57,15 @@ class Notifications:
         commands: RedisLink,
         clock: IReactorTime,
         *,
-        changed: Callable[[bytes], None],
+        changed: Callable[[bytes, bool], None],
+        evicted: Callable[[bytes], None],
         up: Callable[[], None],
         down: Callable[[], None],
     ) -> None:
         self._commands = commands
         self._clock = clock
         self._changed = changed
+        self._evicted = evicted
         self._probe_key = f"logplex:probe:{uuid4().hex}".encode()
         self.patterns = [self._probe_key.decode()]
         self._prefix = f"__keyspace@{commands.address.db}__:".encode()
@@ -130,8 +138,10 @@ class Notifications:
 
     def _received(self, channel: bytes, event: bytes) -> None:
         key = channel.removeprefix(self._prefix)
-        if key != self._probe_key:
-            self._changed(key)
+        if key != self._probe_key and event == _EVICTED:
+            self._evicted(key)
+        elif key != self._probe_key:
+            self._changed(key, event in _REMOVALS)
         elif event in self._awaited:
             self._awaited.remove(event)
             if not self._awaited:

@@ -4,7 +4,8 @@ Read the configuration Redis: everything, or the keys that have changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,8 @@ from logplex.redis.link import RedisLink
 
 _log = Logger()
 
+_INFO_FIELD = re.compile(rb"^(run_id|evicted_keys|maxmemory|maxmemory_policy):(\w[\w-]*)", re.M)
+
 #: A mark in Redis by which a node sees that it was emptied. The values cannot tell: a value that is
 #: written right after ``FLUSHALL``, or after a restart that lost everything, makes the others look
 #: deleted. It holds what the first node put there, the same for all nodes, until Redis loses it.
@@ -31,6 +34,24 @@ READ_MARK = ("GET", MARK_KEY)
 _KEYS_AT_ONCE = 500
 #: One of these patterns matches each key of a value.
 _SCAN_PATTERNS = ("*:data", "cred:*")
+
+
+@frozen
+class Evictions:
+    """
+    The number of keys that a Redis has evicted.
+
+    :ivar run_id: the process that counts them; it begins at 0.
+    """
+
+    run_id: bytes
+    keys: int
+
+    def are_more_than(self, before: Evictions | None) -> bool:
+        """Return true if keys were evicted since an earlier count, if there is one."""
+        if before is None:
+            return False
+        return self.keys > (before.keys if before.run_id == self.run_id else 0)
 
 
 @frozen
@@ -95,6 +116,8 @@ class ConfigurationReader:
 
     :param missed: called if changed keys could not be read although Redis is there.
     :ivar mark: tells if Redis was emptied since everything was read.
+    :ivar may_evict: the policy by which Redis may evict keys of the configuration; empty if it
+        evicts none.
     """
 
     def __init__(self, link: RedisLink, contents: Contents, missed: Callable[[], None]) -> None:
@@ -103,9 +126,13 @@ class ConfigurationReader:
         self.mark = Mark(link)
         self._missed = missed
         self._followed: list[Followed] = []
-        #: Keys that have changed and have not been read again.
-        self._changed: dict[bytes, None] = {}
+        #: Keys that have changed and have not been read again; true for those known to be gone.
+        self._changed: dict[bytes, bool] = {}
         self._reading: Deferred[None] | None = None
+        self.may_evict = ""
+        #: The evictions that the last load knew of.
+        self._evictions: Evictions | None = None
+        self._has_evicted = False
 
     def follow(self, followed: Followed) -> None:
         """Read these keys after every load, and after every change of one of them."""
@@ -121,30 +148,40 @@ class ConfigurationReader:
             for pattern in _SCAN_PATTERNS:
                 await self._scan(pattern)
             answers = [await self._link.ask_all(each.commands) for each in self._followed]
-            # Last, because Redis may have been emptied meanwhile.
+            # Last, because Redis may have been emptied meanwhile, or have evicted keys.
             emptied = await self.mark.gone()
+            evictions = await self._look_at_evictions()
         except BaseException:
             self._contents.abandon_load()
             raise
-        self._contents.end_load(emptied)
+        evicted = evictions is not None and evictions.are_more_than(self._evictions)
+        self._evictions = evictions
+        self._has_evicted |= evicted
+        self._contents.end_load(emptied, evicted)
         if not self._contents.emptied:
             await self.mark.leave()
-            for followed, answer in zip(self._followed, answers, strict=True):
-                followed.tell(answer)
+            # If Redis evicts keys, one that is missing says nothing.
+            if not self._has_evicted:
+                for followed, answer in zip(self._followed, answers, strict=True):
+                    followed.tell(answer)
 
     async def lost_everything(self) -> bool:
         """
-        Return true if Redis was emptied since the last load without an event, as by
+        Return true if Redis has lost values since the last load without an event, as by
         ``FLUSHALL``. Fails with :class:`StoreAway`.
         """
-        if await self.mark.gone():
+        if await self.mark.gone() or await self._has_evicted_since():
             return True
         keys = self._contents.some_keys()
         return bool(keys) and not await self._link.ask("EXISTS", *keys)
 
-    def changed(self, key: bytes) -> None:
-        """Read this key again soon. A key that changes often is queued once."""
-        self._changed[key] = None
+    def changed(self, key: bytes, gone: bool = False) -> None:
+        """
+        Read this key again soon. A key that changes often is queued once.
+
+        :param gone: the key was deleted, so that it need not be asked whether it was evicted.
+        """
+        self._changed[key] = gone
         if self._reading is None:
             self._reading = Deferred.fromCoroutine(self._read_changed())
             self._reading.addErrback(self._failed)
@@ -174,9 +211,7 @@ class ConfigurationReader:
         try:
             while self._changed:
                 keys = list(islice(self._changed, _KEYS_AT_ONCE))
-                for key in keys:
-                    del self._changed[key]
-                await self._read(keys)
+                await self._read({key: self._changed.pop(key) for key in keys})
         except (StoreAway, Refused):
             self._changed.clear()
             if self._link.connected:
@@ -184,11 +219,39 @@ class ConfigurationReader:
         finally:
             self._reading = None
 
-    async def _read(self, keys: Sequence[bytes]) -> None:
+    async def _read(self, keys: Mapping[bytes, bool]) -> None:
         for followed in self._followed:
             if not followed.keys.isdisjoint(keys):
                 followed.tell(await self._link.ask_all(followed.commands))
-        self._contents.enter(await self._held([key for key in keys if _is_ours(key)]))
+        held = await self._held([key for key in keys if _is_ours(key)])
+        known = [(key, answer) for key, answer in held if answer or keys[key]]
+        if len(known) < len(held):
+            # The other keys were deleted a moment ago, or evicted.
+            if await self._has_evicted_since():
+                self._missed()
+            else:
+                known = held
+        self._contents.enter(known)
+
+    async def _has_evicted_since(self) -> bool:
+        """Return true if Redis has evicted keys since the last load."""
+        evictions = await self._look_at_evictions()
+        return evictions is not None and evictions.are_more_than(self._evictions)
+
+    async def _look_at_evictions(self) -> Evictions | None:
+        """Return the evictions of Redis; ``None`` if the node may not see them."""
+        sections = [("INFO", each) for each in ("server", "stats", "memory")]
+        answers = await self._link.ask_all(sections)
+        if any(isinstance(answer, Refused) for answer in answers):
+            return None
+        fields = dict(_INFO_FIELD.findall(b"\n".join(answers)))
+        policy = fields.get(b"maxmemory_policy", b"").decode()
+        is_limited = fields.get(b"maxmemory", b"0") != b"0"
+        may_evict = policy if is_limited and policy.startswith("allkeys") else ""
+        if may_evict and not self.may_evict:
+            _log.warn("Redis may evict the configuration: {policy}", policy=may_evict)
+        self.may_evict = may_evict
+        return Evictions(fields.get(b"run_id", b""), int(fields.get(b"evicted_keys", 0)))
 
     async def _held(self, keys: Sequence[bytes]) -> list[tuple[bytes, Any]]:
         """

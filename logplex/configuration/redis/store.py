@@ -70,6 +70,7 @@ class RedisConfigStore:
             self._link,
             clock,
             changed=self._reader.changed,
+            evicted=self._contents.evicted,
             up=self._up,
             down=self._down,
         )
@@ -158,7 +159,12 @@ class RedisConfigStore:
         missing = self._contents.emptied
         if missing:
             troubles.append(
-                f"Redis was emptied: {missing} values that this node knows are not in it"
+                f"Redis {self._contents.loss}: {missing} values that this node knows are not in it"
+            )
+        if self._reader.may_evict:
+            troubles.append(
+                f"Redis ({self._link.address}) may evict the configuration: set its option"
+                f" maxmemory-policy to noeviction (it is {self._reader.may_evict})"
             )
         return [trouble for trouble in troubles if trouble]
 
@@ -176,7 +182,7 @@ class RedisConfigStore:
         )
         yield Sample(
             "logplex_store_missing_values",
-            "Values that this node knows and an emptied Redis does not hold",
+            "Values that this node knows and Redis has lost: it was emptied, or evicted them",
             self._contents.emptied,
         )
         yield Sample(

@@ -197,3 +197,16 @@ class ContentsTests(SynchronousTestCase):
         whole = self.contents.whole(changes, [], "a")
         self.assertEqual(set(whole[:-1]), {Put(Channel("a", "one")), *map(Put, mine)})
         self.assertEqual(whole[-1:], changes)
+
+    def test_an_evicted_key_deletes_nothing_until_redis_holds_everything(self) -> None:
+        self.load(A, B)
+        self.contents.evicted(b"ch:a:data")
+        self.contents.evicted(b"ch:unknown:data")
+        self.contents.evicted(b"session:x")
+        self.assertEqual(self.contents.emptied, 1)
+        self.load(B)
+        self.assertEqual(self.replica.known(), {Channel("a", "one"), Channel("b", "two")})
+        self.load(A, B)
+        self.assertEqual(self.contents.emptied, 0)
+        self.load(B)
+        self.assertEqual(self.replica.known(), {Channel("b", "two")})

@@ -29,6 +29,16 @@ class DictLink:
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {}
         self.flush_after: int | None = None
+        self.run_id = b"a1"
+        self.evicted = 0
+        self.maxmemory = 0
+        self.policy = b"noeviction"
+
+    def evict(self, *keys: str) -> None:
+        """Remove keys as Redis does if it needs memory."""
+        for key in keys:
+            del self.keys[key]
+            self.evicted += 1
 
     def ask(self, *command: Any) -> Deferred[Any]:
         answer = getattr(self, "_" + command[0].lower())(*command[1:])
@@ -60,6 +70,16 @@ class DictLink:
     def _hgetall(self, key: bytes) -> Any:
         return self.keys.get(key.decode(), [])
 
+    def _exists(self, *keys: str) -> int:
+        return sum(key in self.keys for key in keys)
+
+    def _info(self, section: str) -> bytes:
+        if section == "server":
+            return b"# Server\r\nrun_id:%b\r\n" % self.run_id
+        if section == "stats":
+            return b"# Stats\r\nevicted_keys:%d\r\nevicted_clients:0\r\n" % self.evicted
+        return b"maxmemory:%d\r\nmaxmemory_policy:%b\r\n" % (self.maxmemory, self.policy)
+
 
 class FlushTests(SynchronousTestCase):
     """Redis is emptied while everything is read."""
@@ -80,3 +100,78 @@ class FlushTests(SynchronousTestCase):
             self.successResultOf(Deferred.fromCoroutine(reader.load()))
             self.assertEqual(link.keys.keys() - {MARK_KEY}, set(), after)
             self.assertEqual(replica.known(), everything, after)
+
+
+class EvictionTests(SynchronousTestCase):
+    """Redis evicts keys; that does not delete their values."""
+
+    def setUp(self) -> None:
+        self.link, self.contents, self.replica = DictLink(), Contents(), Replica()
+        self.contents.listener = self.replica
+        self.missed: list[None] = []
+        link: Any = self.link
+        self.reader = ConfigurationReader(link, self.contents, lambda: self.missed.append(None))
+        self.link.keys["ch:a:data"] = [b"name", b"one"]
+        self.link.keys["tok:t:data"] = [b"ch", b"a", b"name", b"web"]
+        self.load()
+        self.everything = self.replica.known()
+
+    def load(self) -> None:
+        self.successResultOf(Deferred.fromCoroutine(self.reader.load()))
+
+    def lost_everything(self) -> bool:
+        return self.successResultOf(Deferred.fromCoroutine(self.reader.lost_everything()))
+
+    def test_a_load_that_misses_evicted_keys_forgets_nothing(self) -> None:
+        self.link.evict("tok:t:data")
+        self.assertTrue(self.lost_everything())
+        self.load()
+        self.assertEqual(self.replica.known(), self.everything)
+        self.assertEqual(
+            (self.contents.emptied, self.contents.loss),
+            (1, "has evicted keys of the configuration"),
+        )
+
+    def test_after_a_restart_too(self) -> None:
+        """Redis counts from 0 again."""
+        self.link.evicted = 5
+        self.load()
+        self.link.run_id, self.link.evicted = b"b2", 0
+        self.link.evict("tok:t:data")
+        self.load()
+        self.assertEqual(self.replica.known(), self.everything)
+
+    def test_without_evictions_a_missing_key_is_a_deletion(self) -> None:
+        self.link.evicted = 7
+        self.load()
+        del self.link.keys["tok:t:data"]
+        self.load()
+        self.assertEqual(self.replica.known(), {Channel("a", "one")})
+
+    def test_an_evicted_key_that_is_read_is_not_deleted(self) -> None:
+        """It was written a moment before, so that an event names it."""
+        self.link.evict("tok:t:data")
+        self.reader.changed(b"tok:t:data")
+        self.assertEqual((self.replica.known(), len(self.missed)), (self.everything, 1))
+
+    def test_a_deleted_key_is_deleted_even_while_others_are_evicted(self) -> None:
+        self.link.evict("ch:a:data")
+        del self.link.keys["tok:t:data"]
+        self.reader.changed(b"tok:t:data", gone=True)
+        self.assertEqual(self.replica.known(), {Channel("a", "one")})
+
+    def test_a_key_that_is_gone_before_it_is_read_is_a_deletion(self) -> None:
+        del self.link.keys["tok:t:data"]
+        self.reader.changed(b"tok:t:data")
+        self.assertEqual((self.replica.known(), self.missed), ({Channel("a", "one")}, []))
+
+    def test_the_policy_is_told_if_it_can_evict_the_configuration(self) -> None:
+        for maxmemory, policy, told in (
+            (0, b"allkeys-lru", ""),
+            (1, b"volatile-lru", ""),
+            (1, b"allkeys-random", "allkeys-random"),
+            (1, b"noeviction", ""),
+        ):
+            self.link.maxmemory, self.link.policy = maxmemory, policy
+            self.assertFalse(self.lost_everything())
+            self.assertEqual(self.reader.may_evict, told)
