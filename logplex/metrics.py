@@ -54,6 +54,9 @@ class Counters:
         "logplex_logs_requests_repeated",
         "Requests that were answered but not routed again, because their frame id was known",
     )
+    sessions_refused: int = _total(
+        "logplex_sessions_refused", "Sessions that were refused: their channel had too many"
+    )
     auth_failures: int = _total(
         "logplex_auth_failures", "Requests whose caller could not be authenticated"
     )

@@ -8,9 +8,8 @@ even if the store does not answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
@@ -19,21 +18,24 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
+from logplex.access.owners import owner_key, owner_of
+from logplex.api.names import check_channel_id, check_token_name, url_with_port
 from logplex.api.refusals import (
     BadBody,
-    BadChannelId,
-    BadName,
     DrainExists,
     TooManyDrains,
     TooManyTokens,
     UnknownChannel,
     UnknownDrain,
+    UnknownSession,
     UnknownToken,
 )
-from logplex.interfaces import IConfigStore, ISpool
+from logplex.api.sessions import OpenSessions
+from logplex.interfaces import IConfigStore, ISpool, StoreAway
 from logplex.live import Live
-from logplex.model.destination import BadDestination, Destination, parse_destination
-from logplex.model.session import BadSession, parse_session
+from logplex.metrics import Counters
+from logplex.model.destination import Destination, parse_destination
+from logplex.model.session import BadSession, channel_of_session, is_session_id, parse_session
 from logplex.model.values import (
     Change,
     Channel,
@@ -42,56 +44,18 @@ from logplex.model.values import (
     Drain,
     Put,
     Token,
-    is_id,
+    may_read,
 )
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
 from logplex.waiting import in_time, unbroken
 
-MAX_TOKEN_NAME_CHARACTERS = 48
-# Printable ASCII without space.
-_TOKEN_NAME = re.compile(rf"[!-~]{{1,{MAX_TOKEN_NAME_CHARACTERS}}}")
 #: The JSON of a session is kept as it came, up to this size.
 MAX_SESSION_BYTES = 8_192
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
 _Coroutine = Coroutine[Deferred[Any], Any, _Result]
-
-
-def check_channel_id(channel_id: str) -> str:
-    """
-    Return the id if a channel may have it (PROTOCOL §1).
-
-    :raise BadChannelId: it may not.
-    """
-    if not is_id(channel_id):
-        raise BadChannelId
-    return channel_id
-
-
-def check_token_name(name: str) -> str:
-    """
-    Return the name if a token may have it (PROTOCOL §1).
-
-    :raise BadName: it may not.
-    """
-    if not _TOKEN_NAME.fullmatch(name):
-        raise BadName
-    return name
-
-
-def shown_tokens(tokens: Iterable[Token]) -> dict[str, str]:
-    """Return name -> id; of several tokens with one name the newest, which comes last."""
-    return {token.name: token.id for token in tokens}
-
-
-def url_with_port(url: str) -> str:
-    """Return the URL with its port. A stored URL that no drain can have stays as it is."""
-    try:
-        return parse_destination(url).with_port
-    except BadDestination:
-        return url
 
 
 def _bounded(
@@ -125,8 +89,13 @@ class Provisioning:
     _spool: ISpool
     _clock: IReactorTime
     _limits: Live[Limits]
+    _counters: Counters
     _new_uuid: Callable[[], UUID] = uuid4
     _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
+    _sessions: OpenSessions = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sessions = OpenSessions(self._clock, self._limits, self._counters)
 
     @_bounded
     async def ensure_channel(
@@ -186,8 +155,9 @@ class Provisioning:
     @_bounded
     async def delete_channel(self, channel_id: str) -> None:
         """
-        Delete the channel with its tokens, its drains, its recent messages, and the credentials
-        that are for this channel only: they must not open a later channel of the same id.
+        Delete the channel with its tokens, its drains, its sessions, its recent messages, and the
+        credentials that are for this channel only: none of them may open a later channel of the
+        same id.
 
         :raise UnknownChannel: the channel.
         """
@@ -206,8 +176,13 @@ class Provisioning:
                 *(Delete(Token, each.id) for each in tokens),
                 Delete(Channel, channel_id),
             ]
+            # Before: a failure refuses the deletion, which the client repeats. After: another node
+            # may have opened one meanwhile.
+            await self._store.end_sessions(channel_id)
             await self._commit(channel_id, changes)
             self._spool.forget(channel_id)
+            with suppress(StoreAway):
+                await self._store.end_sessions(channel_id)
 
     @_bounded
     async def add_token(self, channel_id: str, name: str) -> Token:
@@ -317,22 +292,43 @@ class Provisioning:
         return drain
 
     @_bounded
-    async def open_session(self, body: bytes) -> str:
+    async def open_session(self, body: bytes, caller: Credential) -> str:
         """
         Create a session.
 
         :param body: its JSON (PROTOCOL §7), kept as it is.
+        :param caller: the session ends with it, if the store keeps it.
         :return: the session's id, which is the right to read the channel.
         :raise BadSession: the body.
         :raise UnknownChannel: the channel that the body names.
+        :raise TooManySessions: the channel has as many sessions as it may have.
         """
         session = parse_session(body)
         if len(body) > MAX_SESSION_BYTES:
             raise BadSession(f"a session has at most {MAX_SESSION_BYTES} bytes")
-        self._known(session.channel_id)
-        session_id = str(self._new_uuid())
-        await self._store.put_session(session_id, body, self._limits.now.session_lifetime_s)
-        return session_id
+        async with self._alone(session.channel_id):
+            self._known(session.channel_id)
+            self._sessions.count(session.channel_id)
+            session_id = str(self._new_uuid())
+            lifetime_s = self._limits.now.session_lifetime_s
+            if self._registry.credential(caller.id) == caller:
+                owner = owner_of(caller, session.channel_id).body()
+                await self._store.put_session(owner_key(session_id), owner, lifetime_s + 60.0)
+            await self._store.put_session(session_id, body, lifetime_s)
+            return session_id
+
+    @_bounded
+    async def end_session(self, session_id: str, caller: Credential) -> None:
+        """
+        End a session, and the tails that stream it on every node.
+
+        :raise UnknownSession: there is none, or the caller may not read its channel.
+        """
+        kept = await self._store.get_session(session_id) if is_session_id(session_id) else None
+        if kept is None or not may_read(caller, channel_of_session(kept) or ""):
+            raise UnknownSession
+        await self._store.end_session(session_id)
+        await self._store.end_session(owner_key(session_id))
 
     # Internals.
 

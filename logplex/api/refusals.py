@@ -45,6 +45,22 @@ class TooManyTokens(Refused):
     """The channel has as many tokens as it may have."""
 
 
+class UnknownSession(Refused):
+    """There is no such session, or the caller may not know of it."""
+
+
+class TooManySessions(Refused):
+    """
+    The channel has as many sessions as it may have.
+
+    :ivar retry_after_s: seconds until the first of them expires.
+    """
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
 class TooManyDrains(Refused):
     """The channel has as many drains as it may have."""
 

@@ -135,7 +135,7 @@ def assemble(
     share = config.share_rods(panel.share)
     operation = OperationRoutes(health, panel, share, tails.end_all, spool.replacement, reactor)
     audit = Audit(settings.auth.log_api_user)
-    provisioning = Provisioning(config, registry, spool, reactor, limits)
+    provisioning = Provisioning(config, registry, spool, reactor, limits, counters)
     pages: dict[bytes, list[Source]] = {
         b"/metrics": [
             partial(counter_samples, counters),

@@ -4,7 +4,7 @@ The sessions that tails stream: kept alive meanwhile, and watched for their end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from attrs import define, field
@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from logplex.access.owners import owner_key
 from logplex.interfaces import IConfigStore, StoreAway
 from logplex.live import Live
 from logplex.settings import Limits
@@ -28,11 +29,13 @@ class _Lease:
     """
     One session that is streamed.
 
+    :ivar may_read: false as soon as the session has lost its owner.
     :ivar renewed_s: the time at which its lifetime began, in seconds since the epoch.
     :ivar tails: its tails on this node.
     """
 
     channel_id: str
+    may_read: Callable[[], bool]
     renewed_s: float
     tails: list[Tail] = field(factory=list)
 
@@ -41,7 +44,7 @@ class _Lease:
 class Leases:
     """
     Keeps sessions alive while tails stream them, so that a client that is cut finds its session
-    again; and ends the tails of sessions that were ended.
+    again; and ends the tails of sessions that were ended, or have lost their owner.
 
     It looks at the sessions once a second, all together, and renews each after a third of its
     lifetime, and when its last tail is over.
@@ -53,11 +56,17 @@ class Leases:
     _held: dict[str, _Lease] = field(factory=dict)
     _timer: IDelayedCall | None = None
 
-    def hold(self, session_id: str, channel_id: str, tail: Tail) -> None:
-        """Keep a session alive from now on, until the tail is over."""
+    def hold(
+        self, session_id: str, channel_id: str, tail: Tail, may_read: Callable[[], bool]
+    ) -> None:
+        """
+        Keep a session alive from now on, until the tail is over.
+
+        :param may_read: false as soon as the session has lost its owner.
+        """
         lease = self._held.get(session_id)
         if lease is None:
-            lease = self._held[session_id] = _Lease(channel_id, self.clock.seconds())
+            lease = self._held[session_id] = _Lease(channel_id, may_read, self.clock.seconds())
         lease.tails.append(tail)
         if self._timer is None:
             self._set_timer()
@@ -88,13 +97,17 @@ class Leases:
 
     async def _check(self) -> None:
         try:
-            for session_id in await self.store.ended_sessions(list(self._held)):
-                lease = self._held.pop(session_id, None)
-                for tail in lease.tails if lease else ():
-                    tail.end()
+            self._end([each for each, lease in self._held.items() if not lease.may_read()])
+            self._end(await self.store.ended_sessions(list(self._held)))
             await self._renew(self._due())
         except StoreAway:
             pass  # Sessions do not end because the store is away.
+
+    def _end(self, session_ids: Iterable[str]) -> None:
+        for session_id in session_ids:
+            lease = self._held.pop(session_id, None)
+            for tail in lease.tails if lease else ():
+                tail.end()
 
     def _due(self) -> dict[str, _Lease]:
         """Return the sessions to renew now; forget those whose tails are all over."""
@@ -110,7 +123,10 @@ class Leases:
     async def _renew(self, leases: Mapping[str, _Lease]) -> None:
         if leases:
             now = self.clock.seconds()
-            channels = {session_id: lease.channel_id for session_id, lease in leases.items()}
+            channels: dict[str, str] = {}
+            for session_id, lease in leases.items():
+                # In this order: the owner must not expire before its session.
+                channels[session_id] = channels[owner_key(session_id)] = lease.channel_id
             await self.store.renew_sessions(channels, self.limits.now.session_lifetime_s)
             for lease in leases.values():
                 lease.renewed_s = now

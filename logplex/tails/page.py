@@ -20,6 +20,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from logplex.access.owners import Owner, owner_key, parse_owner
 from logplex.interfaces import IConfigStore, StoreAway
 from logplex.live import Live
 from logplex.model.rods import Rods
@@ -212,10 +213,10 @@ class Sessions:
     async def show(self, answer: HttpAnswer, session_id: str, tail: bool) -> None:
         """OpenAnswer a request for a session."""
         try:
-            session = await self._find(session_id)
+            owner, session = await self._find(session_id)
             if not tail:
                 session = attrs.evolve(session, tail=False)
-            await self._show(answer, session, session_id)
+            await self._show(answer, session, session_id, owner)
         except _NotFound:
             answer.refuse(404, "Not found")
         except BadSession as bad:
@@ -225,14 +226,26 @@ class Sessions:
         except StoreAway:
             answer.refuse(503, "Logs are temporarily unavailable")
 
-    async def _find(self, session_id: str) -> Session:
-        body = await self.store.get_session(session_id) if is_session_id(session_id) else None
+    async def _find(self, session_id: str) -> tuple[Owner | None, Session]:
+        if not is_session_id(session_id):
+            raise _NotFound
+        # The owner first: it never expires before its session.
+        owner = await self.store.get_session(owner_key(session_id))
+        body = await self.store.get_session(session_id)
         if body is None:
             raise _NotFound
-        return parse_session(body)
+        return parse_owner(owner), parse_session(body)
 
-    async def _show(self, answer: HttpAnswer, session: Session, session_id: str) -> None:
+    async def _show(
+        self, answer: HttpAnswer, session: Session, session_id: str, owner: Owner | None
+    ) -> None:
         channel = self._channel(session)
+
+        def may_read() -> bool:
+            return owner is None or owner.may_read(self.registry.credential)
+
+        if not may_read():
+            raise _NotFound
         if session.tail and self.rods.now.deny_tail_sessions:
             raise _Denied
         events = wants_events(answer.request)
@@ -248,7 +261,9 @@ class Sessions:
             return
         after = event_id(answer.request.getHeader(b"Last-Event-ID")) if events else None
         tail = answer.reader = self.tails.tail(session, events, answer)
-        await self.tails.begin(tail, channel, session, after, session_id=session_id)
+        await self.tails.begin(
+            tail, channel, session, after, session_id=session_id, may_read=may_read
+        )
         if not answer.has_started:
             # The tail was ended before it could begin. Was its channel deleted?
             self._channel(session)

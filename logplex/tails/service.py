@@ -4,7 +4,7 @@ All readers of this node: begun, kept alive, and ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 
@@ -119,11 +119,13 @@ class Tails:
         after: int | None,
         *,
         session_id: str,
+        may_read: Callable[[], bool],
     ) -> None:
         """
         Read the recent messages and start to write, unless the tail is over by then.
 
         :param after: the number of the last message that the client has seen already.
+        :param may_read: false as soon as the session has lost its owner.
         :raise StoreAway: the node stops, or there is no room for one more past.
         """
         if self._is_stopped:
@@ -156,7 +158,7 @@ class Tails:
         if tail.view.events and not tail.is_over:
             self._keepalive.watch(tail)
         if session.tail and not tail.is_over:
-            self._leases.hold(session_id, channel.id, tail)
+            self._leases.hold(session_id, channel.id, tail, may_read)
 
     # The ends of tails.
 

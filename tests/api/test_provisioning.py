@@ -6,32 +6,32 @@ from itertools import count
 from time import process_time
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, fail
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.api.provisioning import (
-    MAX_SESSION_BYTES,
-    Provisioning,
-    check_channel_id,
-    check_token_name,
-    shown_tokens,
-)
+from logplex.access.owners import owner_key, owner_of, parse_owner
+from logplex.api.names import check_channel_id, check_token_name, shown_tokens
+from logplex.api.provisioning import MAX_SESSION_BYTES, Provisioning
 from logplex.api.refusals import (
     BadBody,
     BadChannelId,
     BadName,
     DrainExists,
     TooManyDrains,
+    TooManySessions,
     TooManyTokens,
     UnknownChannel,
     UnknownDrain,
+    UnknownSession,
 )
 from logplex.interfaces import StoreAway
 from logplex.live import Live
+from logplex.metrics import Counters
 from logplex.model.destination import BadDestination
 from logplex.model.session import BadSession
-from logplex.model.values import NO_TAIL, Channel, Credential, Drain, Put
+from logplex.model.values import AUTH_KEY_HOLDER, NO_TAIL, NOBODY, Channel, Credential, Drain, Put
 from logplex.routing.registry import Registry
 from logplex.settings import Limits
 from logplex.waiting import STORE_TIMEOUT_S
@@ -45,12 +45,19 @@ class ProvisioningCase(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_000)
         self.registry = Registry()
+        self.counters = Counters()
         self.store = DictConfigStore(self.clock)
         self.spool = RecordingSpool()
         self.limits = Live(Limits(drains_per_channel=2, tokens_per_channel=MAX_TOKENS))
         uuids = map(UUID, (f"{n:032x}" for n in count(1)))
         self.provisioning = Provisioning(
-            self.store, self.registry, self.spool, self.clock, self.limits, lambda: next(uuids)
+            self.store,
+            self.registry,
+            self.spool,
+            self.clock,
+            self.limits,
+            self.counters,
+            lambda: next(uuids),
         )
         self.successResultOf(self.store.open(self.registry))
         self.successResultOf(self.store.commit([Put(Channel("app", "name", frozenset({NO_TAIL})))]))
@@ -86,6 +93,7 @@ class NameTests(SynchronousTestCase):
 
 
 MAX_TOKENS = 1_000
+BODY = b'{"channel_id": "app"}'
 
 
 class ManyTokensTests(ProvisioningCase):
@@ -334,26 +342,107 @@ class DrainTests(ProvisioningCase):
 
 
 class SessionTests(ProvisioningCase):
-    """``open_session``"""
+    """``open_session``, ``end_session``"""
 
     def test_kept_as_it_came(self) -> None:
         """The JSON is kept byte for byte, for as long as a session lives."""
         body = b'{"channel_id": "app", "mine": 1}'
-        session_id = self.successResultOf(self.provisioning.open_session(body))
+        session_id = self.successResultOf(self.provisioning.open_session(body, NOBODY))
         self.assertEqual(body, self.successResultOf(self.store.get_session(session_id)))
         self.clock.advance(360)
         self.assertIsNone(self.successResultOf(self.store.get_session(session_id)))
 
     def test_refused(self) -> None:
         """A body that makes no session, one that is too long, and an unknown channel."""
-        self.failureResultOf(self.provisioning.open_session(b"{}"), BadSession)
+        self.failureResultOf(self.provisioning.open_session(b"{}", NOBODY), BadSession)
         self.failureResultOf(
-            self.provisioning.open_session(b'{"channel_id": "app"}' + b" " * MAX_SESSION_BYTES),
+            self.provisioning.open_session(BODY + b" " * MAX_SESSION_BYTES, NOBODY),
             BadSession,
         )
         self.failureResultOf(
-            self.provisioning.open_session(b'{"channel_id": "none"}'), UnknownChannel
+            self.provisioning.open_session(b'{"channel_id": "none"}', NOBODY), UnknownChannel
         )
+
+    def open(self, caller: Credential = NOBODY, channel_id: str = "app") -> str:
+        body = b'{"channel_id": "%b"}' % channel_id.encode()
+        return self.successResultOf(self.provisioning.open_session(body, caller))
+
+    def test_owner(self) -> None:
+        """A credential of the store owns the session, one of the settings file does not."""
+        stored = Credential("one", "secret", channel="app")
+        self.successResultOf(self.store.commit([Put(stored)]))
+        kept = self.successResultOf(self.store.get_session(owner_key(self.open(stored))))
+        self.assertEqual(owner_of(stored, "app"), parse_owner(kept))
+        in_file = Credential("one", "other secret", channel="app")
+        for caller in (in_file, AUTH_KEY_HOLDER):
+            key = owner_key(self.open(caller))
+            self.assertIsNone(self.successResultOf(self.store.get_session(key)))
+
+    def test_the_owner_expires_last(self) -> None:
+        """Otherwise the session would have no owner for a moment."""
+        stored = Credential("one", "secret", channel="app")
+        self.successResultOf(self.store.commit([Put(stored)]))
+        session_id = self.open(stored)
+        ends_at, _ = self.store.sessions[session_id]
+        self.assertGreater(self.store.sessions[owner_key(session_id)][0], ends_at)
+
+    def test_end(self) -> None:
+        stored = Credential("one", "secret", channel="app")
+        self.successResultOf(self.store.commit([Put(stored)]))
+        kept, ended = self.open(stored), self.open(stored)
+        self.successResultOf(self.provisioning.end_session(ended, stored))
+        self.assertEqual({kept, owner_key(kept)}, set(self.store.sessions))
+        again = self.provisioning.end_session(ended, stored)
+        self.failureResultOf(again, UnknownSession)
+
+    def test_end_of_another_channel(self) -> None:
+        """A credential of one channel learns nothing about the sessions of others."""
+        session_id = self.open()
+        for caller in (NOBODY, Credential("other", "", channel="other")):
+            ending = self.provisioning.end_session(session_id, caller)
+            self.failureResultOf(ending, UnknownSession)
+        ending = self.provisioning.end_session(owner_key(session_id), AUTH_KEY_HOLDER)
+        self.failureResultOf(ending, UnknownSession)
+        self.assertIn(session_id, self.store.sessions)
+
+    def test_end_with_their_channel(self) -> None:
+        """They must not open a later channel of the same id."""
+        self.successResultOf(self.provisioning.ensure_channel("other"))
+        self.open()
+        other = self.open(channel_id="other")
+        self.successResultOf(self.provisioning.delete_channel("app"))
+        self.assertEqual([other], list(self.store.sessions))
+
+    def test_a_channel_stays_if_its_sessions_cannot_be_ended(self) -> None:
+        self.patch(DictConfigStore, "end_sessions", lambda *_: fail(StoreAway("away")))
+        self.failureResultOf(self.provisioning.delete_channel("app"), StoreAway)
+        self.assertIsNotNone(self.registry.channel("app"))
+
+    def test_bound(self) -> None:
+        """A channel has at most so many at a time, whatever other channels have."""
+        self.limits.now = Limits(sessions_per_channel=3)
+        self.successResultOf(self.provisioning.ensure_channel("other"))
+        with capturedLogs() as events:
+            for _ in range(3):
+                self.open()
+            self.clock.advance(60)
+            for _ in range(3):
+                failure = self.failureResultOf(
+                    self.provisioning.open_session(BODY, NOBODY), TooManySessions
+                )
+        self.assertEqual(300, failure.value.retry_after_s)
+        self.assertEqual(3, self.counters.sessions_refused)
+        self.assertEqual(
+            ["channel app has 3 sessions, [limits] sessions_per_channel: further ones are refused"],
+            [formatEvent(event) for event in events],
+        )
+        self.open(channel_id="other")
+        self.clock.advance(300)
+        self.open()
+
+    def test_none_allowed(self) -> None:
+        self.limits.now = Limits(sessions_per_channel=0)
+        self.failureResultOf(self.provisioning.open_session(BODY, NOBODY), TooManySessions)
 
 
 class StoreTests(ProvisioningCase):

@@ -39,7 +39,10 @@ FULL = Credential("full", "secret", full_api=True)
 ANY = Credential("any", "secret", channel=ANY_CHANNEL)
 ONE = Credential("one", "secret", channel="app")
 
-#: What the store holds at the start.
+#: A session of the channel ``app``.
+SESSION = "01234567-89ab-cdef-0123-456789abcdef"
+
+#: The values in the store at the start.
 APP = (
     Channel("app", "name"),
     Token("t.old", "app", "web", 1),
@@ -77,10 +80,21 @@ class ApiCase(SynchronousTestCase):
         self.spool = MemorySpool(Spool(), self.clock, Counters())
         urls, limits = Urls("http://api", "http://v3"), Live(Limits())
         uuids = map(UUID, (f"{n:032x}" for n in count(1)))
+        self.counters = Counters()
+
+        def new_uuid() -> UUID:
+            return next(uuids)
+
         provisioning = Provisioning(
-            self.store, self.registry, self.spool, self.clock, limits, lambda: next(uuids)
+            self.store,
+            self.registry,
+            self.spool,
+            self.clock,
+            limits,
+            Counters(),
+            lambda: next(uuids),
         )
-        throttle = Throttle(self.clock, limits, Counters())
+        throttle = Throttle(self.clock, limits, self.counters)
         authenticator = Authenticator(
             self.registry.credential,
             [FULL, ANY, ONE],
@@ -131,6 +145,7 @@ class ApiCase(SynchronousTestCase):
                 f"{session_id} {may_tail}".encode(), "text/html"
             ),
         )
+        self.store.sessions[SESSION] = (1e9, b'{"channel_id": "app"}')
         self.store.counters["drain_index"] = 3
         self.store.values = {(type(value), value.id): value for value in self.stored()}
         self.successResultOf(self.store.open(self.registry))

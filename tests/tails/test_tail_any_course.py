@@ -216,7 +216,9 @@ class Tailing(RuleBasedStateMachine):
         self.clients.append(client)
         asked = len(self.spool.asked)
         begun = Deferred.fromCoroutine(
-            self.tails.begin(tail, CHANNEL, session, after, session_id="session")
+            self.tails.begin(
+                tail, CHANNEL, session, after, session_id="session", may_read=lambda: True
+            )
         )
         begun.addErrback(self.failures.append)
         (client.read,) = self.spool.asked[asked:]

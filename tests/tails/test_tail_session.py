@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.access.owners import owner_key, owner_of
+from logplex.model.values import Credential, Delete, Put
 from tests.doubles.session_node import SESSION, Connection, SessionNode, line
 
 LIFETIME_S = 360.0
@@ -133,6 +136,40 @@ class EndedTests(SynchronousTestCase):
         self.node.store.end_session(SESSION)
         self.assert_ended(ended)
         self.assertFalse(others.is_closed)
+
+    def own(self) -> Credential:
+        """Give the session an owner, and return it."""
+        credential = Credential("one", "secret", channel="app-1")
+        self.node.registry.changed([Put(credential)])
+        owner = owner_of(credential, "app-1").body()
+        self.node.store.put_session(owner_key(SESSION), owner, 420.0)
+        return credential
+
+    def test_a_session_ends_with_its_owner(self) -> None:
+        """When the credential that opened it is deleted, or gets another password."""
+        credential = self.own()
+        for change in (
+            Delete(Credential, "one"),
+            Put(evolve(credential, secret="other")),
+            Put(evolve(credential, channel="app-2")),
+        ):
+            self.node.registry.changed([Put(credential)])
+            connection = self.node.open(tail=True)
+            self.node.clock.advance(1)
+            self.assertFalse(connection.is_closed)
+            self.node.registry.changed([change])
+            self.assert_ended(connection)
+            self.assertEqual(404, self.node.get().answer().status)
+
+    def test_an_owned_session_is_kept_with_its_owner(self) -> None:
+        """The owner must not expire before its session: nothing would end that."""
+        self.own()
+        self.node.open(tail=True)
+        for _ in range(1_000):
+            self.node.clock.advance(1)
+        self.assertEqual(200, self.node.get().answer().status)
+        ends_at, _ = self.node.store.sessions[SESSION]
+        self.assertGreaterEqual(self.node.store.sessions[owner_key(SESSION)][0], ends_at)
 
     def test_an_ended_session_is_not_renewed(self) -> None:
         connection = self.node.events()

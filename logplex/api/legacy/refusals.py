@@ -45,6 +45,7 @@ _ANSWERS: dict[type[Any], tuple[int, str]] = {
     BadDestination: (422, "Invalid drain destination: {}"),
     refusals.TooManyDrains: (422, "You have already added the maximum number of drains allowed"),
     refusals.TooManyTokens: (422, "You have already added the maximum number of tokens allowed"),
+    refusals.TooManySessions: (429, "Too many sessions of this channel"),
     StoreAway: (503, "the store is away; a change may still take effect"),
     refusals.Unavailable: (503, "{}"),
 }
@@ -73,6 +74,8 @@ def legacy_answer_to(error: BaseException | None, path: bytes, route: str = "") 
     code, why = _ANSWERS_OF_ROUTES.get((route, kind), _ANSWERS.get(kind, (500, "internal error")))
     why = why.format(error)
     headers: Headers = AUTHENTICATE if code == 401 else {}
+    if isinstance(error, refusals.TooManySessions):
+        headers = {"Retry-After": str(error.retry_after_s)}
     if path.startswith(b"/v2/") and not isinstance(error, _ALWAYS_TEXT):
         return error_answer(code, why, headers)
     return text_answer(code, why, HTML_TYPE, headers)

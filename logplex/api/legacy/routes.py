@@ -25,7 +25,8 @@ from logplex.api.json import (
     text_answer,
 )
 from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
-from logplex.api.provisioning import Provisioning, shown_tokens, url_with_port
+from logplex.api.names import shown_tokens, url_with_port
+from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, Refused, UnknownChannel
 from logplex.api.routes import App, admission_of
 from logplex.hosts import host_and_port
@@ -247,7 +248,7 @@ class Legacy:
         admission, session = admission_of(request), parse_session(body)
         if not may_read(admission.caller, session.channel_id):
             raise NotPermitted
-        session_id = await self._provisioning.open_session(body)
+        session_id = await self._provisioning.open_session(body, admission.caller)
         admission.details["channel_id"] = session.channel_id
         return session_id
 

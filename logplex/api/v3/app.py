@@ -27,6 +27,7 @@ HEALTH = "health"
 #: Open to credentials of one channel too.
 LOGS = "logs"
 OPEN_SESSION = "open_session"
+END_SESSION = "end_session"
 #: Sends a message, which a control rod may forbid.
 TEST_DRAIN = "test_drain"
 #: Answered by a disabled API too: otherwise it could not be switched on again.
@@ -58,6 +59,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.UnknownDrain: (404, "drain not found"),
     refusals.UnknownRoute: (404, "not found"),
     refusals.UnknownToken: (404, "token not found"),
+    refusals.UnknownSession: (404, "session not found"),
     refusals.WrongMethod: (405, "method not allowed"),
     refusals.CredentialExists: (409, "already exists"),
     refusals.DrainExists: (409, "already exists"),
@@ -65,6 +67,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.WrongType: (415, f"the content type must be {JSON_TYPE}"),
     refusals.TooManyDrains: (422, "maximum number of drains reached"),
     refusals.TooManyTokens: (422, "maximum number of tokens reached"),
+    refusals.TooManySessions: (429, "too many sessions of this channel"),
     StoreAway: (503, "the store is away; a change may still take effect"),
     refusals.Unavailable: (503, None),
 }
@@ -78,6 +81,8 @@ def answer_to(error: BaseException | None) -> Response:
         headers = AUTHENTICATE
     elif isinstance(error, refusals.WrongMethod):
         headers = {"Allow": ", ".join(error.allowed)}
+    elif isinstance(error, refusals.TooManySessions):
+        headers = {"Retry-After": str(error.retry_after_s)}
     return error_answer(code, why or str(error), headers)
 
 

@@ -23,7 +23,8 @@ from logplex.api.json import (
     read_members,
     text_answer,
 )
-from logplex.api.provisioning import Provisioning, shown_tokens
+from logplex.api.names import shown_tokens
+from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import (
     BadBody,
     NotPermitted,
@@ -31,7 +32,7 @@ from logplex.api.refusals import (
     UnknownDrain,
 )
 from logplex.api.routes import admission_of
-from logplex.api.v3.app import HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN, V3App
+from logplex.api.v3.app import END_SESSION, HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN, V3App
 from logplex.interfaces import IDrains, ISpool, StoreAway
 from logplex.model.session import SESSION_FIELDS, parse_session
 from logplex.model.values import CHANNEL_FLAGS, Drain, Token, may_read
@@ -167,12 +168,17 @@ class ChannelRoutes:
         if not may_read(admission.caller, session.channel_id):
             raise NotPermitted
         try:
-            session_id = await self._provisioning.open_session(body)
+            session_id = await self._provisioning.open_session(body, admission.caller)
         except UnknownChannel:
             return error_answer(422, "channel not found")
         admission.details["channel_id"] = session.channel_id
         url = f"{self._urls.api}/sessions/{session_id}"
         return json_answer(201, {"url": url}, {"Location": url})
+
+    @app.on("DELETE", "/v3/sessions/<session_id>", END_SESSION)
+    async def end_session(self, request: Request, session_id: str) -> Response:
+        await self._provisioning.end_session(session_id, admission_of(request).caller)
+        return Response(204)
 
     def _channel(self, channel_id: str) -> dict[str, Any]:
         """Return the channel as the API shows it, without empty members."""

@@ -13,11 +13,13 @@ from twisted.internet.interfaces import IReactorTime
 from logplex.access.authenticator import Authenticator
 from logplex.api.audit import Audit
 from logplex.api.json import check_json_type, error_answer
-from logplex.api.provisioning import Provisioning, check_channel_id
+from logplex.api.names import check_channel_id
+from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
 from logplex.api.routes import READING, Admission, Match, match
 from logplex.api.site import api_site, authenticated
 from logplex.api.v3.app import (
+    END_SESSION,
     HEALTH,
     HEALTH_CHECK,
     LOGS,
@@ -40,6 +42,8 @@ from logplex.settings import Auth, Limits, Urls
 from logplex.web import Request, Site
 
 _NEVER_DISABLED = frozenset({SHOW_RODS, PUT_RODS})
+
+_SESSIONS = frozenset({OPEN_SESSION, END_SESSION})
 
 _WITH_BODY = frozenset({b"POST", b"PUT"})
 
@@ -110,11 +114,11 @@ class V3Gate:
 def _is_for_its_channel(caller: Credential, route: Match) -> bool:
     """
     Return true if a credential of one channel may use this route. The channel of a session is in
-    the body, so the route checks it.
+    its body, so the route checks it.
     """
     if route.name == LOGS:
         return may_read(caller, route.arguments["channel_id"])
-    return route.name == OPEN_SESSION and is_for_one_channel(caller)
+    return route.name in _SESSIONS and is_for_one_channel(caller)
 
 
 def v3_site(

@@ -75,6 +75,9 @@ class AnswersTests(LegacyCase):
             self.ask("POST", path, {"channel_id": "7"}, basic("one"))
         self.ask("OPTIONS", READING[0], auth=None)
         self.ask("OPTIONS", READING[0].replace("x-1", "%FF"), auth=None)
+        for path in ("/sessions", "/v2/sessions", "/v2/canary-sessions"):
+            for _ in range(1_001 if path == "/sessions" else 1):
+                self.ask("POST", path, {"channel_id": "8"})
         for path in READING:
             self.ask("GET", path, auth=None)
             self.ask("GET", path.replace("x-1", "%FF"), auth=None)

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from logplex.api.json import MAX_REQUEST_ID_CHARACTERS
 from logplex.interfaces import StoreAway
 from logplex.model.values import Channel, Credential, Drain, Token
-from tests.doubles.api import V3Case, basic
+from tests.doubles.api import SESSION, V3Case, basic
 
 
 class HealthCheckTests(V3Case):
@@ -255,6 +255,31 @@ class DrainStatusTests(V3Case):
         result = {"delivered": True, "status": 204, "said": "", "error": None}
         self.assertAnswer(200, result, answer)
 
+    def test_too_many(self) -> None:
+        """The answer says after how many seconds there is room."""
+        for _ in range(1_000):
+            self.assertEqual(201, self.ask("POST", "/v3/sessions", {"channel_id": "app"}).code)
+        self.clock.advance(10)
+        answer = self.ask("POST", "/v3/sessions", {"channel_id": "app"})
+        self.assertAnswer(429, {"error": "too many sessions of this channel"}, answer)
+        self.assertEqual("350", answer.headers["retry-after"])
+        answer = self.ask("POST", "/v3/sessions", {"channel_id": "empty"})
+        self.assertEqual(201, answer.code)
+
+    def test_end(self) -> None:
+        """Also by a credential of the channel; what cannot be a session's id is unknown."""
+        for unknown in (SESSION[:-1] + "0", "x", SESSION + ".owner"):
+            answer = self.ask("DELETE", f"/v3/sessions/{unknown}", auth=basic("one"))
+            self.assertAnswer(404, {"error": "session not found"}, answer)
+        self.assertEqual(204, self.ask("DELETE", f"/v3/sessions/{SESSION}", auth=basic("one")).code)
+        self.assertNotIn(SESSION, self.store.sessions)
+        self.assertError(404, self.ask("DELETE", f"/v3/sessions/{SESSION}"))
+
+    def test_end_while_sessions_are_denied(self) -> None:
+        """The control rod is for new sessions."""
+        self.rods.now = evolve(self.rods.now, deny_tail_sessions=True)
+        self.assertEqual(204, self.ask("DELETE", f"/v3/sessions/{SESSION}").code)
+
     def test_denied(self) -> None:
         """A test message is a message to a drain."""
         self.rods.now = evolve(self.rods.now, deny_drain_forwarding=True)
@@ -393,7 +418,7 @@ class SessionTests(V3Case):
         """Readers differ in which of the two they would take."""
         body = b'{"channel_id": "app", "channel_id": "empty"}'
         self.assertError(400, self.ask("POST", "/v3/sessions", body))
-        self.assertEqual({}, self.store.sessions)
+        self.assertEqual([SESSION], list(self.store.sessions))
 
     def test_without_channel(self) -> None:
         answer = self.ask("POST", "/v3/sessions", {"num": "10"})

@@ -16,7 +16,7 @@ from logplex.api.v3.operation import OperationRoutes
 from logplex.model.rods import DISABLED, NORMAL, READ_ONLY
 from logplex.model.values import Token
 from tests.api.openapi import V3
-from tests.doubles.api import AUTH_KEY, V3Case, basic
+from tests.doubles.api import AUTH_KEY, SESSION, V3Case, basic
 from tests.doubles.exchange import send
 
 NOT_SENT = object()
@@ -92,6 +92,7 @@ ROUTES = (
         unknown=422,
         channel_in_body=True,
     ),
+    Case("DELETE", f"/v3/sessions/{SESSION}", 204, unknown=None),
     Case("GET", "/v3/credentials", 200, unknown=None),
     Case(
         "POST",
@@ -329,7 +330,8 @@ class RouteTests(V3Case):
     def test_store_silent(self) -> None:
         """A store that does not answer is given up after less than two seconds."""
         for route in self.each():
-            if route.writes and route.needs_store and "s/" in route.path:
+            commits = "s/" in route.path and SESSION not in route.path
+            if route.writes and route.needs_store and commits:
                 self.store.held = []
                 exchange = self.send(route.method, route.path, route.good)
                 self.clock.advance(2)
@@ -361,6 +363,10 @@ class RouteTests(V3Case):
         self.put(*(Token(f"t.{n}", "app", "web") for n in range(1_000)))
         self.ask("POST", "/v3/channels/app/tokens", {"name": "more"})
         self.ask("POST", "/v3/sessions", {"channel_id": "empty"}, basic("one"))
+        self.ask("DELETE", "/v3/sessions/none")
+        self.ask("DELETE", "/v3/sessions/a%2Fb")
+        for _ in range(1_001):
+            self.ask("POST", "/v3/sessions", {"channel_id": "app"})
         self.ask("POST", "/v3/credentials", {"permissions": ["channel:none"]})
         self.ask("POST", "/v3/credentials", {"id": "stored"})
         for credential_id in ("none", "full", "a%2Fb"):

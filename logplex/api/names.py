@@ -1,0 +1,51 @@
+"""
+The rules for names that clients choose, and tokens and URLs as both APIs show them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from logplex.api.refusals import BadChannelId, BadName
+from logplex.model.destination import BadDestination, parse_destination
+from logplex.model.values import Token, is_id
+
+MAX_TOKEN_NAME_CHARACTERS = 48
+# Printable ASCII without space.
+_TOKEN_NAME = re.compile(rf"[!-~]{{1,{MAX_TOKEN_NAME_CHARACTERS}}}")
+
+
+def check_channel_id(channel_id: str) -> str:
+    """
+    Return the id if a channel may have it (PROTOCOL §1).
+
+    :raise BadChannelId: it may not.
+    """
+    if not is_id(channel_id):
+        raise BadChannelId
+    return channel_id
+
+
+def check_token_name(name: str) -> str:
+    """
+    Return the name if a token may have it (PROTOCOL §1).
+
+    :raise BadName: it may not.
+    """
+    if not _TOKEN_NAME.fullmatch(name):
+        raise BadName
+    return name
+
+
+def shown_tokens(tokens: Iterable[Token]) -> dict[str, str]:
+    """Return name -> id; of several tokens with one name the newest, which comes last."""
+    return {token.name: token.id for token in tokens}
+
+
+def url_with_port(url: str) -> str:
+    """Return the URL with its port. A stored URL that no drain can have stays as it is."""
+    try:
+        return parse_destination(url).with_port
+    except BadDestination:
+        return url
