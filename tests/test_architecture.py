@@ -44,7 +44,7 @@ ROOMS: dict[str, Rows] = {
         ("command",),
         ("runtime",),
         ("client", "offline"),
-        ("failures",),
+        ("arguments", "failures"),
     ),
     "configuration": (("*",), ("redis", "sqlite")),
     "drains": (("*",), ("kinds",), ("delivery", "formats", "network")),

@@ -63,7 +63,7 @@ def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
     """
     try:
         settings = tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if must_exist:
             raise BadSettings(f"{file}: there is no such file") from None
         return {}
@@ -261,7 +261,7 @@ def _warn_of_old_name() -> None:
         if isinstance(parameter, click.Argument) and not context.params.get(parameter.name or ""):
             name = parameter.make_metavar(context)
             raise click.UsageError(f"--url is an old name of --api, and {name} is missing")
-    click.echo("logplex: --url is an old name of --api, the URL of API v3", err=True)
+    warn("--url is an old name of --api, the URL of API v3")
 
 
 def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> Callable[..., None]:
@@ -286,6 +286,11 @@ def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> C
         runtime.run(lambda: conversation(remote, *args, **kwargs))
 
     return command
+
+
+def warn(text: str) -> None:
+    """Write a line to standard error."""
+    click.echo(f"logplex: {text}", err=True)
 
 
 def table(rows: Iterable[Iterable[object]]) -> list[str]:

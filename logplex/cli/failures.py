@@ -4,6 +4,9 @@ The failures that end a command: one line on standard error and an exit status e
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+from traceback import walk_tb
 from typing import IO, Any
 
 import click
@@ -12,6 +15,9 @@ import click
 INTERRUPTED = 130
 #: The exit status after a bug in this program (``EX_SOFTWARE`` of ``sysexits.h``).
 BUG = 70
+
+#: The errors of an output that is full, closed or broken.
+_OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 class Failed(click.ClickException):
@@ -54,3 +60,13 @@ class BadSettings(Failed):
     """The URL, the credential or the user's settings file cannot be used."""
 
     exit_code = 2
+
+
+def ending(error: Exception) -> tuple[int, str]:
+    """Return the exit status and the text for an exception that is not a :class:`Failed`."""
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
+        return Failed.exit_code, f"the output cannot be written: {error.strerror}"
+    # The text of the error may contain a secret; its file and line do not.
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    origin = f"{Path(frame.f_code.co_filename).name}:{line}"
+    return BUG, f"bug: {type(error).__name__} at {origin}"

@@ -1,62 +1,67 @@
 """
-The ``logplex`` command with all its subcommands.
+The entry point of ``logplex``. It prepares the process, then loads and runs the command.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from pathlib import Path
-from traceback import walk_tb
+from types import FrameType
 
-import click
+from logplex.cli.arguments import hide_secrets
 
-from logplex import __version__
-from logplex.cli.command import examples
-from logplex.cli.commands.channels import channel, token
-from logplex.cli.commands.credentials import credential
-from logplex.cli.commands.drains import drain
-from logplex.cli.commands.operation import health, rod, shards
-from logplex.cli.commands.send import send
-from logplex.cli.commands.store import store
-from logplex.cli.commands.tail import tail
-from logplex.cli.failures import BUG
-from logplex.cli.runtime import real_runtime
-
-
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=examples(
-        "logplex channel create shop --token app",
-        "logplex drain add shop https://logs.example.com/shop",
-        "my-program | logplex send --token t.…",
-        "logplex tail shop",
-    ),
-)
-@click.version_option(__version__, prog_name="logplex")
-def logplex() -> None:
-    """
-    Operate Logplex, and read and write logs.
-
-    Every command has --help. The exit status is 0 for success, 1 if the node rejects the request, 2
-    for a wrong command line or setting, 3 if no node can be reached, 4 if the thing does not exist,
-    5 if only a part was done, 130 after Ctrl-C.
-    """
-
-
-for _command in (channel, token, drain, credential, send, tail, health, rod, shards, store):
-    logplex.add_command(_command)
+#: The exit status after Ctrl-C; see :data:`logplex.cli.failures.INTERRUPTED`.
+_INTERRUPTED = 130
 
 
 def main() -> None:
-    """The entry point of the console script."""
+    """Run the command line of this process."""
+    # Loading the commands takes some tenths of a second. Ctrl-C ends it without a traceback.
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)
+    hide_secrets()
+    _open_streams()
+
+    import click
+
+    from logplex.cli.commands import logplex
+    from logplex.cli.failures import ending
+    from logplex.cli.runtime import real_runtime
+
     try:
         logplex(obj=real_runtime(), prog_name="logplex")
     except Exception as error:
-        # The text of the error may contain a secret; its file and line do not.
-        *_, (frame, line) = walk_tb(error.__traceback__)
-        origin = f"{Path(frame.f_code.co_filename).name}:{line}"
-        click.echo(f"logplex: bug: {type(error).__name__} at {origin}", err=True)
-        sys.exit(BUG)
+        status, why = ending(error)
+        try:
+            click.echo(f"logplex: {why}", err=True)
+        finally:
+            # Without another attempt to write what the output still holds.
+            os._exit(status)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    os._exit(_INTERRUPTED)
+
+
+def _open_streams() -> None:
+    """
+    Replace closed standard streams, and let no character be impossible to write.
+
+    Otherwise the first file or connection would get the number of a closed stream. A closed
+    input is empty, writing to a closed output is an error, and errors go nowhere.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # gets the lowest free number: this one
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The reactor and the HTTP client of one command, and the loop that runs the comma
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -67,10 +68,10 @@ def real_runtime() -> Runtime:
         authorities = read_authorities("--ca-file", ca_file) if ca_file else None
         return CommandAgent(real, endpoint_to, os.environ, authorities)
 
-    return Runtime(real, agent, run, _home())
+    return Runtime(real, agent, run, home_directory())
 
 
-def _home() -> Path:
+def home_directory() -> Path:
     """Return the home directory; without one, a path at which no file exists."""
     try:
         return Path.home()
@@ -102,6 +103,9 @@ def run_to_the_end(reactor: IReactor, conversation: Conversation[T]) -> T:
         ended: Deferred[None] = talking.addBoth(results.append)
         ended.addBoth(lambda _: None if interrupted else reactor.stop())
 
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        # Twisted replaces only this handler.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     reactor.callWhenRunning(begin)
     reactor.run()
     (result,) = results

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attrs import evolve
 from click.testing import Result
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from logplex.cli.command import SETTINGS_FILE, make_target
+from logplex.cli.command import SETTINGS_FILE, make_target, read_settings
 from logplex.cli.failures import BadSettings
+from logplex.cli.runtime import home_directory
 from tests.doubles.commands import CREDENTIAL, CliCase
 
 
@@ -55,6 +58,15 @@ class SourceTests(CliCase):
         file = self.home / SETTINGS_FILE
         file.parent.mkdir()
         file.write_text(text)
+
+    def test_no_home(self) -> None:
+        """A user without a home directory has no settings file."""
+
+        def no_home() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        self.patch(Path, "home", no_home)
+        self.assertEqual(read_settings(home_directory() / SETTINGS_FILE, False), {})
 
     def test_file(self) -> None:
         self.write(f'credential = "{CREDENTIAL}"')

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+from errno import ENOSPC
 
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex import __version__
-from logplex.cli import main
-from logplex.cli.failures import BUG
+from logplex.cli.arguments import without_secrets
+from logplex.cli.commands import logplex
+from logplex.cli.failures import BUG, ending
 from tests.doubles.commands import CliCase
+
+UUID = "2f0c1d0e-1111-4222-8333-0123456789ab"
 
 
 def paths(path: list[str], command: click.Command) -> list[list[str]]:
@@ -26,7 +28,7 @@ class HelpTests(CliCase):
 
     def test_every_command(self) -> None:
         """Every command has a help text, with examples of this command."""
-        found = paths([], main.logplex)
+        found = paths([], logplex)
         self.assertIn(["channel"], found)
         self.assertIn(["channel", "create"], found)
         for path in found:
@@ -40,18 +42,38 @@ class HelpTests(CliCase):
         self.assertEqual(f"logplex, version {__version__}\n", result.stdout)
 
 
-class BugTests(SynchronousTestCase):
-    """Exceptions that no code expects."""
+class EndingTests(SynchronousTestCase):
+    """Exceptions that no command expects."""
 
-    def test_no_traceback(self) -> None:
+    def test_bug(self) -> None:
         """The file and line are shown; the text of the exception may contain a secret."""
-
-        def fails(**kwargs: object) -> None:
+        try:
             raise KeyError("hidden")
+        except KeyError as error:
+            status, why = ending(error)
+        self.assertEqual(BUG, status)
+        self.assertRegex(why, r"^bug: KeyError at test_main\.py:\d+$")
 
-        self.patch(main, "logplex", fails)
-        told = io.StringIO()
-        with contextlib.redirect_stderr(told), self.assertRaises(SystemExit) as caught:
-            main.main()
-        self.assertEqual(BUG, caught.exception.code)
-        self.assertRegex(told.getvalue(), r"^logplex: bug: KeyError at test_main\.py:\d+\n$")
+    def test_output(self) -> None:
+        self.assertEqual(
+            ending(OSError(ENOSPC, "No space left on device")),
+            (1, "the output cannot be written: No space left on device"),
+        )
+
+
+class ArgumentTests(SynchronousTestCase):
+    """Secrets among the arguments of a command."""
+
+    def test_hidden(self) -> None:
+        for line, shown in (
+            ("logplex health --credential a:b", "logplex health --credential xxx"),
+            ("logplex --credential=a:b health", "logplex --credential=xxx health"),
+            ("send --token t.x --ps a", "send --token xxx --ps a"),
+            (f"token delete shop t.{UUID}", f"token delete shop {'x' * 38}"),
+            ("drain add shop https://u:p@a.b/c@d", "drain add shop https://xxx@a.b/c@d"),
+            ("store export - --store redis://:p@r", "store export - --store redis://xx@r"),
+            ("drain add shop https://a.b/c", "drain add shop https://a.b/c"),
+            ("tail shop --credential", "tail shop --credential"),
+        ):
+            hidden = without_secrets(line.encode().split(b" "))
+            self.assertEqual(b" ".join(hidden).decode(), shown)

@@ -8,7 +8,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from logplex.cli.main import logplex
+from logplex.cli.commands import logplex
 from tests.doubles.api import ApiCase
 from tests.doubles.runtime import memory_runtime
 

@@ -8,12 +8,13 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from signal import SIGINT
 
 from twisted.trial.unittest import SkipTest
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import CREDENTIAL, Node
-from tests.integration.process import Child, Ended, within
+from tests.integration.process import Child, Ended, until, within
 from tests.integration.receivers import HttpReceiver
 from tests.integration.redis_server import INSTALLED, RedisServer
 from tests.integration.senders import numbers_in
@@ -66,6 +67,67 @@ class CommandTests(CommandCase):
         self.assertEqual((await self.done(node, "channel", "show", "none")).status, 3)
 
 
+class ProcessTests(CommandCase):
+    """The standard streams, the arguments and the signals of a command."""
+
+    async def shell(self, line: str, **environ: str) -> Ended:
+        """Run a command line of a shell, without the settings of a user."""
+        command = line.replace("logplex", f'"{sys.executable}" -m logplex.cli.main', 1)
+        home = self.directory()
+        child = Child.spawn(["/bin/sh", "-c", command], home, {"HOME": str(home), **environ})
+        self.addCleanup(child.end)
+        return await within(child.ended(), "the command ends")
+
+    async def test_full_disk(self) -> None:
+        ended = await self.shell("logplex --help >/dev/full")
+        self.assertEqual(
+            (ended.status, ended.output),
+            (1, "logplex: the output cannot be written: No space left on device"),
+        )
+
+    async def test_closed_streams(self) -> None:
+        ended = await self.shell("logplex --help >&-")
+        self.assertEqual(
+            (ended.status, ended.output),
+            (1, "logplex: the output cannot be written: Bad file descriptor"),
+        )
+        ended = await self.shell("logplex send --token x --json <&-")
+        self.assertEqual((ended.status, ended.output), (0, '{"delivered": 0}'))
+        ended = await self.shell("logplex health --api http://127.0.0.1:1 2>&-")
+        self.assertEqual((ended.status, ended.output), (3, ""))
+
+    async def test_terminal_of_another_encoding(self) -> None:
+        ended = await self.shell("logplex --help", PYTHONIOENCODING="latin-1")
+        self.assertEqual(ended.status, 0)
+        self.assertIn("logplex send --token t.?", ended.output)
+
+    async def hidden(self) -> Child:
+        """Start a command with a secret among its arguments, and wait until it is hidden."""
+        child = Child.spawn(
+            [sys.executable, "-m", "logplex.cli.main", "send", "--token", "t.secret"],
+            self.directory(),
+        )
+        self.addCleanup(child.end)
+
+        async def is_hidden() -> bool:
+            arguments = Path(f"/proc/{child.pid}/cmdline").read_bytes().split(b"\0")
+            return arguments[-3:-1] == [b"--token", b"xxxxxxxx"]
+
+        await until(is_hidden, "the token is hidden")
+        return child
+
+    async def test_secret_arguments(self) -> None:
+        """Other users of the machine do not see the secrets of a command."""
+        await self.hidden()
+
+    async def test_interrupted_at_its_start(self) -> None:
+        """Ctrl-C ends a command that still loads its modules, without a traceback."""
+        child = await self.hidden()
+        child.signal(SIGINT)
+        ended = await within(child.ended(), "the command ends")
+        self.assertEqual((ended.status, ended.output), (130, ""))
+
+
 class SendTests(CommandCase):
     """``logplex send``"""
 
@@ -111,9 +173,10 @@ class SendTests(CommandCase):
         child = self.start(node, "send", LOGPLEX_TOKEN=token)
         child.write("number=1")
         child.transport.closeStdin()
+        await within(child.seen("cannot be reached: .*; trying again for 120 s"), "it is told")
         await node.start()
         ended = await within(child.ended(), "everything is sent")
-        self.assertEqual((ended.status, ended.output), (0, ""))
+        self.assertEqual((ended.status, len(ended.output.splitlines())), (0, 1))
         answer = await node.request("GET", "/v3/channels/app-1/logs")
         self.assertEqual(answer.headers["logplex-msg-count"], "1")
 

@@ -38,6 +38,7 @@ class Shuttle:
     :param frame_id: returns a new frame id: 32 hexadecimal digits.
     :param pause: called to stop the source of the lines.
     :param resume: called to continue it.
+    :param remark: called with a line about a parcel that is not taken at once, for standard error.
     :ivar delivered: the number of lines that the node has taken.
     :ivar waiting: the lines that are not in a parcel yet.
     """
@@ -50,6 +51,7 @@ class Shuttle:
     frame_id: Callable[[], str]
     pause: Callable[[], None]
     resume: Callable[[], None]
+    remark: Callable[[str], None]
     delivered: int = 0
     waiting: list[bytes] = field(factory=list)
     _under_way: int = 0
@@ -145,6 +147,8 @@ class Shuttle:
                 delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2**attempt)
                 if self.clock.seconds() + delay_s > give_up_s:
                     raise trouble
+                if attempt == 0:
+                    self.remark(f"{trouble.message}; trying again for {PATIENCE_S:.0f} s")
                 await deferLater(self.clock, delay_s)
             else:
                 self.delivered += parcel.count

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from logplex.cli.client.frames import Form, LineCutter
 from logplex.cli.client.shuttle import Shuttle, deliver_all
-from logplex.cli.command import Remote, checked, examples, talks
+from logplex.cli.command import Remote, checked, examples, talks, warn
 from logplex.cli.failures import Incomplete
 
 #: The most that is read from standard input at once.
@@ -172,6 +172,7 @@ async def send(remote: Remote, token: str, procid: str, host: str | None, pri: i
         lambda: uuid4().hex.upper(),
         source.pause,
         source.resume,
+        warn,
     )
     source.resume()
     try:

@@ -15,7 +15,7 @@ import click
 from logplex.cli.client.events import Event
 from logplex.cli.client.follow import Follower
 from logplex.cli.client.lines import Filter, Painter, parse_line
-from logplex.cli.command import Remote, examples, talks
+from logplex.cli.command import Remote, examples, talks, warn
 
 
 def as_json(event: Event) -> str:
@@ -107,7 +107,7 @@ async def tail(
         channel_id,
         Filter(sources, processes, excluded),
         tell,
-        lambda text: click.echo(f"logplex: {text}", err=True),
+        warn,
         random,
     )
     await follower.history(num)

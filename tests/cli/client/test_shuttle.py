@@ -74,6 +74,7 @@ class ShuttleCase(SynchronousTestCase):
         )
         self.pauses: list[str] = []
         ids = map("{:032X}".format, count(1))
+        self.remarks: list[str] = []
         self.shuttle = Shuttle(
             Asker(runtime.agent(""), self.clock),
             "http://localhost:8601",
@@ -83,6 +84,7 @@ class ShuttleCase(SynchronousTestCase):
             lambda: next(ids),
             lambda: self.pauses.append("pause"),
             lambda: self.pauses.append("resume"),
+            self.remarks.append,
         )
         self.running = Deferred.fromCoroutine(deliver_all(self.shuttle))
 
@@ -189,6 +191,23 @@ class TroubleTests(ShuttleCase):
         self.assertIn("cannot be reached", failed.message)
         self.assertIn("0 lines were delivered, 2 were read and not delivered", failed.message)
         self.assertLess(self.net.asked, 25)
+
+    def test_the_first_failure_is_told(self) -> None:
+        """One line says why a parcel waits, when its first attempt has failed."""
+        servers = dict(self.net.servers)
+        self.net.servers.clear()
+        self.push(range(PARCEL_LINES))
+        self.step()
+        (remark,) = self.remarks
+        self.assertRegex(remark, r"^http://localhost:8601 cannot be reached: .*; trying again for")
+        self.step(60)
+        self.net.servers.update(servers)
+        self.step(15)
+        self.assertEqual((PARCEL_LINES, 1), (self.shuttle.delivered, len(self.remarks)))
+        self.net.servers.clear()
+        self.push(range(PARCEL_LINES))
+        self.step(60)
+        self.assertEqual(2, len(self.remarks))
 
     def test_node_comes_back(self) -> None:
         servers = dict(self.net.servers)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
-from logplex.cli.main import logplex
+from logplex.cli.commands import logplex
 from tests.doubles.runtime import memory_runtime
 from tests.doubles.sessions import Sessions, Stream
 

@@ -1,0 +1,49 @@
+"""
+The arguments of this process, as other users of the machine see them (``ps``, ``/proc``).
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+#: Options whose value is a secret.
+SECRET_OPTIONS = (b"--credential", b"--token")
+
+#: The user and password of a URL, and tokens.
+_SECRET = re.compile(rb"(?<=://)[^/?#\s]*(?=@)|\bt\.[0-9a-f-]{36}")
+
+
+def hide_secrets() -> None:
+    """
+    Overwrite secrets among the arguments of this process, as ``mysql`` and ``redis-cli`` do.
+
+    Until then, for some hundredths of a second, other users can see them. Only Linux shows the
+    address of the arguments; elsewhere this does nothing.
+    """
+    with suppress(Exception):
+        # Loading ctypes takes time, and systems without /proc do not need it.
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        from ctypes import c_char
+
+        # proc(5): fields 48 and 49 are arg_start and arg_end. The first of these is field 3.
+        start, end = int(fields[45]), int(fields[46])
+        memory = (c_char * (end - start)).from_address(start)
+        memory.raw = b"\0".join(without_secrets(memory.raw.split(b"\0")))
+
+
+def without_secrets(arguments: list[bytes]) -> list[bytes]:
+    """Return arguments of the same lengths, with ``x`` for each character of a secret."""
+    shown = []
+    is_secret = False
+    for argument in arguments:
+        name, equals, value = argument.partition(b"=")
+        if is_secret:
+            shown.append(b"x" * len(argument))
+        elif equals and name in SECRET_OPTIONS:
+            shown.append(name + equals + b"x" * len(value))
+        else:
+            shown.append(_SECRET.sub(lambda found: b"x" * len(found[0]), argument))
+        is_secret = argument in SECRET_OPTIONS
+    return shown
