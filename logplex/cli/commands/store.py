@@ -86,7 +86,7 @@ async def export_store(remote: Remote, file: str, store_location: str | None) ->
         click.echo(text, nl=False)
         return
     try:
-        write_private(Path(file), text)
+        _write(file, text)
     except OSError as error:
         raise Rejected(f"{file}: {error.strerror}") from None
     _tell(remote, values, "exported")
@@ -133,6 +133,19 @@ def parts(values: list[Value]) -> Iterator[list[Value]]:
         size += value_bytes
     if part:
         yield part
+
+
+def _write(file: str, text: str) -> None:
+    """
+    Write to a file that only its owner can read. A link is followed.
+
+    A pipe or a device, such as ``/dev/stdout``, is written to; a regular file is replaced.
+    """
+    path = Path(file)
+    if path.exists() and not path.is_file():
+        path.write_text(text, "utf-8")
+    else:
+        write_private(path.resolve(), text)
 
 
 def _read(file: str) -> str:

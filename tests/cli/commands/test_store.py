@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from hypothesis import given, settings
@@ -41,6 +42,31 @@ class StoreTests(CliCase):
     def assert_everything(self, document: object) -> None:
         """The export is the content of the store."""
         self.assertCountEqual(self.registry.values(), import_values(document))
+
+    def test_export_to_a_link(self) -> None:
+        """The file that a link names is replaced, not the link."""
+        target = self.home / "target.json"
+        link = self.home / "link.json"
+        for content in ("old", None):
+            link.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)
+            if content is not None:
+                target.write_text(content)
+            link.symlink_to("target.json")
+            self.lines("store", "export", str(link))
+            self.assertTrue(link.is_symlink())
+            self.assertIn("channels", json.loads(target.read_text()))
+            self.assertEqual(0o600, target.stat().st_mode & 0o777)
+
+    def test_export_to_a_pipe(self) -> None:
+        """A pipe is written to, and stays a pipe."""
+        pipe = self.home / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        self.lines("store", "export", str(pipe))
+        self.assertIn("channels", json.loads(os.read(reader, 1_000_000)))
+        self.assertTrue(pipe.is_fifo())
 
     def test_export(self) -> None:
         """Only the owner can read the file."""
