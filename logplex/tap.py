@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python.usage import CompleteFiles, Completions
 from twisted.python.usage import Options as UsageOptions
 
 from logplex import __version__
 from logplex.interfaces import IReactor
 from logplex.node.service import make_service
-from logplex.settings import Settings, SettingsError, load_settings
+from logplex.settings import Settings, SettingsError, load_settings, unknown_variables
+
+_log = Logger()
 
 
 class Options(UsageOptions):
@@ -72,5 +75,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     file = options["config"]
+    for line in unknown_variables(os.environ):
+        _log.warn("settings: {line}", line=line)
     origin = "logplex" if file is None else f"logplex: {file}"
     return make_service(options.settings, cast(IReactor, reactor), options.load, origin)

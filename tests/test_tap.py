@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 from twisted.application.service import IService
+from twisted.logger import globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 import logplex
 from logplex.settings import Settings
 from logplex.tap import Options, makeService
+from tests.doubles.interfaces import LogLines
 
 
 class OptionsTests(SynchronousTestCase):
@@ -90,3 +92,21 @@ class PluginTests(SynchronousTestCase):
         options.parseOptions(["--config", str(path)])
         self.assertTrue(IService.providedBy(maker.makeService(options)))
         self.assertIs(maker.makeService, makeService)
+
+    def test_unknown_variables(self) -> None:
+        """The log of the start names variables that may be a slip."""
+        self.patch(os, "environ", {"LOGPLEX_SHARDURLS": "redis://:hidden@localhost"})
+        log = LogLines()
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        path = Path(self.mktemp())
+        path.write_text('[store]\nurl = "memory:"')
+        options = Options()
+        options.parseOptions(["--config", str(path)])
+        makeService(options)
+        self.assertIn(
+            "settings: LOGPLEX_SHARDURLS: unknown environment variable;"
+            ' did you mean "LOGPLEX_SHARD_URLS"?',
+            log.lines,
+        )
+        self.assertNotIn("hidden", "".join(log.lines))

@@ -4,7 +4,7 @@ The settings of a node, read from a file and the environment.
 
 from __future__ import annotations
 
-from logplex.settings.loading import SettingsError, load_settings
+from logplex.settings.loading import SettingsError, load_settings, unknown_variables
 from logplex.settings.sections import (
     Auth,
     DrainSettings,
@@ -39,4 +39,5 @@ __all__ = [
     "Tls",
     "Urls",
     "load_settings",
+    "unknown_variables",
 ]

@@ -67,6 +67,16 @@ class Variable:
     parse: Callable[[str], object] = text
 
 
+#: The variables of the ``logplex`` command, which often stand in the same environment.
+COMMAND_VARIABLES = (
+    "LOGPLEX_CA_FILE",
+    "LOGPLEX_CREDENTIAL",
+    "LOGPLEX_LOGS_URL",
+    "LOGPLEX_STORE",
+    "LOGPLEX_TOKEN",
+    "LOGPLEX_URL",
+)
+
 #: An empty variable counts as not set.
 VARIABLES = (
     Variable("API_STATUS", "rods", "api_status"),

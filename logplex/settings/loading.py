@@ -22,7 +22,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from logplex.settings.bounds import OptionError
-from logplex.settings.environment import VARIABLES
+from logplex.settings.environment import COMMAND_VARIABLES, VARIABLES
 from logplex.settings.sections import Settings
 
 #: The content of a file before it is checked.
@@ -67,6 +67,20 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
     if lines:
         raise SettingsError("\n".join(lines))
     return settings
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """
+    Return a line for each variable that looks like one of Logplex, and is not.
+
+    They are not mistakes: another program may use them.
+    """
+    known = [variable.name for variable in VARIABLES]
+    return [
+        f"{name}: {_unknown(name, known, 'environment variable')}"
+        for name in sorted(environ)
+        if name.startswith("LOGPLEX_") and name not in known and name not in COMMAND_VARIABLES
+    ]
 
 
 def _read(path: str) -> Tables:

@@ -10,9 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import attrs
+import click
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.access.credentials import credential_from_file
+from logplex.cli.commands import logplex
 from logplex.settings import (
     DrainSettings,
     FileCredential,
@@ -20,8 +22,9 @@ from logplex.settings import (
     Settings,
     SettingsError,
     load_settings,
+    unknown_variables,
 )
-from logplex.settings.environment import VARIABLES
+from logplex.settings.environment import COMMAND_VARIABLES, VARIABLES
 
 EXAMPLE = Path(__file__).parents[2] / "etc" / "logplex.toml"
 
@@ -383,6 +386,34 @@ class MistakeTests(ConfigTestCase):
 
 class EnvironmentTests(ConfigTestCase):
     """Variables override the file."""
+
+    def test_unknown(self) -> None:
+        """A variable that looks like one of Logplex is named, with the nearest known one."""
+        environ = {
+            "LOGPLEX_SHARDURLS": "redis://:hidden@localhost",
+            "LOGPLEX_SHARD_URLS": "redis://localhost",
+            "LOGPLEX_CREDENTIAL": "a:b",
+            "LOGPLEX_ZZZZZZZZZZZZZZZZ": "x",
+            "PATH": "/bin",
+        }
+        self.assertEqual(
+            unknown_variables(environ),
+            [
+                "LOGPLEX_SHARDURLS: unknown environment variable;"
+                ' did you mean "LOGPLEX_SHARD_URLS"?',
+                "LOGPLEX_ZZZZZZZZZZZZZZZZ: unknown environment variable",
+            ],
+        )
+
+    def test_variables_of_the_command(self) -> None:
+        """The variables of the ``logplex`` command are known too."""
+        found: set[object] = set()
+        groups: list[click.Command] = [logplex]
+        while groups:
+            command = groups.pop()
+            found |= {each.envvar for each in command.params if each.envvar}
+            groups += command.commands.values() if isinstance(command, click.Group) else []
+        self.assertEqual(found, set(COMMAND_VARIABLES))
 
     def test_override(self) -> None:
         settings = self.load(
