@@ -154,12 +154,12 @@ class CommandAgent:
             there = self.endpoint_to(proxy.host, proxy.port)
             endpoint = TunnelEndpoint(there, host_and_port(host, uri.port), proxy.authorization)
         context = CertificateOptions(trustRoot=self.authorities or platformTrust()).getContext()
-        return wrapClientTLS(_Creator(context, host), endpoint)
+        return wrapClientTLS(_TlsConnections(context, host), endpoint)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 @frozen
-class _Creator:
+class _TlsConnections:
     """
     Make TLS connections that fail with the reason if a certificate cannot be trusted.
 
