@@ -349,6 +349,10 @@ class DrainStatus:
         URL is not allowed.
     :ivar received: the number of messages since the start of the node. Each of them is delivered,
         dropped or buffered.
+    :ivar guaranteed: the number of messages that the drain may hold whatever other drains hold.
+    :ivar buffered_beyond_bytes: the bytes of the messages that it holds beyond them, in the buffer
+        that all drains share.
+    :ivar oldest_buffered_s: the age of the oldest buffered message, by its arrival.
     :ivar last_error: a text for the channel's owner, without the secret parts of the URL.
     :ivar next_attempt: the time of the next attempt to connect; ``None`` if the drain does not wait
         for one.
@@ -359,6 +363,9 @@ class DrainStatus:
     delivered: int = 0
     dropped: int = 0
     buffered: int = 0
+    guaranteed: int = 0
+    buffered_beyond_bytes: int = 0
+    oldest_buffered_s: float | None = None
     last_success: float | None = None
     last_error: str | None = None
     last_error_at: float | None = None

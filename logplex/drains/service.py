@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.drains.delivery.buffer import Buffer
+from logplex.drains.delivery.buffer import Buffer, SharedBuffer
 from logplex.drains.delivery.courier import Courier, Outcome, Reports
 from logplex.drains.delivery.lifecycle import Lifecycle, Phase
 from logplex.drains.delivery.pace import Pace
@@ -83,6 +83,7 @@ class DrainService:
             random=self._random,
             connect_to=connect_to or self._connect_to_host,
         )
+        self._shared = SharedBuffer(settings.shared_buffer_bytes)
         self._running: dict[int, RunningDrain] = {}
         self._leaving: dict[RunningDrain, Deferred[None]] = {}
         #: Why the drains that have a URL and do not run cannot run.
@@ -136,6 +137,12 @@ class DrainService:
             "logplex_drains_buffered",
             "Messages that drains hold and have not delivered",
             sum(each.buffer.buffered for each in (*self._running.values(), *self._leaving)),
+        )
+
+        yield Sample(
+            "logplex_drains_shared_buffer_bytes",
+            "Bytes of messages that drains hold beyond those of which each is sure",
+            self._shared.used_bytes,
         )
 
     def drain_samples(self) -> Iterator[Sample]:
@@ -205,7 +212,14 @@ class DrainService:
         notices = ChannelNotices(
             self._tell, self._limits, self._reactor, drain.channel_id, drain.token
         )
-        buffer = Buffer(self._reactor, self._counters, self._settings.buffer_messages, notices.lost)
+        buffer = Buffer(
+            self._reactor,
+            self._counters,
+            self._settings.buffer_messages,
+            notices.lost,
+            channel_id=drain.channel_id,
+            shared=self._shared,
+        )
         notices.about = buffer
         running = RunningDrain(drain, destination, buffer, Outcome(), notices, self._make_lifecycle)
         self._running[drain.id] = running

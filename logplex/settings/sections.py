@@ -147,7 +147,7 @@ class DrainSettings:
     """``[drains]``: times and sizes of the drains."""
 
     buffer_messages: int = positive(1_024)
-    shrunk_buffer_messages: int = positive(10)
+    shared_buffer_bytes: int = not_negative(268_435_456)
     connect_timeout_s: float = positive(3.0)
     max_age_s: float = positive(18_000.0)
     flush_s: float = not_negative(5.0)
@@ -157,16 +157,15 @@ class DrainSettings:
     http_batch_messages: int = positive(400)
     http_answer_timeout_s: float = positive(5.0)
     http_answer_bytes: int = not_negative(65_536)
-    http_tries: int = positive(3)
-    http_retry_delays_s: tuple[float, ...] = each_not_negative((0.25, 1.0))
+    http_batch_max_age_s: float = positive(900.0)
+    http_tries: int = not_negative(0)
+    http_retry_delays_s: tuple[float, ...] = each_not_negative((0.25, 1.0, 4.0, 16.0, 60.0))
     http_retry_after_max_s: float = not_negative(60.0)
     http_idle_timeout_s: float = positive(144.0)
-    http_shrink_after_s: float = positive(300.0)
     syslog_piece_bytes: int = positive(4_096)
     syslog_stall_timeout_s: float = positive(4.0)
     syslog_idle_timeout_s: float = positive(240.0)
     syslog_backoff_max_s: float = positive(300.0)
-    syslog_shrink_after_failures: int = positive(10)
     idle_jitter_s: float = not_negative(15.0)
     ca_file: str = ""
     pinned_file: str = ""

@@ -14,7 +14,7 @@ from logplex.drains.network.errors import DestinationDenied, explain, printable
 from logplex.interfaces import DrainStatus, DrainTest, IDrains
 from tests.doubles.http_drain import OK, Request, answer
 from tests.doubles.stream_drain import NOW
-from tests.drains.test_service import DRAIN, ServiceCase
+from tests.drains.test_service import DRAIN, ServiceCase, message
 
 
 class Status(ServiceCase):
@@ -49,7 +49,28 @@ class Status(ServiceCase):
         self.assertEqual(self.status().state, "sending")
         self.assertEqual(self.status().buffered, 3)
         link.say(OK)
-        self.assertEqual(self.status(), DrainStatus("connected", 3, delivered=3, last_success=NOW))
+        self.assertEqual(
+            self.status(),
+            DrainStatus("connected", 3, delivered=3, guaranteed=1_024, last_success=NOW),
+        )
+
+    def test_holding(self) -> None:
+        """What a drain holds, of what it is sure, and how old its oldest message is."""
+        self.put(DRAIN)
+        self.push(1_000)
+        self.clock.advance(10)
+        self.push(100)
+        self.clock.advance(5)
+        status = self.status()
+        self.assertEqual((status.buffered, status.guaranteed), (1_100, 1_024))
+        self.assertEqual(status.buffered_beyond_bytes, 76 * len(message(1_100)))
+        self.assertEqual(status.oldest_buffered_s, 15.0)
+        self.assertEqual(
+            self.samples("logplex_drains_shared_buffer_bytes"),
+            {"": float(status.buffered_beyond_bytes)},
+        )
+        self.receiver("one").accept().say(OK)
+        self.assertEqual(self.status().buffered_beyond_bytes, 0)
 
     def test_failing(self) -> None:
         """What went wrong, when, and when the next attempt will be."""
@@ -62,6 +83,8 @@ class Status(ServiceCase):
                 "waiting",
                 received=1,
                 buffered=1,
+                guaranteed=1_024,
+                oldest_buffered_s=0.0,
                 last_error="the receiver answered 500",
                 last_error_at=NOW,
                 next_attempt=NOW + 0.25,
@@ -92,7 +115,7 @@ class Testing(ServiceCase):
             self.successResultOf(result), DrainTest(delivered=True, status=200, said="ok")
         )
         self.assertTrue(link.closed)
-        self.assertEqual(self.service.status(1), DrainStatus("resting"))
+        self.assertEqual(self.service.status(1), DrainStatus("resting", guaranteed=1_024))
         self.assertEqual(self.counters.drain_delivered, 0)
 
     def test_refused(self) -> None:

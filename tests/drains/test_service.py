@@ -41,6 +41,8 @@ def message(number: int) -> bytes:
 class ServiceCase(SynchronousTestCase):
     """A node with one channel ``app``, fed with the token ``t.1``."""
 
+    options = DrainSettings()
+
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
@@ -62,7 +64,7 @@ class ServiceCase(SynchronousTestCase):
             self.registry,
             self.router.tell,
             self.counters,
-            DrainSettings(),
+            self.options,
             limits=Live(Limits()),
             reactor=as_reactor(self.clock),
             random=MiddleRandom(1),
@@ -306,6 +308,8 @@ class Moving(ServiceCase):
 
 
 class Losing(ServiceCase):
+    options = DrainSettings(shared_buffer_bytes=0)
+
     def test_told_to_the_others(self) -> None:
         """A drain's loss is told to the channel's spool and other drains, not to itself."""
         self.put(DRAIN, OTHER)

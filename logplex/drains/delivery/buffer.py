@@ -1,16 +1,22 @@
 """
 A drain's buffer: a bounded queue of messages that drops the oldest, and counts exactly.
 
-At any time ``received == delivered + dropped + buffered``, where what a drain has taken and has
-not seen delivered is still buffered.
+At any time ``received == delivered + dropped + buffered``; a message that was taken to be sent is
+buffered until it is delivered or lost.
+
+Every drain is sure of room for some messages. What is more goes into its overflow, whose bytes are
+charged to a buffer that all drains of the node share (PROTOCOL §8).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
+from math import inf
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -26,60 +32,150 @@ NEVER = 1 << 62
 #: The queue of every buffer that never held a message: one of its own takes 600 bytes.
 _NOTHING: deque[bytes] = deque(maxlen=0)
 
-#: What a notice of ours about a drain or a tail has after its time and host, cooked or formatted.
+#: The part of a notice of ours about a drain or a tail after its time and host.
 _NOTICE_MARK = b" heroku logplex - "
 _NOTICE_HEAD_BYTES = 128
+
+#: The room that is made at a time when the shared buffer is full, so that the channel that uses
+#: most of it need not be looked for with every message; in a small buffer it is a 64th.
+_ROOM_BYTES = 65_536
+
+#: Times of arrival are remembered once in this time, and at most so many of a buffer.
+_MARK_EVERY_S = 1.0
+_MAX_MARKS = 64
+
+
+def _is_notice(message: bytes) -> bool:
+    """Return whether a message, cooked or formatted, is a notice of ours."""
+    return _NOTICE_MARK in message[:_NOTICE_HEAD_BYTES]
 
 
 @frozen
 class Loss:
-    """So many messages were lost, the first of them at this time (seconds since the epoch)."""
+    """The number of messages that were lost, and when the first was (seconds since the epoch)."""
 
     count: int
     since: float
+
+
+@define(eq=False, repr=False)
+class SharedBuffer:
+    """
+    The bytes of all messages that drains hold beyond those of which they are sure.
+
+    When it is full, the channel whose drains use most of it drops its oldest messages.
+
+    :ivar size_bytes: the room; 0 if drains hold nothing beyond.
+    """
+
+    size_bytes: int
+    used_bytes: int = field(default=0, init=False)
+    _channels: dict[str, int] = field(factory=dict, init=False)
+    _buffers: dict[str, set[Buffer]] = field(factory=dict, init=False)
+
+    def has_room(self, size: int) -> bool:
+        """Return whether so many bytes more can be held."""
+        return self.used_bytes + size <= self.size_bytes
+
+    def charge(self, buffer: Buffer, size: int) -> None:
+        """Take note that an overflow has grown; make room if it is too much."""
+        channel_id = buffer.channel_id
+        self.used_bytes += size
+        self._channels[channel_id] = self._channels.get(channel_id, 0) + size
+        self._buffers.setdefault(channel_id, set()).add(buffer)
+        if self.used_bytes > self.size_bytes:
+            self._make_room()
+
+    def release(self, buffer: Buffer, size: int) -> None:
+        """Take note that an overflow has become smaller."""
+        channel_id = buffer.channel_id
+        self.used_bytes -= size
+        self._channels[channel_id] -= size
+        if not buffer.overflow_bytes:
+            buffers = self._buffers[channel_id]
+            buffers.discard(buffer)
+            if not buffers:
+                del self._buffers[channel_id], self._channels[channel_id]
+
+    def _make_room(self) -> None:
+        least = self.size_bytes - min(_ROOM_BYTES, self.size_bytes // 64)
+        while self.used_bytes > least:
+            most = max(self._channels, key=self._channels.__getitem__)
+            largest = max(self._buffers[most], key=lambda each: each.overflow_bytes)
+            largest.give_way(min(_ROOM_BYTES, self.used_bytes - least))
 
 
 @implementer(IOutlet)
 @define(eq=False, repr=False)
 class Buffer:
     """
-    What waits for one drain, and what became of everything that it was given.
+    The messages that wait for one drain, and the counts of all that it was given.
 
-    :ivar limit: how many messages may wait; a smaller one takes effect at once.
-    :ivar on_loss: told how many messages were lost that are not themselves notices of ours.
-    :ivar wake: called when a push leaves ``wake_at`` messages or more; set by whoever sends.
-    :ivar messages: what waits, the oldest first; senders take from the left.
+    :ivar limit: the number of waiting messages of which the drain is sure.
+    :ivar on_loss: called with the number of messages that were lost, without notices of ours.
+    :ivar channel_id: the channel to which :attr:`shared` charges the overflow.
+    :ivar wake: called when a push leaves ``wake_at`` messages or more; set by the running drain.
+    :ivar wake_at: set by the drain's lifecycle.
+    :ivar give_up: called before waiting messages are dropped: a courier loses what is older than
+        they, but for what is just being sent.
+    :ivar messages: the oldest of the waiting messages, the oldest first; couriers take from the
+        left.
+    :ivar overflow: the waiting messages after them; there are none unless ``messages`` is full.
     :ivar in_flight: messages that were taken and are neither delivered nor lost.
-    :ivar unparsable: of the dropped ones, those that are no RFC 5424 message.
-    :ivar loss: what was lost since the receiver was last told.
+    :ivar unparsable: of the dropped messages, those that are not RFC 5424.
+    :ivar loss: the messages that were lost since the receiver was last told.
     """
 
     clock: IReactorTime
     counters: Counters
     limit: int
     on_loss: Callable[[int], None]
+    channel_id: str = ""
+    shared: SharedBuffer = field(factory=lambda: SharedBuffer(0))
     wake: Callable[[], None] = lambda: None
     wake_at: int = NEVER
+    give_up: Callable[[], None] | None = None
     messages: deque[bytes] = _NOTHING
+    overflow: deque[bytes] = _NOTHING
+    overflow_bytes: int = 0
     in_flight: int = 0
     received: int = 0
     delivered: int = 0
     dropped: int = 0
     unparsable: int = 0
     loss: Loss | None = None
+    #: The number of messages received before a moment, and the moment.
+    _marks: list[tuple[int, float]] = field(factory=list, init=False)
 
     @property
     def buffered(self) -> int:
-        """What is not yet delivered or lost."""
-        return len(self.messages) + self.in_flight
+        """The number of messages that are neither delivered nor lost."""
+        return len(self.messages) + len(self.overflow) + self.in_flight
+
+    def oldest_s(self) -> float | None:
+        """
+        Return the age in seconds of the oldest buffered message, by its arrival; ``None`` if there
+        is none. It is at most a second too large while fewer than 64 messages a minute come.
+        """
+        buffered = self.buffered
+        if not buffered:
+            return None
+        mark = bisect_right(self._marks, (self.received - buffered, inf)) - 1
+        return self.clock.seconds() - self._marks[max(0, mark)][1]
 
     def push(self, messages: list[bytes]) -> None:
         """See :class:`IOutlet`."""
+        self._mark()
+        self.received += len(messages)
+        if self.overflow:
+            if not self._refuse_notice(messages):
+                self.overflow.extend(messages)
+                self._charge(sum(map(len, messages)))
+            return
         queue = self.messages
         if queue is _NOTHING:
             queue = self.messages = deque()
         queue.extend(messages)
-        self.received += len(messages)
         if len(queue) >= self.wake_at:
             # Before anything is dropped: a drain that lingers takes a batch, and makes room.
             try:
@@ -87,65 +183,135 @@ class Buffer:
             except Exception:
                 _log.failure("bug: a drain failed when it was given messages")
         if len(queue) > self.limit:
-            self._drop_oldest()
-
-    def resize(self, limit: int) -> None:
-        """Hold so many messages from now on."""
-        self.limit = limit
-        self._drop_oldest()
+            if self._refuse_notice(messages):
+                queue.pop()
+            else:
+                self._spill()
 
     def took(self, count: int, unparsable: int = 0) -> None:
-        """So many left the queue and are under way; besides, some cannot be sent at all."""
+        """Take note of messages that left the queue: to be sent, or since they cannot be sent."""
         self.in_flight += count
-        self.unparsable += unparsable
-        self._count_dropped(unparsable)
+        if unparsable:
+            self.unparsable += unparsable
+            self._count_dropped(unparsable)
+        if self.overflow:
+            self._refill()
 
     def deliver(self, count: int) -> None:
-        """So many of those under way have arrived."""
+        """Take note of messages that were under way and have arrived."""
         self.in_flight -= count
         self.delivered += count
         self.counters.drain_delivered += count
 
     def lose(self, formatted: Iterable[bytes]) -> None:
-        """These, which were under way, will not arrive."""
+        """Take note of messages that were under way and will not arrive."""
         self.in_flight -= self._lose(formatted)
 
     def put_back(self, messages: list[bytes]) -> None:
-        """These, which were under way, wait again, before all others."""
+        """Put messages that were under way before all others again."""
         self.in_flight -= len(messages)
         if self.messages is _NOTHING:
             self.messages = deque()
         self.messages.extendleft(reversed(messages))
-        self._drop_oldest()
+        if len(self.messages) > self.limit:
+            self._spill()
 
     def clear(self) -> int:
-        """Nobody will send what waits. How many that were."""
-        count = self._lose(self.messages)
+        """Lose all that waits. Return the number of messages."""
+        count = self._lose(self.messages) + self._lose(self.overflow)
         self.messages.clear()
+        self.overflow.clear()
+        self._release(self.overflow_bytes)
         return count
 
+    def give_way(self, size: int) -> None:
+        """Drop the oldest messages until the overflow is smaller by some bytes, or empty."""
+        left = self.overflow_bytes - size
+        if self.give_up:
+            self.give_up()
+        lost: list[bytes] = []
+        while self.overflow and self.overflow_bytes > left:
+            count, excess = 0, self.overflow_bytes - left
+            for message in islice(self.overflow, len(self.messages)):
+                count += 1
+                excess -= len(message)
+                if excess <= 0:
+                    break
+            lost += [self.messages.popleft() for _ in range(count)]
+            self._refill()
+        self._lose(lost)
+
     def take_loss(self) -> Loss | None:
-        """What the receiver should be told now. Who fails to tell gives it back."""
+        """
+        Return the loss that the receiver is told of now. If it cannot be told,
+        :meth:`return_loss` takes it again.
+        """
         loss, self.loss = self.loss, None
         return loss
 
     def return_loss(self, loss: Loss | None) -> None:
-        """The receiver was not told of this."""
+        """Take a loss again of which the receiver was not told."""
         if loss:
             later = self.loss.count if self.loss else 0
             self.loss = Loss(loss.count + later, loss.since)
 
-    def _drop_oldest(self) -> None:
-        queue = self.messages
-        excess = len(queue) - self.limit
-        if excess > 0:
-            self._lose([queue.popleft() for _ in range(excess)])
+    def _refuse_notice(self, messages: list[bytes]) -> bool:
+        """Lose a notice of ours for which there is no room: it must not push out a message."""
+        notice = messages[0]
+        if len(messages) > 1 or not _is_notice(notice) or self.shared.has_room(len(notice)):
+            return False
+        self._lose(messages)
+        return True
+
+    def _spill(self) -> None:
+        """Move what is beyond the limit into the overflow."""
+        if self.overflow is _NOTHING:
+            self.overflow = deque()
+        size = 0
+        for _ in range(len(self.messages) - self.limit):
+            message = self.messages.pop()
+            self.overflow.appendleft(message)
+            size += len(message)
+        self._charge(size)
+
+    def _refill(self) -> None:
+        """Move what has room within the limit out of the overflow."""
+        count = min(self.limit - len(self.messages), len(self.overflow))
+        moved = list(islice(self.overflow, count))
+        for _ in moved:
+            self.overflow.popleft()
+        self.messages.extend(moved)
+        self._release(sum(map(len, moved)))
+
+    def _charge(self, size: int) -> None:
+        self.overflow_bytes += size
+        self.shared.charge(self, size)
+
+    def _release(self, size: int) -> None:
+        if size:
+            self.overflow_bytes -= size
+            self.shared.release(self, size)
+
+    def _mark(self) -> None:
+        """Remember when the next message comes."""
+        now = self.clock.seconds()
+        marks = self._marks
+        if not (self.messages or self.in_flight):
+            marks.clear()
+        elif now - marks[-1][1] < _MARK_EVERY_S:
+            return
+        elif len(marks) >= _MAX_MARKS:
+            gone = self.received - self.buffered
+            del marks[: max(0, bisect_right(marks, (gone, inf)) - 1)]
+            if len(marks) >= _MAX_MARKS:
+                del marks[1::2]
+        marks.append((self.received, now))
 
     def _lose(self, messages: Iterable[bytes]) -> int:
         count = tellable = 0
         for message in messages:
             count += 1
-            tellable += _NOTICE_MARK not in message[:_NOTICE_HEAD_BYTES]
+            tellable += not _is_notice(message)
         if count:
             self._count_dropped(count)
             since = self.loss.since if self.loss else self.clock.seconds()

@@ -7,6 +7,7 @@ the receiver has it, also over the end of a connection.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from attrs import define
@@ -76,31 +77,36 @@ class Outcome:
 
     Times are seconds since the epoch.
 
-    :ivar failing_since: the first failure after the last success.
+    :ivar on_failed: called with the reason of each failure, and with the time of the first failure
+        after the last success.
     :ivar last_error: a text for people, without the secret parts of the URL.
     """
 
+    on_failed: Callable[[str, float], None] = lambda reason, since: None
     last_success: float | None = None
-    failing_since: float | None = None
     last_error: str | None = None
     last_error_at: float | None = None
+    _failing_since: float | None = None
 
     def succeeded(self, now: float) -> None:
         """Take note that the receiver took something."""
         self.last_success = now
-        self.failing_since = None
+        self._failing_since = None
 
-    def failed(self, now: float, error: str) -> None:
-        """Take note that the receiver could not be reached, or did not take what was sent."""
-        self.noted(now, error)
-        if self.failing_since is None:
-            self.failing_since = now
+    def failed(self, now: float, error: str, detail: str = "", notice: bool = True) -> None:
+        """
+        Take note that the receiver could not be reached, or did not take what was sent.
+
+        :param detail: more about the error, for the owner of the drain only.
+        :param notice: false if the channel gets another notice about this.
+        """
+        self.noted(now, error + detail)
+        if self._failing_since is None:
+            self._failing_since = now
+        if notice:
+            self.on_failed(error, self._failing_since)
 
     def noted(self, now: float, error: str) -> None:
         """Take note of a message that cannot be sent, which says nothing about the receiver."""
         self.last_error = error
         self.last_error_at = now
-
-    def failing_s(self, now: float) -> float:
-        """Return the seconds since the first failure after the last success."""
-        return 0.0 if self.failing_since is None else now - self.failing_since

@@ -235,7 +235,7 @@ class Lifecycle:
         elif isinstance(state, _Sending):
             if self._clock.seconds() - state.open.made_at >= self._pace.max_age_s:
                 self.over()
-            elif not self._buffer.messages:
+            elif not (self._buffer.messages or self._courier.under_way):
                 self._be_connected(state.open)
             elif at_once:
                 self._send(state.open)

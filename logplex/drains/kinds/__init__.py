@@ -81,7 +81,7 @@ class Kinds:
             )
             return http, self._http_pace
         token = drain.token.encode("ascii")
-        backoff = Backoff(self.settings, buffer, outcome, self.reactor, self.random)
+        backoff = Backoff(self.settings, outcome, self.reactor, self.random)
         if isinstance(destination, SyslogDestination):
             syslog = SyslogCourier(
                 destination=destination,

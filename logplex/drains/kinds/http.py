@@ -20,7 +20,7 @@ from logplex.drains.delivery.pace import Linger, Pace
 from logplex.drains.kinds.http_answers import Answer, retry_after_s
 from logplex.drains.kinds.http_connection import AnswerLimits, HttpConnection
 from logplex.drains.kinds.stream import open_connection
-from logplex.drains.network.errors import explain
+from logplex.drains.network.errors import NOTICED, explain
 from logplex.model.destination import HttpDestination
 from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_http_frames
@@ -31,12 +31,17 @@ _BACKOFF_UNIT_S = 0.010
 _BACKOFF_FREE = 2
 _BACKOFF_MAX_EXPONENT = 10
 
-#: How far a wait between two tries may be from what is configured.
+#: The greatest deviation of a wait between two tries from what is configured.
 _JITTER = 0.25
+
+#: Refusals of a batch that may be due to one of its messages, or to its size.
+_HALVED = frozenset({400, 413, 422})
+#: Answers of 4xx that ask for a later try.
+_TRIED_AGAIN = frozenset({408, 425, 429})
 
 
 def http_pace(settings: DrainSettings, linger: Linger) -> Pace:
-    """The times of HTTP drains."""
+    """Return the times of HTTP drains."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
         linger=linger,
@@ -50,11 +55,14 @@ def http_pace(settings: DrainSettings, linger: Linger) -> Pace:
 @define(eq=False, repr=False)
 class _Batch:
     """
-    What one request carries, and what every try of it has in common.
+    The content of one request, and of every repeat of it.
 
-    :ivar loss: what the notice before the frames tells the receiver.
-    :ivar full: it was filled to its bound, and more was waiting.
-    :ivar tries: how many have failed.
+    :ivar loss: the loss of which the notice before the frames tells the receiver.
+    :ivar full: no more messages fitted, and more were waiting.
+    :ivar tries: the number of requests that have failed.
+    :ivar age_s: the time since the first of them, up to ``aging_since``, without the times in which
+        there was no connection.
+    :ivar aging_since: ``None`` before the first failure, and while there is no connection.
     """
 
     frames: list[bytes]
@@ -63,6 +71,14 @@ class _Batch:
     loss: Loss | None
     full: bool
     tries: int = 0
+    age_s: float = 0.0
+    aging_since: float | None = None
+
+    def age(self, now: float, connected: bool) -> None:
+        """Grow older up to now, and go on if there is a connection."""
+        if self.aging_since is not None:
+            self.age_s += now - self.aging_since
+        self.aging_since = now if connected and self.tries else None
 
 
 @define(eq=False, repr=False, kw_only=True)
@@ -85,18 +101,22 @@ class HttpCourier:
     random: Random
     _head: bytes = field(init=False)
     last_answer: Answer | None = field(default=None, init=False)
-    _batch: _Batch | None = field(default=None, init=False)
+    #: The batch of the request that has no answer yet.
+    _sent: _Batch | None = field(default=None, init=False)
+    #: Batches that go out before anything in the buffer.
+    _waiting: list[_Batch] = field(factory=list, init=False)
     _refusals: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._head = _request_head(self.destination, self.drain_token)
+        self.buffer.give_up = self._give_up
 
     # Called by the drain's lifecycle.
 
     @property
     def under_way(self) -> bool:
         """See :attr:`Courier.under_way`."""
-        return self._batch is not None
+        return self._sent is not None or bool(self._waiting)
 
     def connect(self) -> Deferred[HttpConnection]:
         """See :meth:`Courier.connect`."""
@@ -108,15 +128,17 @@ class HttpCourier:
         factory = _Connections(self, limits)
         connection = await open_connection(self.endpoint, factory, HttpConnection)
         self._refusals = 0
+        for batch in self._waiting:
+            batch.age(self.clock.seconds(), connected=True)
         return connection
 
     def send(self, connection: HttpConnection) -> None:
         """See :meth:`Courier.send`."""
-        batch = self._batch or self._next_batch()
+        batch = self._waiting.pop(0) if self._waiting else self._next_batch()
         if batch is None:
             self.reports.finished()
             return
-        self._batch = batch
+        self._sent = batch
         body = batch.notice + b"".join(batch.frames)
         connection.request(
             b"%bLogplex-Msg-Count: %d\r\nLogplex-Frame-Id: %b\r\nContent-Length: %d\r\n\r\n%b"
@@ -131,8 +153,12 @@ class HttpCourier:
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
+        now = self.clock.seconds()
+        for batch in self._waiting:
+            batch.age(now, connected=False)
+        notice = not isinstance(why.value, NOTICED)
+        self.outcome.failed(now, f"no connection: {explain(why)}", notice=notice)
         self._refusals += 1
-        self._failed(f"no connection: {explain(why)}")
         if self._refusals <= _BACKOFF_FREE:
             return 0.0
         exponent = self.random.randint(1, min(_BACKOFF_MAX_EXPONENT, self._refusals))
@@ -140,42 +166,49 @@ class HttpCourier:
 
     def recall(self) -> None:
         """See :meth:`Courier.recall`."""
-        batch, self._batch = self._batch, None
-        if batch is not None:
+        self.buffer.give_up = None
+        batches = [self._sent] if self._sent else []
+        batches += self._waiting
+        self._sent, self._waiting = None, []
+        for batch in reversed(batches):
             self.buffer.put_back([_cooked(frame) for frame in batch.frames])
             self.buffer.return_loss(batch.loss)
 
     # Called by connections: see :class:`~logplex.drains.kinds.http_connection.Exchanges`.
 
     def answered(self, answer: Answer, reusable: bool) -> None:
-        """See :meth:`Exchanges.answered`."""
-        batch = self._batch
-        assert batch is not None
+        """See :meth:`Exchanges.answered`. The table of PROTOCOL §8 says what an answer means."""
+        batch = self._settle()
         self.last_answer = answer
-        if 200 <= answer.status < 300:
-            self._deliver(batch)
-        elif 400 <= answer.status < 500 and answer.status != 429:
-            self._failed(f"the receiver answered {answer.status}")
+        status = answer.status
+        if 200 <= status < 300:
+            self.buffer.deliver(len(batch.frames))
+            self.outcome.succeeded(self.clock.seconds())
+        elif status in _HALVED and len(batch.frames) > 1:
+            self._answer_failed(answer)
+            self._halve(batch)
+        elif 400 <= status < 500 and status not in _TRIED_AGAIN:
+            self._answer_failed(answer)
             self._lose(batch)
         else:
+            self._answer_failed(answer)
             wait_s = retry_after_s(answer.retry_after, self.clock.seconds())
-            self._failed(f"the receiver answered {answer.status}")
             self._try_again(batch, min(wait_s, self.settings.http_retry_after_max_s))
             return
         if reusable:
-            self.reports.finished(at_once=batch.full)
+            self.reports.finished(at_once=batch.full or bool(self._waiting))
         else:
             self.reports.over()
 
     def unanswered(self, why: str, excusable: bool) -> None:
         """See :meth:`Exchanges.unanswered`."""
-        batch = self._batch
-        assert batch is not None
+        batch = self._settle()
         if excusable:
             # Once per batch at most: the next connection will not have served before.
+            self._waiting.insert(0, batch)
             self.reports.over()
             return
-        self._failed(why)
+        self.outcome.failed(self.clock.seconds(), why)
         self._try_again(batch, 0.0)
 
     def left(self) -> None:
@@ -196,36 +229,53 @@ class HttpCourier:
         notice = b""
         if loss is not None:
             notice = l10_http_frame(self.clock.seconds(), loss.count, loss.since)
-        frame_id = b"%032X" % self.random.getrandbits(128)
-        return _Batch(frames, notice, frame_id, loss, full=bool(queue))
+        return _Batch(frames, notice, self._frame_id(), loss, full=bool(queue))
 
-    def _deliver(self, batch: _Batch) -> None:
-        self._batch = None
-        self.buffer.deliver(len(batch.frames))
-        self.outcome.succeeded(self.clock.seconds())
-        if self.buffer.limit < self.settings.buffer_messages:
-            self.buffer.resize(self.settings.buffer_messages)
+    def _frame_id(self) -> bytes:
+        return b"%032X" % self.random.getrandbits(128)
+
+    def _settle(self) -> _Batch:
+        """Return the batch of the request, which has ended."""
+        batch, self._sent = self._sent, None
+        assert batch is not None
+        return batch
+
+    def _halve(self, batch: _Batch) -> None:
+        middle = len(batch.frames) // 2
+        first = _Batch(batch.frames[:middle], batch.notice, self._frame_id(), batch.loss, full=True)
+        second = _Batch(batch.frames[middle:], b"", self._frame_id(), None, full=batch.full)
+        self._waiting[:0] = [first, second]
 
     def _lose(self, batch: _Batch) -> None:
-        self._batch = None
         self.buffer.return_loss(batch.loss)
         self.buffer.lose(batch.frames)
 
+    def _give_up(self) -> None:
+        """See :attr:`Buffer.give_up`: the next batch takes the place of the one that goes."""
+        if self._waiting:
+            self._lose(self._waiting.pop(0))
+            if not self.under_way and (batch := self._next_batch()):
+                self._waiting.append(batch)
+
     def _try_again(self, batch: _Batch, wait_s: float) -> None:
+        settings = self.settings
         batch.tries += 1
-        if batch.tries >= self.settings.http_tries:
+        batch.age(self.clock.seconds(), connected=True)
+        left_s = settings.http_batch_max_age_s - batch.age_s
+        if left_s <= 0 or batch.tries == settings.http_tries:
             self._lose(batch)
         else:
-            delays = self.settings.http_retry_delays_s
+            delays = settings.http_retry_delays_s
             delay_s = delays[min(batch.tries, len(delays)) - 1] if delays else 0.0
             wait_s = max(wait_s, delay_s * self.random.uniform(1 - _JITTER, 1 + _JITTER))
+            wait_s = min(wait_s, left_s)
+            self._waiting.insert(0, batch)
         self.reports.over(wait_s)
 
-    def _failed(self, why: str) -> None:
-        now = self.clock.seconds()
-        self.outcome.failed(now, why)
-        if self.outcome.failing_s(now) >= self.settings.http_shrink_after_s:
-            self.buffer.resize(self.settings.shrunk_buffer_messages)
+    def _answer_failed(self, answer: Answer) -> None:
+        detail = f", which names {answer.location}" if answer.location else ""
+        why = f"the receiver answered {answer.status}"
+        self.outcome.failed(self.clock.seconds(), why, detail)
 
 
 @define(eq=False, repr=False)

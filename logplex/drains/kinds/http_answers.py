@@ -1,40 +1,50 @@
 """
-What HTTP receivers answer: bytes in, values out.
+The answers of HTTP receivers: bytes in, values out.
 
-h11 reads every answer but the plainest, which nearly all are.
+Nearly all answers are so plain that a regular expression can read them; h11 reads the others.
 """
 
 from __future__ import annotations
 
 import re
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit, urlunsplit
 
 import h11
 from attrs import frozen
 
-#: So much of an answer's body is kept, for people.
+#: The part of an answer's body, and of a place that it names, that is kept for people.
 EXCERPT_BYTES = 200
-#: A ``Content-Length`` with more digits is no plain one.
+_LOCATION_CHARACTERS = 200
+#: A plain ``Content-Length`` has no more digits.
 _LENGTH_DIGITS = 10
-#: So many answers of 1xx may come before the real one.
+#: The answers of 1xx that may come before the real one.
 _MOST_INTERIM = 20
 
-# What h11 needs to know of a request so that it can parse the answer.
+# h11 must have seen a request before it parses the answer.
 _A_POST = h11.Request(method="POST", target="/", headers=[("Host", ""), ("Content-Length", "0")])
 _ITS_END = h11.EndOfMessage()
 
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 (2[0-9]{2}) [ -~]*\r\n((?:[A-Za-z0-9_-]+:[ -~]*\r\n)*)\r\n",
 )
-# The headers that say something to us, or to h11.
+# The headers that matter to us, or to h11.
 _TELLING = re.compile(
     rb"(?im)^(content-length|connection|transfer-encoding|upgrade|retry-after): *(.*?) *\r$"
 )
 _NO_CONTENT = 204
 
+# The head of a success, after whole ones of 1xx, of which h11 can read no more than this: a header
+# name that is not allowed, two lengths (PROTOCOL §8).
+_ODD_SUCCESS = re.compile(
+    rb"(?s)(?:HTTP/1\.[01] 1[0-9]{2}[^\n]*\n(?:[^\r\n][^\n]*\n)*\r?\n)*"
+    rb"HTTP/1\.[01] (2[0-9]{2})[ \r\n].*?\n\r?\n"
+)
+_MAX_HEAD_BYTES = 65_536
+
 
 class Unreadable(Exception):
-    """Nothing more can be read of an answer: it is not HTTP/1.1, too long, or broken off."""
+    """The answer is not HTTP/1.1, is too long, or is broken off."""
 
 
 @frozen
@@ -43,11 +53,14 @@ class Answer:
     The final answer to a request.
 
     :ivar retry_after: the header's value, as it came.
+    :ivar location: the place that a redirect names, without user info, query and fragment; empty
+        if there is none.
     :ivar excerpt: the beginning of the body.
     """
 
     status: int
     retry_after: bytes | None = None
+    location: str = ""
     excerpt: bytes = b""
 
 
@@ -55,9 +68,9 @@ class AnswerReader:
     """
     Reads the answer to one request.
 
-    :param body_bytes: longer bodies are not read.
-    :ivar heard: whether something has come.
-    :ivar reusable: whether the connection can serve again, once the answer is whole.
+    :param body_bytes: the longest body that is read.
+    :ivar heard: true once something has come.
+    :ivar reusable: true if the connection can serve again; known once the answer is whole.
     """
 
     def __init__(self, body_bytes: int) -> None:
@@ -72,10 +85,10 @@ class AnswerReader:
 
     def read(self, data: bytes) -> Answer | None:
         """
-        Take what has come; nothing, where the connection has ended.
+        Take the next bytes, or no bytes if the connection has ended.
 
         :return: the answer, as soon as it is whole.
-        :raises Unreadable: it will never be.
+        :raises Unreadable: there will be no whole answer.
         """
         self.heard = self.heard or bool(data)
         if self._parser is None:
@@ -83,21 +96,30 @@ class AnswerReader:
             if plain is not None:
                 self.reusable = True
                 return plain
+            self._heads = bytearray()
             self._parser = h11.Connection(h11.CLIENT)
             self._parser.send(_A_POST)
             self._parser.send(_ITS_END)
+        if self._response is None and len(self._heads) < _MAX_HEAD_BYTES:
+            self._heads += data
         try:
             return self._parse(self._parser, data)
         except h11.RemoteProtocolError:
+            if self._response is None and (success := _ODD_SUCCESS.match(self._heads)):
+                return Answer(int(success[1]))
             raise Unreadable from None
 
     def so_far(self) -> Answer | None:
-        """The answer without what is missing of its body; none, where its head is missing too."""
+        """Return the answer without the rest of its body, or ``None`` without its whole head."""
         response = self._response
         if response is None:
             return None
-        retry_after = next((v for name, v in response.headers if name == b"retry-after"), None)
-        return Answer(response.status_code, retry_after, self._excerpt)
+        headers = dict(response.headers)
+        location = ""
+        if 300 <= response.status_code < 400:
+            location = _public(headers.get(b"location", b""))
+        retry_after = headers.get(b"retry-after")
+        return Answer(response.status_code, retry_after, location, self._excerpt)
 
     def _parse(self, parser: h11.Connection, data: bytes) -> Answer | None:
         parser.receive_data(data)
@@ -129,11 +151,11 @@ class AnswerReader:
 
 def read_plain(data: bytes, most_bytes: int) -> Answer | None:
     """
-    Read an answer of which h11 would say the same, in a tenth of the time: it came in one piece,
-    says success, tells its length (or has none to tell), and leaves the connection open.
+    Read a plain answer as h11 would, in a tenth of the time: a success that came in one piece, has
+    a length (or needs none), and leaves the connection open.
 
-    :param most_bytes: of its body.
-    :return: nothing where it is not so plain; that says nothing about the answer.
+    :param most_bytes: the longest body that is read.
+    :return: ``None`` if the answer is not plain; it may be a good one.
     """
     head = _PLAIN_HEAD.match(data)
     if head is None:
@@ -155,11 +177,24 @@ def read_plain(data: bytes, most_bytes: int) -> Answer | None:
     return Answer(status, excerpt=body[:EXCERPT_BYTES])
 
 
+def _public(location: bytes) -> str:
+    """Return the URL in a header without what may be secret in it."""
+    text = location.decode("ascii", "replace")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    host = parts.netloc.rpartition("@")[2]
+    shown = urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return "".join(each if each.isprintable() else " " for each in shown[:_LOCATION_CHARACTERS])
+
+
 def retry_after_s(value: bytes | None, now: float) -> float:
     """
-    How long the receiver asks to be left alone (RFC 9110 §10.2.3): seconds, or an HTTP date.
+    Return the seconds for which the receiver asks to be left alone (RFC 9110 §10.2.3).
 
-    :return: 0 where it does not ask, or cannot be understood.
+    :param value: seconds, or an HTTP date.
+    :return: 0 if the receiver does not ask, or the value cannot be understood.
     """
     text = (value or b"").decode("ascii", "replace").strip()
     if text.isdecimal() and text.isascii():

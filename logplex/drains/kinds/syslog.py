@@ -22,7 +22,7 @@ from logplex.drains.delivery.buffer import Buffer, Loss
 from logplex.drains.delivery.courier import Reports
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.stream import StreamConnection, open_connection
-from logplex.drains.network.errors import explain
+from logplex.drains.network.errors import NOTICED, explain
 from logplex.model.destination import SyslogDestination
 from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_syslog_frames
@@ -215,7 +215,8 @@ class SyslogCourier:
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
-        return self.backoff.failed(f"no connection: {explain(why)}")
+        notice = not isinstance(why.value, NOTICED)
+        return self.backoff.failed(f"no connection: {explain(why)}", notice)
 
     def recall(self) -> None:
         """See :meth:`Courier.recall`."""

@@ -24,7 +24,7 @@ from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.delivery.courier import Reports
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.syslog import syslog_pace
-from logplex.drains.network.errors import DestinationDenied, explain
+from logplex.drains.network.errors import NOTICED, DestinationDenied, explain
 from logplex.drains.network.guard import Guard
 from logplex.drains.network.resolver import Address, Resolver
 from logplex.interfaces import IReactor
@@ -96,7 +96,8 @@ class UdpCourier:
 
     def refused(self, why: Failure) -> float:
         """See :meth:`Courier.refused`."""
-        return self.backoff.failed(f"no connection: {explain(why)}")
+        notice = not isinstance(why.value, NOTICED)
+        return self.backoff.failed(f"no connection: {explain(why)}", notice)
 
     def recall(self) -> None:
         """See :meth:`Courier.recall`."""

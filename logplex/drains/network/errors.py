@@ -1,5 +1,5 @@
 """
-Why something failed, in words for a drain's owner.
+The reasons why something failed, in words for the owner of a drain.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.python.failure import Failure
 
-#: A receiver has no more to say to people than this.
+#: The longest text of a receiver that is shown.
 MAX_CHARACTERS = 200
 
 
@@ -24,17 +24,21 @@ class CertificateRejected(Exception):
     """The receiver could not prove who it is; the text says why."""
 
 
+#: Reasons about which a channel gets notices of their own.
+NOTICED = (CertificateRejected, DestinationDenied)
+
+
 def explain(why: Failure) -> str:
-    """A reason of Twisted, OpenSSL or our own."""
+    """Return a reason of Twisted, OpenSSL or our own in words."""
     error = why.value
     if isinstance(error, DeferredTimeout):
         return "it took too long"
     if isinstance(error, SSL.Error) and error.args and error.args[0]:
         return printable(f"TLS: {error.args[0][0][-1]}")
-    return printable(why.getErrorMessage() or type(error).__name__)
+    return printable(why.getErrorMessage() or type(error).__name__).removesuffix(".")
 
 
 def printable(said: str | bytes) -> str:
-    """What is safe to show of what a stranger said."""
+    """Return the part of a stranger's text that is safe to show."""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
     return "".join(each if each.isprintable() else " " for each in text[:MAX_CHARACTERS])

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from logplex.drains.delivery.buffer import Buffer, Loss
+from logplex.drains.delivery.buffer import Buffer, Loss, SharedBuffer
 from logplex.interfaces import IOutlet
 from logplex.metrics import Counters
 
@@ -67,13 +67,6 @@ class BufferTests(SynchronousTestCase):
         pushed.clear()
         self.assertEqual(list(self.buffer.messages), [b"1"])
 
-    def test_shrink(self) -> None:
-        """A smaller limit drops at once what is too much."""
-        self.buffer.push(numbered(0, 4))
-        self.buffer.resize(1)
-        self.assertEqual(list(self.buffer.messages), [b"3"])
-        self.assertEqual(self.buffer.loss, Loss(3, 0.0))
-
     def test_lost_notices_are_not_told(self) -> None:
         """A notice's own loss counts, but nobody is to be told of it: two drains that are both
         down would tell each other for ever."""
@@ -124,6 +117,177 @@ class BufferTests(SynchronousTestCase):
         self.assertEqual((self.buffer.buffered, self.buffer.dropped), (0, 3))
 
 
+class Elastic(SynchronousTestCase):
+    """Beyond the messages of which each is sure, drains share a buffer (PROTOCOL §8)."""
+
+    SIZE = 6_400
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.shared = SharedBuffer(self.SIZE)
+        self.losses: dict[Buffer, int] = {}
+
+    def buffer(self, channel_id: str, limit: int = 4) -> Buffer:
+        def lost(count: int) -> None:
+            self.losses[buffer] = self.losses.get(buffer, 0) + count
+
+        buffer = Buffer(
+            self.clock, Counters(), limit, lost, channel_id=channel_id, shared=self.shared
+        )
+        return buffer
+
+    def waiting(self, buffer: Buffer) -> list[bytes]:
+        return [*buffer.messages, *buffer.overflow]
+
+    def test_burst(self) -> None:
+        """A burst beyond what a drain is sure of is kept in order."""
+        buffer = self.buffer("a")
+        buffer.push(numbered(1, 2))
+        buffer.push(numbered(3, 500))
+        buffer.push(numbered(503, 10))
+        self.assertEqual(self.waiting(buffer), numbered(1, 512))
+        self.assertEqual(self.losses, {})
+        self.assertEqual(self.shared.used_bytes, sum(map(len, numbered(5, 508))))
+
+    def test_taken(self) -> None:
+        """What is taken makes room for what follows, and nothing is charged any more."""
+        buffer = self.buffer("a")
+        buffer.push(numbered(1, 10))
+        for first in (1, 5):
+            self.assertEqual(list(buffer.messages), numbered(first, 4))
+            buffer.messages.clear()
+            buffer.took(4)
+        self.assertEqual(list(buffer.messages), numbered(9, 2))
+        self.assertEqual(self.shared.used_bytes, 0)
+
+    def test_put_back(self) -> None:
+        """What goes back is before all others, and may be beyond."""
+        buffer = self.buffer("a")
+        buffer.push(numbered(1, 6))
+        buffer.messages.clear()
+        buffer.took(4)
+        buffer.put_back(numbered(1, 4))
+        self.assertEqual(self.waiting(buffer), numbered(1, 6))
+        self.assertEqual(self.shared.used_bytes, 2)
+
+    def test_at_the_bound(self) -> None:
+        """The last byte of the room is used; one more message, and the oldest goes."""
+        buffer = self.buffer("a")
+        message = b"x" * 100
+        buffer.push([b"first", *[message] * 67])
+        self.assertEqual((self.shared.used_bytes, self.losses), (6_400, {}))
+        buffer.push([b"y"])
+        self.assertEqual(buffer.messages[0], message)
+        self.assertEqual(self.losses, {buffer: 2})
+        self.assertEqual(buffer.loss, Loss(2, 0.0))
+        self.assertLessEqual(self.shared.used_bytes, self.SIZE)
+
+    def test_who_gives_way(self) -> None:
+        """The channel that uses most drops its oldest messages, whoever needs the room."""
+        loud, quiet = self.buffer("loud"), self.buffer("quiet")
+        quiet.push([b"q" * 100] * 6)
+        loud.push([b"l" * 100] * 66)
+        self.assertEqual(self.losses, {})
+        quiet.push([b"q" * 100] * 10)
+        self.assertEqual((quiet.buffered, quiet.dropped), (16, 0))
+        self.assertEqual(self.losses, {loud: loud.dropped})
+        self.assertIn(loud.dropped, (10, 11))
+
+    def test_all_drains_of_a_channel_count(self) -> None:
+        """Two drains of a channel use as much together as one of another channel alone."""
+        pair = [self.buffer("pair"), self.buffer("pair")]
+        single = self.buffer("single")
+        for each in pair:
+            each.push([b"p" * 100] * 24)
+        single.push([b"s" * 100] * 28)
+        self.assertEqual(self.losses, {})
+        single.push([b"s" * 100] * 5)
+        self.assertNotIn(single, self.losses)
+
+    def test_what_is_sure(self) -> None:
+        """No channel ever takes one of the messages of which another is sure."""
+        sure, loud = self.buffer("sure"), self.buffer("loud")
+        sure.push(numbered(1, 4))
+        loud.push([b"l" * 100] * 500)
+        self.assertEqual(self.waiting(sure), numbered(1, 4))
+        self.assertEqual(loud.buffered, 4 + 63)
+
+    def test_none(self) -> None:
+        """Without a shared buffer a drain holds that of which it is sure."""
+        self.shared = SharedBuffer(0)
+        buffer = self.buffer("a")
+        buffer.push(numbered(1, 10))
+        self.assertEqual(self.waiting(buffer), numbered(7, 4))
+        self.assertEqual(self.losses, {buffer: 6})
+
+    def test_clear(self) -> None:
+        """A drain that ends gives its room back."""
+        buffer = self.buffer("a")
+        buffer.push(numbered(1, 10))
+        self.assertEqual(buffer.clear(), 10)
+        self.assertEqual((self.shared.used_bytes, buffer.buffered), (0, 0))
+        buffer.push(numbered(1, 10))
+        self.assertEqual(buffer.buffered, 10)
+
+    def test_courier_first(self) -> None:
+        """What a courier holds back is older, and goes before anything in the buffer."""
+        self.shared = SharedBuffer(0)
+        buffer = self.buffer("a")
+        buffer.push(numbered(1, 4))
+        buffer.messages.clear()
+        buffer.took(4)
+        buffer.push(numbered(5, 4))
+
+        def give_up() -> None:
+            buffer.lose(numbered(1, 4))
+            buffer.messages.popleft()
+            buffer.took(1)
+
+        buffer.give_up = give_up
+        buffer.push(numbered(9, 1))
+        self.assertEqual(self.waiting(buffer), numbered(6, 4))
+        self.assertEqual(self.losses, {buffer: 4})
+
+    def test_notices_push_nothing_out(self) -> None:
+        """A notice of ours finds no room in a full buffer, and costs no message."""
+        self.shared = SharedBuffer(0)
+        buffer = self.buffer("a")
+        buffer.push(numbered(1, 4))
+        buffer.push([NOTICE])
+        self.assertEqual(self.waiting(buffer), numbered(1, 4))
+        self.assertEqual((buffer.dropped, self.losses), (1, {}))
+
+    def test_notices_in_the_overflow(self) -> None:
+        buffer = self.buffer("a")
+        buffer.push([*numbered(1, 4), b"x" * self.SIZE])
+        buffer.push([NOTICE])
+        self.assertEqual((buffer.buffered, buffer.dropped), (5, 1))
+
+    def test_age(self) -> None:
+        """The age of the oldest message is known to a second, also after others were taken."""
+        buffer = self.buffer("a", limit=1_000)
+        self.assertIsNone(buffer.oldest_s())
+        for number in range(10):
+            buffer.push(numbered(number, 1))
+            self.clock.advance(2)
+        self.assertEqual(buffer.oldest_s(), 20)
+        for _ in range(4):
+            buffer.messages.popleft()
+        buffer.took(4)
+        buffer.deliver(4)
+        self.assertEqual(buffer.oldest_s(), 12)
+        self.assertEqual(buffer.clear(), 6)
+        self.assertIsNone(buffer.oldest_s())
+
+    def test_age_after_long(self) -> None:
+        """It stays known with few numbers, however long a receiver is away."""
+        buffer = self.buffer("a", limit=10_000)
+        for number in range(2_000):
+            buffer.push(numbered(number, 1))
+            self.clock.advance(2)
+        self.assertEqual(buffer.oldest_s(), 4_000)
+
+
 class Accounting(RuleBasedStateMachine):
     """Whatever happens, in whatever order: the sums are right and the order is kept."""
 
@@ -131,7 +295,13 @@ class Accounting(RuleBasedStateMachine):
         super().__init__()
         self.counters = Counters()
         self.told = 0
-        self.buffer = Buffer(Clock(), self.counters, 5, self.lost)
+        self.shared = SharedBuffer(40)
+        self.buffer = Buffer(
+            Clock(), self.counters, 5, self.lost, channel_id="one", shared=self.shared
+        )
+        self.other = Buffer(
+            Clock(), Counters(), 2, lambda _: None, channel_id="two", shared=self.shared
+        )
         self.taken: list[bytes] = []
         self.taken_loss: Loss | None = None
         self.told_receiver = 0
@@ -173,9 +343,13 @@ class Accounting(RuleBasedStateMachine):
         self.buffer.return_loss(self.taken_loss)
         self.taken, self.taken_loss = [], None
 
-    @rule(limit=st.integers(1, 8))
-    def resize(self, limit: int) -> None:
-        self.buffer.resize(limit)
+    @rule(count=st.integers(1, 12))
+    def push_to_another(self, count: int) -> None:
+        self.other.push([b"other"] * count)
+
+    @rule()
+    def clear_another(self) -> None:
+        self.other.clear()
 
     @rule()
     def clear(self) -> None:
@@ -196,9 +370,19 @@ class Accounting(RuleBasedStateMachine):
 
     @invariant()
     def bounded_and_in_order(self) -> None:
-        numbers = [int(message) for message in self.buffer.messages]
-        assert len(numbers) <= self.buffer.limit
+        buffer = self.buffer
+        numbers = [int(message) for message in (*buffer.messages, *buffer.overflow)]
         assert numbers == sorted(set(numbers))
+        assert len(buffer.messages) <= buffer.limit
+        assert not buffer.overflow or len(buffer.messages) == buffer.limit
+
+    @invariant()
+    def shared_room(self) -> None:
+        used = 0
+        for each in (self.buffer, self.other):
+            assert each.overflow_bytes == sum(map(len, each.overflow))
+            used += each.overflow_bytes
+        assert self.shared.used_bytes == used <= self.shared.size_bytes
 
 
 class AccountingTests(SynchronousTestCase):

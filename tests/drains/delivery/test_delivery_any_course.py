@@ -29,7 +29,7 @@ from logplex.settings import DrainSettings
 from tests.doubles.http_drain import NO_CONTENT, OK, answer
 from tests.doubles.receivers import Link, MiddleRandom, ScriptedEndpoint
 
-OPTIONS = DrainSettings(buffer_messages=20, http_batch_messages=5, shrunk_buffer_messages=2)
+OPTIONS = DrainSettings(buffer_messages=20, http_batch_messages=5)
 
 #: So many seconds with a receiver that is well, and everything has been delivered.
 LONG_S = 400
@@ -161,6 +161,7 @@ class AnyHttpCourse(AnyCourse):
                 OK,
                 NO_CONTENT,
                 answer(404),
+                answer(413),
                 answer(503),
                 answer(429, b"Retry-After: 7"),
                 answer(200, b"Connection: close"),
@@ -189,7 +190,7 @@ class AnySyslogCourse(AnyCourse):
             destination=destination,
             drain_token=b"d.1",
             buffer=self.buffer,
-            backoff=Backoff(OPTIONS, self.buffer, outcome, self.clock, MiddleRandom(1)),
+            backoff=Backoff(OPTIONS, outcome, self.clock, MiddleRandom(1)),
             reports=reports,
             settings=OPTIONS,
             endpoint=self.endpoint,

@@ -212,7 +212,7 @@ class Sending(LifecycleCase):
 
     def test_half_full(self) -> None:
         """What fills half of a small buffer does not wait either: more might not find room."""
-        self.buffer.resize(6)
+        self.buffer.limit = 6
         connection = self.lingering()
         self.push()
         self.assert_phase(Phase.LINGERING)

@@ -140,7 +140,7 @@ class Read(SynchronousTestCase):
         reader = AnswerReader(MOST_BYTES)
         self.assertIsNone(reader.so_far())
         reader.read(b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nsor")
-        self.assertEqual(reader.so_far(), Answer(503, b"7", b"sor"))
+        self.assertEqual(reader.so_far(), Answer(503, b"7", excerpt=b"sor"))
 
     def test_a_length_with_leading_zeros(self) -> None:
         reader = AnswerReader(MOST_BYTES)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from logplex.drains.delivery.buffer import Loss
+from logplex.settings import DrainSettings
 from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame
 from tests.doubles.stream_drain import NOW
 
 
 class Losses(HttpCase):
     """What the receiver is told of what was lost."""
+
+    options = DrainSettings(http_tries=3)
 
     def test_overflow(self) -> None:
         """A receiver that was away gets what the buffer held, and the exact count of the rest."""
@@ -56,56 +59,70 @@ class Losses(HttpCase):
         self.assertIn(b"100 messages dropped", request.body)
 
 
-class Shrinking(HttpCase):
-    """A drain that has not succeeded for long holds little."""
+class Keeping(HttpCase):
+    """A drain that fails keeps its whole buffer."""
 
-    def fail_for(self, seconds: float) -> None:
+    def test_no_connection(self) -> None:
         self.push(1_024)
         self.clock.advance(0)
-        self.endpoint.refuse()
-        self.clock.advance(seconds)
-        self.endpoint.refuse()
-
-    def test_before(self) -> None:
-        self.fail_for(299)
+        for _ in range(100):
+            self.endpoint.refuse()
+            self.clock.advance(6)
         self.assertEqual(self.buffer.buffered, 1_024)
 
-    def test_shrinks(self) -> None:
-        self.fail_for(300)
-        self.assertEqual(self.buffer.buffered, 10)
-        self.assert_counts(0, 1_014)
-
-    def test_grows_again(self) -> None:
-        """With the first success the buffer has its full size."""
-        self.fail_for(300)
-        self.clock.advance(6)
-        self.endpoint.accept().say(OK)
-        self.push(1_024)
-        self.assertEqual(self.buffer.buffered, 1_024)
-
-    def test_quiet_is_not_failing(self) -> None:
-        """A drain that had nothing to send for long has not failed for long."""
-        link = self.connected()
-        link.say(OK)
-        link.lose()
-        self.clock.advance(3_600)
-        self.push(1_024)
-        self.clock.advance(0)
-        self.endpoint.refuse()
-        self.assertEqual(self.buffer.buffered, 1_024)
-
-    def test_refusing_is_failing(self) -> None:
-        """A receiver that answers, but takes nothing, is no success."""
+    def test_refusing(self) -> None:
+        """Also with a receiver that answers, but takes nothing."""
         link = self.connected()
         link.say(answer(404))
-        self.clock.advance(100)
-        for _ in range(3):
+        for _ in range(4):
+            self.clock.advance(100)
             self.push()
             self.clock.advance(0)
             link.say(answer(404))
-            self.clock.advance(100)
-        self.push(100)
-        self.assertEqual(self.buffer.buffered, 10)
+        self.push(1_024)
+        self.assertEqual(self.buffer.buffered, 1_024)
+
+
+class MakingRoom(HttpCase):
+    """A batch that waits for its next try is older than the buffer, and goes first."""
+
+    def test_oldest_first(self) -> None:
+        """The next batch takes its place."""
+        link = self.connected(400)
+        link.say(answer(503))
+        self.push(1_024)
+        self.assert_counts(0, 0)
+        self.push(1)
+        self.assert_counts(0, 400)
+        self.assertEqual(self.buffer.buffered, 1_025)
+        self.push(399)
+        self.assert_counts(0, 400)
+        request = Request(self.next_link(0.25).received())
+        self.assertIn(b"400 messages dropped", request.body)
+        self.assertIn(frame(401), request.body)
+
+    def test_not_while_it_is_sent(self) -> None:
+        """What the receiver may be reading is not given up."""
+        link = self.connected(400)
+        self.push(1_025)
+        self.assert_counts(0, 1)
+        link.say(OK)
+        self.assert_counts(400, 1)
+
+    def test_loss_that_was_on_its_way(self) -> None:
+        """The loss of which the batch would have told is told by the next."""
+        link = self.connected(1_025)
+        link.say(answer(503))
+        self.push(401)
+        self.assert_counts(0, 401)
+        self.assertIn(b"401 messages dropped", self.next_link(0.25).received())
+
+    def test_moved(self) -> None:
+        """What the buffer gives up is nothing of a courier that has gone."""
+        self.connected(400).say(answer(503))
+        self.life.move()
+        self.push(700)
+        self.assert_counts(0, 76)
 
 
 class Closing(HttpCase):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
 from logplex.drains.delivery.lifecycle import Phase
-from tests.doubles.http_drain import NO_CONTENT, OK, HttpCase, Request, answer
+from tests.doubles.http_drain import NO_CONTENT, OK, HttpCase, Request, answer, frame
 from tests.doubles.receivers import Link
 
 
@@ -95,8 +95,8 @@ class Answers(HttpCase):
         self.assertIs(self.life.phase, Phase.RESTING)
 
     def test_refused(self) -> None:
-        """4xx: the batch is dropped and counted as lost, the connection kept."""
-        for status in (400, 401, 404, 410, 413, 499):
+        """Other 4xx: the batch is dropped and counted as lost, the connection kept."""
+        for status in (401, 404, 410, 499):
             self.setUp()
             link = self.connected(3)
             link.say(answer(status))
@@ -117,6 +117,177 @@ class Answers(HttpCase):
         request = Request(link.received())
         self.assertEqual(request.count, 2)
         self.assertIn(b"3 messages dropped since 2026-11-22T16:00:00.000000+00:00.\n", request.body)
+
+
+class Odd(HttpCase):
+    """A success is one, whatever else is odd about its head (PROTOCOL §8)."""
+
+    HEADS = (
+        b"HTTP/1.1 200 OK\r\nX-\xe9: a\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nX Y: a\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 201\r\n: a\r\n\r\n",
+        b"HTTP/1.0 202 Accepted\nX Y: a\n\n",
+        b"HTTP/1.1 100 Continue\r\nX-A: b\r\n\r\nHTTP/1.1 200 OK\r\nX Y: a\r\n\r\n",
+    )
+
+    def test_delivered(self) -> None:
+        for head in self.HEADS:
+            self.setUp()
+            link = self.connected()
+            link.say(head)
+            self.assert_counts(1, 0)
+            self.assertIsNone(self.outcome.last_error, head)
+
+    def test_in_pieces(self) -> None:
+        for head in self.HEADS:
+            self.setUp()
+            link = self.connected()
+            for position in range(len(head)):
+                if not link.closed:
+                    link.say(head[position : position + 1])
+            self.assert_counts(1, 0)
+
+    def test_other_statuses(self) -> None:
+        """Nothing else is believed in an odd head: it is garbage."""
+        for status in (100, 300, 404, 500):
+            self.setUp()
+            link = self.connected()
+            link.say(b"HTTP/1.1 %d Status\r\nX Y: a\r\n\r\n" % status)
+            self.assertEqual(self.buffer.buffered, 1)
+            self.assertTrue(link.closed)
+
+    def test_head_that_breaks_off(self) -> None:
+        link = self.connected()
+        link.say(b"HTTP/1.1 200 OK\r\nX Y: a\r\n")
+        link.lose(ConnectionLost())
+        self.assertEqual(self.buffer.buffered, 1)
+
+
+class Halved(HttpCase):
+    """A refusal that may be due to one message costs that message only (PROTOCOL §8)."""
+
+    def serve(self, link: Link, bad: set[int], status: int = 400) -> list[Request]:
+        """Answer requests until there are no more, and refuse those with a bad message."""
+        requests = []
+        while octets := link.received():
+            requests.append(Request(octets))
+            refused = any(frame(number) in requests[-1].body for number in bad)
+            link.say(answer(status) if refused else OK)
+        return requests
+
+    def test_one_bad_message(self) -> None:
+        """The others arrive, at once, over the same connection."""
+        for status in (400, 413, 422):
+            self.setUp()
+            link = self.connected(50)
+            requests = self.serve(link, {17}, status)
+            self.assert_counts(49, 1)
+            self.assertFalse(link.closed)
+            ids = {request.frame_id for request in requests}
+            self.assertEqual(len(ids), len(requests))
+            self.assertEqual(self.losses, [1])
+
+    def test_order(self) -> None:
+        link = self.connected(4)
+        bodies = [request.body for request in self.serve(link, {2})]
+        self.assertEqual(
+            bodies,
+            [
+                b"".join(map(frame, (1, 2, 3, 4))),
+                frame(1) + frame(2),
+                frame(1),
+                frame(2),
+                frame(3) + frame(4),
+            ],
+        )
+
+    def test_new_messages_come_after(self) -> None:
+        link = self.connected(2)
+        link.received()
+        self.push()
+        link.say(answer(413))
+        self.assertEqual(Request(link.received()).body, frame(1))
+        link.say(OK)
+        self.assertEqual(Request(link.received()).body, frame(2))
+        link.say(OK)
+        self.clock.advance(0.05)
+        self.assertIn(frame(3), link.received())
+
+    def test_all_too_large(self) -> None:
+        """Every message that is refused alone is lost."""
+        link = self.connected(5)
+        self.serve(link, {1, 2, 3, 4, 5}, 413)
+        self.assert_counts(0, 5)
+
+    def test_connection_ends(self) -> None:
+        """A receiver that closes after a refusal gets the halves over new connections, at once."""
+        link = self.connected(2)
+        link.say(answer(413, b"Connection: close"))
+        link = self.next_link()
+        self.assertEqual(Request(link.received()).body, frame(1))
+        link.say(OK)
+        self.assertEqual(Request(link.received()).body, frame(2))
+        link.say(OK)
+        self.assert_counts(2, 0)
+
+    def test_notice_goes_with_the_first(self) -> None:
+        link = self.connected(1_026)
+        link.received()
+        link.say(answer(413))
+        first = Request(link.received())
+        self.assertEqual(first.count, 201)
+        self.assertIn(b"2 messages dropped", first.body)
+        link.say(OK)
+        self.assertEqual(Request(link.received()).count, 200)
+
+    def test_half_fails(self) -> None:
+        """A half that fails otherwise keeps its id, and the other half waits behind it."""
+        link = self.connected(2)
+        link.received()
+        link.say(answer(413))
+        first = Request(link.received())
+        link.say(answer(503))
+        link = self.next_link(0.25)
+        self.assertEqual(Request(link.received()).frame_id, first.frame_id)
+        link.say(OK)
+        self.assertEqual(Request(link.received()).body, frame(2))
+
+    def test_moved(self) -> None:
+        """Halves go to the new receiver in their order."""
+        link = self.connected(4)
+        link.received()
+        link.say(answer(413))
+        self.life.move()
+        link.say(answer(503))
+        self.assertEqual(
+            Request(self.next_link().received()).body, b"".join(map(frame, (1, 2, 3, 4)))
+        )
+
+
+class Redirected(HttpCase):
+    def shown(self, status: int, location: bytes) -> str:
+        self.setUp()
+        self.connected().say(answer(status, b"Location: " + location))
+        return str(self.outcome.last_error)
+
+    def test_location(self) -> None:
+        """The place that a redirect names is shown, without what may be secret in it."""
+        self.assertEqual(
+            self.shown(301, b"https://us:pa@new.example:8443/logs?key=a#b"),
+            "the receiver answered 301, which names https://new.example:8443/logs",
+        )
+        self.assertTrue(self.shown(307, b"/logs/?key=a").endswith("which names /logs/"))
+
+    def test_nonsense(self) -> None:
+        for location in (b"", b"//[", b"?key=a"):
+            self.assertEqual(self.shown(302, location), "the receiver answered 302")
+        self.assertLess(len(self.shown(302, b"/" * 9_000)), 300)
+
+    def test_only_redirects(self) -> None:
+        self.assertEqual(self.shown(503, b"/logs"), "the receiver answered 503")
 
 
 class AnyAnswer(HttpCase):

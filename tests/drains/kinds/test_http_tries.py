@@ -11,13 +11,16 @@ from twisted.internet.error import ConnectionLost
 
 from logplex.drains.delivery.lifecycle import Phase
 from logplex.drains.kinds.http_answers import retry_after_s
+from logplex.settings import DrainSettings
 from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame
 from tests.doubles.receivers import HighRandom, Link
 from tests.doubles.stream_drain import NOW
 
 
 class Tries(HttpCase):
-    """What uses up a try, and what comes then."""
+    """What uses up a try, and what comes then, if tries are bounded."""
+
+    options = DrainSettings(http_tries=3)
 
     def assert_retried(self, link: Link, request: Request, after_s: float) -> Link:
         self.assertTrue(link.closed)
@@ -31,10 +34,9 @@ class Tries(HttpCase):
     def test_three_tries(self) -> None:
         """The same batch is tried three times, over new connections, then dropped."""
         for octets in (
-            *map(answer, (300, 301, 302, 304, 307, 308, 429, 500, 502, 503, 599)),
+            *map(answer, (300, 301, 302, 304, 307, 308, 408, 425, 429, 500, 502, 503, 599)),
             b"hello there\r\n\r\n",
             b"HTTP/1.1 20x OK\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
             b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000,
         ):
@@ -143,6 +145,58 @@ class Tries(HttpCase):
         self.assertIn(b"2 messages dropped", request.body)
 
 
+class Age(HttpCase):
+    """A batch is tried for 15 minutes, not for a number of times."""
+
+    def test_waits(self) -> None:
+        """The tries come later and later, at most a minute apart."""
+        link = self.connected()
+        for wait_s in (0.25, 1.0, 4.0, 16.0, 60.0, 60.0, 60.0):
+            link.say(answer(503))
+            link = self.next_link(wait_s)
+        link.say(OK)
+        self.assert_counts(1, 0)
+
+    def test_given_up(self) -> None:
+        """The last try is 15 minutes after the first failure."""
+        link = self.connected()
+        link.say(answer(503))
+        self.clock.advance(0.25)
+        while self.buffer.buffered and self.clock.seconds() < NOW + 3_600:
+            self.endpoint.accept().say(answer(503))
+            due = self.life.next_attempt
+            if due is not None:
+                self.clock.advance(due - self.clock.seconds() + 0.0001)
+        self.assert_counts(0, 1)
+        self.assertEqual(round(self.clock.seconds() - NOW), 900)
+
+    def test_time_without_a_connection(self) -> None:
+        """It does not count: nothing has been refused in it."""
+        link = self.connected()
+        link.say(answer(503))
+        self.clock.advance(0.25)
+        for _ in range(1_000):
+            self.endpoint.refuse()
+            self.clock.advance(6)
+        link = self.endpoint.accept()
+        link.say(answer(503))
+        self.assert_counts(0, 0)
+        self.next_link(1.0).say(OK)
+        self.assert_counts(1, 0)
+
+    def test_an_outage_of_seconds(self) -> None:
+        """A receiver that is overloaded for 6 s costs nothing."""
+        link = self.connected()
+        for wait_s in (0.25, 1.0, 4.0):
+            link.say(answer(503))
+            link = self.next_link(wait_s)
+        self.push(10)
+        link.say(OK)
+        self.clock.advance(0.05)
+        link.say(OK)
+        self.assert_counts(11, 0)
+
+
 class IdleCloses(HttpCase):
     """An idle connection that the receiver closed costs no try."""
 
@@ -205,6 +259,8 @@ class IdleCloses(HttpCase):
 
 class RetryAfter(HttpCase):
     """The receiver says when it can be asked again."""
+
+    options = DrainSettings(http_tries=3)
 
     def waits(self, status: int, header: bytes) -> float:
         self.setUp()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -41,7 +40,7 @@ class SyslogCase(StreamDrainCase):
             destination=SyslogDestination(scheme, "logs.example", port, url, url, self.tls, True),
             drain_token=b"d.0815",
             buffer=self.buffer,
-            backoff=Backoff(self.options, self.buffer, self.outcome, self.clock, self.random),
+            backoff=Backoff(self.options, self.outcome, self.clock, self.random),
             reports=reports,
             settings=self.options,
             endpoint=self.endpoint,
@@ -345,40 +344,17 @@ class Losses(SyslogCase):
         self.assertEqual(self.endpoint.accept().received(), piece)
 
 
-class Shrinking(SyslogCase):
-    options = evolve(DrainSettings(), syslog_backoff_max_s=2.0)
+class Keeping(SyslogCase):
+    options = DrainSettings(syslog_backoff_max_s=2.0)
 
-    def fail(self, times: int, count: int = 1_024) -> None:  # type: ignore[override]
-        self.push(count)
+    def test_no_connection(self) -> None:
+        """A drain that fails keeps its whole buffer."""
+        self.push(1_024)
         self.clock.advance(0)
-        for _ in range(times - 1):
+        for _ in range(20):
             self.endpoint.refuse()
             self.clock.advance(2)
-        self.endpoint.refuse()
-
-    def test_before(self) -> None:
-        self.fail(9)
         self.assertEqual(self.buffer.buffered, 1_024)
-
-    def test_shrinks(self) -> None:
-        """After 10 failures a full buffer shrinks."""
-        self.fail(10)
-        self.assertEqual((self.buffer.buffered, self.buffer.dropped), (10, 1_014))
-
-    def test_not_full(self) -> None:
-        self.fail(10, count=1_023)
-        self.assertEqual(self.buffer.buffered, 1_023)
-
-    def test_grows_again(self) -> None:
-        """When the connection holds, it has its full size."""
-        self.fail(10)
-        self.clock.advance(2)
-        link = self.endpoint.accept()
-        while self.take(link):
-            pass
-        self.assertEqual(self.buffer.limit, 10)
-        self.clock.advance(1)
-        self.assertEqual(self.buffer.limit, 1_024)
 
 
 class StoppingAndMoving(SyslogCase):

@@ -91,9 +91,7 @@ class UdpCase(SynchronousTestCase):
                 destination=UdpDestination("syslog+udp", "logs.example", 514, url, url),
                 drain_token=b"d.0815",
                 buffer=self.buffer,
-                backoff=Backoff(
-                    DrainSettings(), self.buffer, self.outcome, self.reactor, MiddleRandom()
-                ),
+                backoff=Backoff(DrainSettings(), self.outcome, self.reactor, MiddleRandom()),
                 reports=reports,
                 resolver=self.names,
                 guard=Guard(["10.0.0.0/8"]),
