@@ -2,8 +2,8 @@
 Syslog drains over TCP and TLS: pieces of octet-counted frames, as fast as the peer reads
 (PROTOCOL §9, RFC 6587 §3.4.1, RFC 5425).
 
-A piece counts as delivered once the kernel has taken all of it; what the kernel took just before
-the peer closed is lost unseen, because TCP has no receipts.
+A piece counts as delivered once the kernel has taken all of it. What the kernel took just before
+the peer closed is lost unseen: TCP has no receipts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol as Contract
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPullProducer, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -28,11 +29,14 @@ from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_syslog_frames
 from logplex.syslog.notices import l10_syslog_frame
 
-#: Syslog receivers say nothing. One that says more than this costs more than it should.
+#: Syslog receivers say nothing. A connection is ended on which the receiver says more than this.
 MAX_HEARD_BYTES = 65_536
 
-#: A stalled receiver is looked after no sooner than this after the last look.
+#: The shortest time between two looks for progress.
 SHORTEST_LOOK_S = 0.01
+
+#: A close by the receiver this long after the last write was taken is that of an idle connection.
+IDLE_CLOSE_AFTER_S = 0.25
 
 
 class Pieces(Contract):
@@ -42,7 +46,10 @@ class Pieces(Contract):
         """The kernel has taken all of the piece; the connection is free again."""
 
     def left(self, why: str) -> None:
-        """The connection is gone, whether or not a piece was being written."""
+        """The connection is gone, with or without a piece being written."""
+
+    def closed_idle(self) -> None:
+        """The receiver has closed the connection, which was not used."""
 
 
 @implementer(IPullProducer)
@@ -50,8 +57,8 @@ class SyslogConnection(StreamConnection):
     """
     See :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
 
-    It is the pull producer of the lowest transport, also below TLS, which writes what it is given
-    at once. So it is asked to produce exactly when the kernel has taken everything.
+    It is the pull producer of the lowest transport, below TLS too, and TLS writes at once: it is
+    asked to produce exactly when the kernel has taken everything.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class SyslogConnection(StreamConnection):
         self._producing = False
         self._writing = False
         self._progress_at = 0.0
+        self._taken_at = 0.0
         self._heard_bytes = 0
 
     def end(self) -> None:
@@ -74,10 +82,10 @@ class SyslogConnection(StreamConnection):
             self._producing = False
             self._lowest.unregisterProducer()
 
-    # What the courier asks.
+    # Called by the courier.
 
     def write(self, octets: bytes) -> None:
-        """Write one whole piece; :class:`Pieces` is told once what became of it."""
+        """Write one whole piece; one call of :class:`Pieces` follows."""
         if not self._producing:
             self._producing = True
             self._lowest.registerProducer(self, False)
@@ -88,16 +96,17 @@ class SyslogConnection(StreamConnection):
         assert self.transport is not None
         self.transport.write(octets)
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def resumeProducing(self) -> None:
-        """See :class:`IPullProducer`: the kernel has taken everything."""
+        """See :class:`IPullProducer`. The kernel has taken everything."""
         if self._writing:
             self._writing = False
+            self._taken_at = self.clock.seconds()
             self._pieces.taken()
 
     def stopProducing(self) -> None:
-        """See :class:`IPullProducer`: the connection is gone, as :meth:`lost` will say."""
+        """See :class:`IPullProducer`. The connection is gone; :meth:`lost` follows."""
         self._producing = False
 
     def dataReceived(self, data: bytes) -> None:
@@ -107,10 +116,14 @@ class SyslogConnection(StreamConnection):
             self._pieces.left("the receiver says more than a syslog receiver should")
 
     def lost(self, reason: Failure) -> None:
+        idle_s = 0.0 if self._writing else self.clock.seconds() - self._taken_at
         self.end()
-        self._pieces.left(f"the connection was lost: {explain(reason)}")
+        if idle_s >= IDLE_CLOSE_AFTER_S and reason.check(ConnectionDone):
+            self._pieces.closed_idle()
+        else:
+            self._pieces.left(f"the connection was lost: {explain(reason)}")
 
-    # How it is done.
+    # How progress is watched.
 
     @property
     def _lowest(self) -> Any:
@@ -118,7 +131,7 @@ class SyslogConnection(StreamConnection):
         return transport.transport if self._tls else transport
 
     def _look_for_progress(self) -> None:
-        """One timer for many pieces: most of them take no time at all."""
+        """Look after all pieces with one timer: most of them take no time at all."""
         self.timer = None
         if not self._writing:
             return
@@ -131,20 +144,19 @@ class SyslogConnection(StreamConnection):
             self._pieces.left(f"the receiver has read nothing for {self._stall_timeout_s:g} s")
 
 
-#: A busy drain that has so many messages waits for no more.
+#: A busy drain with this many messages does not linger.
 ENOUGH_MESSAGES = 128
 
 #: A piece goes to the kernel in one turn of the reactor, and each turn may bring 64 KiB of new
-#: messages. So that a burst does not overflow the buffer of a drain whose receiver reads, pieces
-#: grow to so many times their usual size,
+#: messages. So that a drain keeps up with a burst, pieces grow to this many times their usual size,
 MOST_GROWTH = 16
-#: each time to twice the last, if more waits and the kernel took that one within so long. They stay
-#: small where it is slow: there a piece may be cut off, and has to be sent again.
+#: each to twice the last one, if more waits and the kernel took that one within this time. They
+#: stay small if it is slow: then a piece may be cut off, and must be sent again.
 AT_ONCE_S = 0.05
 
 
 def syslog_pace(settings: DrainSettings, linger: Linger) -> Pace:
-    """The times of syslog drains over TCP and TLS."""
+    """Return the times of syslog drains over TCP and TLS."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
         linger=linger,
@@ -158,9 +170,9 @@ def syslog_pace(settings: DrainSettings, linger: Linger) -> Pace:
 @define(eq=False, repr=False)
 class _Write:
     """
-    What is written in one go, and sent again if the kernel does not take all of it.
+    A piece: it is written at once, and sent again if the kernel does not take all of it.
 
-    :ivar loss: what the notice before the frames tells the receiver.
+    :ivar loss: the loss of which the notice before the frames tells the receiver.
     """
 
     frames: list[bytes]
@@ -173,7 +185,7 @@ class SyslogCourier:
     """
     The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over TCP and TLS.
 
-    :ivar endpoint: leads to the receiver, through TLS where the destination says so.
+    :ivar endpoint: connects to the receiver, with TLS if the destination asks for it.
     """
 
     destination: SyslogDestination
@@ -246,6 +258,11 @@ class SyslogCourier:
         """See :meth:`Pieces.left`."""
         self.reports.over(self.backoff.failed(why))
 
+    def closed_idle(self) -> None:
+        """See :meth:`Pieces.closed_idle`. This is no failure: the next connection may be made."""
+        self.backoff.stop()
+        self.reports.over()
+
     # How pieces are made.
 
     def _next_piece(self) -> _Write | None:
@@ -266,7 +283,7 @@ class SyslogCourier:
 
 @define(eq=False, repr=False)
 class _Connections(Factory):
-    """Makes the protocol of one attempt; a name with several addresses may need several."""
+    """Make the protocols of one attempt: a name with several addresses may need several."""
 
     courier: SyslogCourier
     noisy = False

@@ -196,12 +196,37 @@ class Failing(SyslogCase):
         self.clock.advance(0)
         self.assertEqual(len(self.endpoint.attempts), 1)
 
-    def test_closed_while_quiet(self) -> None:
-        """A close by the peer is a failure: the next message waits."""
+    def test_closed_at_once(self) -> None:
+        """A close by the peer just after a write is a failure: the next message waits."""
         link = self.connected()
         self.take(link)
+        self.clock.advance(0.24)
         link.lose()
         self.assertIs(self.life.phase, Phase.RESTING)
+        self.push()
+        self.assert_next_after(2)
+
+    def test_closed_while_idle(self) -> None:
+        """A later one is not: the next message goes at once, however often that happens."""
+        for idle_s in (0.25, 0.3, 1.5, 60.0):
+            self.push()
+            self.clock.advance(0)
+            link = self.endpoint.accept()
+            self.take(link)
+            self.clock.advance(idle_s)
+            link.lose()
+            self.assertIs(self.life.phase, Phase.RESTING)
+        self.push()
+        self.clock.advance(0)
+        self.assertEqual(len(self.endpoint.attempts), 5)
+        self.assertIsNone(self.outcome.last_error)
+
+    def test_reset_while_idle(self) -> None:
+        """An error is a failure, whenever it comes."""
+        link = self.connected()
+        self.take(link)
+        self.clock.advance(60)
+        link.lose(ConnectionLost())
         self.push()
         self.assert_next_after(2)
 
@@ -257,7 +282,7 @@ class Failing(SyslogCase):
         link = self.endpoint.accept()
         self.take(link)
         self.clock.advance(1)
-        link.lose()
+        link.lose(ConnectionLost())
         self.push()
         self.assert_next_after(2)
 
@@ -270,7 +295,7 @@ class Failing(SyslogCase):
         link = self.endpoint.accept()
         self.take(link)
         self.clock.advance(0.99)
-        link.lose()
+        link.lose(ConnectionLost())
         self.push()
         self.assert_next_after(4)
 
@@ -452,9 +477,9 @@ class RoundingTests(SynchronousTestCase):
         why: list[str] = []
 
         class Receiver:
-            def send(self, connection: SyslogConnection) -> None: ...
-
             def taken(self) -> None: ...
+
+            def closed_idle(self) -> None: ...
 
             def left(self, reason: str) -> None:
                 why.append(reason)
