@@ -20,17 +20,20 @@ from logplex.live import Live
 from logplex.model.destination import Destination
 from logplex.model.values import Drain
 from logplex.settings import Limits
-from logplex.syslog.notices import denied_message, l10_message, l14_message
+from logplex.syslog.notices import denied_message, l10_message, l14_message, l31_message
 
 #: Losses are gathered for this time before the first notice, so that it counts more than the first.
 GATHER_S = 1.0
+
+#: The shortest time between two notices why a drain does not deliver.
+L31_INTERVAL_S = 600.0
 
 
 @define(eq=False, repr=False)
 class ChannelNotices:
     """
     Tell a channel about one of its drains: each kind of notice once per ``notice_interval_s`` at
-    most.
+    most, and L31 once in :data:`L31_INTERVAL_S`.
 
     :ivar about: the drain's own outlet, which gets none of the notices.
     """
@@ -44,6 +47,8 @@ class ChannelNotices:
     _loss: Loss | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _next_l10: float = field(default=0.0, init=False)
+    _failure: tuple[str, float] | None = field(default=None, init=False)
+    _next_l31: float = field(default=0.0, init=False)
     _next_l14: float = field(default=0.0, init=False)
     _next_denied: float = field(default=0.0, init=False)
 
@@ -67,6 +72,19 @@ class ChannelNotices:
             self._next_l10 = now + self.limits.now.notice_interval_s
             token = self.drain_token.encode("ascii", "replace")
             self._tell(l10_message(now, token, loss.count, loss.since))
+
+    def failed(self, reason: str, since: float) -> None:
+        """
+        Tell why the drain does not deliver, if that is another reason than the channel was told.
+
+        :param since: the time of the first failure after the last success.
+        """
+        now = self.clock.seconds()
+        if now >= self._next_l31 and (reason, since) != self._failure:
+            self._failure = (reason, since)
+            self._next_l31 = now + L31_INTERVAL_S
+            token = self.drain_token.encode("ascii", "replace")
+            self._tell(l31_message(now, token, reason, since))
 
     def certificate_rejected(self, reason: str, to: Destination) -> None:
         """Tell that the receiver's certificate was rejected."""

@@ -221,7 +221,9 @@ class DrainService:
             shared=self._shared,
         )
         notices.about = buffer
-        running = RunningDrain(drain, destination, buffer, Outcome(), notices, self._make_lifecycle)
+        running = RunningDrain(
+            drain, destination, buffer, Outcome(notices.failed), notices, self._make_lifecycle
+        )
         self._running[drain.id] = running
         self._registry.attach(drain.channel_id, buffer)
 

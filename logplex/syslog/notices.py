@@ -1,5 +1,5 @@
 """
-The notices L10 to L20, which Logplex itself sends to readers and receivers (PROTOCOL §7, §8, §9).
+The notices L10 to L31, which Logplex itself sends to readers and receivers (PROTOCOL §7, §8, §9).
 
 Times are seconds since the epoch.
 """
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from logplex.hosts import host_and_port
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 _NOT_QUOTABLE = re.compile(r"[\x00-\x1f\x7f\"]+")
 
 
@@ -64,6 +65,20 @@ def l14_message(now: float, reason: str, scheme: str, host: str, port: int) -> b
     error = _NOT_QUOTABLE.sub(" ", reason)
     text = f'Error L14 (certificate validation): error="{error}" uri="{_uri(scheme, host, port)}"'
     return _message(now, text.encode(errors="replace"))
+
+
+def l31_message(now: float, drain_token: bytes, reason: str, since: float) -> bytes:
+    """
+    Return the cooked notice to a channel why a drain does not deliver (PROTOCOL §8).
+
+    :param reason: a text for people; its control characters become spaces.
+    """
+    text = _CONTROLS.sub(" ", reason).encode(errors="replace")
+    return _message(
+        now,
+        b"Error L31 (drain delivery error): drain '%b' %b (since %b)."
+        % (drain_token, text, timestamp(since)),
+    )
 
 
 def denied_message(now: float, scheme: str, host: str, port: int) -> bytes:

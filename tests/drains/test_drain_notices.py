@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.drains.drain import GATHER_S, ChannelNotices
+from logplex.drains.drain import GATHER_S, L31_INTERVAL_S, ChannelNotices
 from logplex.live import Live
 from logplex.model.destination import parse_destination
 from logplex.settings import Limits
@@ -85,3 +85,47 @@ class ChannelNoticesTests(SynchronousTestCase):
         self.clock.advance(1)
         self.notices.certificate_rejected("certificate has expired", destination)
         self.assertEqual(len(self.told), 2)
+
+    def failures(self) -> list[bytes]:
+        return [text for text in self.texts() if b"L31" in text]
+
+    def test_failure(self) -> None:
+        """The channel is told why a drain does not deliver, and since when."""
+        self.notices.failed("the receiver answered 401", 0.0)
+        self.assertEqual(
+            self.failures(),
+            [
+                b"Error L31 (drain delivery error): drain 'd.0815' the receiver answered 401 "
+                b"(since 1970-01-01T00:00:00.000000+00:00)."
+            ],
+        )
+
+    def test_failure_of_the_same_kind(self) -> None:
+        """A reason that stays the same is told once."""
+        for _ in range(10_000):
+            self.notices.failed("the receiver answered 401", 0.0)
+            self.clock.advance(60)
+        self.assertEqual(len(self.failures()), 1)
+
+    def test_failure_again(self) -> None:
+        """A failure after a success is another one."""
+        self.notices.failed("the receiver answered 401", 0.0)
+        self.clock.advance(L31_INTERVAL_S)
+        self.notices.failed("the receiver answered 401", L31_INTERVAL_S)
+        self.assertEqual(len(self.failures()), 2)
+
+    def test_another_failure(self) -> None:
+        """Another reason is told, ten minutes after the last one at the earliest."""
+        self.notices.failed("the receiver answered 401", 0.0)
+        for _ in range(int(L31_INTERVAL_S) - 1):
+            self.clock.advance(1)
+            self.notices.failed("the receiver answered 503", 0.0)
+        self.assertEqual(len(self.failures()), 1)
+        self.clock.advance(1)
+        self.notices.failed("the receiver answered 503", 0.0)
+        self.assertEqual(len(self.failures()), 2)
+        self.assertIn(b"answered 503", self.failures()[1])
+
+    def test_failure_in_odd_words(self) -> None:
+        self.notices.failed("a\r\nb\x1b", 0.0)
+        self.assertIn(b"drain 'd.0815' a b  (since", self.failures()[0])
