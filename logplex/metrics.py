@@ -7,7 +7,7 @@ them at each scrape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 from attrs import define, frozen
@@ -151,6 +151,22 @@ def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[S
         labels,
         kind=CounterMetricFamily,
     )
+
+
+def wrong_protocol_samples(listener: str, counts: Mapping[str, int]) -> Iterator[Sample]:
+    """
+    Yield the numbers of connections that spoke another protocol than the listener's.
+
+    :param counts: connections since the start, by the protocol that they spoke.
+    """
+    for protocol, count in counts.items():
+        yield Sample(
+            "logplex_connections_wrong_protocol",
+            "Connections that were closed because they spoke another protocol",
+            count,
+            {"listener": listener, "protocol": protocol},
+            kind=CounterMetricFamily,
+        )
 
 
 @define(eq=False, repr=False)

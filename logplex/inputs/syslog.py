@@ -4,6 +4,8 @@ Syslog over TCP and TLS (PROTOCOL §3). Senders write; the node never answers.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.live import Live
-from logplex.metrics import Counters, Sample, connection_samples
+from logplex.metrics import Counters, Sample, connection_samples, wrong_protocol_samples
 from logplex.settings import Limits
 from logplex.syslog.cutting import FrameHeads
 from logplex.syslog.framing import FrameDecoder
@@ -37,6 +39,11 @@ LAST_WORDS_S = 1.0
 #: On shutdown a closed connection is aborted after this time: a sender over TLS that never
 #: reads keeps it from ending.
 LAST_CLOSE_TIMEOUT_S = 2.0
+
+# The beginning of a connection of another protocol.
+_FOREIGN = re.compile(
+    rb"(?P<tls>\x16\x03[\x00-\x04])|(?P<http>[A-Z]{3,16} [!-~]{1,4000} HTTP/[12]\.[01]\r?\n)"
+)
 
 #: ``route(messages, unreadable)`` takes whole messages, and the number of those without a head of
 #: RFC 5424. It must not keep the list.
@@ -56,6 +63,7 @@ class SyslogProtocol(Protocol):
     transport: Any  # ITCPTransport and IPushProducer, whatever is wrapped around it.
     active_at = 0.0
     _is_shaking_hands = False
+    _has_begun = False
     _timer: IDelayedCall | None = None
     _malformed = 0
     _truncated = 0
@@ -80,6 +88,13 @@ class SyslogProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.active_at = self.factory.clock.seconds()
+        if not self._has_begun:
+            self._has_begun = True
+            foreign = _FOREIGN.match(data)
+            if foreign is not None:
+                self.factory.refuse_protocol(self, foreign.lastgroup or "")
+                self.close()
+                return
         self._route(self._decoder.feed(data))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -175,6 +190,7 @@ class SyslogFactory(ServerFactory):
         self.paused = False
         self.refused_connections = 0
         self.heads = FrameHeads()
+        self._wrong_protocols: Counter[str] = Counter()
         self._complained_at: float | None = None
         self._open: set[SyslogProtocol] = set()
         self._closed: Deferred[None] | None = None
@@ -205,8 +221,9 @@ class SyslogFactory(ServerFactory):
         return self._closed
 
     def samples(self) -> Iterator[Sample]:
-        """Return the numbers of connections, for the metrics."""
-        return connection_samples("syslog", len(self._open), self.refused_connections)
+        """Yield the numbers of connections, for the metrics."""
+        yield from connection_samples("syslog", len(self._open), self.refused_connections)
+        yield from wrong_protocol_samples("syslog", self._wrong_protocols)
 
     # Called by the connections.
 
@@ -237,6 +254,11 @@ class SyslogFactory(ServerFactory):
             self._complained_at = now
             peer = getattr(protocol.transport.getPeer(), "host", "unknown")
             _log.warn("syslog from {peer}: {what}", peer=peer, what=what)
+
+    def refuse_protocol(self, protocol: SyslogProtocol, name: str) -> None:
+        """Count and log a connection that speaks another protocol."""
+        self._wrong_protocols[name] += 1
+        self.complain(protocol, f"the sender speaks {name.upper()}")
 
     def _close_quiet(self, deadline: float) -> None:
         now = self.clock.seconds()

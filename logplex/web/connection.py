@@ -90,6 +90,29 @@ class _Site(Protocol):
     def refused(self, request: Request, refusal: Refusal) -> None:
         """Take note of a refusal."""
 
+    def wrong_protocol(self, connection: Connection, protocol: str) -> None:
+        """Take note of a connection that is closed because it speaks another protocol."""
+
+
+def other_protocol(beginning: bytes, before: bytes = b"") -> str | None:
+    """
+    Return the protocol of a connection that does not begin as HTTP/1.1 does; else ``None``.
+
+    :param beginning: bytes of the first line.
+    :param before: the byte before them; empty at the start of the connection.
+    """
+    if not before:
+        if beginning.startswith(b"\x16"):
+            return "tls"
+        if beginning[:1] in b"<123456789":
+            return "syslog"
+        if not (beginning[:1].isalpha() or beginning[:1] in b"\r\n"):
+            return "other"
+    end = beginning.find(b"\n")
+    if end >= 0 and (before + beginning)[: len(before) + end][-1:] != b"\r":
+        return "line_feeds"
+    return None
+
 
 def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
     """
@@ -201,6 +224,8 @@ class Connection(http.HTTPChannel):
 
     site: _Site
     discard_bytes: int | None = None
+    #: The last byte before the next ones of the first line; ``None`` after that line.
+    _before: bytes | None = b""
     #: The time at which the present request had arrived completely.
     received_at = 0.0
     #: Closes the connection of a client that has closed its side.
@@ -210,6 +235,16 @@ class Connection(http.HTTPChannel):
         super().connectionMade()
         if not self.site.connected(self):
             self.close()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._before is not None:
+            protocol = other_protocol(data, self._before)
+            if protocol is not None:
+                self.site.wrong_protocol(self, protocol)
+                self.close()
+                return
+            self._before = None if b"\n" in data else data[-1:]
+        super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         super().connectionLost(reason)

@@ -4,6 +4,7 @@ A site: a resource, with the checks and bounds that a request passes before it r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,11 +16,14 @@ from twisted.web import http, server
 from twisted.web.resource import IResource
 
 from logplex.live import Live
-from logplex.metrics import Sample, Source, connection_samples
+from logplex.metrics import Sample, Source, connection_samples, wrong_protocol_samples
 from logplex.settings import Limits
 from logplex.web.connection import SERVER_ERROR, TOO_LARGE, Connection, Refusal, Request
 
 _log = Logger()
+
+#: The shortest time between two lines in the log about clients that speak another protocol.
+LOG_INTERVAL_S = 60.0
 
 
 @frozen
@@ -94,6 +98,8 @@ class Site(server.Site):
         self.refused = refused
         self._more_samples = more_samples
         self.refused_connections = 0
+        self._wrong_protocols: Counter[str] = Counter()
+        self._complained_at: float | None = None
         self._connections: set[Connection] = set()
         self._closed: Deferred[None] | None = None
 
@@ -118,6 +124,7 @@ class Site(server.Site):
         :param listener: the option in ``[listen]``.
         """
         yield from connection_samples(listener, len(self._connections), self.refused_connections)
+        yield from wrong_protocol_samples(listener, self._wrong_protocols)
         yield from self._more_samples()
 
     # Called by the connections.
@@ -140,6 +147,19 @@ class Site(server.Site):
         if self._closed is not None and not self._connections:
             closed, self._closed = self._closed, None
             closed.callback(None)
+
+    def wrong_protocol(self, connection: Connection, protocol: str) -> None:
+        """Count a connection that speaks another protocol; log it, but not each one."""
+        self._wrong_protocols[protocol] += 1
+        now = self.reactor.seconds()
+        if self._complained_at is None or now - self._complained_at >= LOG_INTERVAL_S:
+            self._complained_at = now
+            peer = getattr(connection.getPeer(), "host", "unknown")
+            _log.warn(
+                "a client at {peer} does not speak HTTP, but {protocol}",
+                peer=peer,
+                protocol=protocol,
+            )
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """

@@ -79,7 +79,7 @@ class SyslogTests(SynchronousTestCase):
 
     def numbers(self) -> tuple[float, float]:
         """Open connections, and refused ones."""
-        open_now, refused = (sample.value for sample in self.factory.samples())
+        open_now, refused = [sample.value for sample in self.factory.samples()][:2]
         return open_now, refused
 
 
@@ -98,6 +98,33 @@ class MessageTests(SyslogTests):
         one.write(b"one")
         two.write(b"two")
         self.assertEqual(self.routed, [[b"<13>1 one one"], [b"<13>1 two two"]])
+
+    def test_other_protocols(self) -> None:
+        """Senders that speak TLS or HTTP to the plain port are cut off at once, and counted."""
+        for beginning in (
+            b"\x16\x03\x01\x02\x00\x01\x00",
+            b"GET /healthcheck HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"POST /logs HTTP/1.1\r\n",
+        ):
+            sender = Sender(self.factory)
+            sender.write(beginning)
+            self.assertTrue(sender.closed)
+        self.assertEqual((self.routed, self.counters.malformed), ([], 0))
+        self.assertEqual(
+            {
+                sample.labels["protocol"]: sample.value
+                for sample in self.factory.samples()
+                if sample.name == "logplex_connections_wrong_protocol"
+            },
+            {"tls": 1, "http": 2},
+        )
+
+    def test_text_like_http(self) -> None:
+        """Only the beginning of a connection tells its protocol."""
+        sender = Sender(self.factory)
+        sender.write(b"GET it done\n", b"GET / HTTP/1.1\n", b"<13>1 one\n")
+        self.assertFalse(sender.closed)
+        self.assertEqual(self.routed, [[b"<13>1 one"]])
 
     def test_nothing_is_answered(self) -> None:
         sender = Sender(self.factory)

@@ -6,6 +6,7 @@ from itertools import accumulate, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import capturedLogs, formatEvent
 
 from logplex.web import Bounds
 from logplex.web.connection import HALF_CLOSED_ANSWER_S, HALF_CLOSED_S
@@ -41,6 +42,42 @@ class ConnectionTests(WebTests):
         late = Wire(self.site)
         self.clock.advance(10)
         self.assertTrue(late.closed)
+
+    def test_other_protocols(self) -> None:
+        """What is not HTTP is closed at once, counted, and logged now and then."""
+        self.bounds = Bounds(body_bytes=100_000, connections=99, idle_timeout_s=60)
+        with capturedLogs() as events:
+            for protocol, pieces in (
+                ("tls", [b"\x16\x03\x01\x02\x00\x01\x00\x01"]),
+                ("syslog", [b"<14>1 - - - - - - x\n"]),
+                ("syslog", [b"23 <14>1 - - - - - - x"]),
+                ("line_feeds", [b"\n"]),
+                ("line_feeds", [b"GET / HTTP/1.1\nHost: h\n\n"]),
+                ("line_feeds", [b"GET / HT", b"TP/1.1", b"\n"]),
+                ("other", [b"\0\0"]),
+            ):
+                wire = Wire(self.site)
+                self.assertEqual((wire.send(*pieces), wire.closed), (b"", True), protocol)
+        counts = {
+            sample.labels["protocol"]: sample.value
+            for sample in self.site.samples("api")
+            if sample.name == "logplex_connections_wrong_protocol"
+        }
+        self.assertEqual(counts, {"tls": 1, "syslog": 2, "line_feeds": 3, "other": 1})
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["a client at 192.168.1.1 does not speak HTTP, but tls"],
+        )
+
+    def test_http_in_pieces(self) -> None:
+        """A head may come in any number of pieces, and after an empty line."""
+        whole = b"\r\n" + request("POST", "/", b"a\nb")
+        for size in (1, 2, 3):
+            wire = Wire(self.site)
+            answer = wire.send(*[whole[at : at + size] for at in range(0, len(whole), size)])
+            self.assertEqual((status(answer), body_of(answer)), (200, b"a\nb"))
+            self.assertEqual(status(wire.send(request("GET", "/"))), 200)
+            wire.close()
 
     def test_idle(self) -> None:
         self.clock.advance(59)
@@ -153,6 +190,42 @@ class CloseTests(WebTests):
     def test_nobody_connected(self) -> None:
         self.wire.close()
         self.successResultOf(self.site.close())
+
+    def test_other_protocols(self) -> None:
+        """What is not HTTP is closed at once, counted, and logged now and then."""
+        self.bounds = Bounds(body_bytes=100_000, connections=99, idle_timeout_s=60)
+        with capturedLogs() as events:
+            for protocol, pieces in (
+                ("tls", [b"\x16\x03\x01\x02\x00\x01\x00\x01"]),
+                ("syslog", [b"<14>1 - - - - - - x\n"]),
+                ("syslog", [b"23 <14>1 - - - - - - x"]),
+                ("line_feeds", [b"\n"]),
+                ("line_feeds", [b"GET / HTTP/1.1\nHost: h\n\n"]),
+                ("line_feeds", [b"GET / HT", b"TP/1.1", b"\n"]),
+                ("other", [b"\0\0"]),
+            ):
+                wire = Wire(self.site)
+                self.assertEqual((wire.send(*pieces), wire.closed), (b"", True), protocol)
+        counts = {
+            sample.labels["protocol"]: sample.value
+            for sample in self.site.samples("api")
+            if sample.name == "logplex_connections_wrong_protocol"
+        }
+        self.assertEqual(counts, {"tls": 1, "syslog": 2, "line_feeds": 3, "other": 1})
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["a client at 192.168.1.1 does not speak HTTP, but tls"],
+        )
+
+    def test_http_in_pieces(self) -> None:
+        """A head may come in any number of pieces, and after an empty line."""
+        whole = b"\r\n" + request("POST", "/", b"a\nb")
+        for size in (1, 2, 3):
+            wire = Wire(self.site)
+            answer = wire.send(*[whole[at : at + size] for at in range(0, len(whole), size)])
+            self.assertEqual((status(answer), body_of(answer)), (200, b"a\nb"))
+            self.assertEqual(status(wire.send(request("GET", "/"))), 200)
+            wire.close()
 
     def test_idle(self) -> None:
         done = self.site.close()
