@@ -165,7 +165,7 @@ class SecretsTests(IntegrationTestCase):
             yield await node.request("GET", path, port=port, auth=None)
         for url in BAD_URLS:
             yield await node.request("POST", "/v3/channels/app-1/drains", {"url": url})
-        for body in ([PATH], {"url": [PATH]}, {"url": 5, PATH: PATH}):
+        for body in ([PATH], {"url": [PATH]}, {"url": 5, "path": PATH}):
             yield await node.request("POST", "/v3/channels/app-1/drains", body)
         yield await node.request("PUT", "/v3/channels/app-1", {"tokens": [f"{PATH} {PATH}"]})
         yield await node.request("PUT", "/v3/channels/app-1", [PATH])
