@@ -241,64 +241,39 @@ def take_datagrams(
     return datagrams, unparsable
 
 
-def tail_lines(
-    messages: Iterable[bytes], source: bytes | None, ps: bytes | None
-) -> tuple[list[bytes | None], int]:
+def tail_lines(messages: Iterable[bytes]) -> list[bytes | None]:
     """
     Format messages for a reader (PROTOCOL §7): ``TIME SP SOURCE[PROCID]: MSG LF``.
 
-    :param source: only messages whose SOURCE is this; ``None``: any.
-    :param ps: only messages whose PROCID is this, or begins with it and a dot; ``None``: any.
-    :return: a line or ``None`` for each message, in order, and the number of messages that cannot
-        be parsed. ``None`` stands for a message that the reader does not want, or that cannot be
-        parsed.
+    :return: a line for each message, in order; ``None`` for one that cannot be parsed.
     """
     lines: list[bytes | None] = []
-    unparsable = 0
-    ps_dot = b"" if ps is None else ps + b"."
     for message in messages:
         fields = message.split(b" ", 7)
         if len(fields) < 8 or fields[6] != b"-":
             fields = _fields(message)
-        head, time, _, name, process, _, _, text = fields
+        head, time, _, source, process, _, _, text = fields
         if head not in VALID_HEADS:
-            unparsable += 1
             lines.append(None)
             continue
-        if (source is not None and name != source) or (
-            ps is not None and process != ps and not process.startswith(ps_dot)
-        ):
-            lines.append(None)
-            continue
-        line = b"%b %b[%b]: %b" % (time, name, process, text)
+        line = b"%b %b[%b]: %b" % (time, source, process, text)
         lines.append(line if line[-1:] == b"\n" else line + b"\n")
-    return lines, unparsable
+    return lines
 
 
-def tail_matches(
-    messages: Iterable[bytes], source: bytes | None, ps: bytes | None
-) -> tuple[list[bool], int]:
+def tail_sources(messages: Iterable[bytes]) -> list[tuple[bytes, bytes] | None]:
     """
-    Select the messages that :func:`tail_lines` would format, without formatting them.
-
-    :return: true or false for each message, in order, and the number of messages that cannot be
-        parsed.
+    Return what readers filter by: SOURCE and PROCID of each message, in order; ``None`` for a
+    message that :func:`tail_lines` cannot format.
     """
-    matches: list[bool] = []
-    unparsable = 0
-    ps_dot = b"" if ps is None else ps + b"."
+    sources: list[tuple[bytes, bytes] | None] = []
     for message in messages:
         fields = message.split(b" ", 6)
         if len(fields) < 7 or fields[0] not in VALID_HEADS:
-            unparsable += 1
-            matches.append(False)
-            continue
-        process = fields[4]
-        matches.append(
-            (source is None or fields[3] == source)
-            and (ps is None or process == ps or process.startswith(ps_dot))
-        )
-    return matches, unparsable
+            sources.append(None)
+        else:
+            sources.append((fields[3], fields[4]))
+    return sources
 
 
 def log_frames(messages: Iterable[bytes]) -> tuple[list[bytes], int]:

@@ -17,7 +17,7 @@ from logplex.settings import Limits
 from logplex.syslog.notices import gap_line, l15_line
 from logplex.tails.group import BLOCK_BYTES, Group, Reader
 from logplex.tails.tail import Tail
-from logplex.tails.view import View, blocks
+from logplex.tails.view import Filter, Filters, View, blocks
 
 #: The time for which messages wait for company. The first one after a quiet moment goes out at
 #: once. Measured in ``bench/tails.py``.
@@ -47,6 +47,7 @@ class TailedChannel:
     #: The tails that wait for their past.
     _joining: dict[Tail, None] = field(factory=dict)
     _groups: dict[View, Group] = field(factory=dict)
+    _filters: Filters = field(factory=Filters)
     #: Live messages that the groups have not been told of, in order: number of the first, messages.
     _pending: list[tuple[int | None, list[bytes]]] = field(factory=list)
     _timer: IDelayedCall | None = None
@@ -136,6 +137,7 @@ class TailedChannel:
     def _group(self, view: View) -> Group:
         group = self._groups.get(view)
         if group is None:
+            self._filters.add(view.filter)
             group = self._groups[view] = Group(
                 view=view,
                 counters=self.counters,
@@ -146,9 +148,16 @@ class TailedChannel:
             )
         return group
 
+    def _groups_of(self, filter_: Filter) -> list[Group]:
+        """Return the groups with these filters: of plain lines, of events, or both."""
+        found = (self._groups.get(View(*filter_, events)) for events in (False, True))
+        return [group for group in found if group is not None]
+
     def _emptied(self, group: Group) -> None:
         if self._groups.get(group.view) is group:
             del self._groups[group.view]
+            if not self._groups_of(group.view.filter):
+                self._filters.remove(group.view.filter)
             self._close_if_unused()
 
     def _close_if_unused(self) -> None:
@@ -179,9 +188,12 @@ class TailedChannel:
         pending, self._pending = self._pending, []
         for first, messages in pending:
             for block in blocks(first, messages, BLOCK_BYTES):
-                for group in list(self._groups.values()):
-                    group.publish(block)
+                is_live = any(group.has_live for group in self._groups.values())
+                selected = block.select(self._filters, format_all=is_live)
                 self.counters.tail_unparsable += block.unparsable
+                for filter_, indexes in selected.items():
+                    for group in self._groups_of(filter_):
+                        group.publish(block, indexes)
             if first is not None:
                 self._last = first + len(messages) - 1
             for group in list(self._groups.values()):

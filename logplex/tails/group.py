@@ -4,7 +4,7 @@ The tails of one channel that are shown the same bytes: equal filters, one forma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import define, field
@@ -100,19 +100,27 @@ class Group:
     def __len__(self) -> int:
         return len(self._live) + len(self._behind)
 
+    @property
+    def has_live(self) -> bool:
+        return bool(self._live)
+
     # Called by the channel.
 
-    def publish(self, block: Block) -> None:
-        """Show live messages to all tails here, now or when they read on."""
+    def publish(self, block: Block, indexes: Sequence[int]) -> None:
+        """
+        Show live messages to all tails here, now or when they read on.
+
+        :param indexes: of the messages that the filters let through.
+        """
         if self._live:
-            numbers, texts = block.shown(self.view)
+            numbers, texts = block.shown(self.view, indexes)
             if self._behind:
                 self.window.append(list(map(Entry.formatted, numbers, texts)))
             else:
                 self.window.skip(len(texts))
             self._write(b"".join(texts), len(texts))
         else:
-            self.window.append(block.matching(self.view))
+            self.window.append(block.entries(indexes))
 
     def tell(self, line: bytes) -> None:
         """Show all tails a notice, in its place among the messages."""
@@ -144,6 +152,8 @@ class Group:
 
         :return: true if the window must be trimmed again soon.
         """
+        if not self._behind:
+            return False
         is_read, self._is_read = self._is_read, False
         factor = PATIENCE if is_read else 1
         pushed_out = self.window.trim(

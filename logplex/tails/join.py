@@ -14,7 +14,7 @@ from __future__ import annotations
 from attrs import define, frozen
 
 from logplex.interfaces import Recent
-from logplex.syslog.inner import tail_matches
+from logplex.syslog.inner import tail_sources
 from logplex.tails.view import View
 from logplex.tails.window import Entry
 
@@ -60,18 +60,18 @@ def past_of(recent: Recent, view: View, num: int, after: int | None, now_us: int
     """
     start, comment = (None, b"") if after is None else _resume(recent, after)
     kept = recent.entries[start:]
-    matches, unparsable = tail_matches([message for _, message in kept], view.source, view.ps)
+    sources = tail_sources([message for _, message in kept])
     shown = [
         Entry.of(number, message)
-        for (number, message), match in zip(kept, matches, strict=True)
-        if match
+        for (number, message), source in zip(kept, sources, strict=True)
+        if source is not None and view.shows(*source)
     ]
     if start is None:
         shown = shown[-num:] if num else []
     return Past(
         shown,
         comment,
-        unparsable,
+        sources.count(None),
         last=0 if recent.moving else recent.last,
         seen=_seen_elsewhere(recent, after, now_us),
         is_whole=recent.complete and not recent.moving,

@@ -13,8 +13,17 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, field, frozen
 
-from logplex.syslog.inner import tail_lines, tail_matches
+from logplex.syslog.inner import tail_lines, tail_sources
 from logplex.tails.window import Entry
+
+#: The source and the process that a reader wants to see; see :class:`View`.
+Filter = tuple[bytes | None, bytes | None]
+
+#: The filter of a reader that wants to see everything.
+SHOW_ALL: Filter = (None, None)
+
+#: The most pairs of source and process whose filters are remembered, for each channel.
+MAX_REMEMBERED_PAIRS = 1_000
 
 _LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 
@@ -32,6 +41,16 @@ class View:
     source: bytes | None
     ps: bytes | None
     events: bool
+
+    @property
+    def filter(self) -> Filter:
+        return self.source, self.ps
+
+    def shows(self, source: bytes, process: bytes) -> bool:
+        """Return whether the filters let a message of this source and process through."""
+        return (self.source is None or source == self.source) and (
+            self.ps is None or process == self.ps or process.startswith(self.ps + b".")
+        )
 
     def encode(self, numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:
         """Return lines, each of which ends in LF, as the reader gets them."""
@@ -54,7 +73,7 @@ class View:
         raw = [entry for entry in entries if entry.message is not None]
         if raw:
             messages = [entry.message for entry in raw if entry.message is not None]
-            lines, _ = tail_lines(messages, None, None)
+            lines = tail_lines(messages)
             encoded = self.encode(
                 [entry.number for entry in raw], [line for line in lines if line is not None]
             )
@@ -64,39 +83,130 @@ class View:
         return [entry.text for entry in entries]
 
 
+class Filters:
+    """
+    The filters of a channel's groups, found by the source and the process of a message. It takes
+    as long to find a few of them as it takes to find one of hundreds.
+    """
+
+    __slots__ = ("_filters", "_found", "_lengths")
+
+    def __init__(self) -> None:
+        self._filters: set[Filter] = set()
+        #: The lengths of the filters on the process.
+        self._lengths: list[int] = []
+        self._found: dict[tuple[bytes, bytes], list[Filter]] = {}
+
+    def add(self, added: Filter) -> None:
+        """Add a filter."""
+        self._filters.add(added)
+        self._changed()
+
+    def remove(self, removed: Filter) -> None:
+        """Remove a filter."""
+        self._filters.discard(removed)
+        self._changed()
+
+    @property
+    def show_all(self) -> bool:
+        """True if the only filter is the one that shows everything."""
+        return len(self._filters) == 1 and SHOW_ALL in self._filters
+
+    def matching(self, pair: tuple[bytes, bytes]) -> list[Filter]:
+        """
+        Return the filters that let a message through.
+
+        :param pair: the message's source and process.
+        """
+        found = self._found.get(pair)
+        if found is None:
+            if len(self._found) >= MAX_REMEMBERED_PAIRS:
+                self._found.clear()
+            found = self._found[pair] = self._find(*pair)
+        return found
+
+    def _find(self, source: bytes, process: bytes) -> list[Filter]:
+        beginnings = [
+            process[:length]
+            for length in self._lengths
+            if length <= len(process) and process[length : length + 1] in (b".", b"")
+        ]
+        return [
+            (name, ps)
+            for name in (None, source)
+            for ps in (None, *beginnings)
+            if (name, ps) in self._filters
+        ]
+
+    def _changed(self) -> None:
+        self._lengths = sorted({len(ps) for _, ps in self._filters if ps is not None})
+        self._found.clear()
+
+
 @define(eq=False, repr=False)
 class Block:
     """
-    Live messages with consecutive numbers, formatted once for each pair of filters.
+    Live messages with consecutive numbers, each parsed once and formatted at most once.
 
     :ivar numbers: one for each message; all ``None`` if the messages have no numbers.
-    :ivar unparsable: the count of messages that no reader can be shown. It is known once they have
-        been formatted or matched.
+    :ivar unparsable: the count of messages that no reader can be shown, once they are selected.
     """
 
     numbers: Sequence[int | None]
     messages: Sequence[bytes]
     unparsable: int = 0
-    _lines: dict[tuple[bytes | None, bytes | None], list[bytes | None]] = field(factory=dict)
+    _lines: list[bytes | None] = field(init=False)
 
-    def shown(self, view: View) -> tuple[list[int | None], list[bytes]]:
-        """Return the numbers and the encoded lines of the messages that the view shows."""
-        filters = view.source, view.ps
-        lines = self._lines.get(filters)
-        if lines is None:
-            lines, self.unparsable = tail_lines(self.messages, *filters)
-            self._lines[filters] = lines
-        numbers = [n for n, line in zip(self.numbers, lines, strict=True) if line is not None]
-        return numbers, view.encode(numbers, [line for line in lines if line is not None])
+    def __attrs_post_init__(self) -> None:
+        self._lines = [None] * len(self.messages)
 
-    def matching(self, view: View) -> list[Entry]:
-        """Return the messages that the view shows, to be formatted when they are first read."""
-        matches, self.unparsable = tail_matches(self.messages, view.source, view.ps)
-        return [
-            Entry.of(number, message)
-            for number, message, match in zip(self.numbers, self.messages, matches, strict=True)
-            if match
-        ]
+    def select(self, filters: Filters, format_all: bool) -> dict[Filter, Sequence[int]]:
+        """
+        Sort the messages by the filters that let them through.
+
+        :param format_all: format them at once if there is but one filter, which shows all.
+        :return: for each filter that shows something, the indexes of its messages.
+        """
+        if filters.show_all:
+            return {SHOW_ALL: self._readable(format_all)}
+        selected: dict[Filter, list[int]] = {}
+        sources = tail_sources(self.messages)
+        self.unparsable = sources.count(None)
+        for index, pair in enumerate(sources):
+            if pair is not None:
+                for each in filters.matching(pair):
+                    selected.setdefault(each, []).append(index)
+        return {**selected}
+
+    def _readable(self, format_all: bool) -> Sequence[int]:
+        """Return the indexes of the messages that can be parsed."""
+        found: Sequence[object]
+        if format_all:
+            found = self._lines = tail_lines(self.messages)
+        else:
+            found = tail_sources(self.messages)
+        self.unparsable = found.count(None)
+        if not self.unparsable:
+            return range(len(found))
+        return [index for index, each in enumerate(found) if each is not None]
+
+    def shown(self, view: View, indexes: Sequence[int]) -> tuple[Sequence[int | None], list[bytes]]:
+        """Return the numbers of messages, and their lines as the view gives them."""
+        lines = self._lines
+        missing = [index for index in indexes if lines[index] is None]
+        if missing:
+            formatted = tail_lines([self.messages[index] for index in missing])
+            for index, line in zip(missing, formatted, strict=True):
+                lines[index] = line
+        chosen = [line for line in map(lines.__getitem__, indexes) if line is not None]
+        numbers = self.numbers
+        if len(indexes) < len(lines):
+            numbers = [numbers[index] for index in indexes]
+        return numbers, view.encode(numbers, chosen)
+
+    def entries(self, indexes: Sequence[int]) -> list[Entry]:
+        """Return messages, to be formatted when they are first read."""
+        return [Entry.of(self.numbers[index], self.messages[index]) for index in indexes]
 
 
 def blocks(first: int | None, messages: Sequence[bytes], max_bytes: int) -> Iterator[Block]:

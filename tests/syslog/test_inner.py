@@ -16,6 +16,7 @@ from logplex.syslog.inner import (
     log_frames,
     sort_frames,
     tail_lines,
+    tail_sources,
     take_datagrams,
     take_http_frames,
     take_syslog_frames,
@@ -136,29 +137,25 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual(len(decode_body(b"".join(frames), 100)[0]), len(frames))
 
     @settings(deadline=None)
-    @given(messages, st.none() | word, st.none() | word)
-    def test_tail(self, given_: list[bytes], source: bytes | None, ps: bytes | None) -> None:
-        expected: list[bytes | None] = []
-        for parts in map(plainly, given_):
-            line = None
-            if parts and source in (None, parts["source"]):
-                process = parts["process"]
-                if ps is None or re.fullmatch(re.escape(ps) + rb"(\..*)?", process, re.DOTALL):
-                    line = with_lf(
-                        b"%(time)b %(source)b[%(process)b]: %(text)b"
-                        % {name.encode(): part for name, part in parts.items()}
-                    )
-            expected.append(line)
-        unparsable = sum(plainly(each) is None for each in given_)
-        self.assertEqual(tail_lines(given_, source, ps), (expected, unparsable))
+    @given(messages)
+    def test_tail(self, given_: list[bytes]) -> None:
+        form = b"%(time)b %(source)b[%(process)b]: %(text)b"
+        parsed = [plainly(each) for each in given_]
+        lines = [
+            parts and with_lf(form % {name.encode(): part for name, part in parts.items()})
+            for parts in parsed
+        ]
+        self.assertEqual(tail_lines(given_), lines)
+        sources = [parts and (parts["source"], parts["process"]) for parts in parsed]
+        self.assertEqual(tail_sources(given_), sources)
 
     def test_samples(self) -> None:
         """What real senders write can be formatted."""
         for sample in (samples.LOGGER, samples.RSYSLOG, samples.SYSLOG_NG):
             found, end = cut_frames(sample, 0, FrameHeads())
             self.assertEqual(end, len(sample))
-            lines, unparsable = tail_lines(found, None, None)
-            self.assertEqual((len(lines), unparsable), (len(found), 0))
+            lines = tail_lines(found)
+            self.assertEqual((len(lines), lines.count(None)), (len(found), 0))
 
     def test_logger_line(self) -> None:
         """The elements that util-linux logger writes are not shown."""
@@ -166,28 +163,7 @@ class FormatTests(SynchronousTestCase):
             frame.replace(b"t.6f9224f3", b"app")
             for frame in cut_frames(samples.LOGGER, 0, FrameHeads())[0]
         ]
-        self.assertTrue(
-            (tail_lines(found[-1:], None, None)[0][0] or b"").endswith(b": two words\n")
-        )
-
-
-class TailFilterTests(SynchronousTestCase):
-    """Which messages a reader wants."""
-
-    def wanted(self, source: bytes | None, ps: bytes | None, process: bytes) -> bool:
-        given_ = WELL_FORMED.replace(b"web.1", process)
-        return tail_lines([given_], source, ps)[0] != [None]
-
-    def test_source(self) -> None:
-        self.assertTrue(self.wanted(b"app", None, b"web.1"))
-        self.assertFalse(self.wanted(b"heroku", None, b"web.1"))
-        self.assertFalse(self.wanted(b"ap", None, b"web.1"))
-
-    def test_process(self) -> None:
-        for process, is_wanted in ((b"web", True), (b"web.1", True), (b"webber.1", False)):
-            self.assertEqual(self.wanted(None, b"web", process), is_wanted, process)
-        self.assertTrue(self.wanted(None, b"web.1", b"web.1"))
-        self.assertFalse(self.wanted(None, b"web.1", b"web.10"))
+        self.assertTrue((tail_lines(found[-1:])[0] or b"").endswith(b": two words\n"))
 
 
 class BatchTests(SynchronousTestCase):
@@ -281,7 +257,7 @@ class SortTests(SynchronousTestCase):
             self.assert_cooked(frame, cooked)
         self.assert_cooked(b"<1>1 time h TOKEN web.1 -  -  a", b"<1>1 time h app web.1 -  -  a")
         self.assertEqual(
-            tail_lines([b"<1>1 time h app web.1 -  -  a"], None, None)[0],
+            tail_lines([b"<1>1 time h app web.1 -  -  a"]),
             [b"time app[web.1]:  a\n"],
         )
 

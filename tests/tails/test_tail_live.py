@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.syslog.inner import tail_lines, tail_sources
+from logplex.tails import view
 from tests.doubles.session_node import (
     NOW,
     SessionNode,
@@ -57,6 +59,34 @@ class TailTests(SynchronousTestCase):
         self.node.append(b"three", ps=b"web.2")
         self.node.clock.advance(1)
         self.assertEqual(line(b"three", ps=b"web.2"), connection.body)
+
+    def test_many_filters_cost_one_pass_over_a_message(self) -> None:
+        passes: list[int] = []
+        formatted: list[int] = []
+
+        def counted_sources(messages: list[bytes]) -> object:
+            passes.append(len(messages))
+            return tail_sources(messages)
+
+        def counted_lines(messages: list[bytes]) -> object:
+            formatted.append(len(messages))
+            return tail_lines(messages)
+
+        self.patch(view, "tail_sources", counted_sources)
+        self.patch(view, "tail_lines", counted_lines)
+        connections = []
+        for n in range(300):
+            self.node.put_session(tail=True, num=0, ps=f"web.{n}")
+            connections.append(self.node.get() if n % 2 else self.node.events())
+        everything = self.node.open(tail=True, num=0)
+        self.node.append(*[b"x"] * 50, ps=b"web.7")
+        self.node.append(*[b"y"] * 50, ps=b"run.1")
+        self.node.clock.advance(1)
+        self.assertEqual((100, 100), (sum(passes), sum(formatted)))
+        shown = [len(each.body) for each in connections]
+        self.assertEqual(50 * len(line(b"x", ps=b"web.7")), shown.pop(7))
+        self.assertEqual({0}, set(shown))
+        self.assertEqual(100, everything.body.count(b"\n"))
 
     def test_what_cannot_be_parsed_is_left_out_and_counted(self) -> None:
         connection = self.node.open(tail=True)

@@ -104,9 +104,9 @@ class SlowReaderTests(SynchronousTestCase):
     def test_nothing_is_formatted_for_a_paused_reader(self) -> None:
         formatted: list[int] = []
 
-        def counted(messages: list[bytes], *filters: bytes | None) -> object:
+        def counted(messages: list[bytes]) -> object:
             formatted.append(len(messages))
-            return tail_lines(messages, *filters)
+            return tail_lines(messages)
 
         self.patch(view, "tail_lines", counted)
         self.tail()
@@ -119,9 +119,9 @@ class SlowReaderTests(SynchronousTestCase):
     def test_equal_filters_are_formatted_once(self) -> None:
         formatted: list[int] = []
 
-        def counted(messages: list[bytes], *filters: bytes | None) -> object:
+        def counted(messages: list[bytes]) -> object:
             formatted.append(len(messages))
-            return tail_lines(messages, *filters)
+            return tail_lines(messages)
 
         self.patch(view, "tail_lines", counted)
         self.tail()

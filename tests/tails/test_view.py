@@ -6,31 +6,63 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.syslog.inner import tail_lines, tail_matches
-from logplex.tails.view import View, blocks
+from logplex.tails import view as module
+from logplex.tails.view import Filter, Filters, View, blocks
 from logplex.tails.window import Entry
 from tests.doubles.tails import cooked
 
-WORDS = st.sampled_from(
-    [b"<134>1", b"<999>1", b"t", b"app", b"web", b"web.1", b"-", b"", b"[a]", b"\n"]
-)
-MESSAGES = st.lists(st.lists(WORDS, max_size=9).map(b" ".join), max_size=8)
-FILTERS = st.sampled_from([None, b"app", b"web", b""])
 
+class FiltersTests(SynchronousTestCase):
+    """The filters that a message passes are found at once."""
 
-class MatchTests(SynchronousTestCase):
-    @given(messages=MESSAGES, source=FILTERS, ps=FILTERS)
+    WORDS = st.sampled_from([b"", b"a", b"b", b"web", b"web.1", b"web.1.2", b"webber", b".", b"a."])
+
+    @given(
+        filters=st.lists(st.tuples(st.none() | WORDS, st.none() | WORDS)),
+        removed=st.integers(0, 3),
+        pairs=st.lists(st.tuples(WORDS, WORDS), max_size=20),
+    )
     @settings(deadline=None)
-    def test_what_matches_is_what_would_be_formatted(
-        self, messages: list[bytes], source: bytes | None, ps: bytes | None
+    def test_those_that_show_a_message(
+        self,
+        filters: list[Filter],
+        removed: int,
+        pairs: list[tuple[bytes, bytes]],
     ) -> None:
-        lines, unparsable = tail_lines(messages, source, ps)
-        self.assertEqual(
-            ([line is not None for line in lines], unparsable), tail_matches(messages, source, ps)
-        )
+        found = Filters()
+        for each in filters:
+            found.add(each)
+        for pair in pairs:
+            found.matching(pair)
+        for each in filters[:removed]:
+            found.remove(each)
+        left = set(filters) - set(filters[:removed])
+        for pair in pairs:
+            shown = [each for each in left if View(*each, events=False).shows(*pair)]
+            self.assertCountEqual(shown, found.matching(pair))
+
+    def test_source(self) -> None:
+        view = View(b"app", None, False)
+        self.assertTrue(view.shows(b"app", b"web.1"))
+        self.assertFalse(view.shows(b"heroku", b"web.1"))
+        self.assertFalse(view.shows(b"ap", b"web.1"))
+
+    def test_process(self) -> None:
+        view = View(None, b"web", False)
+        for process, is_shown in ((b"web", True), (b"web.1", True), (b"webber.1", False)):
+            self.assertEqual(view.shows(b"app", process), is_shown, process)
+        self.assertFalse(View(None, b"web.1", False).shows(b"app", b"web.10"))
+
+    def test_senders_cannot_fill_the_memory(self) -> None:
+        self.patch(module, "MAX_REMEMBERED_PAIRS", 10)
+        found = Filters()
+        found.add((None, None))
+        for n in range(100):
+            self.assertEqual([(None, None)], found.matching((b"app", b"web.%d" % n)))
+            self.assertLessEqual(len(found._found), 10)
 
 
-class PiecesTests(SynchronousTestCase):
+class BlocksTests(SynchronousTestCase):
     @given(
         sizes=st.lists(st.integers(0, 30), max_size=20),
         first=st.none() | st.integers(1, 5),
@@ -65,10 +97,26 @@ class TextsTests(SynchronousTestCase):
             [b"a", b"e", b"b"], [text.split()[-1][-1:] for text in view.texts(entries)]
         )
 
-    def test_a_live_piece_shows_what_a_waiting_one_shows(self) -> None:
+    def test_a_live_block_shows_what_a_waiting_one_shows(self) -> None:
         for view in (View(b"app", None, True), View(None, b"web", False)):
             messages = [cooked(b"a"), cooked(b"b", b"other", b"run.1"), b"nonsense", cooked(b"c")]
+            filters = Filters()
+            filters.add(view.filter)
             (live,) = blocks(5, messages, 10_000)
             (waiting,) = blocks(5, messages, 10_000)
-            self.assertEqual(live.shown(view)[1], view.texts(waiting.matching(view)))
-            self.assertEqual((1, 1), (live.unparsable, waiting.unparsable))
+            selected = live.select(filters, format_all=False)
+            self.assertEqual(({view.filter: [0, 3]}, 1), (selected, live.unparsable))
+            self.assertEqual(live.shown(view, [0, 3])[1], view.texts(waiting.entries([0, 3])))
+
+    def test_a_block_that_is_shown_whole(self) -> None:
+        view = View(None, None, True)
+        filters = Filters()
+        filters.add(view.filter)
+        for messages in ([cooked(b"a"), cooked(b"b")], [cooked(b"a"), b"nonsense", cooked(b"b")]):
+            for format_all in (True, False):
+                (block,) = blocks(5, messages, 10_000)
+                ((_, indexes),) = block.select(filters, format_all).items()
+                numbers, texts = block.shown(view, indexes)
+                self.assertEqual([5, 4 + len(messages)], list(numbers))
+                self.assertEqual(view.texts(block.entries(indexes)), texts)
+                self.assertEqual(len(messages) - 2, block.unparsable)
