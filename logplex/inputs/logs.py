@@ -96,6 +96,8 @@ class _HealthCheck(Resource):
     def render_GET(self, request: Request) -> int:
         if not self._registry.ready:
             return _answer(request, 503, b"SYSTEM BOOTING")
+        if self._registry.leaving:
+            return _answer(request, 503, b"SYSTEM STOPPING")
         return _answer(request, 200, b"OK")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -173,11 +174,20 @@ class Node(Service):
     def stopService(self) -> Deferred[None]:
         """Deliver the messages that are still in the node, each part within its own time limit."""
         super().stopService()
-        self._reload.end()
-        self._parts.metrics_channel.stop()
         return Deferred.fromCoroutine(self._close())
 
+    async def _leave(self) -> None:
+        """Let load balancers notice that the node stops, and send new clients to other nodes."""
+        seconds = self._settings.node.drain_s
+        if seconds and self._parts.registry.ready:
+            self._parts.registry.leaving = True
+            _log.info("stopping: health checks answer 503 for {seconds} s", seconds=seconds)
+            await deferLater(self._reactor, seconds)
+
     async def _close(self) -> None:
+        await self._leave()
+        self._reload.end()
+        self._parts.metrics_channel.stop()
         parts = self._parts
         for what, step in (
             ("closing the ports", lambda: close_ports(self._parts.ports)),

@@ -67,11 +67,14 @@ class Registry:
 
     :ivar routes: token id -> route, for the router's inner loop; only tokens of known channels.
     :ivar ready: true once the store has been loaded.
+    :ivar leaving: true while the node waits for load balancers before it stops: health checks
+        answer 503, and everything else works.
     """
 
     def __init__(self) -> None:
         self.routes: dict[bytes, Route[Stream]] = {}
         self.ready = False
+        self.leaving = False
         self._streams: dict[str, Stream] = {}
         self._channels: dict[str, Channel] = {}
         self._tokens: dict[str, Token] = {}

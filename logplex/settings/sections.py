@@ -36,9 +36,10 @@ from logplex.settings.bounds import (
 
 @frozen
 class NodeSettings:
-    """``[node]``: the name of the node."""
+    """``[node]``: the name of the node, and the time that load balancers get when it stops."""
 
     name: str = word(Factory(socket.gethostname))
+    drain_s: float = not_negative(0.0)
 
 
 @frozen

@@ -6,12 +6,15 @@ import atexit
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import Logger, LogPublisher, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import IConfigListener, StoreUnusable
@@ -183,6 +186,43 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(self.diary, ["spool closed", "store closed"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(signal.getsignal(signal.SIGHUP), signal.SIG_IGN)
+
+    def health(self, site: str, path: str) -> str:
+        """Return the status line of a health check over a connection of its own."""
+        transport = StringTransport()
+        protocol: Any = self.parts.sites[site].buildProtocol(transport.getPeer())
+        protocol.makeConnection(transport)
+        protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        status: str = transport.value().partition(b"\r\n")[0].decode()
+        protocol.connectionLost(Failure(ConnectionDone()))
+        return status
+
+    def test_a_stop_gives_load_balancers_time(self) -> None:
+        """Health checks answer 503 while the ports are still open; then the node stops."""
+        self.settings = evolve(self.settings, node=NodeSettings("test", drain_s=3.0))
+        node = self.start()
+        self.store.load(Credential("me", "secret"))
+        checks = [("logs", "/healthcheck"), ("api_v3", "/v3/healthcheck")]
+        self.assertEqual({self.health(*each) for each in checks}, {"HTTP/1.1 200 OK"})
+        stopping = node.stopService()
+        self.reactor.advance(2.9)
+        self.assertNoResult(stopping)
+        self.assertEqual(
+            {self.health(*each) for each in checks}, {"HTTP/1.1 503 Service Unavailable"}
+        )
+        self.assertEqual(len(self.parts.ports), 6)
+        self.assertFalse(self.parts.syslog.paused)
+        self.assertEqual(self.diary, [])
+        self.reactor.advance(0.1)
+        self.reactor.advance(3)
+        self.successResultOf(stopping)
+        self.assertEqual(self.diary, ["spool closed", "store closed"])
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_a_node_that_is_not_ready_stops_at_once(self) -> None:
+        self.settings = evolve(self.settings, node=NodeSettings("test", drain_s=3.0))
+        self.successResultOf(self.start().stopService())
+        self.flushLoggedErrors(ZeroDivisionError)
 
     def test_after_a_stop_nothing_is_scheduled(self) -> None:
         node = self.start()

@@ -65,9 +65,11 @@ class ChannelRoutes:
 
     @app.on("GET", "/v3/healthcheck", HEALTH_CHECK)
     def health_check(self, request: Request) -> Response:
-        if self._registry.ready:
-            return text_answer(200, "OK")
-        return text_answer(503, "SYSTEM BOOTING")
+        if not self._registry.ready:
+            return text_answer(503, "SYSTEM BOOTING")
+        if self._registry.leaving:
+            return text_answer(503, "SYSTEM STOPPING")
+        return text_answer(200, "OK")
 
     @app.on("GET", "/v3/channels/<channel_id>")
     def show_channel(self, request: Request, channel_id: str) -> Response:
