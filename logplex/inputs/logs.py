@@ -18,6 +18,7 @@ from logplex.access.authenticator import Authenticator
 from logplex.inputs.compression import BadCompression, TooLarge, decompress
 from logplex.inputs.frame_ids import FrameIds
 from logplex.inputs.gate import LogsGate, Sender, content_encoding
+from logplex.inputs.loops import Loops
 from logplex.inputs.refusals import Refusals
 from logplex.live import Live
 from logplex.metrics import Counters
@@ -36,6 +37,9 @@ TURN_BYTES = 524_288
 _BAD_COMPRESSION = plain_refusal(400, "Bad request", reason="compression")
 _DECOMPRESSED_TOO_LARGE = evolve(TOO_LARGE, reason="decompressed_too_large")
 _TOO_MANY_MESSAGES = plain_refusal(413, "Too many log messages", reason="too_many_messages")
+_LOOP = plain_refusal(
+    508, "The drain sends its channel's messages back into the channel", reason="loop"
+)
 _COUNT_MISMATCH = plain_refusal(400, "Message count mismatch", reason="count_mismatch")
 
 _NUMBER = re.compile(rb"[-+]?[0-9_]+")
@@ -69,6 +73,7 @@ def logs_site(
             limits,
             frame_ids=FrameIds(limits, clock),
             decompressor=Decompressor(clock),
+            loops=Loops(registry, router.tell, clock),
         ),
     )
     root.putChild(b"healthcheck", _HealthCheck(registry))
@@ -120,6 +125,7 @@ class _Logs(Resource):
         *,
         frame_ids: FrameIds,
         decompressor: Decompressor,
+        loops: Loops,
     ) -> None:
         super().__init__()
         self._router = router
@@ -129,6 +135,7 @@ class _Logs(Resource):
         self._frame_ids = frame_ids
         self._decompressor = decompressor
         self._heads = FrameHeads()
+        self._loops = loops
 
     def render_POST(self, request: Request) -> int:
         body = request.content.getvalue()
@@ -171,12 +178,25 @@ class _Logs(Resource):
             return _refuse(request, plain_refusal(400, text, reason="malformed"))
         except CountMismatch:
             return _refuse(request, _COUNT_MISMATCH)
+        if self._is_loop(request, sender, frames):
+            return _refuse(request, _LOOP)
         self._counters.truncated += truncated
         self._counters.unreadable += unreadable
         self._route(sender, frames, unreadable)
         if frame_id is not None:
             self._frame_ids.add(sender.name, frame_id)
         return _accept(request)
+
+    def _is_loop(self, request: Request, sender: Sender, frames: list[bytes]) -> bool:
+        drain_token = request.getHeader(b"Logplex-Drain-Token")
+        if drain_token is None:
+            return False
+        written = {sender.token} if sender.token else set(map(token_of, frames))
+        tokens = (self._registry.token(each.decode("latin-1")) for each in written)
+        channel_ids = {token.channel_id for token in tokens if token}
+        if sender.channel_id is not None:
+            channel_ids &= {sender.channel_id}
+        return self._loops.closes(drain_token.decode("latin-1"), channel_ids)
 
     def _route(self, sender: Sender, frames: list[bytes], unreadable: int) -> None:
         if sender.token is not None:

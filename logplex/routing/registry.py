@@ -79,6 +79,7 @@ class Registry:
         self._channels: dict[str, Channel] = {}
         self._tokens: dict[str, Token] = {}
         self._drains: dict[int, Drain] = {}
+        self._drain_ids: dict[str, int] = {}
         self._credentials: dict[str, Credential] = {}
         self._values: dict[type[Any], dict[Any, Any]] = {
             Channel: self._channels,
@@ -120,6 +121,10 @@ class Registry:
 
     def drain(self, drain_id: int) -> Drain | None:
         return self._drains.get(drain_id)
+
+    def drain_of_token(self, token: str) -> Drain | None:
+        """Return the drain with this token; ``None`` if no drain has it."""
+        return self._drains.get(self._drain_ids.get(token, -1))
 
     def credential(self, credential_id: str) -> Credential | None:
         return self._credentials.get(credential_id)
@@ -250,6 +255,7 @@ class Registry:
         self.routes[token.id.encode()] = (token.name.encode(), stream.pending, stream)
 
     def _drain_put(self, drain: Drain) -> None:
+        self._drain_ids[drain.token] = drain.id
         stream = self._stream(drain.channel_id)
         others = [other for other in stream.drains if other.id != drain.id]
         stream.drains = tuple(sorted([*others, drain], key=lambda each: each.id))
@@ -257,6 +263,7 @@ class Registry:
             _tell(observer.drain_put, drain)
 
     def _drain_deleted(self, drain: Drain) -> None:
+        self._drain_ids.pop(drain.token, None)
         stream = self._streams[drain.channel_id]
         stream.drains = tuple(other for other in stream.drains if other.id != drain.id)
         for observer in self._drain_observers:

@@ -87,6 +87,13 @@ def denied_message(now: float, scheme: str, host: str, port: int) -> bytes:
     return _message(now, text.encode(errors="replace"))
 
 
+def loop_message(now: float, drain_token: bytes) -> bytes:
+    """Return the cooked notice to a channel that a drain sends its messages back to it."""
+    return _message(
+        now, b"Error (drain loop): drain '%b' leads back to its own channel." % drain_token
+    )
+
+
 def l15_line(now: float) -> bytes:
     """Return the notice to a reader that the channel's spool is away (PROTOCOL §7)."""
     return b"%b logplex[1]: Error L15 (Tail buffer temporarily unavailable)\n" % timestamp(now)

@@ -18,7 +18,7 @@ from logplex.inputs.logs import logs_site
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
-from logplex.model.values import ANY_CHANNEL, Channel, Credential, Delete, Token
+from logplex.model.values import ANY_CHANNEL, Channel, Credential, Delete, Drain, Put, Token
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
@@ -265,6 +265,29 @@ class RefusedTests(LogsTests):
                 ],
             )
         self.assertNotIn(ONE, str(lines))
+
+
+class LoopTests(LogsTests):
+    """Requests of a channel's own drain."""
+
+    def test_refused(self) -> None:
+        self.registry.changed([Put(Drain(1, "one", "d.1", "http://token:x@here/logs"))])
+        body = frames(message(ONE, "1"))
+        for authorization in (AS_ONE, WRITER, basic("single", "secret")):
+            for _ in range(2):
+                self.assertEqual(self.post(body, authorization, Logplex_Drain_Token="d.1")[0], 508)
+        self.assertEqual([len(call) for call in self.one.calls], [1])
+        self.assertIn(b"Error (drain loop): drain 'd.1'", self.one.messages[0])
+        activity = self.router.activity("one")
+        assert activity is not None
+        self.assertEqual(activity.refused, {(508, "loop"): 4})
+
+    def test_other_drains(self) -> None:
+        self.registry.changed([Put(Drain(1, "two", "d.1", "http://token:x@here/logs"))])
+        for drain_token in ("d.1", "d.2"):
+            answer = self.post(frames(message(ONE, "1")), AS_ONE, Logplex_Drain_Token=drain_token)
+            self.assertEqual(answer, (204, b""))
+        self.assertEqual(len(self.one.messages), 2)
 
 
 class BodyTests(LogsTests):
