@@ -124,3 +124,20 @@ class GlossaryTests(SynchronousTestCase):
         words = re.findall(r"^\| ([\w ,-]+) \|", self.text, flags=re.MULTILINE)
         words = [word for word in words if word != "word"]
         self.assertEqual(len(words), len(set(words)))
+
+
+class RecipeTests(SynchronousTestCase):
+    """``CONTRIBUTING.md`` says where a new thing goes."""
+
+    def test_places_exist(self) -> None:
+        text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+        recipes = text.partition("## Where does it go?")[2].partition("## How the code reads")[0]
+        places = set(re.findall(r"`([\w./]+/[\w.]*)`", recipes))
+        self.assertGreater(len(places), 15)
+        # The folder comes with the second format.
+        missing = {
+            place
+            for place in places - {"drains/formats/"}
+            if not any((ROOT / base / place).exists() for base in ("", "logplex"))
+        }
+        self.assertEqual(missing, set())

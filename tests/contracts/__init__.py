@@ -1,5 +1,5 @@
 """
-How contract suites are written: an implementation passes whether it answers at once or later.
+The form of a contract suite: an implementation may answer at once or later.
 
 A suite is a mixin. A synchronous test case gets it with :class:`AtOnce`; an asynchronous one with
 :class:`Later`, and may keep its things on real servers.

@@ -1,5 +1,5 @@
 """
-What every implementation of ``IConfigStore`` must do.
+The contract of ``IConfigStore``, which every implementation keeps.
 """
 
 from __future__ import annotations

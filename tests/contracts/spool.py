@@ -1,5 +1,5 @@
 """
-What every implementation of ``ISpool`` must do.
+The contract of ``ISpool``, which every implementation keeps.
 """
 
 from __future__ import annotations

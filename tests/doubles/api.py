@@ -151,7 +151,7 @@ class ApiCase(SynchronousTestCase):
         self.successResultOf(self.store.open(self.registry))
 
     def stored(self) -> Sequence[Value]:
-        """What the store holds at the start."""
+        """Return what the store holds at the start."""
         return APP
 
     def put(self, *values: Value) -> None:

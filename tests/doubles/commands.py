@@ -31,7 +31,7 @@ class CliCase(ApiCase):
         credential: str | None = CREDENTIAL,
         environ: dict[str, str] | None = None,
     ) -> Result:
-        """What comes of a command line, whatever that is."""
+        """Run a command line and return its result, a failure too."""
         variables = {"LOGPLEX_CREDENTIAL": credential or "", **(environ or {})}
         result = CliRunner(env={**variables}).invoke(logplex, arguments, obj=self.runtime)
         if result.exception and not isinstance(result.exception, SystemExit):
@@ -39,13 +39,13 @@ class CliCase(ApiCase):
         return result
 
     def lines(self, *arguments: str) -> list[str]:
-        """What a command that succeeds tells people."""
+        """Run a command that succeeds, and return its lines."""
         result = self.run_command(*arguments)
         self.assertEqual((0, ""), (result.exit_code, result.stderr), result.output)
         return result.stdout.splitlines()
 
     def json(self, *arguments: str) -> Any:
-        """What a command that succeeds tells scripts."""
+        """Run a command that succeeds with ``--json``, and return its value."""
         (line,) = self.lines(*arguments, "--json")
         return json.loads(line)
 

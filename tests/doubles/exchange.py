@@ -16,7 +16,7 @@ from twisted.web.server import Site
 @frozen
 class Answer:
     """
-    What came back.
+    One answer: status, headers, body.
 
     :ivar headers: names in lower case.
     :ivar closed: whether the server closed the connection.
@@ -59,7 +59,7 @@ class Exchange:
 
     @property
     def is_answered(self) -> bool:
-        """Whether an answer has begun."""
+        """Return true if an answer has begun."""
         return bool(self._transport.value())
 
     def answer(self) -> Answer:

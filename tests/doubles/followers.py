@@ -30,6 +30,6 @@ class Diary:
         self.told.append("missed")
 
     def since(self) -> list[object]:
-        """What was told since the last time."""
+        """Return what was told since the last call."""
         told, self.told = self.told, []
         return told

@@ -28,7 +28,7 @@ def frame(number: int) -> bytes:
 
 
 class Request:
-    """What a receiver read."""
+    """One request, as its receiver reads it."""
 
     def __init__(self, octets: bytes) -> None:
         parser = h11.Connection(h11.SERVER)

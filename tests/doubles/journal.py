@@ -66,7 +66,7 @@ class CountingReader:
 
     @property
     def lost(self) -> int:
-        """How many messages were given up."""
+        """Return how many messages were given up."""
         return sum(count for count, _ in self.given_up)
 
 

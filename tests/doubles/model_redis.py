@@ -327,7 +327,7 @@ class ModelLink:
         return self.ask(*commands)
 
     def asked(self, name: str) -> bool:
-        """Whether a command of this name is on its way to the server."""
+        """Return true if a command of this name is on its way to the server."""
         return any(command[0] == name for command, _ in self.sent)
 
     # What may happen.
@@ -344,7 +344,7 @@ class ModelLink:
             self.arriving.append((answer, self.redis.execute(self, command)))
 
     def arrive(self) -> None:
-        """What is first on its way back arrives."""
+        """Let the oldest reply that is on its way arrive."""
         if self.arriving:
             what, value = self.arriving.popleft()
             if isinstance(what, Deferred):

@@ -44,7 +44,7 @@ class Link:
     transport: Any  # a StringTransport, which does not declare all that it has
 
     def received(self) -> bytes:
-        """What came since this was last asked."""
+        """Return what came since the last call."""
         octets: bytes = self.transport.value()
         self.transport.clear()
         return octets
@@ -61,7 +61,7 @@ class Link:
 
     @property
     def closed(self) -> bool:
-        """Whether the drain has closed it."""
+        """True if the drain has closed it."""
         return bool(self.transport.disconnecting or self.transport.disconnected)
 
 

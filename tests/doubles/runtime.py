@@ -59,7 +59,7 @@ def _is_over(connection: IOPump) -> bool:
 @implementer(IStreamClientEndpoint)
 @define
 class Door:
-    """Where one server may listen."""
+    """The place where one server may listen."""
 
     net: Net
     port: int

@@ -17,7 +17,7 @@ END, CUT, OPEN = "end", "cut", "open"
 
 @frozen
 class Stream:
-    """What one GET of a session is answered."""
+    """The answer to one GET of a session."""
 
     text: bytes = b""
     then: str = END

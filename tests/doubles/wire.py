@@ -39,12 +39,12 @@ class Wire:
 
     @property
     def closed(self) -> bool:
-        """Whether the site has closed the connection."""
+        """True if the site has closed the connection."""
         return self.transport.disconnecting
 
     @property
     def aborted(self) -> bool:
-        """Whether it has done so without waiting for what was written."""
+        """True if the site has closed the connection without waiting for what was written."""
         return self.transport.disconnected
 
     def close_side(self) -> None:
@@ -80,5 +80,5 @@ def status(answer: bytes) -> int:
 
 
 def body_of(answer: bytes) -> bytes:
-    """What comes after an answer's head."""
+    """Return what follows an answer's head."""
     return answer.partition(b"\r\n\r\n")[2]

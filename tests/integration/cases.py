@@ -1,5 +1,5 @@
 """
-What the integration tests have in common: nodes and receivers that never outlive their test.
+The base of the integration tests: nodes and receivers that never outlive their test.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class ClusterTestCase(IntegrationTestCase):
                     await self.ended_on(reader, sent + place * len(CHANNELS) + channel)
 
     def shown(self, reader: Reader, sent: int) -> list[int]:
-        """Which of so many messages a reader was shown, none of them twice."""
+        """Return the numbers of the messages that a reader was shown, none of them twice."""
         numbers = sorted(number for number in reader.numbers() if number < sent)
         self.assertEqual(len(numbers), len(set(numbers)), "shown twice")
         return numbers

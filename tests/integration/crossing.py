@@ -29,7 +29,7 @@ class Crossing(ProxyFactory):
 
     @property
     def port_number(self) -> int:
-        """Where it listens."""
+        """The port on which it listens."""
         address: Any = self._listening.getHost()
         number: int = address.port
         return number

@@ -32,7 +32,7 @@ def message(number: int, text: str = "") -> bytes:
 
 
 def numbers(frames: list[bytes]) -> list[int]:
-    """Which messages these are, notices left out."""
+    """Return the numbers of these messages, without notices."""
     return [
         int(frame.split(b" number ", 1)[1].split(b" ", 1)[0])
         for frame in frames

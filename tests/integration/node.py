@@ -47,7 +47,7 @@ def twistd(*arguments: str | Path) -> list[str | Path]:
 
 @frozen
 class Answer:
-    """What the API said."""
+    """An answer of the API."""
 
     status: int
     headers: Mapping[str, str]
@@ -96,7 +96,7 @@ class Node:
         await until(self._healthy, "the node is healthy")
 
     def find_ports(self) -> None:
-        """Where it listens, which it tells before it loads what it keeps."""
+        """Read the node's ports, which it tells before it loads the configuration."""
         listening = filter(None, map(_LISTENING.search, self.child.lines))
         self.ports = {found[1]: int(found[2]) for found in listening}
 

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class TooLate(Exception):
-    """What was waited for did not happen within its bound."""
+    """Something did not happen within its bound."""
 
 
 async def within(waiting: Deferred[T], what: str, seconds: float = PATIENCE_S) -> T:

@@ -39,7 +39,7 @@ def octet_frames(body: bytes) -> tuple[list[bytes], bytes]:
 @frozen
 class Answer:
     """
-    What a receiver does with a request.
+    The reaction of a receiver to a request.
 
     :ivar raw: what it writes; nothing: it stays silent.
     :ivar delay_s: how long it waits before.

@@ -97,7 +97,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """How to reach it."""
+        """The URL of the server."""
         user = f":{self.password}@" if self.password else ""
         return f"redis://{user}127.0.0.1:{self.port}"
 

@@ -75,7 +75,7 @@ class CiRunTests(SynchronousTestCase):
         self.assert_result("PASSED (successes=40)", "40 passed, 0 failed", 0)
 
     def test_skips(self) -> None:
-        """What was skipped did neither; what was expected to fail did as it should."""
+        """A skipped test counts as neither; a failure that is expected counts as passed."""
         summary = "PASSED (skips=2, expectedFailures=1, successes=40)"
         self.assert_result(summary, "41 passed, 0 failed", 0)
 

@@ -84,7 +84,7 @@ class ClusterTroubleTests(ClusterTestCase):
         await until(look, "all readers are told")
 
     async def absences(self, node: Node, channel_id: str) -> float:
-        """How often a node has missed a channel's shard."""
+        """Return how often a node has missed a channel's shard."""
         name = self.placement.shard_of(channel_id)
         return (await node.metrics())[f'logplex_shard_absences_total{{shard="{name}"}}']
 

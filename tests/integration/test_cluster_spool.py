@@ -139,7 +139,7 @@ class ClusterTests(ShardsTestCase):
         self.assertTrue(1_500 <= await self.kept(server, "c-1") < 1_900)
 
     async def kept(self, server: RedisServer, channel_id: str) -> int:
-        """How many messages of a channel a shard has."""
+        """Return how many messages of a channel a shard has."""
         entries = await server.ask("XRANGE", f"log:{channel_id}", "-", "+")
         return sum(int(fields[1]) for _, fields in entries)
 

@@ -77,7 +77,7 @@ class HttpTests(DrainsTestCase):
             self.assertEqual((settled.delivered, settled.dropped), (0, 3) if lost else (3, 0))
 
     async def test_retries(self) -> None:
-        """What is sent again has the same id and the same frames, over a new connection."""
+        """A repeated batch has the same id and the same frames, over a new connection."""
         drain = self.drain(self.http.url)
         self.script(refusal(500), Answer(b"", keeps=False))
         self.push(drain, 0, 3)
@@ -140,7 +140,7 @@ class HttpTests(DrainsTestCase):
         self.assertEqual(len(self.http.deliveries), 3)
 
     async def test_endless_bodies(self) -> None:
-        """What a receiver says without end is not read without end."""
+        """An endless answer is not read without end."""
         drain = self.drain(self.http.url)
         self.script(Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 50_000))
         self.push(drain, 0, 1)

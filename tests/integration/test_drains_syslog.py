@@ -195,7 +195,7 @@ class UdpTests(DrainsTestCase):
             )
 
     async def test_nobody_listens(self) -> None:
-        """What the other host says is a failure, and the drain's status has it."""
+        """An ICMP error of the other host is a failure, and the drain's status shows it."""
         port = reactor.listenUDP(0, _Datagrams(), interface="127.0.0.1")
         number = port.getHost().port
         await port.stopListening()

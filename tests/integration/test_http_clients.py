@@ -42,7 +42,7 @@ def _pieces(connection: socket.socket) -> Iterator[bytes]:
 
 
 async def ask(node: Node, listener: str, data: bytes) -> bytes:
-    """What the node answers until it closes the connection."""
+    """Return the node's answer up to the end of the connection."""
     asking = deferToThread(_ask, node.ports[listener], data)
     return await within(asking, "the node answers and closes")
 
@@ -63,7 +63,7 @@ class HalfCloseTests(IntegrationTestCase):
     """Clients that have nothing more to say, and listen."""
 
     async def test_every_listener(self) -> None:
-        """Whether it answers at once or has to wait for the store."""
+        """The node answers at once, and also if it has to wait for the configuration."""
         node = await self.node()
         for listener, path in PAGES.items():
             asked = request("GET", path, Authorization=AUTHORIZATION)

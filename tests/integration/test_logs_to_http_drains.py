@@ -43,7 +43,7 @@ class LoggerTests(IntegrationTestCase):
         skip = "logger (util-linux) is not installed"
 
     async def sent_by_logger(self, *arguments: str) -> list[bytes]:
-        """What a drain gets of one call of ``logger`` with the messages 0 to 2 as its input."""
+        """Return what a drain gets of one call of ``logger`` with the messages 0 to 2."""
         receiver = self.receiver(HttpReceiver())
         node = await self.node()
         token = await node.channel("app-1", [receiver.url])
@@ -134,7 +134,7 @@ class DeliveryTests(IntegrationTestCase):
         self.assertRegex(delivery.headers["user-agent"], "^Logplex/")
 
     async def test_garbage_between_messages(self) -> None:
-        """What is no frame is counted, and costs no message that is one."""
+        """Garbage is counted, and costs no message."""
         node = await self.node()
         receiver = self.receiver(HttpReceiver())
         token = await node.channel("app-1", [receiver.url])
@@ -253,7 +253,7 @@ class OutageTests(IntegrationTestCase):
 
 
 class LifecycleTests(IntegrationTestCase):
-    """How a node starts, ends, and starts again."""
+    """A node starts, ends, and starts again."""
 
     async def test_configuration_survives_sigkill(self) -> None:
         """Killed the moment the API has answered: the restarted node knows what it answered."""
@@ -281,7 +281,7 @@ class LifecycleTests(IntegrationTestCase):
             self.assertEqual(answer.status, 200)
 
     async def test_sigterm_flushes(self) -> None:
-        """What the drains hold when SIGTERM comes is delivered before the node ends."""
+        """Messages that the drains hold at SIGTERM are delivered before the node ends."""
         node = await self.node()
         receiver = self.receiver(HttpReceiver())
         receiver.script = lambda _: Answer(delay_s=0.2)
@@ -401,7 +401,7 @@ class RefusalTests(IntegrationTestCase):
 
 
 class MemoryTests(IntegrationTestCase):
-    """What is bounded stays bounded; the long form of this is in ``bench``."""
+    """Memory stays bounded; the long form of this is in ``bench``."""
 
     timeout = 120
 

@@ -66,7 +66,7 @@ def is_free(port: int) -> bool:
 
 
 class WalkTests(SynchronousTestCase):
-    """What a reader of the README does, and sees."""
+    """The commands of the README, and their output."""
 
     def setUp(self) -> None:
         self.ports = other_ports()

@@ -103,7 +103,7 @@ class OnRedis(IntegrationTestCase):
 
 
 class _ContractTests(DurableConfigStoreContract, OnRedis, Later):
-    """What every store does."""
+    """The contract of every configuration store."""
 
     async def empty_store(self) -> IConfigStore:
         self.redis = await self.server()
@@ -519,7 +519,7 @@ class _ClusterTests(OnRedis):
         self.assertEqual(panel.shared, {"deny_logs_ingress": True})
 
     async def rods(self, server: RedisServer, **options: Any) -> tuple[SharedRods, Panel]:
-        """How a node throws rods for all, and what it was told of them."""
+        """A node that throws rods for all nodes, and what it was told of them."""
         panel = Panel(Live(Rods()))
         store = self.store(server, **options)
         rods = store.share_rods(panel.share)

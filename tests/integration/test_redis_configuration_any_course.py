@@ -1,5 +1,5 @@
 """
-Whatever is written by whomever, in whatever order: all nodes end with the same configuration.
+After any course of writes by several nodes, all nodes have the same configuration.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer, tls_
 
 
 class Events:
-    """What a link told, to wait for."""
+    """The events of a link, to wait for."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -39,7 +39,7 @@ class Events:
 
 
 class _LinkTests(IntegrationTestCase):
-    """What a real server does to a link."""
+    """A link to a real server."""
 
     executable: str | None
 

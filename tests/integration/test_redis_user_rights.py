@@ -183,7 +183,7 @@ class _ShardTests(ShardsTestCase):
             self.assertEqual(diary.events, ["interrupted", "resumed"])
 
     async def says_why(self, node: SpoolNode) -> bool:
-        """Whether the node is in trouble because of a right."""
+        """Return true if the node is in trouble because of a right."""
         troubles = " ".join(node.spool.troubles())
         return re.search("^shard .* is away: .*(NOPERM|can't|ACL failure)", troubles) is not None
 

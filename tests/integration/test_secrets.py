@@ -1,6 +1,6 @@
 """
-What nobody may see: a node's log, its metrics and its errors after traffic of every kind, good and
-bad, searched for everything that is secret.
+Secrets stay out of a node's log, metrics and errors: after traffic of every kind, good and bad,
+each is searched for everything that is secret.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class SecretsTests(IntegrationTestCase):
         return {*made, session_id, canary_id, credential.json()["password"]}
 
     async def seen(self, node: Node) -> list[object]:
-        """How the drains fare, but for their URLs; one of them tried; and the node's health."""
+        """Return the status of each drain without its URL, a test of one, and the health."""
         shown = (await node.request("GET", "/v3/channels/app-1")).json()["drains"]
         paths = [f"/v3/channels/app-1/drains/{drain['id']}" for drain in shown]
         answers = [await node.request("GET", path) for path in paths]
@@ -148,7 +148,7 @@ class SecretsTests(IntegrationTestCase):
             self.assertEqual(answer.status, 200, answer)
         seen = [answer.json() for answer in answers]
         for drain, state in zip(shown, seen, strict=False):
-            # Whoever has full_api sees it as it was given.
+            # A caller with full_api sees the URL as it was given.
             self.assertEqual(drain["url"], state.pop("url"))
             self.assertIn("last_error", state)
         return seen

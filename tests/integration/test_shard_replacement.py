@@ -181,7 +181,7 @@ class ReplacementTests(ShardsTestCase):
         await replacement.prepare([url, url + "/1#another"])
 
     async def clients(self, server: RedisServer) -> int:
-        """How many connections the server has, the test's own included."""
+        """Return how many connections the server has, the test's own included."""
         listed: bytes = await server.ask("CLIENT", "LIST")
         return len(listed.splitlines())
 

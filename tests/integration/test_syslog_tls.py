@@ -95,7 +95,7 @@ class SyslogTlsTests(IntegrationTestCase):
         self.assertEqual(await deferToThread(send_over_tls, port, b""), "second")
 
     async def test_handshake_that_does_not_end(self) -> None:
-        """Whether it never begins, or stops in the middle: the record says 512 bytes."""
+        """A handshake may never begin, or stop in the middle: the record says 512 bytes."""
         node = await self.start(syslog_handshake_timeout_s=0.2)
         for begun in (b"", b"\x16\x03\x01\x02\x00\x01"):
             waiting = deferToThread(wait_for_end, node.ports["syslog_tls"], begun)

@@ -1,5 +1,5 @@
 """
-The wheel, as somebody else gets it: built from a copy of the source, alone in a new virtualenv.
+The wheel, as a user gets it: built from a copy of the source, alone in a new virtualenv.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SOURCE = ("logplex", "twisted", "setup.cfg", "pyproject.toml", "README.md", "LIC
 
 
 def run(directory: Path, *command: str | Path) -> str:
-    """What a command writes to its standard output; it sees nothing of this checkout."""
+    """Return what a command writes to its standard output; it sees nothing of this checkout."""
     done = subprocess.run(
         command,
         cwd=directory,

@@ -1,4 +1,4 @@
-"""What real senders put on the wire, captured; see ``README.md`` beside this."""
+"""Captures of what real senders write; ``README.md`` in this folder describes them."""
 
 from __future__ import annotations
 
