@@ -27,9 +27,27 @@ COLOURS: tuple[tuple[str, bool], ...] = (
     ("blue", True),
 )
 
-#: Control characters that can do harm on a terminal: all but tab, LF, and sequences that set
-#: colours.
-_HARMFUL = re.compile(r"(\x1b\[[0-9;:]*m)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Text from senders that can mislead the reader of a terminal: sequences for colours, and all other
+#: control characters but tab and LF; characters without width or that turn the direction of text;
+#: and other line ends than LF. A joiner between two letters beyond ASCII belongs to their script.
+_HARMFUL = re.compile(
+    r"\x1b\[(?P<colours>[0-9;:]*)m"
+    r"|(?P<control>[\x00-\x08\x0b-\x1f\x7f-\x9f])"
+    r"|(?<=[^\x00-\x7f])(?P<joiner>[\u200c\u200d])(?=[^\x00-\x7f])"
+    r"|(?P<unseen>[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff])"
+)
+#: The attributes of text that senders may set: no colour of the background, and no colour or
+#: attribute that some terminal shows as the background's.
+_ATTRIBUTES = frozenset(
+    {"", *map(str, (0, 1, 2, 3, 4, 7, 9, 21, 22, 23, 24, 27, 29, 39))}
+    | {*map(str, range(31, 37)), *map(str, range(91, 97))}
+)
+#: The attributes that are followed by a colour: by its kind, and one or three numbers.
+_EXTENDED = frozenset({"38", "48", "58"})
+_ARGUMENTS = {"5": 1, "2": 3}
+#: The beginning of the later lines of a message, so that none looks like another source's.
+_INDENT = "    "
 _RESET = "\x1b[0m"
 
 
@@ -138,8 +156,30 @@ def harmless(text: str) -> str:
     """
     Return text from a sender that is safe to show on a terminal.
 
-    Sequences that move the cursor, set the title or write to the clipboard are replaced by ``�``.
-    Colours are kept; they end with the text.
+    Sequences that move the cursor, set the title or write to the clipboard are replaced by ``�``,
+    characters that cannot be seen by their code points. Colours are kept if they cannot hide text;
+    they end with the text. Later lines are indented.
     """
-    shown = _HARMFUL.sub(lambda found: found[1] or "�", text)
+    shown = _HARMFUL.sub(_harmless, text).replace("\n", "\n" + _INDENT)
     return shown + _RESET if "\x1b" in shown else shown
+
+
+def _harmless(found: re.Match[str]) -> str:
+    if found["colours"] is not None:
+        return _colours(found["colours"])
+    if found["unseen"]:
+        return f"<U+{ord(found['unseen']):04X}>"
+    return found["joiner"] or "�"
+
+
+def _colours(parameters: str) -> str:
+    """Return a sequence with those of its attributes that senders may set."""
+    numbers = iter(parameters.split(";"))
+    kept = []
+    for each in numbers:
+        if each in _EXTENDED:
+            for _ in range(_ARGUMENTS.get(next(numbers, ""), 0)):
+                next(numbers, "")
+        elif each in _ATTRIBUTES:
+            kept.append(each or "0")
+    return f"\x1b[{';'.join(kept)}m" if kept else ""

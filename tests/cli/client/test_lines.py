@@ -110,9 +110,43 @@ class PainterTests(SynchronousTestCase):
         self.assertEqual(len(COLOURS), len(set(heads)))
         self.assertEqual(heads[0], heads[-1])
 
+    def test_later_lines_are_not_those_of_another_source(self) -> None:
+        painted = Painter().paint(Line("T", "app", "web.1", "one\nT heroku[api]: two\n"))
+        first, *later = painted.split("\n")
+        self.assertTrue(first.endswith(" one"))
+        self.assertEqual(["    T heroku[api]: two", "    "], later)
+
+    def test_unseen_characters_are_shown(self) -> None:
+        for text, shown in (
+            ("a\u202eb", "a<U+202E>b"),
+            ("pay\u200bpal", "pay<U+200B>pal"),
+            ("\u2066x\u2069", "<U+2066>x<U+2069>"),
+            ("a\u2028b\ufeff", "a<U+2028>b<U+FEFF>"),
+            ("a\u200db", "a<U+200D>b"),
+            ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+            ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+            ("\U000e0041", "<U+E0041>"),
+            ("caf\xe9 \U0001f600", "caf\xe9 \U0001f600"),
+        ):
+            self.assertEqual(shown, harmless(text))
+
+    def test_colours_hide_nothing(self) -> None:
+        for text, shown in (
+            ("\x1b[8mconcealed", "concealed"),
+            ("\x1b[30;40mblack", "black"),
+            ("\x1b[1;41;31mred", "\x1b[1;31mred\x1b[0m"),
+            ("\x1b[38;5;0m\x1b[48;2;0;0;0mx", "x"),
+            ("\x1b[38;5;8;4mx", "\x1b[4mx\x1b[0m"),
+            ("\x1b[38;2mx", "x"),
+            ("\x1b[38:5:0mx", "x"),
+            ("\x1b[mx", "\x1b[0mx\x1b[0m"),
+            ("\x1b[" + "1" * 5_000 + "mx", "x"),
+        ):
+            self.assertEqual(shown, harmless(text))
+
     def test_harmless(self) -> None:
         for text, shown in (
-            ("plain\ttext\nmore", "plain\ttext\nmore"),
+            ("plain\ttext\nmore", "plain\ttext\n    more"),
             ("\x1b[31mred", "\x1b[31mred\x1b[0m"),
             ("\x1b]0;title\x07", "�]0;title�\x1b[0m"),
             ("\x1b[2Jclear\r", "�[2Jclear�"),

@@ -49,7 +49,7 @@ class TailTests(SynchronousTestCase):
     def test_on_a_terminal(self) -> None:
         """Heads have colours, and harmful characters are replaced."""
         text = self.shown("--color", "always").decode()
-        self.assertIn("\x1b[33m\x1b[22mT app[web.1]:\x1b[0m one\nmore\n", text)
+        self.assertIn("\x1b[33m\x1b[22mT app[web.1]:\x1b[0m one\n    more\n", text)
         self.assertIn("\x1b[31mtwo�\x1b[0m\n", text)
 
     def test_json(self) -> None:
