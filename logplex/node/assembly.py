@@ -17,6 +17,7 @@ from logplex.access.credentials import credential_from_file
 from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
+from logplex.api.v3.activity import ActivityRoutes, NodeActivity
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
 from logplex.drains.service import DrainService
@@ -174,6 +175,18 @@ def assemble(
             limits=limits,
             clock=reactor,
             audit=audit,
+            activity=ActivityRoutes(
+                NodeActivity(
+                    settings.node.name,
+                    reactor.seconds(),
+                    router.activity,
+                    router.watch,
+                    tails.count_of,
+                ),
+                registry,
+                drains,
+                reactor,
+            ),
             operation=operation,
         ),
         "api": legacy_site(

@@ -198,6 +198,11 @@ class Tails:
         """Return the number of open tails."""
         return sum(map(len, self._channels.values()))
 
+    def count_of(self, channel_id: str) -> int:
+        """Return the number of open tails of one channel."""
+        tailed = self._channels.get(channel_id)
+        return len(tailed) if tailed is not None else 0
+
     def samples(self) -> Iterable[Sample]:
         """Yield the number of open tails, and of channels that have some."""
         yield Sample("logplex_tails", "Open tails", self.count())

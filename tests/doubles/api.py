@@ -18,6 +18,7 @@ from logplex.access.authenticator import Authenticator, Throttle
 from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
+from logplex.api.v3.activity import ActivityRoutes, NodeActivity
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
 from logplex.interfaces import DrainStatus
@@ -25,6 +26,7 @@ from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Panel, Rods
 from logplex.model.values import ANY_CHANNEL, Channel, Credential, Drain, Put, Token, Value
+from logplex.routing.activity import ChannelActivity
 from logplex.routing.registry import Registry
 from logplex.settings import Auth, Limits, Spool, Urls
 from logplex.spool.memory import MemorySpool
@@ -73,6 +75,7 @@ class ApiCase(SynchronousTestCase):
         self.panel = Panel(self.rods)
         self.troubles: list[str] = []
         self.ended: list[str] = []
+        self.watched: list[str] = []
         self.drains = FakeDrains({1: DrainStatus("connected", received=3, delivered=3)})
         self.share = SharedPanel(self.panel) if self.in_cluster else None
         self.replacement = FakeReplacement() if self.in_cluster else None
@@ -91,7 +94,7 @@ class ApiCase(SynchronousTestCase):
             self.spool,
             self.clock,
             limits,
-            Counters(),
+            self.counters,
             lambda: next(uuids),
         )
         throttle = Throttle(self.clock, limits, self.counters)
@@ -114,6 +117,18 @@ class ApiCase(SynchronousTestCase):
             limits=limits,
             clock=self.clock,
             audit=Audit(every_request=True),
+            activity=ActivityRoutes(
+                NodeActivity(
+                    "node-1",
+                    900.0,
+                    self.activity,
+                    lambda: self.watched.append("all"),
+                    lambda channel_id: 2 if channel_id == "app" else 0,
+                ),
+                self.registry,
+                self.drains,
+                self.clock,
+            ),
             operation=OperationRoutes(
                 Health(
                     "node-1",
@@ -153,6 +168,11 @@ class ApiCase(SynchronousTestCase):
     def stored(self) -> Sequence[Value]:
         """Return what the store holds at the start."""
         return APP
+
+    def activity(self, channel_id: str) -> ChannelActivity | None:
+        """Return the counts of a channel."""
+        stream = self.registry.stream(channel_id)
+        return stream.activity if stream else None
 
     def put(self, *values: Value) -> None:
         """Store values."""

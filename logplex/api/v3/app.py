@@ -26,6 +26,7 @@ HEALTH_CHECK = "health_check"
 HEALTH = "health"
 #: Open to credentials of one channel too.
 LOGS = "logs"
+ACTIVITY = "show_activity"
 OPEN_SESSION = "open_session"
 END_SESSION = "end_session"
 #: Sends a message, which a control rod may forbid.

@@ -18,7 +18,9 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
 from logplex.api.routes import READING, Admission, Match, match
 from logplex.api.site import api_site, authenticated
+from logplex.api.v3.activity import ActivityRoutes
 from logplex.api.v3.app import (
+    ACTIVITY,
     END_SESSION,
     HEALTH,
     HEALTH_CHECK,
@@ -116,7 +118,7 @@ def _is_for_its_channel(caller: Credential, route: Match) -> bool:
     Return true if a credential of one channel may use this route. The channel of a session is in
     its body, so the route checks it.
     """
-    if route.name == LOGS:
+    if route.name in (LOGS, ACTIVITY):
         return may_read(caller, route.arguments["channel_id"])
     return route.name in _SESSIONS and is_for_one_channel(caller)
 
@@ -135,12 +137,14 @@ def v3_site(
     limits: Live[Limits],
     clock: IReactorTime,
     audit: Audit,
+    activity: ActivityRoutes,
     operation: OperationRoutes,
 ) -> Site:
     """
     Return the site of API v3.
 
     :param provisioning: changes the store; the legacy API shares it.
+    :param activity: the route about the activity of a channel.
     :param operation: the routes about the node itself.
     """
     channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls)
@@ -148,7 +152,7 @@ def v3_site(
     configuration = ConfigurationRoutes(store, registry, clock)
     return api_site(
         V3Gate(
-            [channels.app, credentials.app, configuration.app, operation.app],
+            [channels.app, activity.app, credentials.app, configuration.app, operation.app],
             registry,
             rods,
             authenticator,

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.api.v3.activity import ActivityRoutes
 from logplex.api.v3.channels import ChannelRoutes
 from logplex.api.v3.configuration import ConfigurationRoutes
 from logplex.api.v3.credentials import CredentialRoutes
@@ -83,6 +84,7 @@ ROUTES = (
     Case("GET", "/v3/channels/app/drains/1", 200),
     Case("POST", "/v3/channels/app/drains/1/test", 200, {}, ([],), needs_store=False),
     Case("GET", "/v3/channels/app/logs", 200),
+    Case("GET", "/v3/channels/app/activity", 200),
     Case(
         "POST",
         "/v3/sessions",
@@ -445,6 +447,7 @@ class DescriptionTests(SynchronousTestCase):
         served = {
             (method, rule.rule.replace("<drain_id:", "<").replace("<", "{").replace(">", "}"))
             for routes in (
+                ActivityRoutes,
                 ChannelRoutes,
                 ConfigurationRoutes,
                 CredentialRoutes,
