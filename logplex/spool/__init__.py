@@ -11,7 +11,7 @@ from logplex.interfaces import IReactor, ISpool, StoreUnusable
 from logplex.metrics import Counters
 from logplex.settings import Settings
 from logplex.settings.bounds import is_redis_url
-from logplex.spool.cluster import make_redis_spool
+from logplex.spool.cluster import make_cluster_spool
 from logplex.spool.memory import MemorySpool
 
 
@@ -26,6 +26,6 @@ def make_spool(settings: Settings, reactor: IReactor, counters: Counters) -> ISp
     if not is_redis_url(settings.store.url):
         return MemorySpool(settings.spool, reactor, counters)
     try:
-        return make_redis_spool(settings, reactor, counters)
+        return make_cluster_spool(settings, reactor, counters)
     except ValueError as error:
         raise StoreUnusable(str(error)) from error

@@ -13,7 +13,7 @@ from logplex.metrics import Counters
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
-from logplex.spool.cluster.spool import RedisSpool
+from logplex.spool.cluster.spool import ClusterSpool
 from logplex.spool.cluster.topology import Shards
 from logplex.spool.cluster.wire.scripts import Origin
 from tests.doubles.followers import Diary
@@ -37,10 +37,10 @@ class SpoolNode:
     sent: dict[str, list[bytes]] = field(factory=lambda: {each: [] for each in CHANNELS})
     diaries: dict[str, Diary] = field(factory=lambda: {each: Diary() for each in CHANNELS})
     numbers: count[int] = field(factory=lambda: count(1))
-    spool: RedisSpool = field(init=False)
+    spool: ClusterSpool = field(init=False)
 
     def begin(self, urls: Sequence[str]) -> None:
-        self.spool = RedisSpool(Shards(urls, self.make_shard), self.clock, KEPT)
+        self.spool = ClusterSpool(Shards(urls, self.make_shard), self.clock, KEPT)
 
     def make_shard(self, url: str) -> Shard:
         def connect(

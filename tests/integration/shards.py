@@ -18,8 +18,8 @@ from zope.interface import implementer
 from logplex.interfaces import IFollower
 from logplex.metrics import Counters
 from logplex.settings import NodeSettings, Settings, Spool, Store
-from logplex.spool.cluster import make_redis_spool
-from logplex.spool.cluster.spool import RedisSpool
+from logplex.spool.cluster import make_cluster_spool
+from logplex.spool.cluster.spool import ClusterSpool
 from logplex.spool.cluster.wire.scripts import APPEND
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.process import reactor, until, within
@@ -63,7 +63,7 @@ class SpoolNode:
     """The spool of one node, and what was appended to it."""
 
     name: str
-    spool: RedisSpool
+    spool: ClusterSpool
     counters: Counters
     sent: dict[str, list[bytes]] = field(factory=dict)
 
@@ -103,7 +103,7 @@ class ShardsTestCase(IntegrationTestCase):
             node=NodeSettings(name=name), store=Store(shards=urls), spool=Spool(**spool)
         )
         counters = Counters()
-        made = make_redis_spool(settings, reactor, counters)
+        made = make_cluster_spool(settings, reactor, counters)
         self.addCleanup(made.close)
         await within(made.when_present(), "the shards are there")
         return SpoolNode(name, made, counters)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from logplex.spool.cluster.spool import RedisSpool
+from logplex.spool.cluster.spool import ClusterSpool
 from tests.contracts import Later
 from tests.contracts.spool import SpoolContract
 from tests.integration.redis_server import BUNDLED, INSTALLED
@@ -16,7 +16,7 @@ from tests.integration.shards import ShardsTestCase
 class _Contract(SpoolContract, ShardsTestCase, Later):
     timeout = 60
 
-    async def empty_spool(self) -> RedisSpool:
+    async def empty_spool(self) -> ClusterSpool:
         self.redis = await self.server()
         return (await self.spool_node(self.redis.url)).spool
 

@@ -17,17 +17,17 @@ from logplex.spool.cluster.ring import shard_name
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
-from logplex.spool.cluster.spool import RedisSpool
+from logplex.spool.cluster.spool import ClusterSpool
 from logplex.spool.cluster.topology import Shards
 from logplex.spool.cluster.wire.scripts import Origin
 
 
-def make_redis_spool(
+def make_cluster_spool(
     settings: Settings,
     reactor: IReactor,
     counters: Counters,
     jitter: Callable[[], float] = random,
-) -> RedisSpool:
+) -> ClusterSpool:
     """
     A spool on ``[store] shards``, or on the Redis of ``[store] url``.
 
@@ -70,4 +70,4 @@ def make_redis_spool(
         return Shard(identity, connect, reactor, times, Outbox(bounds, counters, numbers))
 
     urls = store.shards or (store.url,)
-    return RedisSpool(Shards(urls, make_shard), reactor, spool.messages)
+    return ClusterSpool(Shards(urls, make_shard), reactor, spool.messages)

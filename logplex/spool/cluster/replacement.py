@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from logplex.interfaces import IReplacement, Step, StoreAway, WrongStep
 from logplex.settings.bounds import check_redis_url
-from logplex.spool.cluster.shard.follower import Listener
+from logplex.spool.cluster.shard.follower import Following
 from logplex.spool.cluster.shard.shard import Shard
 from logplex.spool.cluster.topology import (
     Committed,
@@ -53,14 +53,14 @@ class Replacement:
     """
     The three steps.
 
-    :param listeners: of the channels that are followed, as they are at every moment.
+    :param followings: of the channels that are followed, as they are at every moment.
     """
 
     def __init__(
-        self, shards: Shards, listeners: Mapping[str, Mapping[int, Listener]], clock: IReactorTime
+        self, shards: Shards, followings: Mapping[str, Following], clock: IReactorTime
     ) -> None:
         self._shards = shards
-        self._listeners = listeners
+        self._followings = followings
         self._clock = clock
         self._under_way: Step | None = None
 
@@ -172,17 +172,13 @@ class Replacement:
 
     async def _listen(self, preparing: Preparing) -> None:
         """Listen at the second homes of all followed channels, too."""
-        # Exactly these follow one home only: a follower that comes later finds both.
-        followed = [
-            (channel_id, listener)
-            for channel_id, listeners in self._listeners.items()
-            for listener in listeners.values()
-        ]
+        # Exactly these are followed at one home only: a follower that comes later finds both.
+        followed = list(self._followings.items())
         prepared = self._shards.topology = preparing.listen()
-        for channel_id, listener in followed:
-            if not listener.gone:
+        for channel_id, following in followed:
+            if self._followings.get(channel_id) is following:
                 for shard in prepared.homes(channel_id)[1:]:
-                    await shard.follow(channel_id, listener)
+                    await shard.follow(channel_id, following)
         # What was read at one home only must be heard before any node writes to the other.
         await together(shard.everything_heard() for shard in prepared.current.shards.values())
 
@@ -215,10 +211,9 @@ class Replacement:
         assert not isinstance(topology, Settled)
         with self._taking(Step.SWITCHING):
             await together(shard.everything_heard() for shard in topology.all())
-            for channel_id, listeners in self._listeners.items():
+            for channel_id in self._followings:
                 for shard in topology.homes(channel_id)[1:]:
-                    for listener in listeners.values():
-                        shard.unfollow(channel_id, listener, unwritten=not topology.has_switched)
+                    shard.followers.leave(channel_id, unwritten=not topology.has_switched)
             self._shards.topology = topology.settle()
         await together(shard.close(FLUSH_S) for shard in topology.only_other())
         names = ", ".join(topology.current.ring.names)

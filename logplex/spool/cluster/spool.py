@@ -16,21 +16,18 @@ from zope.interface import implementer
 
 from logplex.interfaces import IFollower, ISpool, Recent
 from logplex.metrics import Sample
-from logplex.spool.cluster.recent import read_recent
+from logplex.spool.cluster.recent import read_joining, read_recent
 from logplex.spool.cluster.replacement import FLUSH_S, Replacement
-from logplex.spool.cluster.shard.follower import Listener
+from logplex.spool.cluster.shard.follower import Following
 from logplex.spool.cluster.shard.shard import Shard
 from logplex.spool.cluster.topology import Shards, doubles
 from logplex.waiting import together
 
 _log = Logger()
 
-#: The history is read at most so often for one :meth:`RedisSpool.join`, if shards come and go.
-_MOST_READINGS = 3
-
 
 @implementer(ISpool)
-class RedisSpool:
+class ClusterSpool:
     """
     See :class:`ISpool`. Connects as soon as the reactor runs.
 
@@ -42,10 +39,10 @@ class RedisSpool:
         self._shards = shards
         self._kept = kept
         self._clock = clock
-        #: Who follows which channel, by the follower's identity.
-        self._listeners: dict[str, dict[int, Listener]] = {}
+        #: The channels that are followed here.
+        self._followings: dict[str, Following] = {}
         self._starting = clock.callLater(0, self._start)
-        self.replacement = Replacement(shards, self._listeners, clock)
+        self.replacement = Replacement(shards, self._followings, clock)
 
     @property
     def name(self) -> str:
@@ -69,31 +66,34 @@ class RedisSpool:
 
     def leave(self, channel_id: str, follower: IFollower) -> None:
         """See :class:`ISpool`."""
-        listeners = self._listeners.get(channel_id, {})
-        listener = listeners.pop(id(follower), None)
-        if listener is None:
-            return
-        if not listeners:
-            del self._listeners[channel_id]
-        listener.leave()
-        for shard in self._shards.topology.homes(channel_id):
-            shard.unfollow(channel_id, listener)
+        following = self._followings.get(channel_id)
+        if following is not None:
+            following.leave(follower)
+            self._end_if_unused(channel_id, following)
 
     async def _join(self, channel_id: str, follower: IFollower) -> Recent:
-        listeners = self._listeners.setdefault(channel_id, {})
-        listener = listeners.get(id(follower))
-        if listener is None:
-            listener = listeners[id(follower)] = Listener(follower)
-            homes = self._shards.topology.homes(channel_id)
-            await together(shard.follow(channel_id, listener) for shard in homes)
-        for _ in range(_MOST_READINGS):
-            turns = listener.turns
-            recent = await read_recent(
-                self._shards, channel_id, self._kept, self._clock, up_to_now=True
+        following = self._followings.get(channel_id)
+        if following is None:
+            following = self._followings[channel_id] = Following()
+        following.begin(follower)
+        try:
+            recent = await read_joining(
+                self._shards, channel_id, following, self._kept, self._clock
             )
-            if turns == listener.turns:
-                return recent
-        return Recent(0, [], complete=False)
+        except BaseException:
+            following.abandon(follower)
+            raise
+        else:
+            following.finish(follower)
+        finally:
+            self._end_if_unused(channel_id, following)
+        return recent
+
+    def _end_if_unused(self, channel_id: str, following: Following) -> None:
+        if following.is_unused and self._followings.get(channel_id) is following:
+            del self._followings[channel_id]
+            for shard in self._shards.topology.homes(channel_id):
+                shard.followers.leave(channel_id)
 
     def forget(self, channel_id: str) -> None:
         """See :class:`ISpool`."""
@@ -156,7 +156,7 @@ def _samples(shard: Shard) -> Iterator[Sample]:
         (
             "logplex_shard_followed_channels",
             "Channels that this node listens to",
-            len(shard.feeds.channels),
+            len(shard.followers.channels),
         ),
     ):
         yield Sample(name, help, value, labels)

@@ -1,127 +1,212 @@
 """
-One follower of a channel: what it has been told, and how far it has come on each shard.
+A channel that is followed on this node: what its followers have been told, and how far it has come
+on a shard. No I/O and no clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from logplex.interfaces import IFollower
+from logplex.spool.cluster.wire.history import History, StreamEntry
 from logplex.spool.cluster.wire.scripts import Origin, Published
 
 _log = Logger()
 
-#: Publications that wait for one listener while the history is read, and their messages' bytes.
+#: Publications that wait for one channel while its history is read, and their messages' bytes.
 _HELD_PUBLICATIONS = 1_000
 _HELD_BYTES = 4_194_304
 #: So many are not written to a channel while a publication is on its way. One that is further
 #: behind the last reading belongs to a sequence that began anew, below the clock of before.
 _OVERTAKEN_MESSAGES = 10_000
-#: Lives of nodes whose last batch is remembered for one listener; the one heard first goes first.
+#: Lives of nodes whose last batch is remembered for one channel; the one heard first goes first.
 _ORIGINS = 256
+
+#: Messages of this node that wait for the shard, and the number of their batch.
+Waiting = tuple[int, list[bytes]]
 
 
 @define(eq=False, repr=False)
-class Listener:
+class Following:
     """
-    A follower of a channel, whichever shards have the channel's messages.
+    The followers of one channel on this node, whichever shards have the channel's messages.
 
-    While shards are replaced a channel can live on two. Then the follower is away when one of
-    them is, and numbers that would not grow are left out.
+    While shards are replaced a channel can be on two. Then its followers are away if one of them
+    is, and a number that would not grow is left out.
 
-    :ivar gone: it does not follow any more, and is told nothing.
-    :ivar turns: the number of times that a shard went away or came back.
+    :ivar joins: the follower of each join that is under way and was not left.
+    :ivar pending: how many joins are under way.
+    :ivar turns: how often a shard of the channel went away or came back, or messages were missed.
     """
 
-    follower: IFollower
+    joins: list[IFollower] = field(factory=list)
+    pending: int = 0
+    turns: int = 0
+    _followers: list[IFollower] = field(factory=list)
     _last: int = 0
     _away: int = 0
-    _complete: bool = True
-    gone: bool = False
-    turns: int = 0
+    _is_complete: bool = True
 
-    def leave(self) -> None:
+    @property
+    def away(self) -> bool:
+        """True while a shard of the channel is away from its followers."""
+        return self._away > 0
+
+    @property
+    def is_unused(self) -> bool:
+        """True if the channel need not be followed any more."""
+        return not self._followers and not self.pending
+
+    def begin(self, follower: IFollower) -> None:
+        """A follower wants to join."""
+        self.joins.append(follower)
+        self.pending += 1
+
+    def finish(self, follower: IFollower) -> None:
+        """Its history ends here: it is told what comes from now on, unless it has left."""
+        if self.abandon(follower) and follower not in self._followers:
+            self._followers.append(follower)
+            if self.away:
+                self._tell_one(follower, lambda each: each.interrupted())
+
+    def abandon(self, follower: IFollower) -> bool:
+        """End its join; return false if it has left meanwhile."""
+        self.pending -= 1
+        if follower not in self.joins:
+            return False
+        self.joins.remove(follower)
+        return True
+
+    def leave(self, follower: IFollower) -> None:
         """Tell it nothing more."""
-        self.gone = True
+        self.joins = [each for each in self.joins if each is not follower]
+        if follower in self._followers:
+            self._followers.remove(follower)
 
     def numbered(self, first: int, messages: Sequence[bytes]) -> None:
-        """Tell it of messages that a shard has numbered."""
-        if first > self._last:
+        """Tell the followers of messages that a shard has numbered."""
+        number = first if first > self._last else None
+        if number is not None:
             self._last = first + len(messages) - 1
-            self._tell(self.follower.received, first, list(messages))
-        else:
-            self._tell(self.follower.received, None, list(messages))
+        self._tell(lambda each: each.received(number, list(messages)))
 
     def begin_again(self, last: int) -> None:
         """The shard has lost its numbers, and goes on after this one."""
         self._last = last
 
     def unnumbered(self, messages: Sequence[bytes]) -> None:
-        """Tell it of this node's own messages, which it will not hear of again."""
-        self._tell(self.follower.received, None, list(messages))
+        """Tell them of this node's own messages, of which they will not hear again."""
+        self._tell(lambda each: each.received(None, list(messages)))
 
     def interrupted(self) -> None:
         """A shard of the channel is away."""
         self._away += 1
         self.turns += 1
         if self._away == 1:
-            self._complete = True
-            self._tell(self.follower.interrupted)
+            self._is_complete = True
+            self._tell(lambda each: each.interrupted())
 
     def resumed(self, complete: bool) -> None:
         """It is back."""
         self._away -= 1
         self.turns += 1
-        self._complete = self._complete and complete
+        self._is_complete = self._is_complete and complete
         if self._away == 0:
-            self._tell(self.follower.resumed)
-            if not self._complete:
+            self._tell(lambda each: each.resumed())
+            if not self._is_complete:
                 self.missed()
 
     def missed(self) -> None:
         """What comes next does not follow on what came before."""
-        self._tell(self.follower.missed)
+        self.turns += 1
+        self._tell(lambda each: each.missed())
 
-    def _tell(self, what: Callable[..., None], *about: object) -> None:
-        if self.gone:
-            return
+    def _tell(self, tell: Callable[[IFollower], None]) -> None:
+        for follower in self._followers.copy():
+            if follower in self._followers:
+                self._tell_one(follower, tell)
+
+    @staticmethod
+    def _tell_one(follower: IFollower, tell: Callable[[IFollower], None]) -> None:
         try:
-            what(*about)
+            tell(follower)
         except Exception:
-            _log.failure("bug: {follower} failed", follower=self.follower)
+            _log.failure("bug: {follower} failed", follower=follower)
+
+
+@define(eq=False, repr=False)
+class Reading:
+    """
+    A history that is read for a join, and what the channel's followers are told since it was asked
+    for.
+
+    :ivar kept: how many messages of a channel are kept.
+    :ivar own: the batches of this node that its followers were told without number before, and that
+        perhaps wait for the shard.
+    :ivar history: nothing before it has come.
+    """
+
+    kept: int
+    own: list[Waiting] = field(factory=list)
+    history: History = field(factory=lambda: History(0, 0, []))
+    _heard: deque[StreamEntry] = field(factory=deque)
+    _count: int = 0
+
+    def hear(self, first: int, messages: list[bytes]) -> None:
+        """The followers are told of these."""
+        self._heard.append(StreamEntry(first, messages, before=first - 1))
+        self._count += len(messages)
+        while self._count - len(self._heard[0].messages) >= self.kept:
+            self._count -= len(self._heard.popleft().messages)
+
+    def up_to_now(self) -> History:
+        """Return what was read, and what was heard beyond it."""
+        history = self.history
+        new = [each for each in self._heard if each.first > history.last]
+        last = new[-1].last if new else history.last
+        return History(last, history.own_batch, [*history.entries, *new])
+
+    def own_messages(self) -> list[bytes]:
+        """Return this node's messages of which the shard had not taken the batch."""
+        taken = self.history.own_batch
+        return [message for batch, texts in self.own if batch > taken for message in texts]
 
 
 @define(eq=False, repr=False)
 class Progress:
     """
-    How far one listener has come on one shard.
+    How far a channel has come on one shard.
 
+    :ivar away: nothing is heard of the shard, or not everything yet: what this node itself
+        receives is told at once, without number, and not again when it comes through the shard.
     :ivar position: the channel's newest number, as it was read or heard last: everything up to it
         is known, or need not be; ``None`` before the first reading.
-    :ivar seen: the last batch of every origin that it knows.
-    :ivar told: batches of this node, from and up to, whose messages it was told without numbers;
+    :ivar seen: the last batch of every origin that is known.
+    :ivar told: batches of this node, from and up to, whose messages were told without numbers;
         the end is ``None`` while the shard is away.
-    :ivar held: publications that wait for the reading; ``None`` where none is awaited.
+    :ivar held: publications that wait for the reading; ``None`` if none is awaited.
     :ivar held_bytes: of their messages.
     :ivar overflowed: the last number of those that found no room to wait.
-    :ivar away: whether it was told of an interruption that is not over.
+    :ivar readings: those of joins that are under way; told what the followers are told.
     """
 
-    listener: Listener
+    following: Following
     own: Origin
+    away: bool = False
     position: int | None = None
     seen: dict[Origin, int] = field(factory=dict)
     told: list[tuple[int, int | None]] = field(factory=list)
     held: list[Published] | None = field(factory=list)
     held_bytes: int = 0
     overflowed: int = 0
-    away: bool = False
+    readings: list[Reading] = field(factory=list)
 
-    def hear(self, published: Published) -> None:
-        """Pass on what is new to this listener, or hold it."""
+    def published(self, published: Published) -> None:
+        """The shard has numbered messages: tell what is new, or hold it."""
         if self.held is None:
             self._pass_on(published)
         elif len(self.held) < _HELD_PUBLICATIONS and self.held_bytes < _HELD_BYTES:
@@ -130,23 +215,93 @@ class Progress:
         else:
             self.overflowed = published.last
 
-    def await_reading(self) -> None:
-        """The history will be read: what is published from now on waits for it."""
+    def received(self, messages: Sequence[bytes]) -> None:
+        """This node has received messages."""
+        if self.away:
+            self.following.unnumbered(messages)
+
+    def read(self, reading: Reading, history: History) -> None:
+        """Its history has come, while the shard was there."""
+        reading.history = history
+        if self.position is None:
+            self._mark(self.own, history.own_batch)
+            self._read_to(history.last)
+
+    def lost(self, waiting: Iterable[Waiting], begin: int) -> None:
+        """
+        The shard is away.
+
+        :param waiting: everything of this node that it has perhaps not taken.
+        :param begin: the first batch that it has perhaps not taken, of any channel. What was in
+            earlier ones need not have been heard yet; it is in the history.
+        """
+        if self.away:
+            return
+        self.away = True
+        self.following.interrupted()
+        for batch, messages in waiting:
+            if batch > self.seen.get(self.own, 0) and not self.was_told(batch):
+                self.following.unnumbered(messages)
+        if self.told and (self.told[-1][1] or 0) >= begin:
+            begin, _ = self.told.pop()
+        self.told.append((begin, None))
+
+    def subscribed(self) -> None:
+        """The shard publishes again: hold that until :meth:`caught_up`."""
         self.held, self.held_bytes, self.overflowed = [], 0, 0
 
-    def read_to(self, last: int) -> None:
-        """The history was read, up to this number: pass on what was held."""
+    def caught_up(self, history: History, told: int) -> None:
+        """
+        The history was read, after the subscription: tell what was missed, and go on.
+
+        :param history: at least the entries after :attr:`position`.
+        :param told: the number of the batch that was sealed last; everything that this node has
+            received up to now is in batches up to it, and was told.
+        """
+        missed: list[StreamEntry] = []
+        complete = False
+        if self.position is not None:
+            missed = [each for each in history.entries if each.first > self.position]
+            complete = _joins(missed, self.position, history.last)
+        if self.away:
+            begin, _ = self.told.pop()
+            if begin <= told:
+                self.told.append((begin, told))
+            self.away = False
+            self.following.resumed(complete)
+        for each in missed:
+            if each.origin is not None:
+                self._take(each.first, each.messages, each.batch, each.origin)
+        self._mark(self.own, history.own_batch)
+        self._read_to(history.last)
+
+    def ended(self, unwritten: bool) -> None:
+        """
+        The channel is not followed here any more.
+
+        :param unwritten: as far as this node knows no node has written here meanwhile.
+        """
+        if self.away:
+            others = any(origin != self.own for origin in self.seen)
+            self.following.resumed(complete=unwritten and not others)
+
+    def was_told(self, batch: int) -> bool:
+        """Return true if this batch of this node was told without numbers."""
+        return any(begin <= batch and (end is None or batch <= end) for begin, end in self.told)
+
+    def _read_to(self, last: int) -> None:
+        """The history was read, up to this number: tell what was held."""
         if last < (self.position or 0):
-            self.listener.begin_again(last)
+            self.following.begin_again(last)
         self.position = last
         held, self.held = self.held or [], None
         for published in held:
             self._pass_on(published)
         if self.overflowed > self.position:
             self.position = self.overflowed
-            self.listener.missed()
+            self.following.missed()
 
-    def mark(self, origin: Origin, batch: int) -> None:
+    def _mark(self, origin: Origin, batch: int) -> None:
         """Everything of this origin up to this batch is known."""
         if batch > self.seen.get(origin, 0):
             if len(self.seen) >= _ORIGINS and origin not in self.seen:
@@ -155,28 +310,15 @@ class Progress:
             if origin == self.own:
                 self.told = [each for each in self.told if each[1] is None or each[1] > batch]
 
-    def take(self, first: int, messages: list[bytes], batch: int, origin: Origin) -> None:
-        """Pass on one batch's messages, unless they are known already."""
+    def _take(self, first: int, messages: list[bytes], batch: int, origin: Origin) -> None:
+        """Tell one batch's messages, unless they are known already."""
         if batch > self.seen.get(origin, 0):
             known = origin == self.own and self.was_told(batch)
-            self.mark(origin, batch)
+            self._mark(origin, batch)
             if not known:
-                self.listener.numbered(first, messages)
-
-    def tell_from(self, batch: int) -> None:
-        """From this batch of its own node on it is told without numbers."""
-        if self.told and (self.told[-1][1] or 0) >= batch:
-            batch, _ = self.told.pop()
-        self.told.append((batch, None))
-
-    def tell_until(self, batch: int) -> None:
-        """Up to this batch it was."""
-        begin, _ = self.told.pop()
-        if begin <= batch:
-            self.told.append((begin, batch))
-
-    def was_told(self, batch: int) -> bool:
-        return any(begin <= batch and (end is None or batch <= end) for begin, end in self.told)
+                for reading in self.readings:
+                    reading.hear(first, messages)
+                self.following.numbered(first, messages)
 
     def _pass_on(self, published: Published) -> None:
         if self.position is not None:
@@ -185,8 +327,17 @@ class Progress:
                 # A reading was faster, and has shown it.
                 return
             if behind >= 0:
-                self.listener.begin_again(published.first - 1)
+                self.following.begin_again(published.first - 1)
             if published.before != self.position:
-                self.listener.missed()
+                self.following.missed()
         self.position = published.last
-        self.take(published.first, published.messages, published.batch, published.origin)
+        self._take(published.first, published.messages, published.batch, published.origin)
+
+
+def _joins(entries: Sequence[StreamEntry], number: int, last: int) -> bool:
+    """Return true if everything is there that was numbered after this number, up to the last."""
+    for entry in entries:
+        if entry.before != number:
+            return False
+        number = entry.last
+    return number == last

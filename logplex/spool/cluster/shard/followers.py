@@ -1,35 +1,37 @@
 """
-What this node listens to on one shard: a feed per channel, subscribed as long as it has listeners.
+The channels that this node follows on one shard: subscribed while they are followed, and told
+exactly, across joins, losses and repeats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, KeysView
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, KeysView
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from logplex.interfaces import StoreAway
-from logplex.spool.cluster.shard.feed import Feed, Waiting
-from logplex.spool.cluster.shard.follower import Listener
+from logplex.spool.cluster.shard.follower import Following, Progress, Reading
 from logplex.spool.cluster.shard.outbox import Outbox
 from logplex.spool.cluster.wire.history import History
 from logplex.spool.cluster.wire.scripts import Origin, parse_published
 
 _log = Logger()
 
-#: Feeds whose histories are read at a time when a shard comes back.
+#: Channels whose histories are read at a time when a shard comes back.
 _RESUMED_AT_A_TIME = 8
 
 
-class ShardFeeds:
+class Followers:
     """
-    The feeds of one shard.
+    The followed channels of one shard.
 
     :param prefix: of the names of live channels.
+    :param presence: gives a number that grows each time the shard comes, ``None`` while it is away.
     :param ask: gives a command over the connection that is subscribed.
     :param read: reads a channel's sequence and its entries after a number; none after ``None``.
+    :param written: fires when what waits of a channel was written, or at the end of its patience.
     :param failed: told why the shard could not be asked although it is said to be there.
     """
 
@@ -38,130 +40,153 @@ class ShardFeeds:
         origin: Origin,
         prefix: str,
         outbox: Outbox,
+        presence: Callable[[], int | None],
+        *,
         ask: Callable[..., Deferred[Any]],
         read: Callable[[str, int | None], Awaitable[History]],
+        written: Callable[[str], Awaitable[None]],
         failed: Callable[[str], None],
     ) -> None:
         self._origin = origin
         self._prefix = prefix
         self._outbox = outbox
+        self._presence = presence
         self._ask = ask
         self._read = read
+        self._written = written
         self._failed = failed
-        self._feeds: dict[str, Feed] = {}
-        self._present = False
-        #: Counts the times the shard came.
-        self._presence = 0
+        self._followed: dict[str, Progress] = {}
 
     @property
     def channels(self) -> KeysView[str]:
-        """What is listened to, now and whenever it is looked at."""
-        return self._feeds.keys()
+        """What is followed, now and whenever it is looked at."""
+        return self._followed.keys()
 
     def came(self) -> None:
-        """The shard is present: let all feeds catch up."""
-        self._present = True
-        self._presence += 1
-        feeds = iter(list(self._feeds.values()))
-        for _ in range(min(_RESUMED_AT_A_TIME, len(self._feeds))):
-            _start(self._resume(feeds, self._presence))
+        """The shard is present: let all channels catch up."""
+        presence = self._presence()
+        channels = iter(list(self._followed.items()))
+        for _ in range(min(_RESUMED_AT_A_TIME, len(self._followed))):
+            _start(self._resume(channels, presence))
 
     def went(self) -> None:
         """The shard is away."""
-        self._present = False
-        waiting, begin = self._waiting(list(self._feeds))
-        for channel_id, feed in list(self._feeds.items()):
-            feed.lost(waiting.get(channel_id, []), begin)
+        self._lose(list(self._followed))
 
     def received(self, channel_id: str, messages: list[bytes]) -> None:
         """This node has received messages of a channel, and will hand them to the shard."""
-        feed = self._feeds.get(channel_id)
-        if feed is not None and feed.away:
-            feed.received(messages)
+        progress = self._followed.get(channel_id)
+        if progress is not None:
+            progress.received(messages)
 
     def published(self, name: bytes, data: bytes) -> None:
         """The shard has published something under this name."""
-        feed = self._feeds.get(name.decode("utf-8", "replace").removeprefix(self._prefix))
-        if feed is None:
+        progress = self._followed.get(name.decode("utf-8", "replace").removeprefix(self._prefix))
+        if progress is None:
             return
         try:
             published = parse_published(data)
         except ValueError as error:
-            _log.warn("somebody published what is no batch: {error}", error=str(error))
+            _log.warn("a publication on a shard is not a batch: {error}", error=str(error))
             return
-        feed.published(published)
+        progress.published(published)
 
     def away_from(self, channel_id: str) -> bool:
-        """Whether the channel's followers are, or would be, told of an interruption."""
-        feed = self._feeds.get(channel_id)
-        return not self._present if feed is None else feed.away
+        """Return true if the channel's followers are, or would be, told of an interruption."""
+        progress = self._followed.get(channel_id)
+        return self._presence() is None if progress is None else progress.away
 
-    async def follow(self, channel_id: str, listener: Listener) -> None:
+    async def join(
+        self, channel_id: str, following: Following, after: int | None = 0
+    ) -> Reading | None:
         """
-        Tell this listener of the channel. Done when nothing can be missed any more, or the listener
-        was told of an interruption.
-        """
-        feed = self._feeds.get(channel_id)
-        if feed is None:
-            feed = self._feeds[channel_id] = Feed(channel_id, self._origin, not self._present)
-        if feed.away:
-            waiting, begin = self._waiting([channel_id])
-            feed.add(listener, waiting.get(channel_id, []), begin)
-        else:
-            feed.add(listener)
-            try:
-                await self._ask("SUBSCRIBE", self._prefix + channel_id)
-                history = await self._read(channel_id, None)
-            except StoreAway as away:
-                self._failed(str(away))
-            else:
-                feed.joined(listener, history.last, history.own_batch)
+        Follow the channel, and read its history for a follower that joins. The result arrives when
+        the other followers have been told everything that is in it.
 
-    def unfollow(self, channel_id: str, listener: Listener, unwritten: bool = False) -> None:
-        """Tell it no more; see :meth:`Feed.remove`."""
-        feed = self._feeds.get(channel_id)
-        if feed is None:
-            return
-        feed.remove(listener, unwritten)
-        if feed.empty:
-            del self._feeds[channel_id]
-            # Where this fails the subscription ends with its connection.
+        :param after: read the entries after this number; none if ``None``.
+        :return: ``None`` if the shard is away, and the followers are told so. Otherwise to be given
+            back by :meth:`joined`.
+        """
+        progress = self._followed.get(channel_id)
+        if progress is None:
+            progress = self._followed[channel_id] = Progress(following, self._origin)
+            if self._presence() is None:
+                self._lose([channel_id])
+        if progress.away:
+            return None
+        reading = Reading(self._outbox.bounds.kept)
+        progress.readings.append(reading)
+        is_current = False
+        try:
+            await self._ask("SUBSCRIBE", self._prefix + channel_id)
+            await self._written(channel_id)
+            waiting = self._outbox.untaken({channel_id}).get(channel_id, [])
+            reading.own = [each for each in waiting if progress.was_told(each[0])]
+            history = await self._read(channel_id, after)
+            if self._is_current(channel_id, progress):
+                progress.read(reading, history)
+                if (progress.position or 0) < history.last:
+                    # What was published before the reading is still on its way.
+                    await self._ask("PING")
+                is_current = self._is_current(channel_id, progress)
+        except StoreAway as away:
+            self._failed(str(away))
+        finally:
+            if not is_current:
+                progress.readings.remove(reading)
+        return reading if is_current else None
+
+    def joined(self, channel_id: str, reading: Reading) -> None:
+        """The join for which this was read is over."""
+        progress = self._followed.get(channel_id)
+        if progress is not None and reading in progress.readings:
+            progress.readings.remove(reading)
+
+    def leave(self, channel_id: str, unwritten: bool = False) -> None:
+        """Follow this channel no more; see :meth:`Progress.ended`."""
+        progress = self._followed.pop(channel_id, None)
+        if progress is not None:
+            progress.ended(unwritten)
+            # If this fails the subscription ends with its connection.
             self._ask("UNSUBSCRIBE", self._prefix + channel_id).addErrback(lambda _: None)
 
-    async def _resume(self, feeds: Iterator[Feed], presence: int) -> None:
-        """Let these feeds catch up, one after the other, as long as the shard stays."""
-        for feed in feeds:
-            if not self._still(presence):
+    def _is_current(self, channel_id: str, progress: Progress) -> bool:
+        return self._followed.get(channel_id) is progress and not progress.away
+
+    async def _resume(self, channels: Iterator[tuple[str, Progress]], presence: int | None) -> None:
+        """Let these channels catch up, one after the other, while the shard stays."""
+        for channel_id, progress in channels:
+            if self._presence() != presence:
                 return
-            if self._feeds.get(feed.channel_id) is feed:
+            if self._followed.get(channel_id) is progress:
                 try:
-                    await self._catch_up(feed, presence)
+                    await self._catch_up(channel_id, progress, presence)
                 except StoreAway as away:
-                    if self._still(presence):
+                    if self._presence() == presence:
                         self._failed(str(away))
 
-    async def _catch_up(self, feed: Feed, presence: int) -> None:
-        channel_id = feed.channel_id
-        feed.subscribed()
+    async def _catch_up(self, channel_id: str, progress: Progress, presence: int | None) -> None:
+        progress.subscribed()
         await self._ask("SUBSCRIBE", self._prefix + channel_id)
-        history = await self._read(channel_id, feed.position)
-        if self._still(presence):
+        history = await self._read(channel_id, progress.position)
+        if self._presence() == presence and self._followed.get(channel_id) is progress:
             if channel_id in self._outbox.collected:
                 self._outbox.seal(force=True)
-            feed.caught_up(history, self._outbox.number)
+            progress.caught_up(history, self._outbox.number)
 
-    def _still(self, presence: int) -> bool:
-        return self._present and self._presence == presence
-
-    def _waiting(self, channel_ids: list[str]) -> tuple[dict[str, list[Waiting]], int]:
-        """What the shard has perhaps not taken of these channels, and its first batch of any."""
-        outbox = self._outbox
-        if any(channel_id in outbox.collected for channel_id in channel_ids):
+    def _lose(self, channel_ids: Iterable[str]) -> None:
+        """Tell the followers of these channels that the shard is away, and what waits for it."""
+        outbox, lost = self._outbox, set(channel_ids)
+        if not lost.isdisjoint(outbox.collected):
             outbox.seal(force=True)
-        return outbox.untaken(set(channel_ids)), outbox.first_untaken
+        waiting = outbox.untaken(lost)
+        for channel_id in lost:
+            progress = self._followed.get(channel_id)
+            if progress is not None:
+                progress.lost(waiting.get(channel_id, []), outbox.first_untaken)
 
 
 def _start(conversation: Coroutine[Deferred[Any], Any, None]) -> None:
     Deferred.fromCoroutine(conversation).addErrback(
-        lambda failure: _log.failure("bug: a shard's feed could not catch up", failure)
+        lambda failure: _log.failure("bug: a followed channel could not catch up", failure)
     )

@@ -13,8 +13,8 @@ from twisted.logger import Logger
 
 from logplex.interfaces import StoreAway
 from logplex.redis.connection import Refused
-from logplex.spool.cluster.shard.follower import Listener
-from logplex.spool.cluster.shard.followers import ShardFeeds
+from logplex.spool.cluster.shard.follower import Following, Reading
+from logplex.spool.cluster.shard.followers import Followers
 from logplex.spool.cluster.shard.links import Connect, ShardLinks
 from logplex.spool.cluster.shard.outbox import Outbox
 from logplex.spool.cluster.shard.writer import ShardWriter, WritingTimes
@@ -73,8 +73,10 @@ class Shard:
         self._run_id = b""
         self._clock = clock
         self.absences = 0
+        self._comings = 0
         self._warnings = 0
-        self._present = False
+        #: A number that grows each time the shard comes; ``None`` while it is away.
+        self._presence: int | None = None
         self._when_present: list[Deferred[None]] = []
         self._retry: IDelayedCall | None = None
         #: Why it could not do what it was asked last.
@@ -83,11 +85,18 @@ class Shard:
             connect, self._introduce, self._returned, self._lost, self._published
         )
         self._prefix = f"logplex:live:{identity.db}:"
-        self._feeds = ShardFeeds(
-            self._origin, self._prefix, outbox, self._links.listen, self._history, self._stumbled
+        self.followers = Followers(
+            self._origin,
+            self._prefix,
+            outbox,
+            lambda: self._presence,
+            ask=self._links.listen,
+            read=self._history,
+            written=self._own_writes,
+            failed=self._stumbled,
         )
         #: Looked up for every channel of every chunk.
-        self._followed = self._feeds.channels
+        self._followed = self.followers.channels
         self.writer = ShardWriter(
             outbox,
             self._origin,
@@ -102,8 +111,8 @@ class Shard:
 
     @property
     def present(self) -> bool:
-        """Whether it takes batches, answers, and publishes to us."""
-        return self._present
+        """True while it takes batches, answers, and publishes to us."""
+        return self._presence is not None
 
     @property
     def database(self) -> tuple[bytes, int] | None:
@@ -114,14 +123,9 @@ class Shard:
         return (self._run_id, self._db) if self._run_id else None
 
     @property
-    def feeds(self) -> ShardFeeds:
-        """What this node listens to here."""
-        return self._feeds
-
-    @property
     def trouble(self) -> str | None:
         """What is wrong now, for health and operators."""
-        if self._present:
+        if self.present:
             return None
         return (
             self._links.trouble
@@ -134,7 +138,7 @@ class Shard:
 
     def when_present(self) -> Deferred[None]:
         """Fires as soon as it is present."""
-        if self._present:
+        if self.present:
             return succeed(None)
         waiter: Deferred[None] = Deferred(self._when_present.remove)
         self._when_present.append(waiter)
@@ -151,45 +155,40 @@ class Shard:
     def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
         """See :meth:`logplex.interfaces.ISpool.append`."""
         if channel_id in self._followed:
-            self._feeds.received(channel_id, messages)
+            self.followers.received(channel_id, messages)
         self.writer.append(channel_id, messages, keep)
 
     async def history(self, channel_id: str) -> History | None:
         """
-        Everything that the shard has of a channel, and what this node has for it; ``None`` where
-        the shard is away, for the channel's followers at least.
+        Return everything that the shard has of a channel, and what this node has for it; ``None``
+        if the shard is away.
         """
-        if self._feeds.away_from(channel_id):
+        if self.followers.away_from(channel_id):
             return None
-        await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
+        await self._own_writes(channel_id)
         try:
             return await self._history(channel_id, after=0)
         except StoreAway:
-            if not self._links.reading.connected:
-                # Its loss is told after what waited has failed; followers must know first.
-                self._lost()
             return None
 
     def own_messages(self, channel_id: str) -> list[bytes]:
-        """
-        What this node has of a channel for a shard that is away, oldest first. The channel's
-        followers have been told of it.
-        """
-        away = self._feeds.away_from(channel_id)
-        return self.outbox.to_be_kept(channel_id) if away else []
+        """Return what waits of a channel and will be kept, oldest first."""
+        return self.outbox.to_be_kept(channel_id)
 
-    async def follow(self, channel_id: str, listener: Listener) -> None:
-        """See :meth:`ShardFeeds.follow`."""
-        await self._feeds.follow(channel_id, listener)
+    async def join(self, channel_id: str, following: Following) -> Reading | None:
+        """See :meth:`Followers.join`."""
+        return await self.followers.join(channel_id, following)
+
+    async def follow(self, channel_id: str, following: Following) -> None:
+        """Follow the channel; done when no message can be missed, or the shard is away."""
+        reading = await self.followers.join(channel_id, following, after=None)
+        if reading is not None:
+            self.followers.joined(channel_id, reading)
 
     async def everything_heard(self) -> None:
         """Done when all that the shard has published until now was heard, or it is away."""
         with suppress(StoreAway):
             await self._links.listen("PING")
-
-    def unfollow(self, channel_id: str, listener: Listener, unwritten: bool = False) -> None:
-        """See :meth:`ShardFeeds.unfollow`."""
-        self._feeds.unfollow(channel_id, listener, unwritten)
 
     # How it comes and goes.
 
@@ -211,12 +210,12 @@ class Shard:
 
     def _returned(self) -> None:
         """Something works again; perhaps everything does."""
-        if self._present or not self.writer.is_open:
+        if self.present or not self.writer.is_open:
             return
         if self._links.reading.connected and self._links.listening.connected:
-            self._present = True
+            self._presence = self._comings = self._comings + 1
             self._because = ""
-            self._feeds.came()
+            self.followers.came()
             waiters, self._when_present = self._when_present, []
             for waiter in waiters:
                 waiter.callback(None)
@@ -225,10 +224,10 @@ class Shard:
         """A link is down."""
         if not self._links.writing.connected:
             self.writer.shut()
-        if self._present:
-            self._present = False
+        if self.present:
+            self._presence = None
             self.absences += 1
-            self._feeds.went()
+            self.followers.went()
 
     def _stumbled(self, because: str) -> None:
         """It could not do what was asked; where no link is down by now, try again soon."""
@@ -248,7 +247,7 @@ class Shard:
     # What is said.
 
     def _published(self, name: bytes, data: bytes) -> None:
-        self._feeds.published(name, data)
+        self.followers.published(name, data)
 
     def _replaced(self, keys: list[str]) -> None:
         """Tell of keys that held something else."""
@@ -266,6 +265,9 @@ class Shard:
         history = await self._links.read(channel_id, self._origin, after)
         self.outbox.taken = max(self.outbox.taken, history.own_batch)
         return history
+
+    async def _own_writes(self, channel_id: str) -> None:
+        await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
 
     async def _within(self, seconds: float, wanted: Deferred[None]) -> None:
         """Wait for it, but no longer."""

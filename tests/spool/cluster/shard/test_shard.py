@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.interfaces import StoreAway
 from logplex.metrics import Counters
 from logplex.redis.connection import Refused
-from logplex.spool.cluster.shard.follower import Listener
+from logplex.spool.cluster.shard.follower import Following
 from logplex.spool.cluster.shard.outbox import Outbox, OutboxBounds
 from logplex.spool.cluster.shard.shard import Identity, Shard
 from logplex.spool.cluster.shard.writer import WritingTimes
@@ -99,6 +99,7 @@ class ShardTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.counters = Clock(), Counters()
         self.links: dict[str, FakeLink] = {}
+        self.following = Following()
         self.shard = Shard(
             Identity("a", "redis://a", 3, ORIGIN),
             self.connect,
@@ -129,11 +130,18 @@ class ShardTestCase(SynchronousTestCase):
         self.introduce()
 
     def follow(self, last: int = 10) -> Diary:
-        diary = Diary()
-        following = Deferred.fromCoroutine(self.shard.follow("c", Listener(diary)))
+        diary = self.diary()
+        following = Deferred.fromCoroutine(self.shard.follow("c", self.following))
         self.listening.answer([b"subscribe", LIVE.encode(), 1])
         self.reading.answer(history(last))
         self.successResultOf(following)
+        return diary
+
+    def diary(self) -> Diary:
+        """Somebody who follows the channel, on whichever shards it is."""
+        diary = Diary()
+        self.following.begin(diary)
+        self.following.finish(diary)
         return diary
 
     def publish(self, first: int, batch: int, *messages: bytes, by: bytes = b"other") -> None:
@@ -232,8 +240,8 @@ class FollowingTests(ShardTestCase):
         self.come()
 
     def test_the_subscription_comes_before_the_reading(self) -> None:
-        diary = Diary()
-        following = Deferred.fromCoroutine(self.shard.follow("c", Listener(diary)))
+        diary = self.diary()
+        following = Deferred.fromCoroutine(self.shard.follow("c", self.following))
         self.assertEqual(self.listening.next(), ("SUBSCRIBE", LIVE))
         self.assertEqual(self.reading.asked, [])
         self.listening.answer([b"subscribe", LIVE.encode(), 1])
@@ -246,10 +254,9 @@ class FollowingTests(ShardTestCase):
         self.assertEqual(diary.since(), [(12, b"late")])
 
     def test_the_last_who_leaves_ends_the_subscription(self) -> None:
-        listener = Listener(Diary())
-        Deferred.fromCoroutine(self.shard.follow("c", listener))
+        Deferred.fromCoroutine(self.shard.follow("c", self.following))
         self.listening.answer([])
-        self.shard.unfollow("c", listener)
+        self.shard.followers.leave("c")
         self.assertEqual(self.listening.next(), ("UNSUBSCRIBE", LIVE))
 
     def test_what_is_no_batch_is_passed_over(self) -> None:
@@ -302,8 +309,8 @@ class FollowingTests(ShardTestCase):
         self.assertEqual(diary.since(), ["interrupted", "resumed"])
 
     def test_following_a_shard_that_goes_away_meanwhile(self) -> None:
-        diary = Diary()
-        following = Deferred.fromCoroutine(self.shard.follow("c", Listener(diary)))
+        diary = self.diary()
+        following = Deferred.fromCoroutine(self.shard.follow("c", self.following))
         self.listening.answer([])
         self.reading.go()
         self.successResultOf(following)
@@ -316,7 +323,7 @@ class FollowingTests(ShardTestCase):
         self.listening.answer([])
         self.writing.go()
         self.reading.answer(history(10))
-        self.assertTrue(self.shard.feeds.away_from("c"))
+        self.assertTrue(self.shard.followers.away_from("c"))
         self.writing.come()
         self.introduce()
         self.listening.answer([])
@@ -334,7 +341,6 @@ class FollowingTests(ShardTestCase):
 
     def test_while_it_is_away_there_is_what_waits_for_it(self) -> None:
         self.shard.append("c", [b"1"], True)
-        self.assertEqual(self.shard.own_messages("c"), [])
         self.writing.go()
         self.shard.append("c", [b"2", b"3"], True)
         self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.shard.history("c"))))
