@@ -18,7 +18,7 @@ from logplex.interfaces import IReactor, StoreUnusable
 
 #: The path of a database in memory, which is lost at the end of the process.
 IN_MEMORY = ":memory:"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: The longest time to wait for another program that changes the database.
 _BUSY_TIMEOUT_S = 1.0
 #: "LPLX": distinguishes our files from databases of other programs.
@@ -26,13 +26,18 @@ APPLICATION_ID = 0x4C504C58
 _SCHEMA = """
 CREATE TABLE channel (id TEXT PRIMARY KEY, name TEXT, flags TEXT) WITHOUT ROWID;
 CREATE TABLE token (id TEXT PRIMARY KEY, channel TEXT, name TEXT, created_us INTEGER) WITHOUT ROWID;
-CREATE TABLE drain (id INTEGER PRIMARY KEY, channel TEXT, token TEXT, url TEXT);
+CREATE TABLE drain
+    (id INTEGER PRIMARY KEY, channel TEXT, token TEXT, url TEXT,
+     durable INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE credential
     (id TEXT PRIMARY KEY, secret TEXT, name TEXT, full_api INTEGER, channel TEXT) WITHOUT ROWID;
 CREATE TABLE session (id TEXT PRIMARY KEY, body BLOB, expires_s REAL) WITHOUT ROWID;
 CREATE INDEX session_expiry ON session (expires_s);
 CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 """
+
+#: Schema version -> the statement that makes the next version of it.
+_UPGRADES = {1: "ALTER TABLE drain ADD COLUMN durable INTEGER NOT NULL DEFAULT 0"}
 
 #: The errors of a file that cannot be opened; see :func:`unusable`.
 OPENING_ERRORS = (OSError, sqlite3.DatabaseError, StoreUnusable)
@@ -115,6 +120,8 @@ def _set_up(connection: sqlite3.Connection) -> None:
             raise StoreUnusable(
                 f"a newer Logplex wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
             )
+        else:
+            _upgrade(connection, version)
         connection.commit()
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -126,6 +133,13 @@ def _set_up(connection: sqlite3.Connection) -> None:
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
     return value
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Give an older database of ours the tables of today."""
+    for old in range(version, SCHEMA_VERSION):
+        connection.execute(_UPGRADES[old])
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:

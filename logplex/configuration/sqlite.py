@@ -47,7 +47,7 @@ _TABLES: dict[Kind, str] = {kind: name for name, kind in KINDS.items()}
 _FROM_ROW: dict[Kind, Callable[..., Value]] = {
     Channel: lambda id, name, flags: Channel(id, name, split_flags(flags)),
     Token: Token,
-    Drain: Drain,
+    Drain: lambda id, channel, token, url, durable: Drain(id, channel, token, url, bool(durable)),
     Credential: lambda id, secret, name, full_api, channel: Credential(
         id, secret, name, bool(full_api), channel
     ),

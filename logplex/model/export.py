@@ -40,9 +40,11 @@ def member_of(value: Value) -> str:
 
 def exported(value: Value) -> dict[str, Any]:
     """Return the value as an object of JSON."""
+    kind = type(value)
     attributes = astuple(value, recurse=False)
     plain = (sorted(each) if isinstance(each, frozenset) else each for each in attributes)
-    return dict(zip(_FIELDS[type(value)], plain, strict=True))
+    fields = zip(_FIELDS[kind], plain, strict=True)
+    return {name: each for name, each in fields if _ABSENT.get((kind, name), ...) != each}
 
 
 def export_values(values: Iterable[Value]) -> dict[str, list[dict[str, Any]]]:
@@ -82,9 +84,11 @@ def _imported(kind: Kind, entry: object, where: str) -> Value:
         if name not in fields:
             raise BadExport(f"{where}: unknown member {str(name)[:40]!r}")
     for name, is_good in fields.items():
+        if name not in entry and (kind, name) in _ABSENT:
+            continue
         if name not in entry or not is_good(entry[name]):
             raise BadExport(f"{where}: {name!r} is missing or wrong")
-    given = (entry[name] for name in fields)
+    given = (entry.get(name, _ABSENT.get((kind, name))) for name in fields)
     value_of: Callable[..., Value] = kind
     return value_of(*(frozenset(each) if isinstance(each, list) else each for each in given))
 
@@ -111,6 +115,10 @@ def _is_flags(value: object) -> bool:
     )
 
 
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def _or_none(is_good: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: value is None or is_good(value)
 
@@ -119,12 +127,21 @@ def _or_none(is_good: Callable[[object], bool]) -> Callable[[object], bool]:
 _FIELDS: dict[Kind, dict[str, Callable[[object], bool]]] = {
     Channel: {"id": _is_id, "name": _is_text, "flags": _is_flags},
     Token: {"id": _is_id, "channel": _is_id, "name": _is_filled, "created_us": _is_number},
-    Drain: {"id": _is_number, "channel": _is_id, "token": _is_id, "url": _or_none(_is_text)},
+    Drain: {
+        "id": _is_number,
+        "channel": _is_id,
+        "token": _is_id,
+        "url": _or_none(_is_text),
+        "durable": _is_flag,
+    },
     Credential: {
         "id": _is_id,
         "secret": _is_filled,
         "name": _is_text,
-        "full_api": lambda value: isinstance(value, bool),
+        "full_api": _is_flag,
         "channel": _or_none(_is_id),
     },
 }
+
+#: The value of an attribute that a document leaves out.
+_ABSENT: dict[tuple[Kind, str], object] = {(Drain, "durable"): False}

@@ -57,12 +57,17 @@ class Token:
 
 @frozen
 class Drain:
-    """A destination that gets a copy of every message of a channel; without URL: reserved."""
+    """
+    A destination that gets a copy of every message of a channel; without URL: reserved.
+
+    :ivar durable: messages wait for the receiver in the journals of the nodes (PROTOCOL §12).
+    """
 
     id: int
     channel_id: str
     token: str
     url: str | None = field(default=None, repr=False)
+    durable: bool = False
 
 
 @frozen

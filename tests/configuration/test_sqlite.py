@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from logplex.configuration.sqlite import SqliteConfigStore
 from logplex.interfaces import IConfigStore, StoreAway, StoreUnusable
 from logplex.model.values import Channel, Drain, Put
-from logplex.sqlite_file import check_file
+from logplex.sqlite_file import APPLICATION_ID, check_file
 from tests.contracts import AtOnce
 from tests.contracts.configuration import (
     CHANNEL,
@@ -22,6 +22,21 @@ from tests.contracts.configuration import (
     Replica,
 )
 from tests.doubles.sqlite import threadless_store
+
+#: The tables of a file of version 1, with one drain.
+SCHEMA_1 = f"""
+CREATE TABLE channel (id TEXT PRIMARY KEY, name TEXT, flags TEXT) WITHOUT ROWID;
+CREATE TABLE token (id TEXT PRIMARY KEY, channel TEXT, name TEXT, created_us INTEGER) WITHOUT ROWID;
+CREATE TABLE drain (id INTEGER PRIMARY KEY, channel TEXT, token TEXT, url TEXT);
+CREATE TABLE credential
+    (id TEXT PRIMARY KEY, secret TEXT, name TEXT, full_api INTEGER, channel TEXT) WITHOUT ROWID;
+CREATE TABLE session (id TEXT PRIMARY KEY, body BLOB, expires_s REAL) WITHOUT ROWID;
+CREATE INDEX session_expiry ON session (expires_s);
+CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
+INSERT INTO drain VALUES (1, 'c', 'd.1', 'http://h/');
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = 1;
+"""
 
 
 class InMemoryTests(ConfigStoreContract, AtOnce):
@@ -144,14 +159,29 @@ class FileTests(DurableConfigStoreContract, AtOnce):
         self.assertIn("another program", self.refusal())
         self.assertEqual(self.path.read_bytes(), before)
 
+    def test_an_older_file_gets_the_tables_of_today(self) -> None:
+        self.path.parent.mkdir(parents=True)
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript(SCHEMA_1)
+        store = self.store()
+        replica = Replica()
+        self.successResultOf(store.open(replica))
+        self.assertEqual(replica.known(), {Drain(1, "c", "d.1", "http://h/")})
+        durable = Drain(1, "c", "d.1", "http://h/", durable=True)
+        self.successResultOf(store.commit([Put(durable)]))
+        self.successResultOf(store.close())
+        again = Replica()
+        self.successResultOf(self.store().open(again))
+        self.assertEqual(again.known(), {durable})
+
     def test_a_newer_file_is_refused(self) -> None:
         store = self.store()
         self.successResultOf(store.open(Replica()))
         self.successResultOf(store.close())
         connection = sqlite3.connect(self.path)
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
         connection.close()
-        self.assertIn("a newer Logplex wrote it (schema 2, this one knows 1)", self.refusal())
+        self.assertIn("a newer Logplex wrote it (schema 3, this one knows 2)", self.refusal())
 
     def test_a_directory_that_cannot_be_made_is_refused(self) -> None:
         self.path.parent.parent.mkdir()

@@ -56,6 +56,7 @@ CHANNEL = Channel("app-1", "shop", frozenset({NO_TAIL, NO_REDIS}))
 TOKEN = Token("t.1", "app-1", "web", 1_700_000_000_000_000)
 DRAIN = Drain(7, "app-1", "d.7", "https://user:pa%20ss@host:8443/path?query=1#insecure")
 RESERVED = Drain(8, "app-1", "d.8")
+DURABLE = Drain(9, "app-1", "d.9", "http://durable/", durable=True)
 CREDENTIAL = Credential("ops", "scrypt$1$2", "the operators", True, ANY_CHANNEL)
 BODY = b'{"channel_id": "app-1"}'
 VALUES: set[Value] = {
@@ -63,6 +64,7 @@ VALUES: set[Value] = {
     TOKEN,
     DRAIN,
     RESERVED,
+    DURABLE,
     CREDENTIAL,
     Channel("2"),
     Credential("none", "x"),

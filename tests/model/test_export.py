@@ -17,7 +17,7 @@ NUMBERS = st.integers(0, 10**18 - 1)
 VALUES = st.one_of(
     st.builds(Channel, IDS, TEXTS, st.frozensets(st.sampled_from(sorted(CHANNEL_FLAGS)))),
     st.builds(Token, IDS, IDS, TEXTS.filter(bool), NUMBERS),
-    st.builds(Drain, NUMBERS, IDS, IDS, st.none() | TEXTS),
+    st.builds(Drain, NUMBERS, IDS, IDS, st.none() | TEXTS, st.booleans()),
     st.builds(Credential, IDS, TEXTS.filter(bool), TEXTS, st.booleans(), st.none() | IDS),
 )
 

@@ -113,7 +113,9 @@ def _fields_of(value: Value) -> tuple[dict[str, str], list[str]]:
         fields = {"ch": value.channel_id, "token": value.token}
         if value.url is not None:
             fields |= {"url": value.url, "state": "provisioned"}
-        return fields, []
+        if value.durable:
+            return {**fields, "durable": "1"}, []
+        return fields, ["durable"]
     permissions = {
         "full_api": "1" if value.full_api else None,
         "channel": value.channel,
@@ -143,7 +145,13 @@ def value_of(name: Name, fields: Mapping[bytes, bytes]) -> Value:
         created_us = int(created) if re.fullmatch(r"[0-9]{1,18}", created, re.ASCII) else 0
         return Token(str(id), _shared(text, "ch"), _shared(text, "name"), created_us)
     if kind is Drain:
-        return Drain(int(id), _shared(text, "ch"), _needed(text, "token"), _url_of(text))
+        return Drain(
+            int(id),
+            _shared(text, "ch"),
+            _needed(text, "token"),
+            _url_of(text),
+            text.get("durable") == "1",
+        )
     return Credential(
         str(id),
         _needed(text, "pass"),

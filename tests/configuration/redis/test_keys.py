@@ -25,7 +25,7 @@ ids = st.text(
 texts = st.text()
 channels = st.builds(Channel, ids, texts, st.frozensets(st.sampled_from(["no_tail", "no_redis"])))
 tokens = st.builds(Token, ids, ids, texts.filter(bool), st.integers(0, 10**17))
-drains = st.builds(Drain, st.integers(1, 2**53), ids, ids, st.none() | ids)
+drains = st.builds(Drain, st.integers(1, 2**53), ids, ids, st.none() | ids, st.booleans())
 credentials = st.builds(Credential, ids, texts.filter(bool), texts, st.booleans(), st.none() | ids)
 values = channels | tokens | drains | credentials
 
@@ -62,10 +62,11 @@ class KeysTests(SynchronousTestCase):
         self.assertEqual(
             commands_of(Put(Drain(7, "c", "d.1", "http://h/"))),
             [
+                ("HDEL", "drain:7:data", "durable"),
                 (
                     *("HMSET", "drain:7:data", "ch", "c", "token", "d.1"),
                     *("url", "http://h/", "state", "provisioned"),
-                )
+                ),
             ],
         )
         self.assertEqual(commands_of(Delete(Channel, "c")), [("DEL", "ch:c:data")])
