@@ -257,7 +257,7 @@ class ClusterTests(ShardsTestCase):
         self.assertEqual(kept, node.sent["good"])
         self.assertEqual(diary.numbers, sorted(set(diary.numbers)))
         self.assertEqual((node.counters.spool_dropped, node.spool.troubles()), (0, []))
-        self.assertEqual(node.counters.spool_keys_replaced, 8)
+        self.assertEqual(node.counters.spool_keys_replaced, 10)
 
     async def test_a_shard_with_a_wrong_key_of_its_own_can_be_opened(self) -> None:
         server = await self.server()
