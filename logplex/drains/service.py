@@ -5,7 +5,7 @@ All drains of the node: they follow the registry, and the registry's channels fe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -48,6 +48,8 @@ class DrainService:
     :param resolver: looks hosts up, by default in the system's way.
     :param connect_to: leads to a host and port, without TLS; by default over TCP, to the fastest
         of the host's addresses that ``deny_networks`` leaves.
+    :param own_services: returns the addresses and ports of the node's own services, to which no
+        drain may connect.
     :raise BadPem: a file of certificates cannot be used.
     """
 
@@ -63,6 +65,7 @@ class DrainService:
         random: Random | None = None,
         resolver: Resolver | None = None,
         connect_to: Callable[[str, int], IStreamClientEndpoint] | None = None,
+        own_services: Callable[[], Iterable[tuple[str, int]]] = tuple,
     ) -> None:
         self._registry = registry
         self._tell = tell
@@ -71,7 +74,7 @@ class DrainService:
         self._limits = limits
         self._reactor = reactor
         self._random = random or Random()
-        guard = Guard(settings.deny_networks)
+        guard = Guard(settings.deny_networks, own_services)
         resolver = resolver or Resolver(reactor)
         self._guarded = GuardedReactor(reactor, guard, resolver)
         self._kinds = Kinds(

@@ -4,8 +4,9 @@ Make all parts of a node and put them together. No other module knows all of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from random import SystemRandom
 
 from attrs import frozen
@@ -29,6 +30,7 @@ from logplex.live import Live
 from logplex.metrics import Counters, Sample, Source, counter_samples
 from logplex.model.rods import Panel, Rods
 from logplex.node.listeners import Listener, describe
+from logplex.node.own_services import listening
 from logplex.node.telemetry import MetricsChannel, channel_samples, metrics_site, rod_samples
 from logplex.routing.firehose import Firehose
 from logplex.routing.registry import Registry
@@ -83,6 +85,7 @@ def assemble(
     counters: Counters,
     *,
     reactor: IReactor,
+    redis_addresses: Iterable[tuple[str, int]] = (),
 ) -> Parts:
     """
     Put a node together.
@@ -90,6 +93,8 @@ def assemble(
     :param config: not opened yet. ``config.open(registry)`` loads the configuration.
     :param spool: must use the same counters.
     :param reactor: makes connections, and is the clock of everything.
+    :param redis_addresses: the addresses of the Redis servers that the node uses, read anew each
+        time.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
     limits = Live(settings.limits)
@@ -105,8 +110,15 @@ def assemble(
         limits=limits,
         firehose=firehose,
     )
+    ports: list[IListeningPort] = []
     drains = DrainService(
-        registry, router.tell, counters, settings.drains, limits=limits, reactor=reactor
+        registry,
+        router.tell,
+        counters,
+        settings.drains,
+        limits=limits,
+        reactor=reactor,
+        own_services=lambda: chain(listening(ports), redis_addresses),
     )
     tails = Tails(spool, config, reactor, limits, counters)
     registry.observe_channels(tails)
@@ -118,7 +130,6 @@ def assemble(
         Throttle(reactor, limits, counters),
     )
     panel = Panel(rods)
-    ports: list[IListeningPort] = []
     health = Health(
         settings.node.name,
         reactor,

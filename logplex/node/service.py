@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
@@ -24,6 +25,7 @@ from logplex.interfaces import IReactor, StoreUnusable
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
 from logplex.node.listeners import CannotListen, close_ports, open_ports
+from logplex.node.own_services import WatchedReactor
 from logplex.node.reload import LogFilter, Reload
 from logplex.settings import Settings
 from logplex.spool import make_spool
@@ -48,9 +50,17 @@ def make_service(
     """
     counters = Counters()
     try:
-        config = make_config_store(settings.store, reactor)
-        spool = make_spool(settings, reactor, counters)
-        parts = assemble(settings, config, spool, counters, reactor=reactor)
+        watched: Any = WatchedReactor(reactor)
+        config = make_config_store(settings.store, watched)
+        spool = make_spool(settings, watched, counters)
+        parts = assemble(
+            settings,
+            config,
+            spool,
+            counters,
+            reactor=reactor,
+            redis_addresses=watched.addresses,
+        )
         log_filter = LogFilter(globalLogPublisher, settings.log.level)
         return Node(parts, settings, reactor, load, origin=origin, log_filter=log_filter)
     except StoreUnusable as error:

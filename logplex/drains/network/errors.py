@@ -16,12 +16,12 @@ class DestinationDenied(Exception):
     """The host has an address that drains may not connect to."""
 
     def __str__(self) -> str:
-        # Which one is nobody's business: it may be known inside our network only.
+        # The address is not told: it may be known inside our network only.
         return "the host has an address that drains may not connect to"
 
 
 class CertificateRejected(Exception):
-    """The receiver could not prove who it is; the text says why."""
+    """The certificate of the receiver was rejected; the text says why."""
 
 
 #: Reasons about which a channel gets notices of their own.

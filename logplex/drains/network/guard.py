@@ -1,12 +1,14 @@
 """
-Where drains may not connect to: a drain's URL is a stranger's, and may point at our own network.
+The addresses that drains may not connect to: a drain's URL is a stranger's, and may point at our
+own network, or at the node itself.
 
-What is checked is the address that is about to be connected to, on every connection. So it does
-not matter what a name meant a moment ago, or how an address is written.
+The address is checked that is about to be connected to, on every connection. So it does not matter
+what a name meant a moment ago, or how an address is written.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import (
     IPv4Address,
@@ -41,36 +43,67 @@ _NAT64 = (IPv6Network("64:ff9b::/96"), _LOCAL_NAT64)
 #: leaves out the one that is always zero (RFC 6052 §2.2).
 _LOCAL_NAT64_PLACES = (6, 7, 8)
 _ZERO_BYTE = 8
-#: Nothing is translated into it.
+#: No address is translated into it.
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
-#: IPv4-compatible addresses, which nobody should use (RFC 4291 §2.5.5.1).
+#: IPv4-compatible addresses, which are deprecated (RFC 4291 §2.5.5.1).
 _COMPATIBLE = IPv6Network("::/96")
 _LOW_32_BITS = 0xFFFF_FFFF
 
 
 class Guard:
     """
-    Knows the networks that drains may not connect to.
+    Knows the addresses that drains may not connect to.
 
     :param networks: as in ``10.0.0.0/8``; an IPv4 network covers every IPv6 address that leads
         into it.
+    :param own_services: returns the addresses and ports of the node's own services, which are
+        denied whatever the networks are. An empty or unspecified address is any of this machine.
     """
 
-    def __init__(self, networks: Iterable[str]) -> None:
+    def __init__(
+        self,
+        networks: Iterable[str],
+        own_services: Callable[[], Iterable[tuple[str, int]]] = tuple,
+    ) -> None:
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(each) for each in networks]
+        self._own_services = own_services
 
-    def check(self, address: str) -> None:
+    def check(self, address: str, port: int = 0) -> None:
         """
         :param address: numeric; an IPv6 address may have a zone.
-        :raise DestinationDenied: drains may not connect to it.
+        :param port: of TCP; 0 for UDP, over which the node has no service.
+        :raise DestinationDenied: drains may not connect there.
         """
-        for meant in _meanings(ip_address(address.partition("%")[0])):
+        meanings = list(_meanings(_parsed(address)))
+        for meant in meanings:
             if any(meant in network for network in self._networks):
                 raise DestinationDenied
+        own = [_parsed(host or "::") for host, own_port in self._own_services() if own_port == port]
+        if own and any(each in meanings for each in own):
+            raise DestinationDenied
+        if any(map(_is_this_machine, own)) and any(map(_is_this_machine, meanings)):
+            raise DestinationDenied
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address:
+    return ip_address(address.partition("%")[0])
+
+
+def _is_this_machine(address: IPv4Address | IPv6Address) -> bool:
+    """Return whether connections to an address end on this machine: a socket can have it."""
+    if address.is_loopback or address.is_unspecified:
+        return True
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+        return True
 
 
 def _meanings(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """Every address that a connection to this one could lead to."""
+    """Yield every address that a connection to this one could lead to."""
     yield address
     if address.is_unspecified:
         # The kernel takes it for this machine.
@@ -98,11 +131,11 @@ def _translated_locally(address: IPv6Address) -> Iterator[IPv4Address]:
 
 
 class _HostnameEndpoint(HostnameEndpoint):
-    """Twisted's own refuses names that IDNA does not allow, ``my_app`` among them."""
+    """An endpoint that takes names that IDNA does not allow, such as ``my_app``."""
 
     @staticmethod
     def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
-        # It was checked, and encoded, when the URL was read.
+        # The host was checked and encoded when the URL was read.
         text = host if isinstance(host, str) else host.decode("ascii")
         return False, text.encode("ascii"), text
 
@@ -114,7 +147,7 @@ class GuardedReactor:
     The part of a reactor that endpoints need to connect, with a guard before the last step.
 
     :ivar reactor: makes the connections.
-    :ivar nameResolver: what endpoints ask for the addresses of a host.
+    :ivar nameResolver: gives endpoints the addresses of a host.
     """
 
     reactor: IReactor
@@ -122,18 +155,18 @@ class GuardedReactor:
     nameResolver: Resolver = field(alias="resolver")
 
     def endpoint(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
-        """Leads to the fastest of the host's addresses that may be connected to (RFC 8305)."""
+        """Return an endpoint for the fastest permitted address of the host (RFC 8305)."""
         endpoint: IStreamClientEndpoint = _HostnameEndpoint(self, host, port, timeout_s)
         return endpoint
 
-    def connectTCP(self, host: str, *args: Any, **kwargs: Any) -> IConnector:
+    def connectTCP(self, host: str, port: int, *args: Any, **kwargs: Any) -> IConnector:
         """
         See :class:`IReactorTCP`. Endpoints call it with an address, after resolution.
 
         :raise DestinationDenied: the address is denied.
         """
-        self.guard.check(host)
-        connector: IConnector = self.reactor.connectTCP(host, *args, **kwargs)
+        self.guard.check(host, port)
+        connector: IConnector = self.reactor.connectTCP(host, port, *args, **kwargs)
         return connector
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:

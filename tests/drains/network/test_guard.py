@@ -83,6 +83,54 @@ class GuardTests(SynchronousTestCase):
         self.assert_denied(f"{address}", f"::ffff:{address}", f"64:ff9b::{address}", f"::{address}")
 
 
+class OwnServices(SynchronousTestCase):
+    """The node itself and its Redis are no receivers, whatever networks are denied."""
+
+    def setUp(self) -> None:
+        self.own: list[tuple[str, int]] = []
+        self.guard = Guard([], lambda: self.own)
+
+    def assert_denied(self, *addresses: str, port: int = 6379) -> None:
+        for address in addresses:
+            self.assertRaises(DestinationDenied, self.guard.check, address, port)
+
+    def assert_permitted(self, *addresses: str, port: int = 6379) -> None:
+        for address in addresses:
+            self.guard.check(address, port)
+
+    def test_none(self) -> None:
+        self.assert_permitted("127.0.0.1", "::1", "192.0.2.1")
+
+    def test_address(self) -> None:
+        """However it is written."""
+        self.own = [("192.0.2.1", 6379)]
+        self.assert_denied("192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::192.0.2.1", "::192.0.2.1")
+        self.assert_permitted("192.0.2.2", "127.0.0.1")
+
+    def test_other_port(self) -> None:
+        self.own = [("192.0.2.1", 6379), ("127.0.0.1", 6001)]
+        self.assert_permitted("192.0.2.1", "127.0.0.1", port=6380)
+        self.assert_denied("127.0.0.1", port=6001)
+
+    def test_this_machine(self) -> None:
+        """A service on this machine is reached over each of its addresses."""
+        for host in ("127.0.0.1", "0.0.0.0", "::", "::1", ""):
+            self.own = [(host, 6379)]
+            self.assert_denied("127.0.0.1", "127.0.0.53", "0.0.0.0", "::1", "::", "::ffff:7f00:1")
+            self.assert_permitted("192.0.2.1", "2001:db8::1")
+
+    def test_later(self) -> None:
+        """What the node begins to use while it runs is denied from then on."""
+        self.assert_permitted("192.0.2.7")
+        self.own.append(("192.0.2.7", 6379))
+        self.assert_denied("192.0.2.7")
+
+    def test_udp(self) -> None:
+        """The node has no service over UDP: another program may have the port there."""
+        self.own = [("127.0.0.1", 6001)]
+        self.guard.check("127.0.0.1")
+
+
 class GuardedReactorTests(SynchronousTestCase):
     """Endpoints connect through the guard, after resolution, at every connection."""
 
