@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from OpenSSL import SSL
-from OpenSSL.crypto import X509
+from OpenSSL.crypto import X509, X509StoreFlags
 from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
@@ -113,7 +113,12 @@ def _load(tls: Tls) -> CertificateOptions:
         raiseMinimumTo=TLSVersion.TLSv1_2,
     )
     try:
-        options.getContext()
+        context = options.getContext()
     except SSL.Error:
         raise BadPem(f"{key_option}: {key_file!r}: is not the key of certificate_file") from None
+    if trusted is not None:
+        # An authority in client_ca_file is trusted although its own issuer is not there.
+        store = context.get_cert_store()
+        assert store is not None
+        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
     return options

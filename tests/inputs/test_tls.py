@@ -269,6 +269,20 @@ class ClientCertificateTests(TlsTests):
             sender.connection.recv(1)
         self.assertEqual(self.routed, [])
 
+    def test_of_an_intermediate_authority(self) -> None:
+        """An authority is trusted without its root, and only for what it signed."""
+        intermediate = CLIENTS_CA.create_child_ca()
+        ca = self.file("ca.pem", intermediate.cert_pem.bytes())
+        self.tls_factory = self.factory(ServerTls(self.own(client_ca_file=ca)))
+        sender = TlsSender(
+            self.tls_factory, self.context(intermediate.issue_cert("sender.example.com"))
+        )
+        sender.handshake()
+        sender.write(b"9 <13>1 one")
+        self.assertEqual(self.routed, [b"<13>1 one"])
+        self.routed.clear()
+        self.refused(CLIENT)
+
     def test_missing(self) -> None:
         self.refused(None)
 
