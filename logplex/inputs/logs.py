@@ -26,8 +26,8 @@ from logplex.model.rods import Rods
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
 from logplex.settings import Limits
+from logplex.syslog.bodies import FramingError, TooManyMessages, decode_body
 from logplex.syslog.cutting import FrameHeads
-from logplex.syslog.framing import FramingError, TooManyMessages, decode_body
 from logplex.syslog.inner import token_of
 from logplex.web import TOO_LARGE, Bounds, Refusal, Request, Site, plain_refusal
 

@@ -32,6 +32,8 @@ _log = Logger()
 
 #: A connection that the node closes is aborted if it has not ended after this time.
 CLOSE_TIMEOUT_S = 15.0
+#: A message that lines may be joined to is complete after this time without more bytes.
+JOIN_S = 0.1
 #: On shutdown a connection is closed once it has been silent for this time.
 QUIET_S = 0.05
 #: On shutdown every connection is closed after this time.
@@ -65,12 +67,13 @@ class SyslogProtocol(Protocol):
     _is_shaking_hands = False
     _has_begun = False
     _timer: IDelayedCall | None = None
+    _flushing: IDelayedCall | None = None
     _malformed = 0
     _truncated = 0
     _unreadable = 0
 
     def connectionMade(self) -> None:
-        self._decoder = FrameDecoder(self.factory.heads)
+        self._decoder = FrameDecoder(self.factory.heads, self.factory.limits.now.syslog_join_lines)
         if not self.factory.admit(self):
             self.transport.abortConnection()
             return
@@ -96,9 +99,22 @@ class SyslogProtocol(Protocol):
                 self.close()
                 return
         self._route(self._decoder.feed(data))
+        if self._decoder.is_open:
+            if self._flushing is None:
+                self._flushing = self.factory.clock.callLater(JOIN_S, self._flush)
+            else:
+                self._flushing.reset(JOIN_S)
+
+    def _flush(self) -> None:
+        """Route the message that no more lines were joined to in time."""
+        self._flushing = None
+        self._route(self._decoder.flush())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._call_no_more()
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         if not self.factory.forget(self):
             return
         if isinstance(reason.value, SSL.Error):

@@ -1,5 +1,5 @@
 """
-Syslog over a byte stream (RFC 6587): find the messages in the bytes of a connection or a body.
+Syslog over a byte stream (RFC 6587): find the messages in the bytes of a connection.
 
 :mod:`logplex.syslog.cutting` cuts the common cases, whole octet-counted frames and whole lines.
 This module reads all other input: incomplete, too long and malformed frames.
@@ -21,12 +21,14 @@ MAX_LENGTH_DIGITS = 18
 #: The most bytes that a decoder keeps between two chunks: a message, and what stands before it.
 MAX_HELD_BYTES = len(BOM) + len(b"%d " % MAX_FRAME_BYTES) + MAX_MESSAGE_BYTES
 
+#: The most lines that are joined to one message.
+MAX_JOINED_LINES = 64
+
 _PRI = rb"<[0-9]{1,3}>"
 _BOM = rb"(?:\xef\xbb\xbf)?"
 _PART_OF_PRI = rb"(?:\xef(?:\xbb)?|\xef\xbb\xbf|%b<[0-9]{0,3})" % _BOM
 _LEN = rb"[1-9][0-9]{0,17}"
 
-_LENGTH = re.compile(rb"[1-9][0-9]{0,6}")
 _COUNTED = re.compile(rb"%b(%b) (?=%b(%b))" % (_BOM, _LEN, _BOM, _PRI))
 _LINE = re.compile(rb"%b(?=(%b1) )" % (_BOM, _PRI))
 # The end of a chunk may cut off a start of a frame or a line here.
@@ -48,27 +50,7 @@ _PART_OF_RESUME = re.compile(
     rb"[0-9]{1,%d}(?: (?:%b|%b%b1?)?)?\Z" % (MAX_LENGTH_DIGITS + 1, _PART_OF_PRI, _BOM, _PRI)
 )
 _LONGEST_PART_OF_RESUME = MAX_LENGTH_DIGITS + 1 + len(b" " + BOM + b"<191>1")
-_LINE_ENDS = re.compile(rb"[\r\n]+")
-_LONE_CR = re.compile(rb"\r(?!\n)")
 _DIGITS = b"0123456789"
-
-
-class FramingError(ValueError):
-    """
-    A body is not whole octet-counted frames, one after another (PROTOCOL §4).
-
-    :ivar byte: the position of the frame that is malformed or cut off, from 1.
-    :ivar frame: the number of that frame, from 1.
-    """
-
-    def __init__(self, byte: int, frame: int) -> None:
-        super().__init__(f"byte {byte}, frame {frame}")
-        self.byte = byte
-        self.frame = frame
-
-
-class TooManyMessages(ValueError):
-    """A body holds more messages than the node takes at once."""
 
 
 class FrameDecoder:
@@ -85,9 +67,12 @@ class FrameDecoder:
     :ivar unreadable: the number of messages without a head of RFC 5424.
     """
 
-    def __init__(self, heads: FrameHeads | None = None) -> None:
+    def __init__(self, heads: FrameHeads | None = None, join_lines: bool = False) -> None:
         """
         :param heads: the memory of frame heads that many decoders share; ``None``: one of its own.
+        :param join_lines: lines without a head belong to the line before, up to
+            :data:`MAX_JOINED_LINES`. The last line is kept until it is known to be complete; see
+            :meth:`flush`.
         """
         self._heads = FrameHeads() if heads is None else heads
         self.malformed = 0
@@ -104,6 +89,9 @@ class FrameDecoder:
         self._in_malformed = False
         # The byte that ended the first line of the connection: LF, NUL, or none yet.
         self._first_end = b""
+        self._joins_lines = join_lines
+        # The lines of a message that more lines may be joined to.
+        self._open: list[bytes] = []
         # The next NUL in the chunk, if it is not before the position that is read.
         self._nul = -1
 
@@ -135,7 +123,9 @@ class FrameDecoder:
                 reached = self._skip_malformed(chunk, position)
             else:
                 found, position = cut_frames(chunk, position, self._heads)
-                frames += found
+                if found:
+                    self._close(frames)
+                    frames += found
                 if position == len(chunk):
                     break
                 reached = self._read_other(chunk, position, frames)
@@ -154,10 +144,28 @@ class FrameDecoder:
         """
         rest = bytes(self._held)
         self._held.clear()
-        if rest and self._in_line:
-            return [rest.removesuffix(b"\r")]
-        self.malformed += bool(rest) and not self._in_malformed
-        return []
+        frames: list[bytes] = []
+        line = rest.removesuffix(b"\r")
+        if self._open and self._in_line and line and not _LINE.match(line):
+            self._open.append(line)
+            line = b""
+        self._close(frames)
+        if self._in_line and _LINE.match(line):
+            frames.append(line)
+        else:
+            self.malformed += bool(line) and not self._in_malformed
+        return frames
+
+    @property
+    def is_open(self) -> bool:
+        """True if the last message is kept because more lines may be joined to it."""
+        return bool(self._open)
+
+    def flush(self) -> list[bytes]:
+        """Return the message that was kept; no more lines will be joined to it."""
+        frames: list[bytes] = []
+        self._close(frames)
+        return frames
 
     # Each of these reads on at a position and returns the position that it reached, or None if
     # _needed bytes must be there first.
@@ -178,7 +186,34 @@ class FrameDecoder:
         if _PART_OF_A_START.match(chunk, start):
             self._needed = len(chunk) + 1 - start
             return None
+        if self._open:
+            return self._read_joined(chunk, start, frames)
         return self._begin_malformed(start)
+
+    def _read_joined(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
+        """Join a line to the message before it, unless that is full."""
+        end = self._find_end(chunk, start, start + MAX_MESSAGE_BYTES + 2)
+        if end < 0 and len(chunk) - start <= MAX_MESSAGE_BYTES:
+            self._in_line = True
+            self._needed = MAX_MESSAGE_BYTES + 1
+            return None
+        line = chunk[start:end].removesuffix(b"\r")
+        size = sum(map(len, self._open)) + len(self._open) + len(line)
+        if end < 0 or size > MAX_MESSAGE_BYTES or len(self._open) >= MAX_JOINED_LINES:
+            self._close(frames)
+            return self._begin_malformed(start)
+        self._open.append(line)
+        return end + 1
+
+    def _keep_last(self, frames: list[bytes]) -> None:
+        """Keep the last line, which more lines may be joined to."""
+        if self._joins_lines:
+            self._open.append(frames.pop())
+
+    def _close(self, frames: list[bytes]) -> None:
+        if self._open:
+            frames.append(b"\n".join(self._open))
+            self._open.clear()
 
     def _read_counted(
         self, chunk: bytes, counted: re.Match[bytes], frames: list[bytes]
@@ -207,6 +242,7 @@ class FrameDecoder:
             message = cut_message(message)
             self.truncated += 1
             self._skip = size - kept
+        self._close(frames)
         frames.append(message)
         return text + kept
 
@@ -218,20 +254,25 @@ class FrameDecoder:
             if lines:
                 self._first_end = b"\n"
         if lines:
+            self._close(frames)
             frames += lines
+            self._keep_last(frames)
             return position
         longest = start + MAX_MESSAGE_BYTES
         end = self._find_end(chunk, start, longest + 2)
         if end >= 0:
             text_end = end - (chunk[end - 1 : end] == b"\r")
             if text_end <= longest:
+                self._close(frames)
                 frames.append(chunk[start:text_end])
+                self._keep_last(frames)
                 self._first_end = self._first_end or chunk[end : end + 1]
                 return end + 1
         elif chunk[longest:] in (b"", b"\r"):
             self._in_line = True
             self._needed = MAX_MESSAGE_BYTES + 1
             return None
+        self._close(frames)
         frames.append(cut_message(chunk[start:longest]))
         self.truncated += 1
         self._in_rest_of_line = True
@@ -296,75 +337,6 @@ class FrameDecoder:
             found = chunk.find(b"\0", start)
             self._nul = len(chunk) if found < 0 else found
         return self._nul
-
-
-def decode_body(
-    body: bytes, max_messages: int, heads: FrameHeads | None = None
-) -> tuple[list[bytes], int, int]:
-    """
-    Cut a whole body into its messages (PROTOCOL §4).
-
-    :param heads: the memory of frame heads that many bodies share; ``None``: one of its own.
-    :return: the messages, the number of them that were too long and truncated, and the number of
-        them without a head of RFC 5424.
-    :raises FramingError: a frame is malformed or cut off.
-    :raises TooManyMessages: the body holds more than ``max_messages``.
-    """
-    heads = FrameHeads() if heads is None else heads
-    frames: list[bytes] = []
-    truncated = 0
-    unreadable = 0
-    position = len(BOM) if body.startswith(BOM) else 0
-    while position < len(body):
-        found, position = cut_frames(body, position, heads, max_messages + 1 - len(frames))
-        frames += found
-        blank_end = _skip_blank_lines(body, position)
-        if blank_end > position:
-            position = blank_end
-        elif position < len(body) and len(frames) <= max_messages:
-            message, position, is_truncated = _read_frame(body, position, len(frames) + 1)
-            frames.append(message)
-            truncated += is_truncated
-            unreadable += not has_head(message)
-        if len(frames) > max_messages:
-            raise TooManyMessages
-    return frames, truncated, unreadable
-
-
-# All blank lines are skipped at once, because they cost their sender little. One regular expression
-# that repeats a line would not do: if it can give lines back, it takes 120 bytes of memory for each
-# byte of a body, and if it cannot (``++`` after a group), it matches wrongly before Python 3.11.5.
-
-
-def _skip_blank_lines(body: bytes, start: int) -> int:
-    """Return the end of a run of LF and CR LF."""
-    ends = _LINE_ENDS.match(body, start)
-    if ends is None:
-        return start
-    lone = _LONE_CR.search(body, start, ends.end())
-    return lone.start() if lone else ends.end()
-
-
-def _read_frame(body: bytes, start: int, number: int) -> tuple[bytes, int, bool]:
-    """
-    Return the message of a frame, the end of the frame, and true if it was truncated.
-
-    :param number: the frame's number in the body, for errors.
-    """
-    length = _LENGTH.match(body, start)
-    if length:
-        text = length.end() + 1
-        size = int(length[0])
-        end = text + size
-        if end <= len(body) and body[text - 1 : text] == b" ":
-            message = body[text : min(end, text + MAX_MESSAGE_BYTES)]
-            if message.startswith(BOM + b"<"):
-                message = message[len(BOM) :]
-            if size <= MAX_MESSAGE_BYTES:
-                return message, end, False
-            if size <= MAX_FRAME_BYTES and message[:1] == b"<":
-                return cut_message(message), end, True
-    raise FramingError(start + 1, number)
 
 
 def _is_length(digits: bytes) -> bool:

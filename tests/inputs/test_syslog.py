@@ -126,6 +126,23 @@ class MessageTests(SyslogTests):
         self.assertFalse(sender.closed)
         self.assertEqual(self.routed, [[b"<13>1 one"]])
 
+    def test_joined_lines(self) -> None:
+        """A message is routed once no line has come for a tenth of a second."""
+        self.factory.limits = Live(Limits(syslog_join_lines=True))
+        sender = Sender(self.factory)
+        sender.write(b"<13>1 one\n at x\n")
+        self.clock.advance(0.09)
+        sender.write(b" at y\n")
+        self.clock.advance(0.09)
+        self.assertEqual(self.routed, [])
+        self.clock.advance(0.01)
+        self.assertEqual(self.routed, [[b"<13>1 one\n at x\n at y"]])
+        sender.write(b"<13>1 two\n", b"<13>1 three\n at x\n")
+        self.assertEqual(self.routed[1:], [[b"<13>1 two"]])
+        sender.leave()
+        self.assertEqual(self.routed[2:], [[b"<13>1 three\n at x"]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_nothing_is_answered(self) -> None:
         sender = Sender(self.factory)
         sender.write(b"9 <13>1 one", b"garbage\n")

@@ -9,15 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.syslog.bodies import FramingError, TooManyMessages, decode_body
 from logplex.syslog.cutting import FrameHeads, cut_frames, cut_lines
-from logplex.syslog.framing import (
-    MAX_FRAME_BYTES,
-    MAX_HELD_BYTES,
-    FrameDecoder,
-    FramingError,
-    TooManyMessages,
-    decode_body,
-)
+from logplex.syslog.framing import MAX_FRAME_BYTES, MAX_HELD_BYTES, FrameDecoder
 from logplex.syslog.message import MAX_MESSAGE_BYTES, cut_message
 from tests import samples
 
@@ -179,6 +173,68 @@ class DamageTests(SynchronousTestCase):
         for blank in (b"\n", b"\r\n", b"\0", b"\n\n\r\n\0"):
             stream = blank + (encode(self.NEXT) + blank) * 2 + self.NEXT + b"\n" + blank
             self.assertEqual(decode(stream), ([self.NEXT] * 3, 0, 0))
+
+
+class JoinTests(SynchronousTestCase):
+    """Lines without a head, joined to the message before them where that is wanted."""
+
+    TRACE = b"<13>1 Traceback:\r\n  File x\r\n\tat 7 lines\nValueError\n"
+    JOINED = b"<13>1 Traceback:\n  File x\n\tat 7 lines\nValueError"
+
+    def decode(self, *chunks: bytes) -> Decoded:
+        decoder = FrameDecoder(join_lines=True)
+        messages = [message for chunk in chunks for message in decoder.feed(chunk)]
+        messages += decoder.finish()
+        return messages, decoder.malformed, decoder.truncated
+
+    def test_joined(self) -> None:
+        for after in (b"<14>1 next\n", b"10 <14>1 next"):
+            stream = self.TRACE + after + self.TRACE
+            expected = [self.JOINED, b"<14>1 next", self.JOINED], 0, 0
+            self.assertEqual(self.decode(stream), expected)
+            self.assertEqual(self.decode(*chunked(stream, list(range(len(stream))))), expected)
+
+    def test_off(self) -> None:
+        """Without the option each such line is malformed."""
+        self.assertEqual(decode(self.TRACE), ([b"<13>1 Traceback:"], 3, 0))
+
+    def test_last_line_without_end(self) -> None:
+        self.assertEqual(self.decode(self.TRACE + b"end"), ([self.JOINED + b"\nend"], 0, 0))
+
+    def test_nothing_before(self) -> None:
+        """A line without a message before it, or after a counted frame, is malformed."""
+        self.assertEqual(self.decode(b"at x\n<13>1 one\n"), ([b"<13>1 one"], 1, 0))
+        self.assertEqual(self.decode(b"9 <13>1 oneat x\n"), ([b"<13>1 one"], 1, 0))
+
+    def test_bounds(self) -> None:
+        """A message has at most 64 lines and 10,240 bytes; further lines are malformed."""
+        lines = b"<13>1 one\n" + b"x\n" * 63
+        self.assertEqual(self.decode(lines), ([lines[:-1]], 0, 0))
+        self.assertEqual(self.decode(lines + b"x\n" * 2), ([lines[:-1]], 2, 0))
+        first = b"<13>1 ".ljust(10_000, b"a")
+        self.assertEqual(
+            self.decode(first + b"\n" + b"b" * 239 + b"\n"), ([first + b"\n" + b"b" * 239], 0, 0)
+        )
+        self.assertEqual(self.decode(first + b"\n" + b"b" * 240 + b"\n"), ([first], 1, 0))
+        self.assertEqual(self.decode(first + b"\n" + b"b" * 20_000 + b"\n"), ([first], 1, 0))
+
+    def test_flush(self) -> None:
+        """A message is given when its time is over, and what comes then is not joined to it."""
+        decoder = FrameDecoder(join_lines=True)
+        self.assertEqual(decoder.feed(b"<13>1 one\nat x\n"), [])
+        self.assertTrue(decoder.is_open)
+        self.assertEqual(decoder.flush(), [b"<13>1 one\nat x"])
+        self.assertFalse(decoder.is_open)
+        self.assertEqual(decoder.feed(b"at y\n"), [])
+        self.assertEqual(decoder.malformed, 1)
+
+    @settings(deadline=None)
+    @given(hostile, st.lists(st.integers(1, 3_000)))
+    def test_chunks(self, stream: bytes, cuts: list[int]) -> None:
+        """The pieces in which the bytes come make no difference, and no message is too long."""
+        whole = self.decode(stream)
+        self.assertEqual(self.decode(*chunked(stream, cuts)), whole)
+        self.assertLessEqual(max(map(len, whole[0]), default=0), MAX_MESSAGE_BYTES)
 
 
 class SenderTests(SynchronousTestCase):

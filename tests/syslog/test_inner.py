@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.syslog.bodies import decode_body
 from logplex.syslog.cutting import FrameHeads, cut_frames
-from logplex.syslog.framing import decode_body
 from logplex.syslog.inner import (
     cook_frames,
     log_frames,

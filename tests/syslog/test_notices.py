@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.syslog import notices
-from logplex.syslog.framing import decode_body
+from logplex.syslog.bodies import decode_body
 from logplex.syslog.inner import tail_lines
 
 NOW = 1_795_337_285.472588

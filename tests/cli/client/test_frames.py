@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.cli.client.frames import Form, LineCutter
-from logplex.syslog.framing import decode_body
+from logplex.syslog.bodies import decode_body
 from logplex.syslog.message import MAX_MESSAGE_BYTES
 
 FORM = Form(14, "host", "t.1", "send")

@@ -23,7 +23,7 @@ from logplex.cli.client.shuttle import (
     deliver_all,
 )
 from logplex.cli.failures import Failed, Incomplete, Rejected, Unreachable
-from logplex.syslog.framing import decode_body
+from logplex.syslog.bodies import decode_body
 from tests.doubles.runtime import STEP_S, memory_runtime
 
 #: Answers of a node.
