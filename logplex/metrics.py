@@ -97,6 +97,10 @@ class Counters:
     tail_dropped: int = _total(
         "logplex_tail_lines_dropped", "Messages dropped because a reader was too slow (L11)"
     )
+    tail_histories_dropped: int = _total(
+        "logplex_tail_histories_dropped",
+        "Histories dropped because their reader did not read, and others needed the room",
+    )
     tail_unparsable: int = _total(
         "logplex_tail_unparsable", "Messages that a tail could not show, for each attempt"
     )

@@ -56,7 +56,7 @@ ROOMS: dict[str, Rows] = {
         ("service",),
         ("channel", "leases"),
         ("tail",),
-        ("group",),
+        ("group", "pasts"),
         ("join",),
         ("view",),
         ("window",),

@@ -139,6 +139,7 @@ class Limits:
     tail_buffer_messages: int = positive(1_024)
     tail_buffer_bytes: int = positive(1_048_576)
     tail_history_bytes: int = positive(268_435_456)
+    tail_reader_bytes: int = positive(16_777_216)
     tail_keepalive_s: float = positive(15.0)
     unknown_token_log_interval_s: float = not_negative(60.0)
     notice_interval_s: float = not_negative(60.0)

@@ -11,12 +11,13 @@ A reader that resumes (``Last-Event-ID``) has seen the messages up to a number, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import define, frozen
 
 from logplex.interfaces import Recent
 from logplex.syslog.inner import tail_sources
 from logplex.tails.view import View
-from logplex.tails.window import Entry
 
 #: Numbers begin at the clock's microseconds and grow by one for each message. A distance as large
 #: as this (one second) is hardly one of messages: the sequence began anew, because the node of an
@@ -24,6 +25,9 @@ from logplex.tails.window import Entry
 _JUMP = 1_000_000
 #: The clock's microseconds in July 2017: no sequence began earlier.
 _OLDEST_NUMBER = 1_500_000_000_000_000
+
+#: A message with its number; ``None``: it has none.
+Message = tuple[int | None, bytes]
 
 _MAY_BE_MISSING = b"some messages may be missing"
 
@@ -33,7 +37,7 @@ class Past:
     """
     The messages that a reader is shown before the live ones.
 
-    :ivar entries: the messages, oldest first.
+    :ivar messages: the messages, oldest first.
     :ivar comment: what the reader must know of messages that are not there; may be empty.
     :ivar unparsable: the count of kept messages that no reader can be shown.
     :ivar last: the number up to which the past goes; 0 if there is none.
@@ -42,7 +46,7 @@ class Past:
         it wants and that is kept.
     """
 
-    entries: list[Entry]
+    messages: Sequence[Message]
     comment: bytes
     unparsable: int
     last: int
@@ -62,8 +66,8 @@ def past_of(recent: Recent, view: View, num: int, after: int | None, now_us: int
     kept = recent.entries[start:]
     sources = tail_sources([message for _, message in kept])
     shown = [
-        Entry.of(number, message)
-        for (number, message), source in zip(kept, sources, strict=True)
+        message
+        for message, source in zip(kept, sources, strict=True)
         if source is not None and view.shows(*source)
     ]
     if start is None:

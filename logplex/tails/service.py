@@ -24,7 +24,8 @@ from logplex.tails.channel import TailedChannel
 from logplex.tails.group import OpenAnswer
 from logplex.tails.join import past_of
 from logplex.tails.leases import Leases
-from logplex.tails.tail import Budget, Tail
+from logplex.tails.pasts import Pasts
+from logplex.tails.tail import Tail
 from logplex.tails.view import View
 
 #: The longest time for which a stopping node waits for its readers.
@@ -98,18 +99,26 @@ class Tails:
     _channels: dict[str, TailedChannel] = field(factory=dict)
     _keepalive: Keepalive = field(init=False)
     _leases: Leases = field(init=False)
-    _budget: Budget = field(init=False)
+    _pasts: Pasts = field(init=False)
     _is_stopped: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._keepalive = Keepalive(self.clock, self.limits)
         self._leases = Leases(self.store, self.clock, self.limits)
-        self._budget = Budget(self.limits)
+        self._pasts = Pasts(self.limits, self.counters, self.clock.seconds)
 
     def tail(self, session: Session, events: bool, answer: OpenAnswer) -> Tail:
         """Return a tail that has not begun. It may be told already that its client is gone."""
         view = View(session.source, session.ps, events)
-        return Tail(view, answer, self.counters, self._budget, self.clock.seconds)
+        return Tail(
+            channel_id=session.channel_id,
+            view=view,
+            answer=answer,
+            limits=self.limits,
+            counters=self.counters,
+            pasts=self._pasts,
+            now=self.clock.seconds,
+        )
 
     async def begin(
         self,
@@ -126,7 +135,7 @@ class Tails:
 
         :param after: the number of the last message that the client has seen already.
         :param may_read: false as soon as the session has lost its owner.
-        :raise StoreAway: the node stops, or there is no room for one more past.
+        :raise StoreAway: the node stops.
         """
         if self._is_stopped:
             raise StoreAway("the node stops")
@@ -148,9 +157,6 @@ class Tails:
             tailed.enter(tail)
         now_us = int(self.clock.seconds() * 1_000_000)
         past = past_of(recent, tail.view, session.num, after, now_us)
-        if self._budget.is_spent:
-            tail.lost()
-            raise StoreAway("too many pasts wait for their readers")
         self.counters.tail_unparsable += past.unparsable
         if not recent.complete:
             tail.answer.history_is_away()

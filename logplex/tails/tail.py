@@ -4,7 +4,7 @@ One reader: its past, then the live messages, written as fast as the client read
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
@@ -13,26 +13,12 @@ from zope.interface import implementer
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits
+from logplex.syslog.notices import l11_line
 from logplex.tails.group import BLOCK_BYTES, Group, OpenAnswer
-from logplex.tails.join import Past
+from logplex.tails.join import Message, Past
+from logplex.tails.pasts import Pasts
 from logplex.tails.view import View
-from logplex.tails.window import Entry, Place
-
-
-@define(eq=False, repr=False)
-class Budget:
-    """
-    The memory for pasts that are not written yet, of all readers together.
-
-    :ivar used_bytes: may exceed the bound by one past.
-    """
-
-    limits: Live[Limits]
-    used_bytes: int = 0
-
-    @property
-    def is_spent(self) -> bool:
-        return self.used_bytes >= self.limits.now.tail_history_bytes
+from logplex.tails.window import Place
 
 
 @implementer(IPushProducer)
@@ -41,6 +27,8 @@ class Tail:
     """
     An open session. Nothing is formatted for it while its transport has no room.
 
+    :param channel_id: the channel that is read.
+    :param pasts: accounts for the rest of the past.
     :param now: gives the seconds since the epoch.
     :ivar group: gives the live messages; ``None``: the answer ends after the past.
     :ivar place: the place in the group's window.
@@ -49,10 +37,12 @@ class Tail:
     :ivar is_paused: true while the transport has no room.
     """
 
+    channel_id: str
     view: View
     answer: OpenAnswer
+    limits: Live[Limits]
     counters: Counters
-    budget: Budget
+    pasts: Pasts
     now: Callable[[], float]
     group: Group | None = None
     place: Place = field(factory=Place)
@@ -61,8 +51,10 @@ class Tail:
     is_paused: bool = False
     _finale: bytes = b""
     #: The rest of the past, newest first; ``None`` before there is one.
-    _past: list[Entry] | None = None
-    _past_bytes: int = 0
+    _past: list[Message] | None = None
+    #: The count of messages that were dropped from the beginning of the rest, and the time of it.
+    _lost: int = 0
+    _lost_since: float = 0.0
     #: The number up to which the past goes; 0 if it is not known that the reader has seen all.
     _past_last: int = 0
 
@@ -73,9 +65,8 @@ class Tail:
         :param overture: a notice before the past.
         :param finale: a notice after the past, if there is no group.
         """
-        self._past = past.entries[::-1]
-        self._past_bytes = sum([entry.size_bytes for entry in past.entries])
-        self.budget.used_bytes += self._past_bytes
+        messages = self._within_bound(past.messages)
+        self._past = self.pasts.hold(self.channel_id, self, messages)[::-1]
         self._past_last = past.last if past.is_whole else 0
         self.place.seen = past.seen
         self._finale = finale
@@ -83,7 +74,7 @@ class Tail:
         opening = self.view.comment(past.comment) if past.comment else b""
         if overture:
             opening += self.view.notice(overture)
-        if self.group is not None and self._past_last and not past.entries:
+        if self.group is not None and self._past_last and not past.messages:
             opening += self.view.position(self._past_last)
         if opening:
             self.write(opening)
@@ -140,6 +131,12 @@ class Tail:
         if not self.is_over:
             self._leave()
 
+    def lose_past(self) -> None:
+        """Drop the rest of the past. The reader is told when it reads on."""
+        past, self._past = self._past or [], []
+        self._lose(len(past))
+        self.pasts.release(self.channel_id, self, past, is_last=True)
+
     # Called by the transport.
 
     def pauseProducing(self) -> None:
@@ -160,31 +157,47 @@ class Tail:
     # Internals.
 
     def _next(self) -> bytes:
+        if self._lost:
+            notice = self.view.notice(l11_line(self.now(), self._lost, self._lost_since))
+            self._lost = 0
+            return notice
         if self._past:
-            return b"".join(self.view.texts(self._take_past()))
-        self._release_past()
+            return self.view.show(self._take_past())
         if self.group is not None:
             return self.group.take(self)
         self.end(self._finale)
         return b""
 
-    def _take_past(self) -> list[Entry]:
-        entries: list[Entry] = []
+    def _within_bound(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the newest messages that one reader's past may hold, at least one."""
+        room = self.limits.now.tail_reader_bytes
+        for index in range(len(messages) - 1, -1, -1):
+            room -= len(messages[index][1])
+            if room < 0 and index < len(messages) - 1:
+                self._lose(index + 1)
+                return messages[index + 1 :]
+        return messages
+
+    def _lose(self, count: int) -> None:
+        if count and not self._lost:
+            self._lost_since = self.now()
+        self._lost += count
+        self.counters.tail_dropped += count
+
+    def _take_past(self) -> list[Message]:
+        taken: list[Message] = []
         size_bytes = 0
         while self._past and size_bytes < BLOCK_BYTES:
-            entry = self._past.pop()
-            size_bytes += entry.size_bytes
-            entries.append(entry)
-        self.counters.tail_delivered += len(entries)
-        return entries
-
-    def _release_past(self) -> None:
-        self.budget.used_bytes -= self._past_bytes
-        self._past_bytes = 0
+            message = self._past.pop()
+            size_bytes += len(message[1])
+            taken.append(message)
+        self.pasts.release(self.channel_id, self, taken, is_last=not self._past)
+        self.counters.tail_delivered += len(taken)
+        return taken
 
     def _leave(self) -> None:
         self.is_over = True
-        self._release_past()
-        self._past = []
+        past, self._past = self._past or [], []
+        self.pasts.release(self.channel_id, self, past, is_last=True)
         if self.group is not None:
             self.group.leave(self)

@@ -56,6 +56,12 @@ class View:
         """Return lines, each of which ends in LF, as the reader gets them."""
         return events(numbers, lines) if self.events else list(lines)
 
+    def show(self, messages: Sequence[tuple[int | None, bytes]]) -> bytes:
+        """Return messages, each with its number or ``None``, as the reader gets them."""
+        lines = tail_lines([message for _, message in messages])
+        numbers = [number for number, _ in messages]
+        return b"".join(self.encode(numbers, [line for line in lines if line is not None]))
+
     def notice(self, line: bytes) -> bytes:
         """Return a notice, which has no number, as the reader gets it."""
         return event(None, line) if self.events else line

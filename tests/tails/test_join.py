@@ -29,7 +29,7 @@ def recent(*numbers: int | None, last: int | None = None) -> Recent:
 
 
 def numbers(shown: Past) -> list[int | None]:
-    return [entry.number for entry in shown.entries]
+    return [number for number, _ in shown.messages]
 
 
 class NumTests(SynchronousTestCase):

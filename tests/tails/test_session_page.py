@@ -12,9 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
-from logplex.live import Live
 from logplex.model.values import NO_REDIS
-from logplex.settings import Limits
 from logplex.tails.page import END_TIMEOUT_S
 from tests.doubles.interfaces import DictConfigStore
 from tests.doubles.session_node import (
@@ -316,16 +314,6 @@ class RefusalTests(SynchronousTestCase):
         self.refused(503, b"Tail sessions are denied")
         self.node.put_session()
         self.refused(200, b"")
-
-    def test_too_many_histories_wait_for_their_readers(self) -> None:
-        self.node = SessionNode(limits=Live(Limits(tail_history_bytes=500_000)))
-        self.node.append(*[b"x" * 10_000] * 100)
-        slow = SlowConnection(self.node.site)
-        self.node.put_session()
-        self.node.get(connection=slow)
-        self.refused(503, b"Logs are temporarily unavailable")
-        slow.leave()
-        self.assertEqual(200, self.node.get().answer().status)
 
     def test_a_bug_is_a_500_and_is_logged_without_the_url(self) -> None:
         self.node.put_session()
