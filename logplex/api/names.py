@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from logplex.api.refusals import BadChannelId, BadName
-from logplex.model.destination import BadDestination, parse_destination
+from logplex.model.destination import BadDestination, Receiver, parse_destination
 from logplex.model.values import Token, is_id
 
 MAX_TOKEN_NAME_CHARACTERS = 48
@@ -49,3 +49,11 @@ def url_with_port(url: str) -> str:
         return parse_destination(url).with_port
     except BadDestination:
         return url
+
+
+def receiver_of(url: str) -> Receiver | None:
+    """Return the receiver that a stored URL leads to; ``None`` if no drain can have the URL."""
+    try:
+        return parse_destination(url).receiver
+    except BadDestination:
+        return None

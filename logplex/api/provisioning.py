@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.owners import owner_key, owner_of
-from logplex.api.names import check_channel_id, check_token_name, url_with_port
+from logplex.api.names import check_channel_id, check_token_name, receiver_of
 from logplex.api.refusals import (
     BadBody,
     DrainExists,
@@ -253,7 +253,7 @@ class Provisioning:
         :raise UnknownChannel: the channel.
         :raise UnknownDrain: the drain.
         :raise TooManyDrains: see ``limited``.
-        :raise DrainExists: another drain of the channel has this URL.
+        :raise DrainExists: another drain of the channel has this receiver.
         """
         destination = parse_destination(url)
         async with self._alone(channel_id):
@@ -378,6 +378,6 @@ class Provisioning:
 
 
 def _refuse_double(drains: Iterable[Drain], destination: Destination) -> None:
-    urls = (url_with_port(each.url) for each in drains if each.url is not None)
-    if destination.with_port in urls:
+    receivers = (receiver_of(each.url) for each in drains if each.url is not None)
+    if destination.receiver in receivers:
         raise DrainExists

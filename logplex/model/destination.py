@@ -8,6 +8,7 @@ its owner. No reason and no public form ever shows user info, path or query.
 from __future__ import annotations
 
 import re
+import string
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import quote, unquote_to_bytes
 
@@ -33,6 +34,8 @@ _HOST_AND_PORT = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?")
 _MAX_NAME_CHARACTERS = 253
 _PLAIN_LABEL = re.compile(r"(?!xn--)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(each.encode() for each in f"{string.ascii_letters}{string.digits}-._~")
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -46,6 +49,10 @@ class BadDestination(ValueError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+#: A receiver as :attr:`Destination.receiver` gives it: scheme, host, port, target, user.
+Receiver = tuple[str, str, int, bytes, bytes | None]
 
 
 @frozen
@@ -66,6 +73,14 @@ class Destination:
     public: str
     with_port: str = field(repr=False)
 
+    @property
+    def receiver(self) -> Receiver:
+        """
+        The receiver, equal for two URLs that lead to the same one: written in other letters, with
+        an alias, the default port, or dots in the path, verified or not.
+        """
+        return _SAME_SCHEMES.get(self.scheme, self.scheme), self.host, self.port, b"", None
+
 
 @frozen
 class HttpDestination(Destination):
@@ -83,6 +98,11 @@ class HttpDestination(Destination):
     authority: bytes
     target: bytes = field(repr=False)
     basic_auth: bytes | None = field(repr=False)
+
+    @property
+    def receiver(self) -> Receiver:
+        """See :attr:`Destination.receiver`. Two users of a receiver are two."""
+        return self.scheme, self.host, self.port, _same_target(self.target), self.basic_auth
 
 
 @frozen
@@ -108,6 +128,8 @@ _DEFAULT_PORTS = {
     "syslog+udp": SYSLOG_UDP_PORT,
     "udpsyslog": SYSLOG_UDP_PORT,
 }
+#: Aliases, and the scheme that they mean.
+_SAME_SCHEMES = {"tcpsyslog": "syslog", "syslog+tcp": "syslog", "udpsyslog": "syslog+udp"}
 _UDP_SCHEMES = frozenset({"syslog+udp", "udpsyslog"})
 _TLS_SCHEMES = frozenset({"https", "syslog+tls"})
 
@@ -212,6 +234,28 @@ def _request_target(resource: str) -> bytes:
     """Return path and query as given, with what a request line may not contain encoded."""
     encoded = quote(resource, safe=_ASCII).encode("ascii")
     return encoded if encoded[:1] == b"/" else b"/" + encoded
+
+
+def _same_target(target: bytes) -> bytes:
+    """Return path and query in the form that all equal ones have (RFC 3986 §6.2.2)."""
+    path, mark, query = target.partition(b"?")
+    path, query = (_ESCAPED.sub(_same_escape, each) for each in (path, query))
+    kept: list[bytes] = []
+    *segments, last = path.split(b"/")[1:]
+    for segment in segments:
+        if segment == b"..":
+            del kept[-1:]
+        elif segment != b".":
+            kept.append(segment)
+    if last in (b".", b".."):
+        del kept[len(kept) - (last == b"..") :]
+        last = b""
+    return b"".join(b"/" + each for each in (*kept, last)) + mark + query
+
+
+def _same_escape(escape: re.Match[bytes]) -> bytes:
+    octet = bytes([int(escape[1], 16)])
+    return octet if octet in _UNRESERVED else b"%%%b" % escape[1].upper()
 
 
 def _basic_auth(user_info: str) -> bytes:

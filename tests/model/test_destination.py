@@ -212,6 +212,64 @@ class BadUrls(SynchronousTestCase):
             self.assertNotIn("s3cret", self.reason(url))
 
 
+class Receivers(SynchronousTestCase):
+    """Two URLs of one receiver are known as such."""
+
+    def assert_same(self, *urls: str) -> None:
+        self.assertEqual(len({parse_destination(url).receiver for url in urls}), 1, urls)
+
+    def assert_different(self, *urls: str) -> None:
+        self.assertEqual(len({parse_destination(url).receiver for url in urls}), len(urls))
+
+    def test_letters_and_ports(self) -> None:
+        self.assert_same("http://h", "HTTP://H/", "http://h:80", "http://h.:80/", "http://h:/")
+        self.assert_same("https://b\u00fccher.example", "https://XN--BCHER-KVA.example:443/")
+        self.assert_same("http://[::1]/", "http://[0:0:0:0:0:0:0:1]:80/")
+
+    def test_paths(self) -> None:
+        self.assert_same(
+            "http://h/a/b?q=1",
+            "http://h/./a/b?q=1",
+            "http://h/a/./b?q=1",
+            "http://h/x/../a/b?q=1",
+            "http://h/../a/b?q=1",
+            "http://h/%61/%2e/b?q=%31",
+        )
+        self.assert_same("http://h/a/", "http://h/a/.", "http://h/a/b/..", "http://h/a/b/../")
+        self.assert_same("http://h/%c3%a9", "http://h/\u00e9", "http://h/%C3%A9")
+        self.assert_same("http://h/", "http://h/..", "http://h/../..", "http://h/.")
+
+    def test_aliases(self) -> None:
+        self.assert_same("syslog://h", "tcpsyslog://h:601", "syslog+tcp://H")
+        self.assert_same("syslog+udp://h", "udpsyslog://h:514")
+        self.assert_same("syslog+tls://h", "syslog+tls://h:6514#insecure")
+
+    def test_verification(self) -> None:
+        self.assert_same("https://h/a", "https://h/a#insecure")
+
+    def test_users(self) -> None:
+        self.assert_same("http://us:p%61@h", "http://us:pa@h")
+        self.assert_different("http://h", "http://us:pa@h", "http://us:pb@h")
+
+    def test_different(self) -> None:
+        self.assert_different(
+            "http://h",
+            "https://h",
+            "http://h:8080",
+            "http://i",
+            "http://h/a",
+            "http://h/a/",
+            "http://h/A",
+            "http://h/a%2Fb",
+            "http://h/a/b",
+            "http://h/a?b",
+            "http://h//a",
+            "syslog://h",
+            "syslog+udp://h",
+            "syslog+tls://h",
+        )
+
+
 class AnyText(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.one_of(st.text(), st.text().map("http://".__add__), st.text("htp:/.[]@1%a#?\\")))
@@ -225,6 +283,7 @@ class AnyText(SynchronousTestCase):
         else:
             self.assertTrue(destination.host)
             again = parse_destination(destination.with_port)
+            self.assertEqual(again.receiver, destination.receiver)
             self.assertEqual(
                 (again.host, again.port, again.public),
                 (destination.host, destination.port, destination.public),

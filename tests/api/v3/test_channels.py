@@ -193,9 +193,12 @@ class DrainTests(V3Case):
         self.assertAnswer(200, {"id": 1, "token": "d.1", "url": "http://h9"}, answer)
 
     def test_already_there(self) -> None:
-        """One URL is in a channel once."""
+        """One receiver is in a channel once, however its URL is written."""
         for answer in (
             self.ask("POST", self.PATH, {"url": "http://h1"}),
+            self.ask("POST", self.PATH, {"url": "HTTP://H1:80/"}),
+            self.ask("POST", self.PATH, {"url": "http://h1/./"}),
+            self.ask("PUT", f"{self.PATH}/3", {"url": "http://h1/a/.."}),
             self.ask("PUT", f"{self.PATH}/2", {"url": "http://h1"}),
             self.ask("PUT", f"{self.PATH}/3", {"url": "http://h1"}),
         ):
