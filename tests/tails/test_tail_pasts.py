@@ -26,8 +26,8 @@ HISTORY_BYTES = 1_100_000
 class ReaderTests(SynchronousTestCase):
     """Readers of a node that do not read, and those that do."""
 
-    def node_with(self, **limits: int) -> SessionNode:
-        node = SessionNode(limits=Live(Limits(**limits)))
+    def node_with(self, limits: Limits) -> SessionNode:
+        node = SessionNode(limits=Live(limits))
         node.append(*[TEXT] * 100)
         node.put_session()
         return node
@@ -44,14 +44,14 @@ class ReaderTests(SynchronousTestCase):
         return connection.body
 
     def test_many_of_one_session_are_charged_once(self) -> None:
-        node = self.node_with(tail_history_bytes=2 * HISTORY_BYTES)
+        node = self.node_with(Limits(tail_history_bytes=2 * HISTORY_BYTES))
         connections = [self.silent(node) for _ in range(18)]
         for connection in connections:
             self.assertEqual(line(TEXT) * 100, self.read_on(connection))
         self.assertEqual(0, node.counters.tail_histories_dropped)
 
     def test_others_are_never_refused_for_them(self) -> None:
-        node = self.node_with(tail_history_bytes=HISTORY_BYTES)
+        node = self.node_with(Limits(tail_history_bytes=HISTORY_BYTES))
         node.registry.changed([Put(Channel("app-2"))])
         node.spool.append("app-2", [b"<134>1 T h app web.1 - - hello"])
         silent = [self.silent(node) for _ in range(20)]
@@ -62,7 +62,7 @@ class ReaderTests(SynchronousTestCase):
         del silent
 
     def test_the_channel_that_holds_most_gives_way(self) -> None:
-        node = self.node_with(tail_history_bytes=HISTORY_BYTES + 200_000)
+        node = self.node_with(Limits(tail_history_bytes=HISTORY_BYTES + 200_000))
         node.registry.changed([Put(Channel("app-2"))])
         message = b"<134>1 T h app web.1 - - " + TEXT
         node.spool.append("app-2", [message] * 30)
@@ -79,7 +79,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(100 - shown, node.counters.tail_dropped)
 
     def test_a_tail_that_gave_way_goes_on_live(self) -> None:
-        node = self.node_with(tail_history_bytes=500_000)
+        node = self.node_with(Limits(tail_history_bytes=500_000))
         node.put_session(tail=True)
         connection = self.silent(node)
         node.put_session()
@@ -90,7 +90,7 @@ class ReaderTests(SynchronousTestCase):
 
     def test_a_readers_own_bound(self) -> None:
         for bound, shown in ((1_010_000, 100), (500_000, 49), (1, 1)):
-            node = self.node_with(tail_reader_bytes=bound)
+            node = self.node_with(Limits(tail_reader_bytes=bound))
             body = node.get().body
             self.assertEqual(shown, body.count(TEXT), bound)
             self.assertEqual(shown < 100, b"dropped %d messages" % (100 - shown) in body)
@@ -99,7 +99,7 @@ class ReaderTests(SynchronousTestCase):
         lines = LogLines()
         globalLogPublisher.addObserver(lines)
         self.addCleanup(globalLogPublisher.removeObserver, lines)
-        node = self.node_with(tail_history_bytes=HISTORY_BYTES)
+        node = self.node_with(Limits(tail_history_bytes=HISTORY_BYTES))
         for _ in range(5):
             self.silent(node)
             node.append(b"y" * 200_000)
@@ -107,7 +107,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertIn("app-1", logged)
 
     def test_nothing_is_left_over(self) -> None:
-        node = self.node_with()
+        node = self.node_with(Limits())
         connections = [self.silent(node) for _ in range(5)]
         for connection in connections[:3]:
             connection.leave()
