@@ -76,6 +76,27 @@ class StepsTests(SpoolsTestCase):
         self.heal()
         self.successResultOf(self.take(self.nodes[0].spool.replacement.prepare(URLS[:2])))
 
+    def test_a_switch_names_the_shards_that_have_not_taken_what_waited(self) -> None:
+        for answers in (True, False):
+            self.take(self.replacement.prepare(URLS[:2]))
+            writing = self.nodes[0].links[0]
+            self.nodes[0].append("a")
+            with capturedLogs() as events:
+                committing = Deferred.fromCoroutine(self.replacement.commit())
+                if answers:
+                    self.heal()
+                self.clock.advance(5.0)
+                self.successResultOf(committing)
+            warned = [each for each in events if each["log_level"] == LogLevel.warn]
+            said = [formatEvent(each) for each in warned]
+            self.assertEqual(len(said), 0 if answers else 1)
+            self.assertEqual(bool(writing.sent), not answers)
+            if said:
+                self.assertIn("have not taken what waited for them: redis://s1.", said[0])
+            self.heal()
+            self.take(self.replacement.abort())
+            self.take(self.replacement.abort())
+
     def test_a_shard_that_stays_keeps_its_links(self) -> None:
         before = len(self.nodes[0].links)
         self.take(self.replacement.prepare(URLS[:2]))

@@ -102,6 +102,12 @@ class ShardWriter:
         """Whether the shard takes batches."""
         return self._open
 
+    @property
+    def is_behind(self) -> bool:
+        """True if the shard has not taken what was there when :meth:`hold` was called."""
+        head = self.outbox.head
+        return head is not None and head.number <= (self._hold_above or 0)
+
     def open(self) -> None:
         """The shard takes batches."""
         self._open = True
