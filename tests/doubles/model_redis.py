@@ -50,7 +50,7 @@ class ModelStream:
 
 @define
 class ModelState:
-    """The value of a sequence; see ``append.lua``. Times are left out: here nothing expires."""
+    """The value of a sequence; see ``append.lua``. Here a stream gets its time at every write."""
 
     last: int = 0
     entry: int = 0
@@ -64,7 +64,8 @@ class ModelRedis:
     """
     The state of a shard.
 
-    :ivar keys: hashes are dicts.
+    :ivar keys: hashes are dicts; an ``int`` is the sequence of an older version.
+    :ivar expires_us: of keys, by the clock of this Redis.
     :ivar late: commands of connections that are gone, which it may still execute.
     """
 
@@ -79,11 +80,12 @@ class ModelRedis:
         self.run = next(_processes)
         self.late.clear()
         self.keys: dict[bytes, Any] = {}
+        self.expires_us: dict[bytes, int] = {}
         for link in self.links:
             link.cut(late=False)
 
     def execute(self, link: ModelLink | None, command: tuple[Any, ...]) -> Any:
-        self.now_us += 100
+        self.pass_time(100)
         if command[0] == "INFO":
             return b"run_id:%d" % self.run
         if command[0] == "PING":
@@ -95,13 +97,21 @@ class ModelRedis:
                 link.subscribed.add(command[1].encode())
             return []
         if command[0] == ["MULTI"]:
-            return self._read(command)
+            return self.read(command)
         assert command[0] == "EVALSHA"
         script = {each.sha: each for each in (OPEN, APPEND)}[command[1]]
         arguments = command[3:]
         if script is OPEN:
             return self.open(*arguments)
         return self.append(*arguments)
+
+    def pass_time(self, us: int) -> None:
+        """Let the clock go on, and keys expire."""
+        self.now_us += us
+        for key, at_us in list(self.expires_us.items()):
+            if at_us <= self.now_us:
+                del self.expires_us[key]
+                self.keys.pop(key, None)
 
     def open(self, run: bytes, prefix: str) -> int:
         """Do what ``open.lua`` does."""
@@ -145,6 +155,9 @@ class ModelRedis:
             before = self._append_one(
                 channel, flags, count, lost, payload, origin, floor, raised, kept, replaced
             )
+            lives_us = retention_s * 1_000_000
+            self.expires_us[b"log:" + channel] = self.now_us + lives_us
+            self.expires_us[b"seq:" + channel] = self.now_us + 2 * lives_us
             name = prefix.encode() + channel
             followers = [link for link in self.links if name in link.subscribed]
             if count and followers:
@@ -171,7 +184,10 @@ class ModelRedis:
         """Take one piece; gives the channel's number before it."""
         sequence, name = b"seq:" + channel, b"log:" + channel
         state, least = self.keys.get(sequence), floor
-        if not isinstance(state, ModelState):
+        if isinstance(state, int):
+            state = ModelState(state)
+            state.entry, _ = self._newest(name, replaced)
+        elif not isinstance(state, ModelState):
             if state is not None:
                 replaced.append(sequence)
             state = ModelState()
@@ -249,7 +265,8 @@ class ModelRedis:
         found: dict[bytes, Any] = self.keys.setdefault(name, {})
         return found
 
-    def _read(self, commands: tuple[Any, ...]) -> list[Any]:
+    def read(self, commands: Sequence[Any]) -> list[Any]:
+        """Do what the commands of :func:`reading` do."""
         _, (_, sequence), (_, batches, start), (_, stream, after, _), _ = commands
         state = self.keys.get(sequence.encode())
         hashed = self.keys.get(batches, {})
@@ -260,7 +277,7 @@ class ModelRedis:
         return [
             *[b"OK"] * 4,
             [
-                b"%d 0 0 0 0" % state.last if isinstance(state, ModelState) else None,
+                b"%d 0 0 0 0" % state.last if isinstance(state, ModelState) else _decimal(state),
                 None if own is None else b"%d" % own,
                 [_shown(entry) for entry in entries if entry.last > floor],
             ],
@@ -272,6 +289,10 @@ _SHARD = b"logplex:shard"
 
 def _number(value: Any) -> int:
     return int(value or 0)
+
+
+def _decimal(value: Any) -> bytes | None:
+    return b"%d" % value if isinstance(value, int) else None
 
 
 def _shown(entry: ModelEntry) -> list[Any]:
