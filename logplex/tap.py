@@ -15,6 +15,7 @@ from twisted.python.usage import CompleteFiles, Completions
 from twisted.python.usage import Options as UsageOptions
 
 from logplex import __version__
+from logplex.clock import make_steady
 from logplex.interfaces import IReactor
 from logplex.node.service import make_service
 from logplex.settings import Settings, SettingsError, load_settings, unknown_variables
@@ -74,6 +75,7 @@ def makeService(options: Options) -> IService:
     """Return the service of a node, for ``twistd``."""
     from twisted.internet import reactor
 
+    make_steady(reactor)
     file = options["config"]
     for line in unknown_variables(os.environ):
         _log.warn("settings: {line}", line=line)

@@ -33,7 +33,7 @@ HOUSE: Rows = (
     ("sqlite_file", "waiting"),
     ("certificates", "dialects", "interfaces", "settings"),
     ("metrics", "model", "syslog"),
-    ("hosts", "live"),
+    ("clock", "hosts", "live"),
 )
 
 #: The same within a room. "*" is everything that is not named: the door and its neighbours.

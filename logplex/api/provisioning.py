@@ -31,6 +31,7 @@ from logplex.api.refusals import (
     UnknownToken,
 )
 from logplex.api.sessions import OpenSessions
+from logplex.clock import wall_s
 from logplex.interfaces import IConfigStore, ISpool, StoreAway
 from logplex.live import Live
 from logplex.metrics import Counters
@@ -354,7 +355,7 @@ class Provisioning:
         """Make tokens, each newer than the channel's others, even if the clock stands still."""
         others = self._registry.tokens_of(channel_id)
         newest_us = max((other.created_us for other in others), default=0)
-        created_us = max(int(self._clock.seconds() * 1_000_000), newest_us + 1)
+        created_us = max(int(wall_s(self._clock) * 1_000_000), newest_us + 1)
         return [
             Token(f"t.{self._new_uuid()}", channel_id, name, each_us)
             for each_us, name in enumerate(names, created_us)

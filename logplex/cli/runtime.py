@@ -21,6 +21,7 @@ from twisted.web.iweb import IAgent
 from logplex.certificates import read_authorities
 from logplex.cli.client.agent import CommandAgent
 from logplex.cli.failures import INTERRUPTED, Failed
+from logplex.clock import make_steady
 from logplex.interfaces import IReactor
 
 CONNECT_TIMEOUT_S = 10.0
@@ -56,6 +57,7 @@ def real_runtime() -> Runtime:
     """Return the runtime of this process."""
     from twisted.internet import reactor
 
+    make_steady(reactor)
     real = cast(IReactor, reactor)
 
     def run(conversation: Conversation[T]) -> T:

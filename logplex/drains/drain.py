@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import Buffer, Loss
 from logplex.drains.delivery.courier import Outcome
 from logplex.drains.delivery.lifecycle import Lifecycle, Phase
@@ -58,7 +59,7 @@ class ChannelNotices:
         if self._loss is not None:
             self._loss = Loss(self._loss.count + count, self._loss.since)
             return
-        self._loss = Loss(count, now)
+        self._loss = Loss(count, wall_s(self.clock))
         self._timer = self.clock.callLater(max(GATHER_S, self._next_l10 - now), self.flush)
 
     def flush(self) -> None:
@@ -71,7 +72,7 @@ class ChannelNotices:
             now = self.clock.seconds()
             self._next_l10 = now + self.limits.now.notice_interval_s
             token = self.drain_token.encode("ascii", "replace")
-            self._tell(l10_message(now, token, loss.count, loss.since))
+            self._tell(l10_message(wall_s(self.clock), token, loss.count, loss.since))
 
     def failed(self, reason: str, since: float) -> None:
         """
@@ -84,21 +85,21 @@ class ChannelNotices:
             self._failure = (reason, since)
             self._next_l31 = now + L31_INTERVAL_S
             token = self.drain_token.encode("ascii", "replace")
-            self._tell(l31_message(now, token, reason, since))
+            self._tell(l31_message(wall_s(self.clock), token, reason, since))
 
     def certificate_rejected(self, reason: str, to: Destination) -> None:
         """Tell that the receiver's certificate was rejected."""
         now = self.clock.seconds()
         if now >= self._next_l14:
             self._next_l14 = now + self.limits.now.notice_interval_s
-            self._tell(l14_message(now, reason, to.scheme, to.host, to.port))
+            self._tell(l14_message(wall_s(self.clock), reason, to.scheme, to.host, to.port))
 
     def destination_denied(self, to: Destination) -> None:
         """Tell that drains may not connect to the receiver's address."""
         now = self.clock.seconds()
         if now >= self._next_denied:
             self._next_denied = now + self.limits.now.notice_interval_s
-            self._tell(denied_message(now, to.scheme, to.host, to.port))
+            self._tell(denied_message(wall_s(self.clock), to.scheme, to.host, to.port))
 
     def _tell(self, message: bytes) -> None:
         self.tell(self.channel_id, message, self.about)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.delivery.courier import Courier, Outcome
 from logplex.drains.kinds.http import HttpCourier
@@ -41,7 +42,7 @@ class Probe:
         self.buffer.push(
             [
                 b"<190>1 %b host heroku logplex - - Test message of Logplex\n"
-                % timestamp(self.clock.seconds())
+                % timestamp(wall_s(self.clock))
             ]
         )
 

@@ -14,6 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 
+from logplex.clock import wall_s
 from logplex.interfaces import Tell
 from logplex.live import Live
 from logplex.metrics import Counters, Sample, Source, exposition
@@ -150,6 +151,6 @@ class MetricsChannel:
             self._told[name] = total
         text = f"source={self.node} {' '.join(counts)}"
         return b"<190>1 %b host heroku logplex - - %b" % (
-            timestamp(self.clock.seconds()),
+            timestamp(wall_s(self.clock)),
             text.encode(),
         )

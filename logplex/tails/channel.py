@@ -5,11 +5,13 @@ One channel that is read on this node: its live messages, from the spool to its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
+from logplex.clock import wall_s
 from logplex.interfaces import IFollower, ISpool, Recent
 from logplex.live import Live
 from logplex.metrics import Counters
@@ -115,7 +117,7 @@ class TailedChannel:
     def interrupted(self) -> None:
         """See :class:`IFollower`."""
         self.is_away = True
-        self._tell(l15_line(self.clock.seconds()))
+        self._tell(l15_line(wall_s(self.clock)))
 
     def resumed(self) -> None:
         """See :class:`IFollower`."""
@@ -123,7 +125,7 @@ class TailedChannel:
 
     def missed(self) -> None:
         """See :class:`IFollower`."""
-        self._tell(gap_line(self.clock.seconds()))
+        self._tell(gap_line(wall_s(self.clock)))
 
     # Internals.
 
@@ -141,7 +143,7 @@ class TailedChannel:
             group = self._groups[view] = Group(
                 view=view,
                 counters=self.counters,
-                now=self.clock.seconds,
+                now=partial(wall_s, self.clock),
                 limits=self.limits,
                 last=lambda: self._last,
                 emptied=self._emptied,

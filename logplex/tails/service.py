@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from logplex.clock import wall_s
 from logplex.interfaces import IChannelObserver, IConfigStore, ISpool, Recent, StoreAway
 from logplex.live import Live
 from logplex.metrics import Counters, Sample
@@ -146,11 +147,11 @@ class Tails:
             tailed = self._tailed(channel.id)
             recent = await tailed.join(tail)
             if tailed.is_away:
-                overture = l15_line(self.clock.seconds())
+                overture = l15_line(wall_s(self.clock))
         else:
             recent = await self.spool.recent(channel.id)
             if session.tail:
-                finale = l20_line(self.clock.seconds())
+                finale = l20_line(wall_s(self.clock))
         if recent is None or tail.is_over:
             return
         if tailed is not None:
@@ -192,7 +193,7 @@ class Tails:
         """See :class:`IChannelObserver`."""
         tailed = self._channels.get(channel.id)
         if tailed is not None and NO_TAIL in channel.flags:
-            tailed.end(l20_line(self.clock.seconds()))
+            tailed.end(l20_line(wall_s(self.clock)))
 
     def channel_deleted(self, channel_id: str) -> None:
         """See :class:`IChannelObserver`."""

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from logplex.cli.client.api import Asker, failure_of
 from logplex.cli.client.frames import Form, Parcel
 from logplex.cli.failures import Failed, Incomplete, Rejected, Unreachable
+from logplex.clock import wall_s
 
 PARCEL_LINES = 500
 #: A parcel is complete at this size. Nodes take bodies of up to 8,000,000 bytes.
@@ -133,7 +134,7 @@ class Shuttle:
         if self._is_paused and len(self.waiting) < WAITING_LINES:
             self._is_paused = False
             self.resume()
-        return Parcel(self.frame_id(), lines, self.form.frames(taken, self.clock.seconds()))
+        return Parcel(self.frame_id(), lines, self.form.frames(taken, wall_s(self.clock)))
 
     # Deliver parcels.
 

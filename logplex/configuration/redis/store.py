@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from logplex.clock import wall_s
 from logplex.configuration.redis.contents import Contents
 from logplex.configuration.redis.keys import PATTERNS, commands_of, session_key, sessions_key
 from logplex.configuration.redis.notifications import Notifications
@@ -231,7 +232,7 @@ class RedisConfigStore:
         self, channel_id: str, session_id: str, lifetime_s: float
     ) -> list[Sequence[Argument]]:
         """Return the commands that list a session among those of its channel."""
-        listed, now_s = sessions_key(channel_id), self._clock.seconds()
+        listed, now_s = sessions_key(channel_id), wall_s(self._clock)
         return [
             ("ZADD", listed, math.ceil(now_s + lifetime_s), session_id),
             ("ZREMRANGEBYSCORE", listed, "-inf", math.floor(now_s - _CLOCK_DIFFERENCE_S)),

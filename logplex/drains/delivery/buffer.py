@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from logplex.clock import wall_s
 from logplex.interfaces import IOutlet
 from logplex.metrics import Counters
 
@@ -314,7 +315,7 @@ class Buffer:
             tellable += not _is_notice(message)
         if count:
             self._count_dropped(count)
-            since = self.loss.since if self.loss else self.clock.seconds()
+            since = self.loss.since if self.loss else wall_s(self.clock)
             self.loss = Loss(count + (self.loss.count if self.loss else 0), since)
         if tellable:
             self.on_loss(tellable)

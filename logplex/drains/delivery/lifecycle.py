@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import NEVER, Buffer
 from logplex.drains.delivery.courier import Courier, ReceiverConnection, Reports
 from logplex.drains.delivery.pace import Pace
@@ -177,7 +178,9 @@ class Lifecycle:
     @property
     def next_attempt(self) -> float | None:
         """The time of the next attempt to connect, in seconds since the epoch, while it waits."""
-        return self._state.until if isinstance(self._state, _Waiting) else None
+        if not isinstance(self._state, _Waiting):
+            return None
+        return self._state.until + (wall_s(self._clock) - self._clock.seconds())
 
     # Events from the owner of the drain.
 

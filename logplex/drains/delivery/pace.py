@@ -9,6 +9,7 @@ from random import Random
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from logplex.clock import wall_s
 from logplex.drains.delivery.courier import Outcome
 from logplex.settings import DrainSettings
 
@@ -75,7 +76,7 @@ class Backoff:
 
     def wrote(self) -> None:
         """Take note that the kernel took a write."""
-        self.outcome.succeeded(self.clock.seconds())
+        self.outcome.succeeded(wall_s(self.clock))
         if self._failures and self._steady is None:
             self._steady = self.clock.callLater(STEADY_AFTER_S, self._forgive)
 
@@ -88,14 +89,14 @@ class Backoff:
         """
         self.stop()
         self._failures += 1
-        self.outcome.failed(self.clock.seconds(), why, notice=notice)
+        self.outcome.failed(wall_s(self.clock), why, notice=notice)
         wait_s = _BASE_S ** min(self._failures, 32)
         wait_s *= self.random.uniform(1 - _JITTER, 1 + _JITTER)
         return min(self.settings.syslog_backoff_max_s, wait_s)
 
     def unfit(self, why: str) -> None:
         """Take note of a message that cannot be sent over any connection."""
-        self.outcome.noted(self.clock.seconds(), why)
+        self.outcome.noted(wall_s(self.clock), why)
 
     def stop(self) -> None:
         """Take note that the connection has ended: it cannot prove good any more."""

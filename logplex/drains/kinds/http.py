@@ -14,6 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from logplex import __version__
+from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import Buffer, Loss
 from logplex.drains.delivery.courier import Outcome, Reports
 from logplex.drains.delivery.pace import Linger, Pace
@@ -183,7 +184,7 @@ class HttpCourier:
         status = answer.status
         if 200 <= status < 300:
             self.buffer.deliver(len(batch.frames))
-            self.outcome.succeeded(self.clock.seconds())
+            self.outcome.succeeded(wall_s(self.clock))
         elif status in _HALVED and len(batch.frames) > 1:
             self._answer_failed(answer)
             self._halve(batch)
@@ -192,7 +193,7 @@ class HttpCourier:
             self._lose(batch)
         else:
             self._answer_failed(answer)
-            wait_s = retry_after_s(answer.retry_after, self.clock.seconds())
+            wait_s = retry_after_s(answer.retry_after, wall_s(self.clock))
             self._try_again(batch, min(wait_s, self.settings.http_retry_after_max_s))
             return
         if reusable:
@@ -208,7 +209,7 @@ class HttpCourier:
             self._waiting.insert(0, batch)
             self.reports.over()
             return
-        self.outcome.failed(self.clock.seconds(), why)
+        self.outcome.failed(wall_s(self.clock), why)
         self._try_again(batch, 0.0)
 
     def left(self) -> None:
@@ -228,7 +229,7 @@ class HttpCourier:
         loss = self.buffer.take_loss()
         notice = b""
         if loss is not None:
-            notice = l10_http_frame(self.clock.seconds(), loss.count, loss.since)
+            notice = l10_http_frame(wall_s(self.clock), loss.count, loss.since)
         return _Batch(frames, notice, self._frame_id(), loss, full=bool(queue))
 
     def _frame_id(self) -> bytes:
@@ -275,7 +276,7 @@ class HttpCourier:
     def _answer_failed(self, answer: Answer) -> None:
         detail = f", which names {answer.location}" if answer.location else ""
         why = f"the receiver answered {answer.status}"
-        self.outcome.failed(self.clock.seconds(), why, detail)
+        self.outcome.failed(wall_s(self.clock), why, detail)
 
 
 @define(eq=False, repr=False)

@@ -19,6 +19,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import Buffer, Loss
 from logplex.drains.delivery.courier import Reports
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
@@ -275,9 +276,7 @@ class SyslogCourier:
         loss = self.buffer.take_loss()
         notice = b""
         if loss is not None:
-            notice = l10_syslog_frame(
-                self.clock.seconds(), self.drain_token, loss.count, loss.since
-            )
+            notice = l10_syslog_frame(wall_s(self.clock), self.drain_token, loss.count, loss.since)
         return _Write(frames, notice, loss)
 
 

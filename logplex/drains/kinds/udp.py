@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
+from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.delivery.courier import Reports
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
@@ -112,7 +113,7 @@ class UdpCourier:
         sent = unfit = 0
         try:
             if loss is not None:
-                now = self.reactor.seconds()
+                now = wall_s(self.reactor)
                 socket.write(l10_datagram(now, self.drain_token, loss.count, loss.since))
                 loss = None
             for datagram in datagrams:

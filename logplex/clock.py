@@ -1,0 +1,35 @@
+"""
+The two clocks of a node: one for durations, and one for stamps.
+
+Every timer, timeout and duration goes by the ``seconds()`` of the reactor, which grow steadily,
+whatever happens to the time of the machine. A stamp that is shown or kept is the time of the
+machine, from :func:`wall_s`. Both are seconds since the epoch, and equal when the node starts.
+"""
+
+from __future__ import annotations
+
+import time
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IReactorTime
+
+
+def make_steady(reactor: object) -> None:
+    """
+    Let the seconds of a reactor grow steadily, also if the time of the machine is set.
+
+    Call it before anything is scheduled: calls that are scheduled already would come too early or
+    too late.
+    """
+    if isinstance(reactor, ReactorBase):
+        origin_s = time.time() - time.monotonic()
+        reactor.seconds = lambda: origin_s + time.monotonic()
+
+
+def wall_s(clock: IReactorTime) -> float:
+    """
+    Return the time of the machine, in seconds since the epoch, for a stamp.
+
+    :param clock: the clock of the node. The clock of a test shows both times.
+    """
+    return time.time() if isinstance(clock, ReactorBase) else clock.seconds()
