@@ -11,7 +11,9 @@ from logplex.api.refusals import BadChannelId, BadName
 from logplex.model.destination import BadDestination, Receiver, parse_destination
 from logplex.model.values import Token, is_id
 
+MAX_CREDENTIAL_NAME_CHARACTERS = 128
 MAX_TOKEN_NAME_CHARACTERS = 48
+TOKEN_NAME_RULE = "a token's name has 1 to 48 printable ASCII characters, and no space"
 # Printable ASCII without space.
 _TOKEN_NAME = re.compile(rf"[!-~]{{1,{MAX_TOKEN_NAME_CHARACTERS}}}")
 
@@ -33,9 +35,19 @@ def check_token_name(name: str) -> str:
 
     :raise BadName: it may not.
     """
-    if not _TOKEN_NAME.fullmatch(name):
+    if not is_token_name(name):
         raise BadName
     return name
+
+
+def is_token_name(name: str) -> bool:
+    """Return true if a token may have this name."""
+    return _TOKEN_NAME.fullmatch(name) is not None
+
+
+def is_credential_name(name: str) -> bool:
+    """Return true if a credential may have this name, which is for people."""
+    return len(name) <= MAX_CREDENTIAL_NAME_CHARACTERS and name.isprintable()
 
 
 def shown_tokens(tokens: Iterable[Token]) -> dict[str, str]:

@@ -62,8 +62,7 @@ class Destination:
 
     :ivar scheme: in lower case, as it was given: an alias stays one.
     :ivar host: a name in its ASCII form, or an address (IPv6 without brackets).
-    :ivar public: ``scheme://host:port``, or ``scheme://***@host:port`` if there is user info: the
-        form for logs, notices and strangers.
+    :ivar public: ``scheme://host:port``: the form for everyone who may not see the whole URL.
     :ivar with_port: the whole URL as it was given, with its port.
     """
 
@@ -154,9 +153,8 @@ def parse_destination(url: str) -> Destination:
     user_info, at, address = authority.rpartition("@")
     given_host, port = _split_port(address, _DEFAULT_PORTS[scheme])
     host = _host(given_host)
-    hidden = "***@" if user_info else ""
     address = host_and_port(host, port)
-    public = f"{scheme}://{hidden}{address}"
+    public = f"{scheme}://{address}"
     end = resource if fragment is None else f"{resource}#{fragment}"
     with_port = f"{parts[1]}://{user_info}{at}{given_host}:{port}{end}"
     if scheme in _UDP_SCHEMES:

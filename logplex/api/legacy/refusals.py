@@ -10,6 +10,7 @@ from klein import Response
 
 from logplex.api import refusals
 from logplex.api.json import AUTHENTICATE, Headers, error_answer, text_answer
+from logplex.api.names import TOKEN_NAME_RULE
 from logplex.interfaces import StoreAway
 from logplex.model.destination import BadDestination
 from logplex.model.session import BadSession
@@ -30,7 +31,7 @@ _ALWAYS_TEXT = (
 _ANSWERS: dict[type[Any], tuple[int, str]] = {
     refusals.BadBody: (400, "{}"),
     refusals.BadHead: (400, "{}"),
-    refusals.BadName: (400, "a token's name has 1 to 48 printable ASCII characters, and no space"),
+    refusals.BadName: (400, TOKEN_NAME_RULE),
     refusals.BadPath: (404, "Not found"),
     BadSession: (400, "{}"),
     refusals.MissingName: (400, "'name' post param missing"),

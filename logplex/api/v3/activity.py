@@ -17,7 +17,6 @@ from twisted.web.server import Request
 from logplex.api.json import json_answer
 from logplex.api.refusals import UnknownChannel
 from logplex.api.v3.app import ACTIVITY, V3App
-from logplex.hosts import host_and_port
 from logplex.interfaces import IDrains
 from logplex.model.destination import BadDestination, parse_destination
 from logplex.model.values import Drain
@@ -148,7 +147,6 @@ def _receiver(url: str | None) -> str | None:
     if url is None:
         return None
     try:
-        destination = parse_destination(url)
+        return parse_destination(url).public
     except BadDestination:
         return None
-    return f"{destination.scheme}://{host_and_port(destination.host, destination.port)}"

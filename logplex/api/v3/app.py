@@ -13,6 +13,7 @@ from twisted.web.server import Request
 
 from logplex.api import refusals
 from logplex.api.json import AUTHENTICATE, JSON_TYPE, Headers, error_answer
+from logplex.api.names import TOKEN_NAME_RULE
 from logplex.api.routes import App
 from logplex.interfaces import StoreAway
 from logplex.model.destination import BadDestination
@@ -42,7 +43,7 @@ _CREDENTIAL_ID_RULE = (
     "a credential's id has 1 to 128 printable ASCII characters, none of them ':', '/' or a space;"
     " 'token' and 'auth_key' are taken"
 )
-_TOKEN_NAME_RULE = "a token's name has 1 to 48 printable ASCII characters, and no space"
+
 
 _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.BadBody: (400, None),
@@ -50,7 +51,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.BadCredentialId: (400, _CREDENTIAL_ID_RULE),
     BadDestination: (400, None),
     refusals.BadHead: (400, None),
-    refusals.BadName: (400, _TOKEN_NAME_RULE),
+    refusals.BadName: (400, TOKEN_NAME_RULE),
     refusals.BadPath: (400, None),
     BadSession: (400, None),
     refusals.NotAuthenticated: (401, "not authorized"),

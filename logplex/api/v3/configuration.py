@@ -13,14 +13,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
+from logplex.api.imports import check_import
 from logplex.api.json import JSON_TYPE, json_answer, read_object
 from logplex.api.refusals import BadBody
 from logplex.api.routes import admission_of
 from logplex.api.v3.app import V3App
 from logplex.interfaces import IConfigStore
+from logplex.live import Live
 from logplex.model.export import MEMBERS, BadExport, exported, import_values, member_of
 from logplex.model.values import Put
 from logplex.routing.registry import Registry
+from logplex.settings import Limits
 from logplex.waiting import in_time, unbroken
 
 #: The number of values that are written at once; in between the node does other things.
@@ -33,6 +36,7 @@ class ConfigurationRoutes:
 
     _store: IConfigStore
     _registry: Registry
+    _limits: Live[Limits]
     _clock: IReactorTime
 
     app = V3App()
@@ -54,6 +58,7 @@ class ConfigurationRoutes:
             values = import_values(read_object(request))
         except BadExport as bad:
             raise BadBody(str(bad)) from None
+        check_import(values, self._registry, self._limits.now)
         counts = dict.fromkeys(MEMBERS, 0)
         for value in values:
             counts[member_of(value)] += 1

@@ -24,6 +24,7 @@ from logplex.api.json import (
     optional_strings,
     read_members,
 )
+from logplex.api.names import MAX_CREDENTIAL_NAME_CHARACTERS, is_credential_name
 from logplex.api.refusals import (
     BadBody,
     BadCredentialId,
@@ -47,7 +48,6 @@ from logplex.routing.registry import Registry
 from logplex.settings import Auth, Urls
 from logplex.waiting import in_time, unbroken
 
-MAX_NAME_CHARACTERS = 128
 #: A credential that is made without id gets one of this many random bytes.
 _RANDOM_ID_BYTES = 8
 
@@ -176,8 +176,8 @@ def _checked(id: str) -> str:
 
 
 def _made(id: str, name: str, permissions: list[str], keep_plain: bool) -> Made:
-    if len(name) > MAX_NAME_CHARACTERS or not name.isprintable():
-        raise BadBody(f"'name' has at most {MAX_NAME_CHARACTERS} printable characters")
+    if not is_credential_name(name):
+        raise BadBody(f"'name' has at most {MAX_CREDENTIAL_NAME_CHARACTERS} printable characters")
     try:
         return make_credential(id, name, permissions, keep_plain)
     except ValueError as error:

@@ -50,6 +50,59 @@ class ConfigurationTests(V3Case):
         self.ask("POST", "/v3/configuration", export_values([drain]))
         self.assertEqual(10, self.ask("POST", "/v3/channels/app/drains", {}).json["id"])
 
+    def test_as_other_routes(self) -> None:
+        """A value that the other routes would refuse is refused, by its place; nothing is put."""
+        good = Channel("new")
+        for values, why in (
+            ([Token("t.1", "none", "a")], "tokens[0]: there is no such channel"),
+            (
+                [Token("t.1", "new", "a"), Token("t.2", "new", "a b")],
+                "tokens[1]: a token's name has 1 to 48 printable ASCII characters, and no space",
+            ),
+            ([Drain(9, "none", "d.9", "http://h")], "drains[0]: there is no such channel"),
+            ([Drain(0, "new", "d.0", "http://h")], "drains[0]: the id of a drain is at least 1"),
+            (
+                [Drain(9, "new", "d.9", "ftp://user:secret@h")],
+                "drains[0]: the scheme must be one of ",
+            ),
+            (
+                [Drain(9, "app", "d.9", "http://H1:80")],
+                "channel app: two of its drains have one receiver",
+            ),
+            (
+                [Drain(n, "new", f"d.{n}", f"http://h{n}") for n in range(1, 8)],
+                "channel new: a channel has at most 6 drains",
+            ),
+            (
+                [Token(f"t.{n}", "new", "a") for n in range(1_001)],
+                "channel new: a channel has at most 1000 tokens",
+            ),
+            ([Credential("token", "x")], "credentials[0]: no credential can have this id"),
+            (
+                [Credential("x", "x", "x" * 129)],
+                "credentials[0]: the name is too long, or cannot be printed",
+            ),
+            (
+                [Credential("x", "x", channel="none")],
+                "credentials[0]: there is no such channel",
+            ),
+        ):
+            answer = self.ask("POST", "/v3/configuration", export_values([good, *values]))
+            self.assertError(400, answer)
+            self.assertTrue(answer.json["error"].startswith(why), answer.json)
+            self.assertNotIn("secret", answer.text)
+            self.assertIsNone(self.registry.channel("new"))
+
+    def test_at_the_bounds(self) -> None:
+        values: list[Value] = [Channel("new")]
+        values += [Drain(n, "new", f"d.{n}", f"http://h{n}") for n in range(11, 17)]
+        values += [Drain(17, "new", "d.17")]
+        values += [Token(f"t.{n}", "new", "a") for n in range(1_000)]
+        values += [Credential("x", "x", "x" * 128, channel="new")]
+        for _ in range(2):
+            answer = self.ask("POST", "/v3/configuration", export_values(values))
+            self.assertEqual(200, answer.code)
+
     def test_bad(self) -> None:
         """The answer says where it is wrong, and nothing is changed."""
         body = {"channels": [{"id": "x", "name": "", "flags": []}, {"id": "a/b"}]}
