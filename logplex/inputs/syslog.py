@@ -34,8 +34,9 @@ _log = Logger()
 CLOSE_TIMEOUT_S = 15.0
 #: A message that lines may be joined to is complete after this time without more bytes.
 JOIN_S = 0.1
-#: On shutdown a connection is closed once it has been silent for this time.
-QUIET_S = 0.05
+#: On shutdown a connection is closed once it has been silent for this time. It lets a sender on the
+#: other side of the world notice that the node ends the connection.
+QUIET_S = 0.25
 #: On shutdown every connection is closed after this time.
 LAST_WORDS_S = 1.0
 #: On shutdown a closed connection is aborted after this time: a sender over TLS that never
@@ -126,6 +127,13 @@ class SyslogProtocol(Protocol):
         self._call_no_more()
         self._call_later(timeout_s, self.transport.abortConnection)
         self.transport.loseConnection()
+
+    def half_close(self) -> None:
+        """End the node's direction of the connection. TLS cannot do this."""
+        end = getattr(self.transport, "loseWriteConnection", None)
+        if end is not None and not ISSLTransport.providedBy(self.transport):
+            end()
+            self.active_at = self.factory.clock.seconds()
 
     def _route(self, messages: list[bytes]) -> None:
         decoder = self._decoder
@@ -228,11 +236,16 @@ class SyslogFactory(ServerFactory):
         """
         Read the data that senders have already written, then close all connections. The ports must
         be closed before. Fires when no connection is left, after a few seconds at most.
+
+        The node ends its own direction first. A sender that notices writes no more, and opens
+        another connection, so that none of its messages is lost.
         """
         if not self._open:
             return succeed(None)
         if self._closed is None:
             self._closed = Deferred()
+            for protocol in list(self._open):
+                protocol.half_close()
             self._close_quiet(self.clock.seconds() + LAST_WORDS_S)
         return self._closed
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
 
 from logplex.inputs.syslog import (
     CLOSE_TIMEOUT_S,
@@ -31,6 +33,10 @@ class TcpTransport(StringTransport):
     """A transport that can do what TCP can."""
 
     keep_alive = False
+    half_closed = False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         self.keep_alive = enabled
@@ -270,20 +276,29 @@ class CloseTests(SyslogTests):
         self.successResultOf(self.factory.close())
 
     def test_quiet_connections(self) -> None:
-        """They are closed at once, and the end is told when they are gone."""
+        """The node ends its direction first, so that a sender can notice and write no more."""
         sender = Sender(self.factory)
         self.clock.advance(QUIET_S)
         done = self.factory.close()
+        self.assertTrue(sender.transport.half_closed)
+        self.clock.advance(QUIET_S / 2)
+        self.assertFalse(sender.closed)
+        sender.write(b"9 <13>1 one")
+        self.clock.pump([QUIET_S] * 2)
         self.assertTrue(sender.closed)
+        self.assertEqual(self.routed, [[b"<13>1 one"]])
         self.assertNoResult(done)
         sender.leave()
         self.successResultOf(done)
 
     def test_one_that_does_not_let_itself_be_closed(self) -> None:
-        """A sender over TLS that never reads."""
+        """A sender over TLS that never reads; TLS has no directions to end."""
         sender = Sender(self.factory)
+        alsoProvides(sender.transport, ISSLTransport)
         self.clock.advance(QUIET_S)
         self.factory.close()
+        self.assertFalse(sender.transport.half_closed)
+        self.assertTrue(sender.closed)
         self.clock.pump([QUIET_S] * int((LAST_WORDS_S + LAST_CLOSE_TIMEOUT_S) / QUIET_S + 2))
         self.assertTrue(sender.aborted)
 
