@@ -1,5 +1,5 @@
 """
-A test message for a drain's receiver, over the way that its messages take.
+A test message to a drain's receiver, sent as the drain's messages are.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from logplex.interfaces import DrainTest
 from logplex.metrics import Counters
 from logplex.syslog.notices import timestamp
 
-#: A test has an outcome after so long at most.
+#: A test ends within this time.
 TIMEOUT_S = 10.0
 
 
 @define(eq=False, repr=False)
 class Probe:
     """
-    One message, which no drain counts and no channel sees.
+    One message that no drain counts and no channel shows.
 
-    :ivar buffer: holds it; the courier has to take it from there.
+    Implements :class:`~logplex.drains.delivery.courier.Reports` for one courier.
+
+    :ivar buffer: holds the message; the courier takes it from there.
     """
 
     clock: IReactorTime
@@ -64,17 +66,17 @@ class Probe:
         finally:
             connection.close()
 
-    # What the courier reports: see :class:`~logplex.drains.delivery.courier.Reports`.
+    # Called by the courier.
 
     def finished(self, at_once: bool = False) -> None:
         """See :meth:`Reports.finished`."""
         self._settle()
 
     def over(self, delay_s: float = 0.0) -> None:
-        """See :meth:`Reports.over`: there is one try only."""
+        """See :meth:`Reports.over`. There is one try only."""
         self._settle()
 
-    # How it is done.
+    # How a test ends.
 
     def _settle(self) -> None:
         if not self._settled.called:

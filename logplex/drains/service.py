@@ -1,5 +1,5 @@
 """
-All drains of the node: they follow the registry, and the registry's channels feed them.
+All drains of the node: the service follows the registry, and starts, moves and stops them.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ _log = Logger()
 @implementer(IDrainObserver, IDrains)
 class DrainService:
     """
-    Starts, moves and stops drains.
+    Start, move and stop the drains of the registry; tell how they fare, and test them.
 
-    :param registry: whose channels feed the drains; it is observed from :meth:`start` on.
+    :param registry: its channels give the drains their messages; it is observed from :meth:`start`
+        on.
     :param tell: gets the notices about drains.
     :param reactor: makes connections, and is the clock.
-    :param resolver: looks hosts up, by default in the system's way.
-    :param connect_to: leads to a host and port, without TLS; by default over TCP, to the fastest
-        of the host's addresses that ``deny_networks`` leaves.
+    :param resolver: looks up hosts; the default asks the system.
+    :param connect_to: returns an endpoint for a host and port, without TLS; the default connects
+        over TCP to the fastest permitted address of the host.
     :param own_services: returns the addresses and ports of the node's own services, to which no
         drain may connect.
     :raise BadPem: a file of certificates cannot be used.
@@ -89,23 +90,23 @@ class DrainService:
         self._shared = SharedBuffer(settings.shared_buffer_bytes)
         self._running: dict[int, RunningDrain] = {}
         self._leaving: dict[RunningDrain, Deferred[None]] = {}
-        #: Why the drains that have a URL and do not run cannot run.
+        #: The reason for each drain that has a URL and cannot run.
         self._unusable: dict[int, str] = {}
         self._testing: set[int] = set()
         self._stopped = False
 
     def start(self) -> None:
-        """Run every drain that the registry knows, now and from now on."""
+        """Run the drains of the registry from now on."""
         self._registry.observe_drains(self)
 
     def stop(self) -> Deferred[None]:
-        """Send what is buffered, for ``flush_s`` at most; then run no drain any more."""
+        """Let all drains send what they hold, for ``flush_s`` at most, and end them."""
         self._stopped = True
         for drain_id in list(self._running):
             self._end(drain_id)
         return DeferredList(list(self._leaving.values())).addCallback(lambda _: None)
 
-    # What the registry tells.
+    # Called by the registry.
 
     def drain_put(self, drain: Drain) -> None:
         """See :class:`IDrainObserver`."""
@@ -125,15 +126,15 @@ class DrainService:
         self._unusable.pop(drain.id, None)
         self._end(drain.id)
 
-    # What others ask.
+    # Called by the APIs and the metrics.
 
     def states(self) -> dict[str, int]:
-        """How many drains there are in each state."""
+        """Return the number of drains in each state."""
         states = Counter(each.phase for each in self._running.values())
         return {phase.value: states[phase] for phase in Phase}
 
     def samples(self) -> Iterator[Sample]:
-        """How many drains there are in each state, and what they hold."""
+        """Yield the numbers of drains in each state, and what all of them hold."""
         for state, count in self.states().items():
             yield Sample("logplex_drains", "Drains, by state", count, {"state": state})
         yield Sample(
@@ -141,7 +142,6 @@ class DrainService:
             "Messages that drains hold and have not delivered",
             sum(each.buffer.buffered for each in (*self._running.values(), *self._leaving)),
         )
-
         yield Sample(
             "logplex_drains_shared_buffer_bytes",
             "Bytes of messages that drains hold beyond those of which each is sure",
@@ -149,7 +149,7 @@ class DrainService:
         )
 
     def drain_samples(self) -> Iterator[Sample]:
-        """What became of every drain's messages."""
+        """Yield the counts of each drain."""
         for running in self._running.values():
             buffer = running.buffer
             labels = {"channel": running.drain.channel_id, "drain": str(running.drain.id)}
@@ -190,10 +190,14 @@ class DrainService:
 
         return probe.send(courier).addCallback(ended)
 
-    # How it is done.
+    # Drains that start and end.
 
     def _destination(self, drain: Drain) -> Destination | None:
-        """Where the drain leads; the store may hold what the APIs would have refused."""
+        """
+        Return the drain's destination, or ``None`` if it has none.
+
+        The configuration store may hold URLs that the APIs would have refused.
+        """
         self._unusable.pop(drain.id, None)
         if drain.url is None:
             return None

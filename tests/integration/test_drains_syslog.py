@@ -201,4 +201,4 @@ class UdpTests(DrainsTestCase):
         await port.stopListening()
         drain = self.drain(f"syslog+udp://127.0.0.1:{number}")
         self.push(drain, 0, 1)
-        self.assertIn("nobody listens", await self.failed(drain))
+        self.assertIn("no program listens", await self.failed(drain))

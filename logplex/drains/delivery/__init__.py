@@ -1,3 +1,3 @@
 """
-What all kinds of drains have in common: buffer, pace and lifecycle.
+The common part of all kinds of drains: buffer, couriers, pace and lifecycle.
 """

@@ -41,7 +41,7 @@ _NOTICE_HEAD_BYTES = 128
 #: most of it need not be looked for with every message; in a small buffer it is a 64th.
 _ROOM_BYTES = 65_536
 
-#: Times of arrival are remembered once in this time, and at most so many of a buffer.
+#: A buffer remembers times of arrival, one in this time, and no more than this number.
 _MARK_EVERY_S = 1.0
 _MAX_MARKS = 64
 
@@ -75,7 +75,7 @@ class SharedBuffer:
     _buffers: dict[str, set[Buffer]] = field(factory=dict, init=False)
 
     def has_room(self, size: int) -> bool:
-        """Return whether so many bytes more can be held."""
+        """Return whether the buffer has room for this number of bytes."""
         return self.used_bytes + size <= self.size_bytes
 
     def charge(self, buffer: Buffer, size: int) -> None:

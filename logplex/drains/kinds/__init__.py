@@ -34,10 +34,10 @@ from logplex.settings import DrainSettings
 @define(eq=False, repr=False, kw_only=True)
 class Kinds:
     """
-    Make the courier of a drain, by the kind of its destination.
+    Makes the couriers of drains, by the kinds of their destinations.
 
     :ivar reactor: makes sockets, and is the clock.
-    :ivar connect_to: leads to a host and port, without TLS.
+    :ivar connect_to: returns an endpoint for a host and port, without TLS.
     """
 
     settings: DrainSettings

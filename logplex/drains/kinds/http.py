@@ -281,7 +281,7 @@ class HttpCourier:
 
 @define(eq=False, repr=False)
 class _Connections(Factory):
-    """Makes the protocol of one attempt; a name with several addresses may need several."""
+    """Make the protocols of one attempt: a name with several addresses may need several."""
 
     noisy = False
 
@@ -294,7 +294,7 @@ class _Connections(Factory):
 
 
 def _request_head(destination: HttpDestination, drain_token: str) -> bytes:
-    """Everything that all requests of a drain have in common."""
+    """Return the part of the head that all requests of a drain have in common."""
     lines = [
         b"POST %b HTTP/1.1" % destination.target,
         b"Host: %b" % destination.authority,
@@ -309,8 +309,8 @@ def _request_head(destination: HttpDestination, drain_token: str) -> bytes:
 
 def _cooked(frame: bytes) -> bytes:
     """
-    The message that a frame was made of, but for what no drain shows: host, message id and
-    structured data.
+    Return the message of a frame, without what no drain shows: host, message id and structured
+    data.
     """
     _, head, time, host, source, process, _, text = frame.split(b" ", 7)
     return b"%b %b %b %b %b - - %b" % (head, time, host, source, process, text)

@@ -1,8 +1,7 @@
 """
-One connection to an HTTP receiver: a request at a time, and what was answered.
+A connection to an HTTP receiver: one request at a time, and its answer.
 
-Requests are bytes that the courier has made; answers are read by
-:mod:`logplex.drains.kinds.http_answers`.
+The courier makes the bytes of requests; :mod:`logplex.drains.kinds.http_answers` reads the answers.
 """
 
 from __future__ import annotations
@@ -22,14 +21,18 @@ class Exchanges(Contract):
     """The results that a connection reports: the courier takes them."""
 
     def answered(self, answer: Answer, reusable: bool) -> None:
-        """The receiver has answered; ``reusable``: the connection is free again."""
+        """
+        The receiver has answered.
+
+        :param reusable: true if the connection is free again.
+        """
 
     def unanswered(self, why: str, excusable: bool) -> None:
         """
-        There will be no answer; the connection is gone.
+        The request stays without an answer; the connection is gone.
 
-        :param excusable: the connection had served before, and was lost without a byte: the
-            receiver most likely closed it, unused, before it saw the request.
+        :param excusable: true if the connection had served before and was lost without a byte: most
+            likely the receiver closed it, idle, before it saw the request.
         """
 
     def left(self) -> None:
@@ -38,7 +41,7 @@ class Exchanges(Contract):
 
 @define
 class AnswerLimits:
-    """For every answer: how long it may take, and how many bytes of its body are read."""
+    """The longest time that an answer may take, and the most bytes of its body that are read."""
 
     answer_timeout_s: float
     answer_bytes: int
@@ -53,7 +56,7 @@ class HttpConnection(StreamConnection):
         super().__init__(clock, tls)
         self._exchanges = exchanges
         self._limits = limits
-        #: There as long as an answer is awaited.
+        #: Reads the answer to the open request.
         self._reader: AnswerReader | None = None
         self._served = False
 
@@ -62,19 +65,19 @@ class HttpConnection(StreamConnection):
         self._reader = None
 
     def request(self, octets: bytes) -> None:
-        """Send one whole request; :class:`Exchanges` is told once what became of it."""
+        """Send one whole request; one call of :class:`Exchanges` follows."""
         self._reader = AnswerReader(self._limits.answer_bytes)
         self.timer = self.clock.callLater(self._limits.answer_timeout_s, self._timed_out)
         assert self.transport is not None
         self.transport.write(octets)
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def dataReceived(self, data: bytes) -> None:
         if self.ended:
             return
         if self._reader is None:
-            # Nobody asked; what would come next could be taken for an answer.
+            # There was no request: what comes next could be taken for the answer to one.
             self.abort()
             self._exchanges.left()
             return
@@ -88,10 +91,14 @@ class HttpConnection(StreamConnection):
             # The end of the connection may be the end of an answer without length.
             self._read(self._reader, b"", f"the connection was lost: {explain(reason)}")
 
-    # How it is done.
+    # How answers are read.
 
     def _read(self, reader: AnswerReader, data: bytes, otherwise: str) -> None:
-        """:param otherwise: what is wrong where this is not (the next part of) an answer."""
+        """
+        Read the next bytes.
+
+        :param otherwise: the error if they are not (the next part of) an answer.
+        """
         try:
             answer = reader.read(data)
         except Unreadable:
@@ -103,11 +110,11 @@ class HttpConnection(StreamConnection):
     def _timed_out(self) -> None:
         self.timer = None
         assert self._reader is not None
-        self._reader.heard = True  # It is there: it has been silent, and nothing excuses that.
+        self._reader.heard = True  # The receiver was there and silent: that is not excusable.
         self._break(self._reader, f"no whole answer within {self._limits.answer_timeout_s:g} s")
 
     def _break(self, reader: AnswerReader, why: str) -> None:
-        """The exchange ends early. The status decides, where it has come."""
+        """End the exchange early. If the status has come, it decides."""
         self.abort()
         answer = reader.so_far()
         if answer is not None:

@@ -1,5 +1,5 @@
 """
-What all connections of drains have in common: how they begin, over TLS too, and how they end.
+The common part of all stream connections of drains: their begin, with TLS too, and their end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: After so long a connection that was closed politely is closed without the peer's consent.
+#: A connection that was closed politely is aborted if the peer has not agreed within this time.
 CLOSE_TIMEOUT_S = 5.0
 
 
@@ -28,14 +28,14 @@ class StreamConnection(Protocol):
     """
     A connection that reports nothing once it was closed or aborted.
 
-    :ivar secured: over TLS the connection can be used once this has fired.
+    :ivar secured: fires when the connection can be used, if it uses TLS.
     """
 
     def __init__(self, clock: IReactorTime, tls: bool) -> None:
         self.clock = clock
         self.secured: Deferred[None] | None = Deferred(self._forsaken) if tls else None
         self.ended = False
-        #: One at a time: for what is being sent, then for the end.
+        #: For what is being sent; after the end, for the peer's consent.
         self.timer: IDelayedCall | None = None
 
     def lost(self, reason: Failure) -> None:
@@ -57,7 +57,7 @@ class StreamConnection(Protocol):
             self._abort_transport()
 
     def end(self) -> None:
-        """Report nothing from now on."""
+        """Report nothing more."""
         self.ended = True
         self.stop_timer()
 
@@ -66,19 +66,19 @@ class StreamConnection(Protocol):
         if timer is not None and timer.active():
             timer.cancel()
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def connectionMade(self) -> None:
         """
-        Everything is written in pieces that are worth a packet. Without this the last of each
-        waits for the peer's acknowledgement, which the peer delays, waiting for more (RFC 9293
+        Switch Nagle's algorithm off. Drains write in pieces that are worth a packet, and with it
+        the last packet of each waits for an acknowledgement that the peer delays (RFC 9293
         §3.7.4): measured, 200 ms for every 16 kB.
         """
         if ITCPTransport.providedBy(self.transport):
             ITCPTransport(self.transport).setTcpNoDelay(True)
 
     def handshakeCompleted(self) -> None:
-        """TLS is there, certificate and name are verified."""
+        """See :class:`IHandshakeListener`. Certificate and name are verified."""
         secured, self.secured = self.secured, None
         if secured is not None:
             secured.callback(None)
@@ -94,17 +94,17 @@ class StreamConnection(Protocol):
         else:
             self.lost(reason)
 
-    # How it is done.
+    # How connections are given up.
 
     def _forsaken(self, _: object) -> None:
-        """Whoever waited for TLS waits no more."""
+        """Abort: the attempt was cancelled during the handshake."""
         self.secured = None
         self.abort()
 
     def _abort_transport(self) -> None:
         self.timer = None
         if self.transport is not None:
-            # Every stream transport has it; ITransport does not say so.
+            # Every stream transport has this method, but ITransport does not.
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
 
@@ -114,7 +114,11 @@ C = TypeVar("C", bound=StreamConnection)
 async def open_connection(
     endpoint: IStreamClientEndpoint, factory: IProtocolFactory, kind: type[C]
 ) -> C:
-    """A connection that can be used. The factory makes protocols of this kind."""
+    """
+    Return a connection that can be used.
+
+    :param factory: makes protocols of this kind.
+    """
     connection = cast(C, await endpoint.connect(factory))
     if connection.secured is not None:
         await connection.secured

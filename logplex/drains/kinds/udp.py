@@ -1,8 +1,8 @@
 """
 Syslog drains over UDP: one message a datagram (PROTOCOL §9, RFC 5426).
 
-They have the life of connected drains: to connect is to look up the host and open a socket to its
-address, and a failure is what the network says afterwards, if it says anything.
+They have the lifecycle of other drains: to connect means to look up the host and to open a socket
+that is connected to its address. A failure is an error that the network reports later, if it does.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from logplex.settings import DrainSettings
 from logplex.syslog.inner import take_datagrams
 from logplex.syslog.notices import l10_datagram
 
-#: So many datagrams are sent in one turn of the reactor.
+#: The most datagrams that are sent in one turn of the reactor.
 MAX_DATAGRAMS = 128
 #: Receivers do not answer; a datagram that comes back is cut to this length and ignored.
 MAX_ANSWER_BYTES = 8_192
-#: Nobody tells a sender of datagrams that a host has moved: its name is looked up this often.
+#: A sender of datagrams does not notice that a host has moved: its name is looked up this often.
 MAX_AGE_S = 300.0
 
 
 def udp_pace(settings: DrainSettings, linger: Linger) -> Pace:
-    """The times of syslog drains over UDP."""
+    """Return the times of syslog drains over UDP."""
     return evolve(
         syslog_pace(settings, linger),
         linger_messages=MAX_DATAGRAMS,
@@ -137,10 +137,10 @@ class UdpCourier:
         self.reports.finished()
 
     def unreachable(self) -> None:
-        """The network says that nobody takes these datagrams."""
-        self._over("the receiver's host says that nobody listens there")
+        """Take note that the network reports: no program takes these datagrams."""
+        self._over("the receiver's host says that no program listens there")
 
-    # How it is done.
+    # How addresses are chosen and failures end.
 
     def _permitted(self, addresses: Iterable[Address]) -> Address:
         for address in addresses:
@@ -157,7 +157,8 @@ class UdpCourier:
 
 class UdpSocket(DatagramProtocol):
     """
-    A socket that is connected to the receiver's address, so that the network's errors reach it.
+    A socket that is connected to the receiver's address, so that errors of the network reach it.
+
     See :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
     """
 
@@ -182,7 +183,7 @@ class UdpSocket(DatagramProtocol):
 
     def write(self, datagram: bytes) -> None:
         """
-        Send one.
+        Send a datagram.
 
         :raise OSError: it could not be sent, or an earlier one did not arrive.
         :raise MessageLengthError: it is too long for the way to the receiver.
@@ -194,13 +195,13 @@ class UdpSocket(DatagramProtocol):
             self._writing = False
 
     def connectionRefused(self) -> None:
-        """What Twisted calls for ECONNREFUSED, while writing or reading."""
+        """See :class:`DatagramProtocol`. The reason is ECONNREFUSED, on a write or a read."""
         if self._writing:
             raise ConnectionRefusedError(ECONNREFUSED, strerror(ECONNREFUSED))
         self.stopProtocol()
 
     def stopProtocol(self) -> None:
-        """What Twisted calls at the end, and that is also how the reactor takes an ICMP error."""
+        """See :class:`DatagramProtocol`. The reactor calls it for an ICMP error too."""
         if not self._ended:
             self.close()
             self._courier.unreachable()

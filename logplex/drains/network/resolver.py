@@ -1,9 +1,9 @@
 """
 The addresses of drains' hosts.
 
-Looking a name up may take long, and how long is up to whoever owns the name. So drains have
-threads of their own for it, which a node's end does not wait for, and however many drains ask for
-one name, it is looked up once at a time.
+A lookup may take long, as long as the owner of the name likes. So drains have threads of their own
+for it, for which the end of the node does not wait. A name is looked up once at a time, however
+many drains ask for it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from logplex.interfaces import IReactor
 
 Address = IPv4Address | IPv6Address
 
-#: Lookups under way at a time. Most of them wait; a name that hangs does so for half a minute.
+#: The most lookups at a time. Most of them only wait: a name that hangs does so for half a minute.
 MAX_LOOKUPS = 128
 
 
 class DaemonThreadPool(ThreadPool):
-    """Threads that do not hold up the end of the process."""
+    """Threads that do not delay the end of the process."""
 
     @staticmethod
     def threadFactory(*args: Any, **kwargs: Any) -> Thread:  # type: ignore[override]
@@ -47,10 +47,10 @@ class DaemonThreadPool(ThreadPool):
 @implementer(IHostnameResolver)
 class Resolver:
     """
-    Looks up addresses.
+    Looks up the addresses of hosts.
 
-    :param reactor: runs what threads give back.
-    :param getaddrinfo: the system's, or a test's.
+    :param reactor: runs the callbacks of the threads.
+    :param getaddrinfo: the function of the system, or of a test.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Resolver:
 
     def lookup(self, host: str, port: int) -> Deferred[list[Address]]:
         """
-        The host's addresses, the best first; fails with :class:`OSError` where there are none.
+        Return the host's addresses, the best first; fails with :class:`OSError` if there are none.
 
         :param host: a name, or an address.
         """
@@ -88,7 +88,7 @@ class Resolver:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """See :class:`IHostnameResolver`. A failure is a name without addresses."""
+        """See :class:`IHostnameResolver`. A name whose lookup fails has no addresses."""
         resolution = _Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
 
@@ -123,7 +123,7 @@ class Resolver:
 
 
 def _literal(host: str, port: int) -> Address | None:
-    """The address that this is, if it is one: that takes no thread."""
+    """Return the address if the host is one: that needs no thread."""
     if isIPAddress(host):
         return IPv4Address("TCP", host, port)
     if isIPv6Address(host):
@@ -143,4 +143,4 @@ class _Resolution:
     name: str
 
     def cancel(self) -> None:
-        """See :class:`IHostResolution`: a thread cannot be stopped, but need not be waited for."""
+        """See :class:`IHostResolution`. A thread cannot be stopped; its result is not used."""

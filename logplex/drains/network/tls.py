@@ -1,8 +1,8 @@
 """
-Whom drains trust: chains and host names of receivers are verified (PROTOCOL §9, RFC 9525).
+TLS to receivers: their chains and host names are verified (PROTOCOL §9, RFC 9525).
 
-All drains share two OpenSSL contexts, one that verifies and one that does not: a context with the
-system's authorities takes a megabyte.
+All drains share two OpenSSL contexts, one that verifies and one that does not, because a context
+with the system's authorities takes a megabyte.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from logplex.drains.network.errors import CertificateRejected
 
 _log = Logger()
 
-#: Certificates between a receiver's and an authority's.
+#: The most certificates between the receiver's and the authority's.
 CHAIN_DEPTH = 9
 
 
@@ -51,8 +51,8 @@ class Trust:
     Makes TLS for connections to receivers.
 
     :param ca_file: PEM certificates of the authorities to trust; empty: the system's.
-    :param pinned_file: PEM certificates of receivers that are trusted as they are, whatever
-        their chain, name and dates say; may be empty.
+    :param pinned_file: PEM certificates of receivers that are trusted whatever their chains, names
+        and dates are; may be empty.
     :param pinned: more of them, as PEM text.
     :raise BadPem: a file cannot be read, or there is no certificate in it.
     """
@@ -75,10 +75,10 @@ class Trust:
         self, endpoint: IStreamClientEndpoint, host: str, verify: bool, clock: IReactorTime
     ) -> IStreamClientEndpoint:
         """
-        The endpoint, with TLS to this host over it.
+        Return the endpoint with TLS to this host over it.
 
         :param host: a name in its ASCII form, or an address.
-        :param verify: whether its certificate must be good and say so.
+        :param verify: false if any certificate is accepted.
         """
         context = self._verifying if verify else self._insecure
         creator = _Creator(context, host, verify, self._pinned)
@@ -88,8 +88,8 @@ class Trust:
 
 class _Unbuffered(TLSMemoryBIOFactory):
     """
-    Writes at once what it is given. Twisted's own gathers small writes for a turn of the reactor;
-    drains write in pieces, and have to know what became of each.
+    TLS that writes at once. Twisted's own gathers small writes for a turn of the reactor; drains
+    write in pieces, and have to know the result of each.
     """
 
     protocol = TLSMemoryBIOProtocol
@@ -103,7 +103,7 @@ class _SecuredEndpoint:
     clock: IReactorTime
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See :class:`IStreamClientEndpoint`. Fires before the handshake."""
+        """See :class:`IStreamClientEndpoint`. Fires before the handshake is done."""
         wrapping = _Unbuffered(self.creator, True, protocolFactory, self.clock)
 
         def unwrapped(tls: Any) -> IProtocol:
@@ -148,11 +148,11 @@ def _service_id(host: str) -> DNS_ID | IPAddress_ID:
 @define(eq=False, repr=False)
 class _Verification:
     """
-    What OpenSSL asks about each certificate of one handshake.
+    The verification of the certificates of one handshake, as OpenSSL calls it.
 
-    It goes from the authority down to the receiver's own certificate (depth 0), and may ask about
-    one more than once. As a pinned certificate needs no chain, errors above it have to wait until
-    it has been seen.
+    OpenSSL goes from the authority down to the receiver's own certificate (depth 0), and may ask
+    about one more than once. A pinned certificate needs no chain, so errors above it wait until it
+    has been seen.
     """
 
     protocol: ref[TLSMemoryBIOProtocol]
@@ -164,7 +164,7 @@ class _Verification:
     def __call__(
         self, connection: Connection, certificate: X509, error: int, depth: int, ok: int
     ) -> bool:
-        # An exception would be lost in OpenSSL, and might be taken for a yes.
+        # OpenSSL would lose an exception, and might take it for a yes.
         try:
             return self._accept(certificate, error, depth, bool(ok))
         except Exception:

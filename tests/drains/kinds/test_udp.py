@@ -223,7 +223,7 @@ class Failing(UdpCase):
         self.push()
         self.port.protocol.connectionRefused()
         self.assertTrue(self.port.closed)
-        self.assertIn("nobody listens", str(self.outcome.last_error))
+        self.assertIn("no program listens", str(self.outcome.last_error))
         self.push()
         self.assertEqual(len(self.reactor.ports), 1)
         self.reactor.advance(2)
