@@ -233,7 +233,8 @@ class _ClusterTests(IntegrationTestCase):
         # something else, so that none waits for another and all are on their way to Redis.
         writes: list[tuple[str, str, Any, int]] = [
             ("PUT", "/v3/channels/new", {"tokens": ["web"]}, 200),
-            ("DELETE", "/v3/channels/old", None, 404),
+            # It ends the channel's sessions first, and so has not begun to delete.
+            ("DELETE", "/v3/channels/old", None, 204),
             ("POST", "/v3/channels/kept/tokens", {"name": "web"}, 200),
             ("PUT", f"/v3/channels/moved/drains/{reserved}", url, 200),
             ("POST", "/v3/credentials", {"id": "new", **_FULL_API}, 409),
@@ -244,8 +245,9 @@ class _ClusterTests(IntegrationTestCase):
             [Deferred.fromCoroutine(self.asked(503, one, *write[:3])) for write in writes]
         )
         server.resume()
+        channels = ["kept", "moved", "new", "old"]
         for node in (one, two):
-            await self.knows(node, ["kept", "moved", "new"], ["app", "app", "web", "web"])
+            await self.knows(node, channels, ["app", "app", "app", "web", "web"])
             await self.answers(node, "/v3/credentials/new", 200, 10.0)
         before = (await two.request("GET", "/v3/channels/new")).json()
         for method, path, body, status in writes:
