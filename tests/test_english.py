@@ -28,7 +28,6 @@ TO_MEND: tuple[str, ...] = (
     "logplex/interfaces.py",
     "logplex/redis",
     "logplex/spool",
-    "tests/api",
     "tests/configuration",
     "tests/contracts",
     "tests/doubles",

@@ -50,7 +50,7 @@ class AuditTests(V3Case):
         return [line for line in asked if line.startswith("audit: ")]
 
     def test_change(self) -> None:
-        """Who, what, from where, and how it ended."""
+        """The caller, the change, the address, and the outcome."""
         self.assertEqual(
             ["audit: full put_channel channel_id=app from 192.168.1.1, request r-1: done"],
             self.audit("PUT", "/v3/channels/app", {}, headers={"Request-Id": "r-1"}),

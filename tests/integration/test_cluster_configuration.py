@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import partial
 from shutil import which
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import Answer, Node
 from tests.integration.process import BUSY_S, Child, reactor, until, within
+from tests.integration.readers import Reader, session
 from tests.integration.receivers import HttpReceiver
 from tests.integration.redis_server import BUNDLED, INSTALLED, RedisServer
 from tests.integration.senders import numbered, numbers_in, octet_counted, send
@@ -98,6 +100,45 @@ class _ClusterTests(IntegrationTestCase):
         self.assertEqual((await two.request("DELETE", "/v3/channels/app-1")).status, 204)
         self.assertEqual((await two.request("GET", "/v3/channels/app-1")).status, 404)
         await self.answers(one, "/v3/channels/app-1", 404, _EVERYWHERE_S)
+
+    async def test_sessions_end_on_every_node(self) -> None:
+        """Within two seconds of the end of the session, its channel, or its owner."""
+        _, one, two = await self.cluster()
+        for channel_id in ("by-id", "deleted", "rotated", "kept"):
+            await one.channel(channel_id)
+        owner = {"id": "owner", "permissions": ["channel:rotated"]}
+        made = (await self.asked(201, one, "POST", "/v3/credentials", owner)).json()
+        await self.answers(two, "/v3/credentials/owner", 200, _EVERYWHERE_S)
+        auth = ("owner", made["password"])
+        paths = {
+            channel_id: await session(one, channel_id, tail=True)
+            for channel_id in ("by-id", "deleted", "kept")
+        }
+        body = {"channel_id": "rotated", "tail": True}
+        opened = await two.request("POST", "/v3/sessions", body, auth=auth)
+        paths["rotated"] = urlsplit(opened.json()["url"]).path
+        readers = {channel_id: Reader(two, path) for channel_id, path in paths.items()}
+        for reader in readers.values():
+            await reader.open()
+        await self.asked(204, one, "DELETE", f"/v3{paths['by-id']}")
+        await self.asked(204, one, "DELETE", "/v3/channels/deleted")
+        await self.asked(200, one, "POST", "/v3/credentials/owner/password", {})
+
+        async def ended() -> bool:
+            return all(
+                reader.connection.is_whole == (channel_id != "kept")
+                for channel_id, reader in readers.items()
+            )
+
+        await until(ended, "the tails end, and no other", 2.0 + BUSY_S)
+        await self.asked(201, one, "PUT", "/v3/channels/deleted", {})
+        await self.answers(two, "/v3/channels/deleted", 200, _EVERYWHERE_S)
+        for node in (one, two):
+            for channel_id, path in paths.items():
+                if channel_id != "kept":
+                    answer = await node.request("GET", path, port="api", auth=None)
+                    self.assertEqual((404, channel_id), (answer.status, channel_id))
+        readers["kept"].close()
 
     async def test_a_node_that_starts_later_knows_everything(self) -> None:
         server = await self.server()
