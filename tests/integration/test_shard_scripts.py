@@ -37,7 +37,7 @@ from tests.integration.shards import ShardsTestCase
 
 CHANNELS = ("a", "b")
 PREFIX = "logplex:live:0:"
-KEPT = 20
+KEPT = 8
 RETENTION_S = 600.0
 #: Its type says that it never returns.
 wait_for: Any = blockingCallFromThread
@@ -72,7 +72,7 @@ pieces = st.dictionaries(
     st.sampled_from(CHANNELS),
     st.tuples(
         st.sampled_from([KEEP, KEEP, KEEP, 0, KEEP | RAISE, RAISE, KEEP | FORGET, FORGET]),
-        st.sampled_from([0, 1, 1, 1, 2, 3, 7, 25]),
+        st.sampled_from([0, 1, 1, 1, 2, 3, 4, 25]),
         st.sampled_from([0, 0, 0, 4]),
     ),
     min_size=1,
@@ -124,7 +124,7 @@ class _ScriptTests(ShardsTestCase):
         """In a thread: hypothesis waits for each example."""
 
         @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-        @given(st.lists(steps, min_size=1, max_size=20))
+        @given(st.lists(steps, min_size=1, max_size=30))
         def example(steps: list[Any]) -> None:
             wait_for(reactor, lambda: Deferred.fromCoroutine(course(steps)))
 
