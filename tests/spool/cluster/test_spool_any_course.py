@@ -110,6 +110,7 @@ class HistoriesTests(SpoolsTestCase):
                 elif len(texts) < len(wanted):
                     self.assertIn("missed", events)
                 self.assertLessEqual(set(texts), set(wanted))
+                self.assertLessEqual(set(node.sent[channel_id]), set(texts), "own are missing")
             self.see_history(channel_id, wanted, killed)
         for joined in self.joined:
             texts = joined.texts()

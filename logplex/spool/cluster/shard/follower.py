@@ -6,7 +6,7 @@ on a shard. No I/O and no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -227,19 +227,19 @@ class Progress:
             self._mark(self.own, history.own_batch)
             self._read_to(history.last)
 
-    def lost(self, waiting: Iterable[Waiting], begin: int) -> None:
+    def lost(self, unheard: Sequence[Waiting], begin: int) -> None:
         """
-        The shard is away.
+        The shard is away. Tell this node's own messages at once: it may have lost them.
 
-        :param waiting: everything of this node that it has perhaps not taken.
-        :param begin: the first batch that it has perhaps not taken, of any channel. What was in
-            earlier ones need not have been heard yet; it is in the history.
+        :param unheard: everything of this node that was perhaps not heard.
+        :param begin: the number of the batch that is sealed next.
         """
         if self.away:
             return
         self.away = True
         self.following.interrupted()
-        for batch, messages in waiting:
+        for batch, messages in unheard:
+            begin = min(begin, batch)
             if batch > self.seen.get(self.own, 0) and not self.was_told(batch):
                 self.following.unnumbered(messages)
         if self.told and (self.told[-1][1] or 0) >= begin:

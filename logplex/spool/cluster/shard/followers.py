@@ -81,7 +81,8 @@ class Followers:
 
     def published(self, name: bytes, data: bytes) -> None:
         """The shard has published something under this name."""
-        progress = self._followed.get(name.decode("utf-8", "replace").removeprefix(self._prefix))
+        channel_id = name.decode("utf-8", "replace").removeprefix(self._prefix)
+        progress = self._followed.get(channel_id)
         if progress is None:
             return
         try:
@@ -89,6 +90,8 @@ class Followers:
         except ValueError as error:
             _log.warn("a publication on a shard is not a batch: {error}", error=str(error))
             return
+        if published.origin == self._origin:
+            self._outbox.heard(published.batch, channel_id)
         progress.published(published)
 
     def away_from(self, channel_id: str) -> bool:
@@ -120,7 +123,7 @@ class Followers:
         try:
             await self._ask("SUBSCRIBE", self._prefix + channel_id)
             await self._written(channel_id)
-            waiting = self._outbox.untaken({channel_id}).get(channel_id, [])
+            waiting = self._outbox.unheard({channel_id}).get(channel_id, [])
             reading.own = [each for each in waiting if progress.was_told(each[0])]
             history = await self._read(channel_id, after)
             if self._is_current(channel_id, progress):
@@ -175,15 +178,15 @@ class Followers:
             progress.caught_up(history, self._outbox.number)
 
     def _lose(self, channel_ids: Iterable[str]) -> None:
-        """Tell the followers of these channels that the shard is away, and what waits for it."""
+        """Tell these channels' followers that the shard is away, and what they have not heard."""
         outbox, lost = self._outbox, set(channel_ids)
         if not lost.isdisjoint(outbox.collected):
             outbox.seal(force=True)
-        waiting = outbox.untaken(lost)
+        unheard = outbox.unheard(lost)
         for channel_id in lost:
             progress = self._followed.get(channel_id)
             if progress is not None:
-                progress.lost(waiting.get(channel_id, []), outbox.first_untaken)
+                progress.lost(unheard.get(channel_id, []), outbox.number + 1)
 
 
 def _start(conversation: Coroutine[Deferred[Any], Any, None]) -> None:

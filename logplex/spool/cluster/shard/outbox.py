@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, KeysView
 from functools import partial
-from itertools import accumulate, count
+from itertools import accumulate, chain, count
 
 from attrs import define, field, frozen
 
@@ -22,6 +22,8 @@ _MESSAGE_OVERHEAD_BYTES = 41
 #: larger message is a piece alone.
 _PIECE_MESSAGES = 400
 _PIECE_BYTES = 102_400
+#: Of pieces that a shard has taken and not published yet; above this the oldest are forgotten.
+_UNHEARD_BYTES = 4_194_304
 #: Channels of which is remembered that messages were dropped.
 _MOST_LOSERS = 100_000
 
@@ -83,6 +85,9 @@ class Outbox:
     _collected_bytes: int = 0
     _sealed: deque[Batch] = field(factory=deque)
     _to_raise: set[str] = field(factory=set)
+    #: Pieces that the shard has taken and this node has not heard, with the numbers of the batches.
+    _unheard: deque[tuple[int, Piece]] = field(factory=deque)
+    _unheard_bytes: int = 0
     #: Messages that were dropped since the channel's last piece; the next one tells of them.
     _lost: dict[str, int] = field(factory=dict)
 
@@ -158,9 +163,20 @@ class Outbox:
             at = self._seal_some(names, at)
         return True
 
-    def done(self) -> None:
-        """The shard has taken the head."""
+    def done(self, followed: Container[str] = ()) -> None:
+        """
+        The shard has taken the head.
+
+        :param followed: channels whose followers have not heard it yet. A shard that is killed may
+            have taken it and never publish it.
+        """
         batch = self._sealed.popleft()
+        for piece in batch.pieces:
+            if piece.count and piece.channel_id in followed:
+                self._unheard.append((batch.number, piece))
+                self._unheard_bytes += len(piece.payload)
+        while self._unheard_bytes > _UNHEARD_BYTES:
+            self._forget_unheard()
         self._let_go(batch.messages, batch.size_bytes)
         self.counters.spool_written += batch.messages
 
@@ -185,24 +201,25 @@ class Outbox:
                 return batch.number
         return 0
 
-    @property
-    def first_untaken(self) -> int:
-        """The first batch that the shard has perhaps not taken; if need be, one yet to come."""
-        head = self._sealed[0].number if self._sealed else self.number + 1
-        return max(head, self.taken + 1)
+    def heard(self, batch: int, channel_id: str) -> None:
+        """The shard has published this piece, and with it all that came before."""
+        unheard = self._unheard
+        while unheard and unheard[0][0] < batch:
+            self._forget_unheard()
+        if any(piece.channel_id == channel_id for number, piece in unheard if number == batch):
+            while self._forget_unheard().channel_id != channel_id:
+                pass
 
-    def untaken(self, channel_ids: Container[str]) -> dict[str, list[tuple[int, list[bytes]]]]:
+    def unheard(self, channel_ids: Container[str]) -> dict[str, list[tuple[int, list[bytes]]]]:
         """
-        What is sealed of these channels and perhaps not taken, in order, with the numbers of the
-        batches.
+        Return what is sealed of these channels and was perhaps not heard by their followers, in
+        order, with the numbers of the batches.
         """
         found: dict[str, list[tuple[int, list[bytes]]]] = {}
-        for batch in self._sealed:
-            if batch.number > self.taken:
-                for piece in batch.pieces:
-                    if piece.count and piece.channel_id in channel_ids:
-                        messages = found.setdefault(piece.channel_id, [])
-                        messages.append((batch.number, piece.messages()))
+        sealed = ((batch.number, piece) for batch in self._sealed for piece in batch.pieces)
+        for number, piece in chain(self._unheard, sealed):
+            if piece.count and piece.channel_id in channel_ids:
+                found.setdefault(piece.channel_id, []).append((number, piece.messages()))
         return found
 
     def to_be_kept(self, channel_id: str) -> list[bytes]:
@@ -223,6 +240,11 @@ class Outbox:
             if collected.keep:
                 found += collected.messages
         return found
+
+    def _forget_unheard(self) -> Piece:
+        _, piece = self._unheard.popleft()
+        self._unheard_bytes -= len(piece.payload)
+        return piece
 
     def _seal_some(self, names: list[str], at: int) -> int:
         """Seal one batch, from this place of the names on; gives the place where it ends."""

@@ -216,7 +216,7 @@ class ShardWriter:
         call.addErrback(self._bug)
 
     def _taken(self, answer: bytes | None, batch: Batch) -> None:
-        self.outbox.done()
+        self.outbox.done(self._followed)
         if answer is not None:
             followed, replaced = parse_appended(answer)
             until_s = self._clock.seconds() + self._times.followed_for_s

@@ -184,16 +184,37 @@ class OutboxTests(SynchronousTestCase):
         outbox.seal()
         self.assertEqual(self.lost(outbox), [0])
 
-    def test_what_the_shard_has_perhaps_not_taken(self) -> None:
-        outbox = self.outbox()
-        self.assertEqual(outbox.first_untaken, 1)
-        for name, text in (("a", b"1"), ("a", b"2"), ("b", b"3")):
+    def test_what_was_perhaps_not_heard(self) -> None:
+        outbox = self.outbox(batch_channels=2)
+        for name, text in (("a", b"1"), ("b", b"2"), ("a", b"3"), ("c", b"4")):
             outbox.append(name, [text], True)
+        outbox.seal()
+        outbox.append("a", [b"5"], True)
+        outbox.seal()
+        self.assertEqual([outbox.last_batch_of(name) for name in "abcd"], [3, 1, 2, 0])
+        self.assertEqual(outbox.unheard({"a", "d"}), {"a": [(1, [b"1", b"3"]), (3, [b"5"])]})
+        outbox.done(followed={"a", "b", "c"})
+        outbox.done(followed={"c"})
+        outbox.heard(1, "a")
+        every = {"a", "b", "c"}
+        self.assertEqual(
+            outbox.unheard(every),
+            {"b": [(1, [b"2"])], "c": [(2, [b"4"])], "a": [(3, [b"5"])]},
+        )
+        outbox.heard(2, "x")
+        self.assertEqual(outbox.unheard(every), {"c": [(2, [b"4"])], "a": [(3, [b"5"])]})
+        outbox.heard(2, "c")
+        outbox.done()
+        self.assertEqual(outbox.unheard(every), {})
+
+    def test_what_was_not_heard_is_bounded(self) -> None:
+        outbox = self.outbox()
+        for number in range(60):
+            outbox.append("a", [b"%06d" % number + b"x" * 100_000], True)
             outbox.seal()
-        self.assertEqual(outbox.untaken({"a", "c"}), {"a": [(1, [b"1"]), (2, [b"2"])]})
-        self.assertEqual([outbox.last_batch_of(name) for name in "abc"], [2, 3, 0])
-        outbox.taken = 1
-        self.assertEqual((outbox.first_untaken, outbox.untaken({"a"})), (2, {"a": [(2, [b"2"])]}))
+            outbox.done(followed={"a"})
+        unheard = outbox.unheard({"a"})["a"]
+        self.assertEqual([number for number, _ in unheard], list(range(20, 61)))
 
     @settings(deadline=None)
     @given(
