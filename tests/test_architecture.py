@@ -111,7 +111,7 @@ MAX_LINES = 400
 INDIRECT = {"What", "How", "Whether", "Where", "Who", "Which", "Whose"}
 
 #: Rooms whose docstrings are still to be written anew, and classes that are still to be named.
-STILL_INDIRECT = {"drains", "interfaces", "spool"}
+STILL_INDIRECT = {"interfaces", "spool"}
 STILL_NAMED_TWICE = {"Connect", "Listener", "Refused"}
 
 

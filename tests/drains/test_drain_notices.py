@@ -1,4 +1,4 @@
-"""What a channel is told of its drains, and how often."""
+"""The notices to a channel about its drains, and the times between them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ChannelNoticesTests(SynchronousTestCase):
         self.assertEqual((self.told[0][0], self.told[0][2]), ("app-1", self.outlet))
 
     def test_once_a_minute(self) -> None:
-        """What is lost after a notice is told a minute after it, in one."""
+        """Losses after a notice are told a minute after it, in one."""
         self.notices.lost(1)
         self.clock.advance(GATHER_S)
         self.notices.lost(2)

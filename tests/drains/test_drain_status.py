@@ -1,4 +1,4 @@
-"""What the owner of a drain can see: its status, and what becomes of a test message."""
+"""The owner's view of a drain: its status, and the result of a test message."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Status(ServiceCase):
         )
 
     def test_holding(self) -> None:
-        """What a drain holds, of what it is sure, and how old its oldest message is."""
+        """The status shows what a drain holds, of what it is sure, and how old its oldest message is."""
         self.put(DRAIN)
         self.push(1_000)
         self.clock.advance(10)
@@ -73,7 +73,7 @@ class Status(ServiceCase):
         self.assertEqual(self.status().buffered_beyond_bytes, 0)
 
     def test_failing(self) -> None:
-        """What went wrong, when, and when the next attempt will be."""
+        """The status shows the error, its time, and the time of the next attempt."""
         self.put(DRAIN)
         self.push()
         self.receiver("one").accept().say(answer(500))
@@ -119,7 +119,7 @@ class Testing(ServiceCase):
         self.assertEqual(self.counters.drain_delivered, 0)
 
     def test_refused(self) -> None:
-        """What the receiver says is shown as far as it is printable, and not without end."""
+        """The printable part of the receiver's answer is shown, up to a bound."""
         result = self.service.test(1)
         body = b"no such\x00\x1b[31m token " + b"x" * 500
         link = self.receiver("one").accept()

@@ -103,7 +103,7 @@ class ServiceCase(SynchronousTestCase):
         }
 
     def notices(self) -> list[bytes]:
-        """What the spool was told besides messages."""
+        """Return the notices in the spool."""
         return [
             each.split(b" - - ", 1)[1]
             for _, messages, _ in self.spool.appended
@@ -170,7 +170,7 @@ class Following(ServiceCase):
         self.assertEqual(self.counters.drain_delivered, 2)
 
     def test_deleted_in_vain(self) -> None:
-        """What it cannot send within the bound is lost, counted and told."""
+        """Messages that it cannot send within the bound are lost, counted and told."""
         self.put(DRAIN)
         self.push(2)
         self.delete(DRAIN)
@@ -219,7 +219,7 @@ class Moving(ServiceCase):
         self.assertEqual(request.headers[b"logplex-drain-token"], b"d.1")
 
     def test_buffer(self) -> None:
-        """What is buffered goes to the new receiver."""
+        """Buffered messages go to the new receiver."""
         self.put(DRAIN)
         self.push(3)
         self.put(evolve(DRAIN, url="http://new.example/"))
@@ -228,7 +228,7 @@ class Moving(ServiceCase):
         self.assertEqual(request.count, 3)
 
     def test_while_sending(self) -> None:
-        """What is just being sent is settled with the old receiver; the rest is the new one's, in
+        """The old receiver settles what is just being sent; the rest is the new one's, in
         order."""
         self.put(DRAIN)
         self.push(2)
@@ -244,7 +244,7 @@ class Moving(ServiceCase):
         self.assertEqual(self.counters.drain_delivered, 2)
 
     def test_while_sending_in_vain(self) -> None:
-        """What the old receiver did not take is the new one's, in order."""
+        """Messages that the old receiver did not take are the new one's, in order."""
         self.put(DRAIN)
         self.push(2)
         old = self.receiver("one").accept()
@@ -268,7 +268,7 @@ class Moving(ServiceCase):
         self.assertEqual(Request(self.receiver("newer").accept().received()).count, 1)
 
     def test_to_another_kind(self) -> None:
-        """What the old receiver did not take goes to the new one in the new one's form."""
+        """Messages that the old receiver did not take go to the new one in its own form."""
         self.put(DRAIN)
         self.push(2)
         old = self.receiver("one").accept()
@@ -283,7 +283,7 @@ class Moving(ServiceCase):
         self.assertEqual(Request(self.receiver("one").accept().received()).count, 1)
 
     def test_deleted_while_moving(self) -> None:
-        """What the old receiver did not take is offered to the new one, before the drain ends."""
+        """Messages that the old receiver did not take are offered to the new one, before the end."""
         self.put(DRAIN)
         self.push(2)
         old = self.receiver("one").accept()
@@ -347,7 +347,7 @@ class Losing(ServiceCase):
 
 
 class Refused(ServiceCase):
-    """What the channel is told of connections that cannot be made."""
+    """The notices to the channel about connections that cannot be made."""
 
     def refuse(self, reason: Exception) -> None:
         self.put(evolve(DRAIN, url="http://us:pa@one.example/path?query"))
@@ -421,7 +421,7 @@ class Hanging(SynchronousTestCase):
         self.reactor.advance(0)
 
     def test_asks_once(self) -> None:
-        """However often the drain tries, there is one lookup."""
+        """There is one lookup, however often the drain tries."""
         self.reactor.pump([1] * 60)
         self.assertEqual(len(self.pool.held), 1)
         status = self.service.status(1)
@@ -489,7 +489,7 @@ class Stopping(ServiceCase):
 
 class Numbers(ServiceCase):
     def test_states(self) -> None:
-        """How many drains are in which state, and what they hold."""
+        """The numbers of drains in each state, and of the messages that they hold."""
         self.put(DRAIN, OTHER)
         self.assertEqual(self.samples("logplex_drains"), {"resting": 2.0})
         self.push(3)

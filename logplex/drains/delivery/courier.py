@@ -1,5 +1,5 @@
 """
-The couriers of drains: the contract that each kind of drain fulfils, and how deliveries fared.
+The couriers of drains: the contract that each kind of drain fulfils, and the results.
 
 A courier connects, formats and sends the messages of one drain. It keeps what it has sent until
 the receiver has it, also over the end of a connection.
@@ -51,7 +51,7 @@ class Courier(Protocol[C]):
 
     @property
     def under_way(self) -> bool:
-        """Whether the courier holds messages of the buffer that it has to send again."""
+        """True while the courier holds messages of the buffer that it still has to send."""
 
     def connect(self) -> Deferred[C]:
         """Make a connection that can be used at once (TLS included). May be cancelled."""
@@ -73,7 +73,7 @@ class Courier(Protocol[C]):
 @define
 class Outcome:
     """
-    How the deliveries of a drain fared.
+    The results of a drain's deliveries.
 
     Times are seconds since the epoch.
 

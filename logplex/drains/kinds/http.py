@@ -54,7 +54,7 @@ def http_pace(settings: DrainSettings, linger: Linger) -> Pace:
 
 
 @define(eq=False, repr=False)
-class _Batch:
+class _HttpBatch:
     """
     The content of one request, and of every repeat of it.
 
@@ -103,9 +103,9 @@ class HttpCourier:
     _head: bytes = field(init=False)
     last_answer: Answer | None = field(default=None, init=False)
     #: The batch of the request that has no answer yet.
-    _sent: _Batch | None = field(default=None, init=False)
+    _sent: _HttpBatch | None = field(default=None, init=False)
     #: Batches that go out before anything in the buffer.
-    _waiting: list[_Batch] = field(factory=list, init=False)
+    _waiting: list[_HttpBatch] = field(factory=list, init=False)
     _refusals: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -126,7 +126,7 @@ class HttpCourier:
     async def _connect(self) -> HttpConnection:
         settings = self.settings
         limits = AnswerLimits(settings.http_answer_timeout_s, settings.http_answer_bytes)
-        factory = _Connections(self, limits)
+        factory = _HttpConnections(self, limits)
         connection = await open_connection(self.endpoint, factory, HttpConnection)
         self._refusals = 0
         for batch in self._waiting:
@@ -218,7 +218,7 @@ class HttpCourier:
 
     # How batches are made and settled.
 
-    def _next_batch(self) -> _Batch | None:
+    def _next_batch(self) -> _HttpBatch | None:
         queue = self.buffer.messages
         frames, unparsable = take_http_frames(
             queue, self.settings.http_batch_bytes, self.settings.http_batch_messages
@@ -230,24 +230,26 @@ class HttpCourier:
         notice = b""
         if loss is not None:
             notice = l10_http_frame(wall_s(self.clock), loss.count, loss.since)
-        return _Batch(frames, notice, self._frame_id(), loss, full=bool(queue))
+        return _HttpBatch(frames, notice, self._frame_id(), loss, full=bool(queue))
 
     def _frame_id(self) -> bytes:
         return b"%032X" % self.random.getrandbits(128)
 
-    def _settle(self) -> _Batch:
+    def _settle(self) -> _HttpBatch:
         """Return the batch of the request, which has ended."""
         batch, self._sent = self._sent, None
         assert batch is not None
         return batch
 
-    def _halve(self, batch: _Batch) -> None:
+    def _halve(self, batch: _HttpBatch) -> None:
         middle = len(batch.frames) // 2
-        first = _Batch(batch.frames[:middle], batch.notice, self._frame_id(), batch.loss, full=True)
-        second = _Batch(batch.frames[middle:], b"", self._frame_id(), None, full=batch.full)
+        first = _HttpBatch(
+            batch.frames[:middle], batch.notice, self._frame_id(), batch.loss, full=True
+        )
+        second = _HttpBatch(batch.frames[middle:], b"", self._frame_id(), None, full=batch.full)
         self._waiting[:0] = [first, second]
 
-    def _lose(self, batch: _Batch) -> None:
+    def _lose(self, batch: _HttpBatch) -> None:
         self.buffer.return_loss(batch.loss)
         self.buffer.lose(batch.frames)
 
@@ -258,7 +260,7 @@ class HttpCourier:
             if not self.under_way and (batch := self._next_batch()):
                 self._waiting.append(batch)
 
-    def _try_again(self, batch: _Batch, wait_s: float) -> None:
+    def _try_again(self, batch: _HttpBatch, wait_s: float) -> None:
         settings = self.settings
         batch.tries += 1
         batch.age(self.clock.seconds(), connected=True)
@@ -280,7 +282,7 @@ class HttpCourier:
 
 
 @define(eq=False, repr=False)
-class _Connections(Factory):
+class _HttpConnections(Factory):
     """Make the protocols of one attempt: a name with several addresses may need several."""
 
     noisy = False

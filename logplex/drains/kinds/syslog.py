@@ -214,7 +214,7 @@ class SyslogCourier:
         return Deferred.fromCoroutine(self._connect())
 
     async def _connect(self) -> SyslogConnection:
-        return await open_connection(self.endpoint, _Connections(self), SyslogConnection)
+        return await open_connection(self.endpoint, _SyslogConnections(self), SyslogConnection)
 
     def send(self, connection: SyslogConnection) -> None:
         """See :meth:`Courier.send`."""
@@ -281,7 +281,7 @@ class SyslogCourier:
 
 
 @define(eq=False, repr=False)
-class _Connections(Factory):
+class _SyslogConnections(Factory):
     """Make the protocols of one attempt: a name with several addresses may need several."""
 
     courier: SyslogCourier

@@ -44,7 +44,7 @@ class BufferTests(SynchronousTestCase):
         self.assertIsNone(self.buffer.loss)
 
     def test_drops_oldest(self) -> None:
-        """What is too much pushes out the oldest; the time of the first loss is kept."""
+        """A message too many pushes out the oldest; the time of the first loss is kept."""
         self.clock.advance(7)
         self.buffer.push(numbered(1, 5))
         self.clock.advance(1)
@@ -68,7 +68,7 @@ class BufferTests(SynchronousTestCase):
         self.assertEqual(list(self.buffer.messages), [b"1"])
 
     def test_lost_notices_are_not_told(self) -> None:
-        """A notice's own loss counts, but nobody is to be told of it: two drains that are both
+        """A notice's own loss counts, but is not told: two drains that are both
         down would tell each other for ever."""
         self.buffer.push([NOTICE] * 4)
         self.buffer.push([b"1", b"2"])
@@ -85,7 +85,7 @@ class BufferTests(SynchronousTestCase):
         self.assertEqual(self.buffer.loss, Loss(3, 0.0))
 
     def test_wakes(self) -> None:
-        """Whoever sends is woken when as much waits as it asked for."""
+        """The buffer wakes its owner when as many messages wait as were asked for."""
         woken: list[int] = []
         self.buffer.wake = lambda: woken.append(len(self.buffer.messages))
         self.buffer.push([b"1"])
@@ -95,7 +95,7 @@ class BufferTests(SynchronousTestCase):
         self.assertEqual(woken, [3])
 
     def test_wakes_before_it_drops(self) -> None:
-        """Whoever sends takes what would have been dropped."""
+        """The owner can take what would have been dropped."""
         taken: list[bytes] = []
         self.buffer.wake = lambda: taken.append(self.buffer.messages.popleft())
         self.buffer.wake_at = 1
@@ -104,14 +104,14 @@ class BufferTests(SynchronousTestCase):
         self.assertEqual((len(self.buffer.messages), self.buffer.dropped), (4, 0))
 
     def test_wake_fails(self) -> None:
-        """A bug in whoever sends does not reach whoever pushes."""
+        """A bug in the owner does not reach the caller of push."""
         self.buffer.wake = lambda: 1 / 0  # type: ignore[assignment]
         self.buffer.wake_at = 1
         self.buffer.push([b"1"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_clear(self) -> None:
-        """What is given up is counted as lost."""
+        """Messages that are given up are counted as lost."""
         self.buffer.push(numbered(0, 3))
         self.assertEqual(self.buffer.clear(), 3)
         self.assertEqual((self.buffer.buffered, self.buffer.dropped), (0, 3))
@@ -150,7 +150,7 @@ class Elastic(SynchronousTestCase):
         self.assertEqual(self.shared.used_bytes, sum(map(len, numbered(5, 508))))
 
     def test_taken(self) -> None:
-        """What is taken makes room for what follows, and nothing is charged any more."""
+        """Messages that are taken make room for the next, which are not charged any more."""
         buffer = self.buffer("a")
         buffer.push(numbered(1, 10))
         for first in (1, 5):
@@ -161,7 +161,7 @@ class Elastic(SynchronousTestCase):
         self.assertEqual(self.shared.used_bytes, 0)
 
     def test_put_back(self) -> None:
-        """What goes back is before all others, and may be beyond."""
+        """Messages that go back are before all others, and others may overflow."""
         buffer = self.buffer("a")
         buffer.push(numbered(1, 6))
         buffer.messages.clear()
@@ -183,7 +183,7 @@ class Elastic(SynchronousTestCase):
         self.assertLessEqual(self.shared.used_bytes, self.SIZE)
 
     def test_who_gives_way(self) -> None:
-        """The channel that uses most drops its oldest messages, whoever needs the room."""
+        """The channel that uses most drops its oldest messages, also if another needs the room."""
         loud, quiet = self.buffer("loud"), self.buffer("quiet")
         quiet.push([b"q" * 100] * 6)
         loud.push([b"l" * 100] * 66)
@@ -230,7 +230,7 @@ class Elastic(SynchronousTestCase):
         self.assertEqual(buffer.buffered, 10)
 
     def test_courier_first(self) -> None:
-        """What a courier holds back is older, and goes before anything in the buffer."""
+        """A courier's waiting batch is older, and goes before anything in the buffer."""
         self.shared = SharedBuffer(0)
         buffer = self.buffer("a")
         buffer.push(numbered(1, 4))
@@ -289,7 +289,7 @@ class Elastic(SynchronousTestCase):
 
 
 class Accounting(RuleBasedStateMachine):
-    """Whatever happens, in whatever order: the sums are right and the order is kept."""
+    """The sums are right and the order is kept, in any course of events."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whatever happens to a drain, in whatever order: it counts right, and never gets stuck."""
+"""A drain counts right and never gets stuck, in any course of events."""
 
 from __future__ import annotations
 

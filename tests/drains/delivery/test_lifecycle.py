@@ -57,7 +57,7 @@ class LifecycleCase(SynchronousTestCase):
         self.clock.advance(0)
 
     def take_all(self) -> None:
-        """What the buffer holds has been sent."""
+        """Let all buffered messages be sent."""
         self.buffer.messages.clear()
 
     def sending(self) -> StubConnection:
@@ -140,7 +140,7 @@ class Connecting(LifecycleCase):
         self.assertIsNone(self.life.next_attempt)
 
     def test_refused_is_told(self) -> None:
-        """Who wants to know why hears it; what goes wrong there does not stop the drain."""
+        """The callback gets the reason; its failure does not stop the drain."""
         self.life = self.make_life(lambda why: why.raiseException())
         self.failing()
         self.assertEqual(len(self.flushLoggedErrors(ConnectionRefusedError)), 1)
@@ -187,7 +187,7 @@ class Sending(LifecycleCase):
         self.assertEqual(connection.asked, ["send", "send"])
 
     def test_more_waits(self) -> None:
-        """What came while a batch was on its way leaves when the linger is over."""
+        """Messages that came while a batch was on its way leave when the linger is over."""
         connection = self.lingering()
         self.assert_phase(Phase.LINGERING)
         self.clock.advance(0.05)
@@ -211,7 +211,7 @@ class Sending(LifecycleCase):
         self.assertEqual(connection.asked, ["send", "send"])
 
     def test_half_full(self) -> None:
-        """What fills half of a small buffer does not wait either: more might not find room."""
+        """Messages that fill half of a small buffer do not wait: more might not find room."""
         self.buffer.limit = 6
         connection = self.lingering()
         self.push()
@@ -220,7 +220,7 @@ class Sending(LifecycleCase):
         self.assertEqual(connection.asked, ["send", "send"])
 
     def test_at_once(self) -> None:
-        """What a full batch left behind follows without a linger."""
+        """Messages that a full batch left behind follow without a linger."""
         connection = self.sending()
         self.reports.finished(at_once=True)
         self.assertEqual(connection.asked, ["send", "send"])
@@ -245,7 +245,7 @@ class Sending(LifecycleCase):
 
 
 class Ending(LifecycleCase):
-    """How connections end."""
+    """The ends of connections."""
 
     def test_lost_while_quiet(self) -> None:
         """There is nothing to send, so there is no need of another."""
@@ -266,7 +266,7 @@ class Ending(LifecycleCase):
         self.assertEqual(len(self.courier.attempts), 2)
 
     def test_lost_while_lingering(self) -> None:
-        """What waits goes over a new one, when it would have gone over this one."""
+        """Waiting messages go over a new one, when they would have gone over this one."""
         self.lingering()
         self.reports.over()
         self.clock.advance(0.04)
@@ -276,7 +276,7 @@ class Ending(LifecycleCase):
         self.assertEqual(self.courier.accept().asked, ["send"])
 
     def test_over_with_something_under_way(self) -> None:
-        """What is under way goes over a new one, when the courier says."""
+        """Messages under way go over a new one, when the courier allows it."""
         self.sending()
         self.take_all()
         self.courier.under_way = True
@@ -356,7 +356,7 @@ class Stopping(LifecycleCase):
         self.assert_no_timers()
 
     def test_lingering(self) -> None:
-        """What waits for company is sent at once."""
+        """Lingering messages are sent at once."""
         connection = self.lingering()
         stopped = self.life.stop(5)
         self.assertEqual(connection.asked, ["send", "send"])
@@ -366,7 +366,7 @@ class Stopping(LifecycleCase):
         self.assertEqual(connection.asked, ["send", "send", "close"])
 
     def test_sending(self) -> None:
-        """What is being sent is waited for, and so is what waits behind it, without linger."""
+        """The stop waits for what is being sent, and for what waits behind it, without linger."""
         connection = self.sending()
         stopped = self.life.stop(5)
         self.reports.finished()
@@ -455,7 +455,7 @@ class Moving(LifecycleCase):
         self.assert_phase(phase)
 
     def assert_next(self) -> None:
-        """What the buffer holds goes over a connection of the new courier, at once."""
+        """Buffered messages go over a connection of the new courier, at once."""
         attempts = len(self.courier.attempts)
         self.turn()
         self.assertEqual(len(self.courier.attempts), attempts + 1)

@@ -1,4 +1,4 @@
-"""How long busy drains wait for company."""
+"""The times for which busy drains wait for more messages."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ class Lingers(SynchronousTestCase):
         self.assertEqual(self.linger.seconds, 0.05)
 
     def test_least_is_more(self) -> None:
-        """Who sets only the least, above the most, gets it."""
+        """An operator who sets only the least time, above the most, gets it."""
         linger = Linger(1.0, 0.2)
         self.assertEqual(linger.seconds, 1.0)

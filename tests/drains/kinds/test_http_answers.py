@@ -53,7 +53,7 @@ bodies = st.sampled_from([b"", b"ok", b"x" * EXCERPT_BYTES, b"x" * 999, b"x" * 1
 
 @st.composite
 def answers(draw: st.DrawFn) -> bytes:
-    """Whole answers, and what is nearly one."""
+    """Whole answers, and bytes that are nearly one."""
     version = draw(st.sampled_from([b"1.1", b"1.1", b"1.1", b"1.0", b"2"]))
     status = draw(
         st.sampled_from([b"200", b"201", b"204", b"205", b"100", b"304", b"404", b"2000"])
@@ -68,7 +68,7 @@ def answers(draw: st.DrawFn) -> bytes:
 
 
 def read(*pieces: bytes) -> tuple[Answer | str, bool]:
-    """What is made of an answer, and whether the connection can serve again."""
+    """Return the answer that is read, and whether the connection can serve again."""
     reader = AnswerReader(MOST_BYTES)
     for piece in pieces:
         try:
@@ -93,13 +93,13 @@ class ReadPlain(SynchronousTestCase):
     @example(b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n")
     @settings(deadline=None, max_examples=500)
     def test_as_h11(self, octets: bytes) -> None:
-        """Where an answer is plain, h11 says the same of it."""
+        """The plain reader and h11 read the same from a plain answer."""
         plain = read_plain(octets, MOST_BYTES)
         if plain is not None:
             self.assertEqual(byte_by_byte(octets), (plain, True))
 
     def test_plain(self) -> None:
-        """What receivers mostly say is plain."""
+        """The usual answers are plain."""
         for octets, answer in (
             (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Answer(200, excerpt=b"ok")),
             (b"HTTP/1.1 204 No Content\r\n\r\n", Answer(204)),
@@ -112,7 +112,7 @@ class ReadPlain(SynchronousTestCase):
             self.assertEqual(read_plain(octets, MOST_BYTES), answer)
 
     def test_not_plain(self) -> None:
-        """What may end the connection, or is more or less than one answer, is left to h11."""
+        """Answers that may end the connection, and parts of answers, are left to h11."""
         for octets in (
             b"",
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no",

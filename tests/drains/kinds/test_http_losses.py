@@ -9,7 +9,7 @@ from tests.doubles.stream_drain import NOW
 
 
 class Losses(HttpCase):
-    """What the receiver is told of what was lost."""
+    """The notices to the receiver about lost messages."""
 
     options = DrainSettings(http_tries=3)
 
@@ -50,7 +50,7 @@ class Losses(HttpCase):
         self.assertIn(b"401 messages dropped since 2026-11-22T16:00:00.000000+00:00.", request.body)
 
     def test_lost_while_the_notice_is_on_its_way(self) -> None:
-        """What is lost meanwhile is told with the next batch."""
+        """A loss in the meantime is told with the next batch."""
         link = self.connected(1_025)
         link.received()
         self.push(500)
@@ -102,7 +102,7 @@ class MakingRoom(HttpCase):
         self.assertIn(frame(401), request.body)
 
     def test_not_while_it_is_sent(self) -> None:
-        """What the receiver may be reading is not given up."""
+        """A batch that the receiver may be reading is not given up."""
         link = self.connected(400)
         self.push(1_025)
         self.assert_counts(0, 1)
@@ -118,7 +118,7 @@ class MakingRoom(HttpCase):
         self.assertIn(b"401 messages dropped", self.next_link(0.25).received())
 
     def test_moved(self) -> None:
-        """What the buffer gives up is nothing of a courier that has gone."""
+        """A buffer that makes room after a move asks nothing of the old courier."""
         self.connected(400).say(answer(503))
         self.life.move()
         self.push(700)
@@ -126,7 +126,7 @@ class MakingRoom(HttpCase):
 
 
 class Closing(HttpCase):
-    """How connections end when the drain ends them."""
+    """Connections that the drain ends."""
 
     def test_idle(self) -> None:
         link = self.connected()
@@ -169,7 +169,7 @@ class Closing(HttpCase):
 
 class StoppingAndMoving(HttpCase):
     def test_stop_while_sending(self) -> None:
-        """What is under way and what waits is sent before the drain stops."""
+        """The drain sends what is under way and what waits before it stops."""
         link = self.connected()
         self.push(3)
         stopped = self.life.stop(5)
@@ -204,7 +204,7 @@ class StoppingAndMoving(HttpCase):
         self.assertEqual(repeated.body, request.body + frame(2))
 
     def test_loss_survives(self) -> None:
-        """What the old receiver was not told, the new one is."""
+        """A loss of which the old receiver was not told is told to the new one."""
         link = self.connected(1_025)
         self.life.move()
         link.lose()

@@ -13,7 +13,7 @@ from tests.doubles.http_drain import OK, HttpCase, Request, frame
 
 
 class Requests(HttpCase):
-    """What a request looks like."""
+    """The bytes of a request."""
 
     url = "https://us%20er:pa%40ss@receiver.example:8080/logs?key=a"
 
@@ -71,7 +71,7 @@ class Requests(HttpCase):
 
 
 class Batches(HttpCase):
-    """What goes into a request, and when."""
+    """The messages of a request, and its time."""
 
     options = evolve(DrainSettings(), http_batch_messages=10, http_batch_bytes=1_000)
 
@@ -133,7 +133,7 @@ class Batches(HttpCase):
         self.assertEqual(Request(link.received()).body, frame(2))
 
     def test_unparsable(self) -> None:
-        """What is no message is left out and counted, and is no overflow."""
+        """Bytes that are not a message are left out and counted, and are no overflow."""
         self.buffer.push([b"<42> blafasel"])
         link = self.connected()
         self.assertEqual(Request(link.received()).body, frame(1))
@@ -143,7 +143,7 @@ class Batches(HttpCase):
         self.assertIsNone(self.buffer.loss)
 
     def test_only_unparsable(self) -> None:
-        """Where nothing is left no request is made."""
+        """If nothing is left, no request is made."""
         self.buffer.push([b"<42> blafasel"])
         self.clock.advance(0)
         link = self.endpoint.accept()

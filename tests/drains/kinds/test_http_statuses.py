@@ -12,7 +12,7 @@ from tests.doubles.receivers import Link
 
 
 class Answers(HttpCase):
-    """What becomes of a batch."""
+    """Answers, and the results of batches."""
 
     def assert_delivered(self, link: Link, reusable: bool = True) -> None:
         self.assert_counts(1, 0)
@@ -80,13 +80,13 @@ class Answers(HttpCase):
         self.assert_counts(1, 0)
 
     def test_more_than_the_answer(self) -> None:
-        """What follows an answer was not asked for, and must not answer the next request."""
+        """Bytes after an answer must not be taken for the answer to the next request."""
         link = self.connected()
         link.say(OK + OK)
         self.assert_delivered(link, reusable=False)
 
     def test_unasked(self) -> None:
-        """What comes while nothing was asked ends the connection."""
+        """Bytes without a request end the connection."""
         link = self.connected()
         link.say(OK)
         link.say(OK)
@@ -305,7 +305,7 @@ class AnyAnswer(HttpCase):
         st.booleans(),
     )
     def test_any_bytes(self, pieces: list[bytes], loses: bool) -> None:
-        """Whatever a receiver says, a batch is delivered, dropped, or goes on being tried."""
+        """After any answer a batch is delivered, dropped, or tried again."""
         self.setUp()
         link = self.connected(3)
         for piece in pieces:

@@ -18,7 +18,7 @@ from tests.doubles.stream_drain import NOW
 
 
 class Tries(HttpCase):
-    """What uses up a try, and what comes then, if tries are bounded."""
+    """Failures that use up a try, and the next try, if tries are bounded."""
 
     options = DrainSettings(http_tries=3)
 
@@ -122,7 +122,7 @@ class Tries(HttpCase):
         self.assert_counts(1, 0)
 
     def test_messages_wait_behind(self) -> None:
-        """What comes while a batch is tried waits, and follows in order."""
+        """Messages that come while a batch is tried wait, and follow in order."""
         link = self.connected()
         link.say(answer(500))
         self.push()
@@ -349,7 +349,7 @@ class Backoff(HttpCase):
         self.assertEqual(self.life.next_attempt, self.clock.seconds())
 
     def test_messages_wait(self) -> None:
-        """What the buffer holds waits until a connection can be made, and nothing is lost."""
+        """Messages wait in the buffer until a connection can be made, and none is lost."""
         self.push(1_024)
         self.clock.advance(0)
         for _ in range(10):

@@ -1,4 +1,4 @@
-"""
+"""The connections of drains: the certificates that are verified, and what the kinds share."""
 How connections of drains are made: whose certificates are verified, and what they share.
 """
 
@@ -67,7 +67,7 @@ class VerificationTests(SynchronousTestCase):
     URLS = ("https://one.example", "https://two.example#insecure", "syslog+tls://three.example")
 
     def asked(self, settings: DrainSettings) -> dict[str, bool]:
-        """Which hosts are verified when drains with these settings get their couriers."""
+        """Return for each host whether drains with these settings verify it."""
         trust = _AskedTrust()
         couriers = couriers_of(settings, trust)
         for url in self.URLS:

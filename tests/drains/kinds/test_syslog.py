@@ -69,7 +69,7 @@ class Pieces(SyslogCase):
         self.assertEqual(self.connected().received(), frame(1))
 
     def test_delivered(self) -> None:
-        """What the kernel has taken is delivered."""
+        """Messages that the kernel has taken are delivered."""
         link = self.connected(3)
         self.assertEqual(self.buffer.delivered, 0)
         self.take(link)
@@ -88,7 +88,7 @@ class Pieces(SyslogCase):
         self.assertEqual(len(self.endpoint.attempts), 1)
 
     def sizes(self, link: Link, count: int, delay_s: float = 0.0) -> list[int]:
-        """How large pieces are, as multiples of the usual one, if each takes the kernel so long."""
+        """Return the sizes of pieces, in usual ones, if the kernel takes each after this time."""
         sizes = []
         for _ in range(count):
             self.clock.advance(delay_s)
@@ -111,7 +111,7 @@ class Pieces(SyslogCase):
         self.assertEqual(self.sizes(link, 2), [1, 2])
 
     def test_no_growth_for_the_slow(self) -> None:
-        """What a slow receiver may see twice stays small."""
+        """The part that a slow receiver may see twice stays small."""
         link = self.connected(1_000)
         self.assertEqual(self.sizes(link, 3), [1, 2, 4])
         self.assertEqual(self.sizes(link, 3, delay_s=0.06), [8, 1, 1])
@@ -260,7 +260,7 @@ class Failing(SyslogCase):
         self.assertTrue(link.closed)
 
     def test_talks(self) -> None:
-        """What a receiver says is not read for ever."""
+        """A receiver that talks is not read for ever."""
         link = self.connected()
         for _ in range(17):
             link.say(b"x" * 4_096)
@@ -413,7 +413,7 @@ class StoppingAndMoving(SyslogCase):
         self.assertEqual(len(self.buffer.messages), 100 - count)
 
     def test_put_back(self) -> None:
-        """What goes back into the buffer is what was taken, but for what no drain shows."""
+        """Messages go back into the buffer as they were, without what no drain shows."""
         link = self.connected()
         self.life.move()
         link.lose()

@@ -141,7 +141,7 @@ class Sending(UdpCase):
         self.assertEqual(self.port.sent, [datagram(number) for number in range(1, 1_025)])
 
     def test_loss(self) -> None:
-        """What was lost is told first."""
+        """Losses are told first."""
         self.push(1_025)
         self.assertEqual(
             self.port.sent[0],
@@ -165,7 +165,7 @@ class Sending(UdpCase):
         self.assertEqual(self.port.peer, ("192.0.2.2", 514))
 
     def test_busy(self) -> None:
-        """A name is looked up again every five minutes: nobody tells that it has moved."""
+        """A name is looked up again every five minutes: no error tells that it has moved."""
         for _ in range(310):
             self.push()
             self.reactor.advance(1)
@@ -218,8 +218,8 @@ class Failing(UdpCase):
         self.assertTrue(self.port.closed)
         self.assertIs(self.life.phase, Phase.WAITING)
 
-    def test_nobody_listens(self) -> None:
-        """What the receiver's host says of an earlier datagram is a failure; the next waits."""
+    def test_no_program_listens(self) -> None:
+        """An error about an earlier datagram is a failure; the next datagram waits."""
         self.push()
         self.port.protocol.connectionRefused()
         self.assertTrue(self.port.closed)
@@ -229,8 +229,8 @@ class Failing(UdpCase):
         self.reactor.advance(2)
         self.assertEqual(self.port.sent, [datagram(2)])
 
-    def test_nobody_listens_while_sending(self) -> None:
-        """What could not be sent waits, in order."""
+    def test_no_program_listens_while_sending(self) -> None:
+        """Datagrams that could not be sent wait, in order."""
         self.push()
         self.reactor.advance(1)
         self.port.failures = [None, OSError(ECONNREFUSED, "ReceiverConnection refused")]
@@ -265,7 +265,7 @@ class Failing(UdpCase):
         self.assertIs(self.life.phase, Phase.CONNECTED)
 
     def test_too_long_is_no_success(self) -> None:
-        """Where nothing but such a message was to be sent, the receiver has got nothing."""
+        """If there was only such a message, the receiver has got nothing."""
         self.one_is_too_long()
         self.assertEqual(self.outcome.last_success, self.reactor.seconds() - 1)
 

@@ -1,4 +1,4 @@
-"""Where drains may not connect to, however the address is written, and whatever the DNS says."""
+"""Addresses that drains may not connect to, in every way to write them and every answer of the DNS."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class GuardTests(SynchronousTestCase):
         self.assert_denied("0.0.0.0", "::", "::ffff:0.0.0.0", "64:ff9b::0.0.0.0")
 
     def test_not_an_address(self) -> None:
-        """What cannot be checked is not connected to."""
+        """A drain does not connect to an address that cannot be checked."""
         self.assertRaises(ValueError, INTERNAL.check, "localhost")
 
     def test_default(self) -> None:
@@ -102,7 +102,7 @@ class OwnServices(SynchronousTestCase):
         self.assert_permitted("127.0.0.1", "::1", "192.0.2.1")
 
     def test_address(self) -> None:
-        """However it is written."""
+        """An own address is denied in every way to write it."""
         self.own = [("192.0.2.1", 6379)]
         self.assert_denied("192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::192.0.2.1", "::192.0.2.1")
         self.assert_permitted("192.0.2.2", "127.0.0.1")
@@ -120,7 +120,7 @@ class OwnServices(SynchronousTestCase):
             self.assert_permitted("192.0.2.1", "2001:db8::1")
 
     def test_later(self) -> None:
-        """What the node begins to use while it runs is denied from then on."""
+        """An address that the node begins to use while it runs is denied from then on."""
         self.assert_permitted("192.0.2.7")
         self.own.append(("192.0.2.7", 6379))
         self.assert_denied("192.0.2.7")

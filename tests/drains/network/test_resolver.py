@@ -73,7 +73,7 @@ class NamesTests(SynchronousTestCase):
         self.failureResultOf(found, OSError)
 
     def test_once_at_a_time(self) -> None:
-        """However many ask for a name, one thread looks it up."""
+        """One thread looks up a name, however many drains ask for it."""
         found = [self.names.lookup("logs.example", 80) for _ in range(5)]
         self.pool.run()
         for each in found:
@@ -81,7 +81,7 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), 1)
 
     def test_cancelled(self) -> None:
-        """Who does not wait any more takes nothing from the others; a lookup that hangs holds one
+        """A caller that gives up takes nothing from the others; a lookup that hangs holds one
         thread, however often its drain tries again."""
         gone = self.names.lookup("logs.example", 80)
         gone.addErrback(lambda _: None)

@@ -1,4 +1,4 @@
-"""Whom drains trust: handshakes in memory, with good and bad certificates."""
+"""Certificates of receivers: handshakes in memory, with good and bad ones."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TlsCase(SynchronousTestCase):
         verify: bool = True,
         newest: TLSVersion | None = None,
     ) -> Client:
-        """What became of a connection to a server that shows this certificate."""
+        """Return the result of a connection to a server that shows this certificate."""
         pem = shown.private_key_and_cert_chain_pem.bytes()
         own = PrivateCertificate.fromCertificateAndKeyPair(
             PrivateCertificate.loadPEM(pem), KeyPair.load(pem, 1)
