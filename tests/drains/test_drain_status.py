@@ -55,7 +55,7 @@ class Status(ServiceCase):
         )
 
     def test_holding(self) -> None:
-        """The status shows what a drain holds, of what it is sure, and how old its oldest message is."""
+        """The status shows what a drain holds and how old its oldest message is."""
         self.put(DRAIN)
         self.push(1_000)
         self.clock.advance(10)

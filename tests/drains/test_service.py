@@ -283,7 +283,7 @@ class Moving(ServiceCase):
         self.assertEqual(Request(self.receiver("one").accept().received()).count, 1)
 
     def test_deleted_while_moving(self) -> None:
-        """Messages that the old receiver did not take are offered to the new one, before the end."""
+        """Messages that the old receiver did not take are offered to the new one first."""
         self.put(DRAIN)
         self.push(2)
         old = self.receiver("one").accept()

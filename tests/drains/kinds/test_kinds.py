@@ -1,6 +1,4 @@
 """The connections of drains: the certificates that are verified, and what the kinds share."""
-How connections of drains are made: whose certificates are verified, and what they share.
-"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses that drains may not connect to, in every way to write them and every answer of the DNS."""
+"""Addresses that drains may not connect to, however written and named."""
 
 from __future__ import annotations
 
