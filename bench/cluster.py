@@ -29,7 +29,7 @@ _FILLED_AT_ONCE = 1_000
 
 @frozen
 class Load:
-    """What a node's first load took, from the start of its process to its being ready."""
+    """The cost of a node's first load, from the start of its process until it is ready."""
 
     seconds: float
     cpu_s: float
@@ -54,7 +54,7 @@ async def _knows(node: Node, channel_id: str) -> bool:
 
 async def change_ms() -> tuple[float, float]:
     """
-    How soon a node knows of a change that another has answered, in ms.
+    Measure the time until a node knows of a change that another node has answered, in ms.
 
     :return: the median and the longest of some changes, each with the time of the question in it.
     """

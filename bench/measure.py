@@ -1,5 +1,5 @@
 """
-What a process has used, read from ``/proc`` without asking the process.
+The resources that a process has used, read from ``/proc``.
 """
 
 from __future__ import annotations

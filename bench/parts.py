@@ -55,7 +55,7 @@ class Sink:
         self._child = child
 
     async def counted(self) -> dict[str, float]:
-        """What has come so far."""
+        """Return what has been received so far."""
         lines = len(self._child.lines)
         self._child.write("?")
         found = await within(self._child.seen(r"^{.*}$", after=lines), "the sink answers")

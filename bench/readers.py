@@ -43,7 +43,7 @@ def opened(port: int, path: str, readers: int) -> list[socket.socket]:
 
 
 class Counted:
-    """What has come."""
+    """The lines that a reader has received."""
 
     def __init__(self) -> None:
         self.lines = 0

@@ -1,5 +1,5 @@
 """
-What is measured: a way in, a number of channels with a drain each, and a pace.
+Scenarios to measure: an input, a number of channels with a drain each, and a pace.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Scenario:
 @frozen
 class Result:
     """
-    What a run of a scenario used: of the node, if nothing else is said.
+    The resources that a run of a scenario used. Numbers are of the node unless they say otherwise.
 
     :ivar lost: messages that went in and did not come out.
     :ivar requests: that the drains made.
@@ -121,7 +121,7 @@ def _drain_urls(scenario: Scenario, sink: Sink) -> list[str]:
 
 
 async def settled(sink: Sink, messages: float) -> dict[str, float]:
-    """What the sink has counted once it has so many messages, or no more come."""
+    """Return the counts of the sink when it has this number of messages, or no more arrive."""
     last: dict[str, float] = {}
     since = time.monotonic()
     while True:
@@ -144,7 +144,7 @@ def middle(results: list[Result]) -> Result:
 
 async def idle_rss_mb(channels: int) -> tuple[float, float]:
     """
-    What a node needs without channels, and with so many that have one connected drain each.
+    Measure the memory of a node without channels, and with channels of one connected drain each.
 
     :return: resident memory at the start, and after every channel had one message.
     """
@@ -175,7 +175,7 @@ async def soak(messages: int, steps: int) -> AsyncIterator[tuple[int, float]]:
 
 async def own_cost(how: str, kind: str, messages: int) -> tuple[float, float]:
     """
-    What the benchmark's own parts use, measured against each other without a node.
+    Measure the benchmark's own parts against each other, without a node.
 
     :return: CPU microseconds per message of the generator, and of the sink.
     """

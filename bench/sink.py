@@ -25,7 +25,7 @@ _COUNT = re.compile(rb"(?i)\r\nlogplex-msg-count: *(\d+)")
 
 
 class Counted:
-    """What came."""
+    """The counts of a sink."""
 
     def __init__(self) -> None:
         self.messages = 0
@@ -39,7 +39,7 @@ class Counted:
 
 
 class Reader(Protocol):
-    """What a sink knows of a connection."""
+    """The state of one connection to a sink."""
 
     def received(self, buffer: bytearray, size: int, connection: socket.socket) -> None:
         """Take the first so many bytes of the buffer."""

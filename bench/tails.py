@@ -1,5 +1,5 @@
 """
-What open tails cost: lines delivered to many readers of one channel, and readers of silence.
+The cost of open tails: of many readers of one busy channel, and of readers of silent ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATIENCE_S = 120.0
 @frozen
 class TailResult:
     """
-    What so many tails of one channel cost: all nodes together, but for Redis.
+    The cost of a number of tails of one channel, of all nodes together, without Redis.
 
     :ivar p50_ms: from a message's sender to a tail of the last node; so is ``p99_ms``.
     :ivar lost: lines that did not reach their reader.
@@ -50,7 +50,7 @@ class Readers:
         self._child = child
 
     async def counted(self) -> dict[str, float]:
-        """What has come since this was last asked."""
+        """Return what has been received since the last call."""
         lines = len(self._child.lines)
         self._child.write("?")
         found = await within(self._child.seen(r"^{.*}$", after=lines), "the readers answer")
@@ -159,7 +159,7 @@ async def _measure(
 
 
 async def idle_kb_per_tail(tails: int) -> float:
-    """How much resident memory of the node each of so many silent tails takes, in kB."""
+    """Measure the resident memory that each silent tail takes, in kB."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:

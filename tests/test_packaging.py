@@ -1,5 +1,5 @@
 """
-What goes into a distribution.
+The files of a distribution.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class DecompressorTests(SynchronousTestCase):
         self.assert_done(large, LARGE)
 
     def test_one_after_the_other(self) -> None:
-        """What comes meanwhile waits, so that one large body is in memory at a time."""
+        """Other large bodies wait, so that one is in memory at a time."""
         first = self.decompress(gzip.compress(LARGE))
         second = self.decompress(gzip.compress(LARGE))
         third = self.decompress(gzip.compress(b"small"))

@@ -118,7 +118,7 @@ class LogsTests(SynchronousTestCase):
 
 
 class RoutingTests(LogsTests):
-    """Which messages go where."""
+    """The routes of messages."""
 
     def test_by_the_messages_tokens(self) -> None:
         body = frames(message(ONE, "1"), message(TWO, "2"), message(ONE, "3"))
@@ -160,7 +160,7 @@ class RoutingTests(LogsTests):
         self.assertEqual(self.post(frames(message(ONE, "1"))), (204, b""))
 
     def test_log_shuttle(self) -> None:
-        """What log-shuttle sends, as it sends it: chunked, and in pieces."""
+        """A request of log-shuttle: chunked, and in pieces."""
         last = samples.LOG_SHUTTLE_BODY.rfind(b"83 <")
         body = samples.LOG_SHUTTLE_BODY[:last]
         head = samples.LOG_SHUTTLE_HEAD.replace(b"\n", b"\r\n").replace(b"Count: 200", b"Count: 6")
@@ -291,7 +291,7 @@ class LoopTests(LogsTests):
 
 
 class BodyTests(LogsTests):
-    """What a body must be."""
+    """The form of a body."""
 
     def test_malformed(self) -> None:
         """Then nothing of it is routed."""
@@ -431,7 +431,7 @@ class LargeTests(LogsTests):
         self.assertEqual(len(self.one.messages), 100)
 
     def test_others_meanwhile(self) -> None:
-        """What needs no decompressing does not wait."""
+        """A body that is not compressed does not wait."""
         large = self.begin(self.large)
         self.assertEqual(self.post(frames(message(ONE, "1"))), (204, b""))
         self.assertEqual(self.finish(large), [204])
@@ -490,7 +490,7 @@ class RepetitionTests(LogsTests):
         self.assertEqual(self.routed(), 1)
 
     def test_after_an_error(self) -> None:
-        """What was not taken may come again."""
+        """A request that was not accepted may come again."""
         self.assertEqual(self.routed(garbage=b"x", code=400), 0)
         self.assertEqual(self.routed(), 1)
 

@@ -163,7 +163,7 @@ class MessageTests(SyslogTests):
         self.assertEqual((self.counters.malformed, self.counters.truncated), (3, 1))
 
     def test_last_line(self) -> None:
-        """What the end of the connection makes a message, or malformed, is so too."""
+        """The last line of a connection is a message, or malformed, like any other."""
         one, two = Sender(self.factory), Sender(self.factory)
         one.write(b"<13>1 one")
         one.leave()
@@ -303,7 +303,7 @@ class CloseTests(SyslogTests):
         self.assertTrue(sender.aborted)
 
     def test_busy_connections(self) -> None:
-        """What has been written is read."""
+        """Bytes that a sender has written are read."""
         sender = Sender(self.factory)
         done = self.factory.close()
         self.clock.advance(QUIET_S / 2)

@@ -160,7 +160,7 @@ class HandshakeTests(TlsTests):
         self.assertIn("the TLS handshake timed out", formatEvent(captured[0]) or "")
 
     def test_byte_by_byte(self) -> None:
-        """Who sends a little again and again gets no more time."""
+        """A client that sends a little again and again gets no more time."""
         with contextlib.suppress(SSL.WantReadError):
             self.sender.connection.do_handshake()
         hello = self.sender.connection.bio_read(65_536)
@@ -231,7 +231,7 @@ class SilenceTests(TlsTests):
         self.assertEqual((sender.exchange(), self.routed), (b"", [b"<13>1 one"]))
 
     def test_bound(self) -> None:
-        """What would be too much to hold back is said after all."""
+        """Too much held-back data is reported after all."""
         self.patch(tls, "MAX_HELD_BYTES", 100)
         _, said = self.shake_hands()
         self.assertGreater(len(said), 100)
@@ -315,7 +315,7 @@ class ReloadTests(TlsTests):
 
 
 class FileTests(TlsTests):
-    """What is wrong with a file is said in one line."""
+    """A wrong file is reported in one line."""
 
     def wrong(self, why: str, **files: str) -> None:
         with self.assertRaisesRegex(BadPem, why) as raised:

@@ -36,7 +36,7 @@ _WHIMS = {
 class UnreliableReceiverTests(IntegrationTestCase):
     async def test_every_message_delivered_or_counted(self) -> None:
         """
-        What arrives is in order and comes once; what does not is in the counts of the notices,
+        Messages arrive in order and once; others are in the counts of the notices,
         exactly, also where a notice itself was lost on the way.
         """
         for seed in range(2):

@@ -77,7 +77,7 @@ class OpenPortsTests(SynchronousTestCase):
         self.assertEqual(str(error), "[listen] api = 'tcp:99999': bind(): port must be 0-65535.")
 
     def refused(self, listen: Callable[[], object]) -> str:
-        """What is said where an endpoint behaves so."""
+        """Return the error for an endpoint that behaves like this."""
 
         class Reactor(MemoryReactor):
             def listenTCP(self, *_: object, **__: object) -> Any:

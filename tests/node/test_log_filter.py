@@ -1,4 +1,4 @@
-"""How much the log tells."""
+"""The level of the node's log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LogFilterTests(SynchronousTestCase):
         self.log = Logger("a.b", observer=self.publisher)
 
     def told(self) -> list[str]:
-        """What becomes of an event of every level."""
+        """Return which levels of events are logged."""
         self.observer.lines.clear()
         for level in LogLevel.iterconstants():
             self.log.emit(level, level.name)
@@ -43,7 +43,7 @@ class LogFilterTests(SynchronousTestCase):
         self.assertEqual(self.told(), ["critical"])
 
     def test_standard_error(self) -> None:
-        """What a node that cannot start says last is always told."""
+        """The last line of a node that cannot start is always written."""
         LogFilter(self.publisher, "critical").begin()
         Logger("stderr", observer=self.publisher).error("port in use")
         self.assertEqual(self.observer.lines, ["port in use"])

@@ -60,14 +60,14 @@ class ScriptedEndpoint:
         self.server.protocol.dataReceived(data)
 
     def heard(self) -> bytes:
-        """What came since the last time."""
+        """Return what has arrived since the last call."""
         data: bytes = self.server.value()
         self.server.clear()
         return data
 
 
 class RedisLinkTests(SynchronousTestCase):
-    """What its users can rely on."""
+    """The promises of a link to its users."""
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -63,7 +63,7 @@ def chunked(stream: bytes, cuts: list[int]) -> list[bytes]:
 
 
 class StreamTests(SynchronousTestCase):
-    """What comes out does not depend on how the bytes came, and is what the contract says."""
+    """The frames do not depend on the chunks, and are those of the contract."""
 
     @settings(deadline=None, max_examples=300)
     @given(hostile, st.lists(st.integers(0, 100_000), max_size=12))
@@ -238,7 +238,7 @@ class JoinTests(SynchronousTestCase):
 
 
 class SenderTests(SynchronousTestCase):
-    """What real senders write is all understood."""
+    """All samples of real senders are understood."""
 
     def test_logger(self) -> None:
         messages, malformed, truncated = decode(samples.LOGGER)
@@ -280,7 +280,7 @@ class CountedTests(SynchronousTestCase):
         self.assertEqual(decode(stream), ([cut_message(message), b"<13>1 next"], 0, 1))
 
     def test_rest_forges_nothing(self) -> None:
-        """What a truncated message goes on with is not read as frames or lines."""
+        """The rest of a truncated message is not read as frames or lines."""
         forged = b"\n" + encode(b"<13>1 forged") + b"\n<13>1 forged\n"
         message = b"<13>1 ".ljust(10_240, b"a") + forged * 100
         for size in (1, 100, 10_247, 100_000):
@@ -311,7 +311,7 @@ class CountedTests(SynchronousTestCase):
             self.assertEqual(decode(stream), ([b"<13>1 next"], 2, 0), garbage)
 
     def test_cut_off(self) -> None:
-        """What the connection's end cuts off is malformed."""
+        """A frame that the end of the connection cuts off is malformed."""
         for part in (b"5", b"5 ", b"5 abcd", b"10241 ", b"10241 <abc"):
             self.assertEqual(decode(part), ([], 1, 0), part)
 

@@ -150,7 +150,7 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual(tail_sources(given_), sources)
 
     def test_samples(self) -> None:
-        """What real senders write can be formatted."""
+        """Samples of real senders can be formatted."""
         for sample in (samples.LOGGER, samples.RSYSLOG, samples.SYSLOG_NG):
             found, end = cut_frames(sample, 0, FrameHeads())
             self.assertEqual(end, len(sample))

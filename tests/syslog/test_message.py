@@ -44,7 +44,7 @@ class CutTests(SynchronousTestCase):
 
 
 class StructuredDataTests(SynchronousTestCase):
-    """What stands between MSGID and the text."""
+    """The structured data between MSGID and the text."""
 
     def test_skipped(self) -> None:
         for data in (

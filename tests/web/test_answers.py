@@ -50,7 +50,7 @@ class AnswerTests(WebTests):
         self.flushLoggedErrors(RuntimeError)
 
     def test_headers_of_admission(self) -> None:
-        """What the admission sets is on every answer."""
+        """Headers that the admission sets are on every answer."""
         for path in ("/", "/forbidden", "/bug"):
             self.assertIn(b"Request-Id: 7\r\n", self.wire.send(request("GET", path)))
         self.flushLoggedErrors(RuntimeError)
@@ -60,7 +60,7 @@ class AnswerTests(WebTests):
 
 
 class TargetTests(WebTests):
-    """What a request asks for, as a path or as a whole URL."""
+    """The target of a request, as a path or as a whole URL."""
 
     def asked(self, target: str) -> tuple[bytes, bytes, str | None]:
         """Path, target and host as the resource sees them."""
@@ -84,7 +84,7 @@ class TargetTests(WebTests):
             self.assertEqual(self.asked(url), (path, target, host))
 
     def test_no_url(self) -> None:
-        """What is none is no path either: it is left to the resource not to know it."""
+        """A malformed URL is not a path: the resource answers that it is unknown."""
         for target in ("ftp://h/a", "http:/h/a", "http:///a", "h:1"):
             self.assertEqual(self.asked(target), (target.encode(),) * 2 + ("localhost",))
 
@@ -101,7 +101,7 @@ class BugTests(WebTests):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_in_the_answer(self) -> None:
-        """What has begun is not ended as if it were whole."""
+        """An answer that has begun does not end as if it were whole."""
         answer = self.wire.send(request("GET", "/late-bug"))
         self.assertEqual(status(answer), 200)
         self.assertFalse(answer.endswith(b"0\r\n\r\n"))

@@ -1,4 +1,4 @@
-"""How many connections there are, how long, and how they end."""
+"""The number, the duration and the end of connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNKED = request("POST", "/", Transfer_Encoding="chunked") + chunks(b"hel", b"l
 
 
 class ConnectionTests(WebTests):
-    """How many connections there are, and how long."""
+    """The number and the duration of connections."""
 
     def test_too_many(self) -> None:
         Wire(self.site)
@@ -44,7 +44,7 @@ class ConnectionTests(WebTests):
         self.assertTrue(late.closed)
 
     def test_other_protocols(self) -> None:
-        """What is not HTTP is closed at once, counted, and logged now and then."""
+        """A connection of another protocol is closed at once, counted, and logged now and then."""
         self.bounds = Bounds(body_bytes=100_000, connections=99, idle_timeout_s=60)
         with capturedLogs() as events:
             for protocol, pieces in (
@@ -142,7 +142,7 @@ class HalfCloseTests(WebTests):
         self.assertTrue(self.wire.aborted)
 
     def test_reader_who_leaves(self) -> None:
-        """Who closes while he reads a stream is most likely gone, and gets what was written."""
+        """A client that half-closes during a stream is most likely gone; it gets the written part."""
         self.wire.send(request("GET", "/stream"))
         self.wire.close_side()
         self.clock.advance(HALF_CLOSED_ANSWER_S - 0.1)
@@ -164,7 +164,7 @@ class HalfCloseTests(WebTests):
     @settings(deadline=None)
     @given(st.lists(st.sampled_from([GET, POST, CHUNKED]), max_size=4), st.data())
     def test_at_any_moment(self, requests: list[bytes], data: st.DataObject) -> None:
-        """What had come whole is answered, in whatever pieces it came, and the connection ends."""
+        """A complete request is answered, however it was cut, and the connection ends."""
         sent = b"".join(requests)
         end = data.draw(st.integers(0, len(sent)))
         cuts = sorted(data.draw(st.sets(st.integers(1, end), max_size=5))) if end else []
@@ -192,7 +192,7 @@ class CloseTests(WebTests):
         self.successResultOf(self.site.close())
 
     def test_other_protocols(self) -> None:
-        """What is not HTTP is closed at once, counted, and logged now and then."""
+        """A connection of another protocol is closed at once, counted, and logged now and then."""
         self.bounds = Bounds(body_bytes=100_000, connections=99, idle_timeout_s=60)
         with capturedLogs() as events:
             for protocol, pieces in (

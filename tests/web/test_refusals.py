@@ -94,7 +94,7 @@ class LateRefusalTests(WebTests):
         self.assertEqual(answer.count(b"HTTP/1.1 200"), 1)
 
     def test_with_body(self) -> None:
-        """Whether the body comes before the answer, after it, or never whole."""
+        """The body comes before the answer, after it, or never whole."""
         head = request("POST", "/later", Content_Length="10")
         for before, after, closes in (
             (b"x" * 10, b"", True),
@@ -111,7 +111,7 @@ class LateRefusalTests(WebTests):
         self.assertEqual(self.resource.requests, [])
 
     def test_too_much_body(self) -> None:
-        """Who does not stop sending meanwhile gets no answer at all."""
+        """A client that does not stop sending gets no answer."""
         head = request("POST", "/later", Content_Length="90000000")
         self.wire.send(head, b"x" * (MAX_DISCARDED_BYTES + 1))
         self.assertTrue(self.wire.closed)

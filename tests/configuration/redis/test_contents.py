@@ -1,5 +1,5 @@
 """
-What a node makes of what it reads in the configuration Redis.
+The values that a node reads from the configuration Redis.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ values = channels | tokens | drains | credentials
 
 
 def read_back(value: Value) -> Value:
-    """What a hash holds after the commands that put the value."""
+    """Return the hash that the commands for a value write."""
     fields: dict[bytes, bytes] = {b"full_api": b"1", b"channel": b"any"}
     for command in commands_of(Put(value)):
         name, key, *arguments = (text.encode() for text in command)

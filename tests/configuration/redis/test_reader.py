@@ -1,5 +1,5 @@
 """
-What a node takes for deleted of a configuration Redis that changes while it is read.
+Deleted values of a configuration Redis that changes while it is read.
 """
 
 from __future__ import annotations
