@@ -112,7 +112,7 @@ INDIRECT = {"What", "How", "Whether", "Where", "Who", "Which", "Whose"}
 
 #: Rooms whose docstrings are still to be written anew, and classes that are still to be named.
 STILL_INDIRECT = {"interfaces", "spool"}
-STILL_NAMED_TWICE = {"Connect", "Listener", "Refused"}
+STILL_NAMED_TWICE: set[str] = set()
 
 
 @frozen

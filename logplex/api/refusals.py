@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """
     The node will not do this, because the request is at fault.
 
@@ -17,39 +17,39 @@ class Refused(Exception):
     delay_s: float = 0.0
 
 
-class BadChannelId(Refused):
+class BadChannelId(RequestRefused):
     """No channel can have this id."""
 
 
-class BadName(Refused):
+class BadName(RequestRefused):
     """No token can have this name."""
 
 
-class UnknownChannel(Refused):
+class UnknownChannel(RequestRefused):
     """There is no such channel."""
 
 
-class UnknownDrain(Refused):
+class UnknownDrain(RequestRefused):
     """There is no such drain, or it belongs to another channel."""
 
 
-class DrainExists(Refused):
+class DrainExists(RequestRefused):
     """The channel has a drain with this URL."""
 
 
-class UnknownToken(Refused):
+class UnknownToken(RequestRefused):
     """There is no such token, or it belongs to another channel."""
 
 
-class TooManyTokens(Refused):
+class TooManyTokens(RequestRefused):
     """The channel has as many tokens as it may have."""
 
 
-class UnknownSession(Refused):
+class UnknownSession(RequestRefused):
     """There is no such session, or the caller may not know of it."""
 
 
-class TooManySessions(Refused):
+class TooManySessions(RequestRefused):
     """
     The channel has as many sessions as it may have.
 
@@ -61,31 +61,31 @@ class TooManySessions(Refused):
         self.retry_after_s = retry_after_s
 
 
-class TooManyDrains(Refused):
+class TooManyDrains(RequestRefused):
     """The channel has as many drains as it may have."""
 
 
-class BadCredentialId(Refused):
+class BadCredentialId(RequestRefused):
     """No new credential can have this id."""
 
 
-class UnknownCredential(Refused):
+class UnknownCredential(RequestRefused):
     """There is no such credential."""
 
 
-class CredentialExists(Refused):
+class CredentialExists(RequestRefused):
     """There is a credential with this id."""
 
 
-class KeptInFile(Refused):
+class KeptInFile(RequestRefused):
     """The credential is in the settings file, and cannot be changed by an API."""
 
 
-class WrongType(Refused):
+class WrongType(RequestRefused):
     """The content type is not JSON."""
 
 
-class BadBody(Refused):
+class BadBody(RequestRefused):
     """The body does not suit this request; the text gives the client the reason."""
 
 
@@ -93,7 +93,7 @@ class MissingName(BadBody):
     """The body lacks the name that it must have."""
 
 
-class NotAuthenticated(Refused):
+class NotAuthenticated(RequestRefused):
     """The caller is not known, or may not use this API."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
@@ -101,15 +101,15 @@ class NotAuthenticated(Refused):
         self.delay_s = delay_s
 
 
-class NotPermitted(Refused):
+class NotPermitted(RequestRefused):
     """The caller may do this, but not to this channel."""
 
 
-class OtherOrigin(Refused):
+class OtherOrigin(RequestRefused):
     """A browser sends this change for a page of another site."""
 
 
-class Unavailable(Refused):
+class Unavailable(RequestRefused):
     """The node cannot do this now; the text gives the client the reason."""
 
     def __init__(self, why: str, delay_s: float = 0.0) -> None:
@@ -117,19 +117,19 @@ class Unavailable(Refused):
         self.delay_s = delay_s
 
 
-class BadHead(Refused):
+class BadHead(RequestRefused):
     """The request's headers cannot be read; the text gives the client the reason."""
 
 
-class BadPath(Refused):
+class BadPath(RequestRefused):
     """The request's path cannot be read; the text gives the client the reason."""
 
 
-class UnknownRoute(Refused):
+class UnknownRoute(RequestRefused):
     """The API has nothing at this path."""
 
 
-class WrongMethod(Refused):
+class WrongMethod(RequestRefused):
     """
     The path exists, but not for this method.
 

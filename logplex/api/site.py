@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from logplex.access.authenticator import Authenticator, NotKnown
 from logplex.api.audit import Audit
 from logplex.api.json import request_id
-from logplex.api.refusals import BadHead, NotAuthenticated, OtherOrigin, Refused
+from logplex.api.refusals import BadHead, NotAuthenticated, OtherOrigin, RequestRefused
 from logplex.api.routes import Admission, AdmittedResource, remember
 from logplex.live import Live
 from logplex.model.values import Credential
@@ -21,7 +21,7 @@ from logplex.settings import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
 
 #: Gives an API's answer to a refused request.
-SayNo = Callable[[Refused, Request], Response]
+SayNo = Callable[[RequestRefused, Request], Response]
 
 
 class Gate(Protocol):
@@ -31,7 +31,7 @@ class Gate(Protocol):
         """
         Let a request pass, on its head.
 
-        :raise Refused: it may not pass.
+        :raise RequestRefused: it may not pass.
         """
 
 
@@ -94,7 +94,7 @@ def api_site(
         request.responseHeaders.setRawHeaders("Request-Id", [request_id(request)])
         try:
             admission = gate.admit(request)
-        except Refused as refused:
+        except RequestRefused as refused:
             audit.judged(request, None, refused)
             return as_refusal(say_no(refused, request), refused.delay_s)
         remember(request, admission)

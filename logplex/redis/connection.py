@@ -76,7 +76,7 @@ def _code(text: str) -> str:
 
 
 @define(eq=False, repr=False)
-class _Batch:
+class _CommandBatch:
     """Commands that were given in one go, and the answers that have come."""
 
     missing: int
@@ -100,7 +100,7 @@ class _Answers:
     """
 
     def __init__(self) -> None:
-        self.waiting: deque[Deferred[Any] | _Batch] = deque()
+        self.waiting: deque[Deferred[Any] | _CommandBatch] = deque()
         self.count = 0
 
     def get(self) -> Deferred[Any]:
@@ -113,7 +113,7 @@ class _Answers:
     def get_many(self, count: int) -> Deferred[list[Any]]:
         """Fires with this number of answers, when the last of them has come."""
         self.count += count
-        batch = _Batch(count)
+        batch = _CommandBatch(count)
         self.waiting.append(batch)
         return batch.complete
 

@@ -142,7 +142,7 @@ class HalfCloseTests(WebTests):
         self.assertTrue(self.wire.aborted)
 
     def test_reader_who_leaves(self) -> None:
-        """A client that half-closes during a stream is most likely gone; it gets the written part."""
+        """A client that half-closes in a stream is most likely gone; it gets what was written."""
         self.wire.send(request("GET", "/stream"))
         self.wire.close_side()
         self.clock.advance(HALF_CLOSED_ANSWER_S - 0.1)

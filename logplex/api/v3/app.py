@@ -94,7 +94,7 @@ class V3App(App):
     def __init__(self) -> None:
         super().__init__()
         self.url_map.strict_slashes = False
-        self.on_error(refusals.Refused, BadDestination, BadSession, StoreAway)(_refused)
+        self.on_error(refusals.RequestRefused, BadDestination, BadSession, StoreAway)(_refused)
         self.on_error(Exception)(_failed)
 
 

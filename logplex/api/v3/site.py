@@ -15,7 +15,7 @@ from logplex.api.audit import Audit
 from logplex.api.json import check_json_type, error_answer
 from logplex.api.names import check_channel_id
 from logplex.api.provisioning import Provisioning
-from logplex.api.refusals import NotAuthenticated, Refused, Unavailable
+from logplex.api.refusals import NotAuthenticated, RequestRefused, Unavailable
 from logplex.api.routes import READING, Admission, Match, match
 from logplex.api.site import api_site, authenticated
 from logplex.api.v3.activity import ActivityRoutes
@@ -76,7 +76,7 @@ class V3Gate:
         method = request.method
         try:
             route = match(self.apps, request)
-        except Refused:
+        except RequestRefused:
             self._check_ready()
             check_status(self.rods.now.api_status, method)
             raise

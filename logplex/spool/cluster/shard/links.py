@@ -41,7 +41,7 @@ class Link(Protocol):
     def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]: ...
 
 
-class Connect(Protocol):
+class MakeLink(Protocol):
     """Make a link to the shard, not started yet; arguments as ``RedisLink`` has them."""
 
     def __call__(
@@ -67,7 +67,7 @@ class ShardLinks:
 
     def __init__(
         self,
-        connect: Connect,
+        connect: MakeLink,
         writable: Callable[[], None],
         connected: Callable[[], None],
         lost: Callable[[], None],

@@ -15,7 +15,7 @@ from logplex.interfaces import StoreAway
 from logplex.redis.connection import Refused
 from logplex.spool.cluster.shard.follower import Following, Reading
 from logplex.spool.cluster.shard.followers import Followers
-from logplex.spool.cluster.shard.links import Connect, ShardLinks
+from logplex.spool.cluster.shard.links import MakeLink, ShardLinks
 from logplex.spool.cluster.shard.outbox import Outbox
 from logplex.spool.cluster.shard.writer import ShardWriter, WritingTimes
 from logplex.spool.cluster.wire.history import History
@@ -60,7 +60,7 @@ class Shard:
     def __init__(
         self,
         identity: Identity,
-        connect: Connect,
+        connect: MakeLink,
         clock: IReactorTime,
         times: WritingTimes,
         outbox: Outbox,
