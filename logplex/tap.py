@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from twisted.application.service import IService
 from twisted.logger import Logger
@@ -15,10 +15,11 @@ from twisted.python.usage import CompleteFiles, Completions
 from twisted.python.usage import Options as UsageOptions
 
 from logplex import __version__
-from logplex.clock import make_steady
-from logplex.interfaces import IReactor
-from logplex.node.service import make_service
-from logplex.settings import Settings, SettingsError, load_settings, unknown_variables
+from logplex.node.signals import ignore_signals
+
+# The rest is imported when it is needed: it takes a moment, and signals are to be ignored before.
+if TYPE_CHECKING:
+    from logplex.settings import Settings
 
 _log = Logger()
 
@@ -42,6 +43,10 @@ class Options(UsageOptions):
     optParameters = [["config", "c", None, "The settings file (TOML)."]]
     compData = Completions(optActions={"config": CompleteFiles("*.toml")})
 
+    def __init__(self) -> None:
+        super().__init__()
+        ignore_signals()
+
     def opt_version(self) -> NoReturn:
         """Show the version of Logplex, and exit."""
         print(f"Logplex {__version__}")
@@ -54,6 +59,8 @@ class Options(UsageOptions):
         :raise SystemExit: the settings have mistakes; the text has a line for each. The exit
             status is 1.
         """
+        from logplex.settings import SettingsError
+
         try:
             self.settings = self.load()
         except SettingsError as error:
@@ -68,6 +75,8 @@ class Options(UsageOptions):
 
         :raise SettingsError: the settings have a mistake.
         """
+        from logplex.settings import load_settings
+
         return load_settings(self["config"], os.environ)
 
 
@@ -75,9 +84,21 @@ def makeService(options: Options) -> IService:
     """Return the service of a node, for ``twistd``."""
     from twisted.internet import reactor
 
+    from logplex.clock import make_steady
+    from logplex.interfaces import IReactor
+    from logplex.node.log_output import LogOutput
+    from logplex.node.service import make_service
+    from logplex.settings import unknown_variables
+
     make_steady(reactor)
+    # twistd writes its log there, unless its options name another place.
+    output = LogOutput(sys.__stdout__.fileno()) if sys.__stdout__ is not None else None
+    if output is not None and sys.stdout is sys.__stdout__:
+        sys.stdout = output
     file = options["config"]
     for line in unknown_variables(os.environ):
         _log.warn("settings: {line}", line=line)
     origin = "logplex" if file is None else f"logplex: {file}"
-    return make_service(options.settings, cast(IReactor, reactor), options.load, origin)
+    return make_service(
+        options.settings, cast(IReactor, reactor), options.load, origin, log_output=output
+    )

@@ -81,6 +81,9 @@ class OptionsTests(SynchronousTestCase):
 class PluginTests(SynchronousTestCase):
     """The plugin that ``twistd`` finds."""
 
+    def setUp(self) -> None:
+        self.patch(sys, "stdout", sys.stdout)
+
     def test_service(self) -> None:
         """The plugin leads to a service, made from settings and nothing else."""
         from twisted.application.service import IServiceMaker

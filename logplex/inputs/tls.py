@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography.x509 import Certificate
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509StoreFlags
 from twisted.internet.interfaces import (
@@ -42,15 +43,23 @@ class ServerTls:
 
     def __init__(self, tls: Tls) -> None:
         """:raise BadPem: the files cannot be used."""
-        self._options = _load(tls)
+        self._options, self._certificate = _load(tls)
 
-    def reload(self, tls: Tls) -> None:
+    @property
+    def expires_s(self) -> float:
+        """The end of the node's certificate, in seconds since the epoch."""
+        return self._certificate.not_valid_after_utc.timestamp()
+
+    def reload(self, tls: Tls) -> bool:
         """
         Read these files again, and use them for new connections.
 
+        :return: true if there is another certificate.
         :raise BadPem: the files cannot be used; the previous ones stay in use.
         """
-        self._options = _load(tls)
+        before = self._certificate
+        self._options, self._certificate = _load(tls)
+        return self._certificate != before
 
     def factory(self, wrapped: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
         """Return a factory that adds TLS to one whose protocols never write."""
@@ -97,7 +106,7 @@ class _SilentFactory(WrappingFactory[_Silent]):
     noisy = False
 
 
-def _load(tls: Tls) -> CertificateOptions:
+def _load(tls: Tls) -> tuple[CertificateOptions, Certificate]:
     found = read_certificates("[tls] certificate_file", tls.certificate_file)
     own, *chain = map(X509.from_cryptography, found)
     key_option = "[tls] key_file" if tls.key_file else "[tls] certificate_file"
@@ -121,4 +130,4 @@ def _load(tls: Tls) -> CertificateOptions:
         store = context.get_cert_store()
         assert store is not None
         store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
-    return options
+    return options, found[0]

@@ -86,6 +86,7 @@ def assemble(
     *,
     reactor: IReactor,
     redis_addresses: Iterable[tuple[str, int]] = (),
+    sources: Iterable[Source] = (),
 ) -> Parts:
     """
     Put a node together.
@@ -95,6 +96,7 @@ def assemble(
     :param reactor: makes connections, and is the clock of everything.
     :param redis_addresses: the addresses of the Redis servers that the node uses, read anew each
         time.
+    :param sources: more numbers for the page of metrics.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
     limits = Live(settings.limits)
@@ -159,6 +161,7 @@ def assemble(
             spool.samples,
             syslog.samples,
             firehose.samples,
+            *sources,
         ],
         b"/metrics/channels": [partial(channel_samples, registry)],
         b"/metrics/drains": [drains.drain_samples],

@@ -23,6 +23,7 @@ from logplex.certificates import BadPem
 from logplex.interfaces import IReactor
 from logplex.node.assembly import Parts
 from logplex.settings import Settings, SettingsError
+from logplex.syslog.notices import timestamp
 
 _log = Logger()
 
@@ -133,7 +134,8 @@ class Reload:
             _log.error("SIGHUP: nothing changed: {error}", error=error)
             return
         self._log_filter.set_level(new.log.level)
-        for changed in changed_options(self._settings, new):
+        all_changed = list(changed_options(self._settings, new))
+        for changed in all_changed:
             if changed.section in _LIVE_SECTIONS:
                 _log.info("SIGHUP: {option} has a new value", option=str(changed))
             else:
@@ -143,13 +145,24 @@ class Reload:
         self._settings = attrs.evolve(
             self._settings, limits=new.limits, log=new.log, rods=new.rods, tls=new.tls
         )
-        self._reload_certificates()
+        if not self._reload_certificates() and not all_changed:
+            _log.info("SIGHUP: nothing has changed")
 
-    def _reload_certificates(self) -> None:
-        """Read the files again even if their names are the same: renewed certificates keep them."""
-        if self._parts.tls is None:
-            return
+    def _reload_certificates(self) -> bool:
+        """
+        Read the files again even if their names are the same: renewed certificates keep them.
+
+        :return: true if the log has a line about it.
+        """
+        tls = self._parts.tls
+        if tls is None:
+            return False
         try:
-            self._parts.tls.reload(self._settings.tls)
+            is_new = tls.reload(self._settings.tls)
         except BadPem as error:
             _log.error("SIGHUP: the old certificate stays: {error}", error=error)
+            return True
+        if is_new:
+            until = timestamp(tls.expires_s)[:10].decode()
+            _log.info("SIGHUP: the new certificate is in use, until {until}", until=until)
+        return is_new

@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
@@ -25,20 +25,31 @@ from logplex.interfaces import IReactor, StoreUnusable
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
 from logplex.node.listeners import CannotListen, close_ports, open_ports
+from logplex.node.log_output import LogOutput
 from logplex.node.own_services import WatchedReactor
 from logplex.node.reload import LogFilter, Reload
+from logplex.node.signals import StopSignals
 from logplex.settings import Settings
 from logplex.spool import make_spool
 from logplex.waiting import within
 
 _log = Logger()
 
+#: A stopping node waits this long for a reader of its last log lines.
+LAST_LINES_TIMEOUT_S = 1.0
+#: After this time the log names the step that a stopping node waits for, and then again as often.
+SLOW_STEP_S = 2.0
 #: The time that a stopping node gives to open requests.
 SITES_CLOSE_TIMEOUT_S = 2.0
 
 
 def make_service(
-    settings: Settings, reactor: IReactor, load: Callable[[], Settings], origin: str = "logplex"
+    settings: Settings,
+    reactor: IReactor,
+    load: Callable[[], Settings],
+    origin: str = "logplex",
+    *,
+    log_output: LogOutput | None = None,
 ) -> IService:
     """
     Return the service of a node, not started.
@@ -46,6 +57,7 @@ def make_service(
     :param load: reads the settings again, for SIGHUP; may raise
         :class:`~logplex.settings.SettingsError`.
     :param origin: the beginning of a line about a mistake: ``logplex``, and the file.
+    :param log_output: the standard output, if the log goes there.
     :raise SystemExit: the node cannot work; the text is one line.
     """
     counters = Counters()
@@ -60,9 +72,15 @@ def make_service(
             counters,
             reactor=reactor,
             redis_addresses=watched.addresses,
+            sources=[] if log_output is None else [log_output.samples],
         )
         log_filter = LogFilter(globalLogPublisher, settings.log.level)
-        return Node(parts, settings, reactor, load, origin=origin, log_filter=log_filter)
+        node = Node(parts, settings, reactor, load, origin=origin, log_filter=log_filter)
+        if log_output is not None:
+            reactor.addSystemEventTrigger(
+                "after", "shutdown", log_output.flush_within, LAST_LINES_TIMEOUT_S
+            )
+        return node
     except StoreUnusable as error:
         raise SystemExit(f"{origin}: [store] url: {error}") from None
     except BadPem as error:
@@ -102,6 +120,7 @@ class Node(Service):
         self._reactor = reactor
         self._origin = origin
         self._log_filter = log_filter
+        self._signals = StopSignals(reactor)
         self._reload = Reload(settings, parts, log_filter, load, reactor=reactor)
         parts.panel.observe(self._obey_rods)
         parts.syslog.pause()
@@ -130,6 +149,7 @@ class Node(Service):
         config, spool = self._parts.config, self._parts.spool
         _log.info("store: {store}; spool: {spool}", store=config.name, spool=spool.name)
         self._reload.begin()
+        self._reactor.callWhenRunning(self._signals.begin)
         Deferred.fromCoroutine(self._open()).addErrback(self._cannot_open)
 
     async def _open(self) -> None:
@@ -184,6 +204,7 @@ class Node(Service):
     def stopService(self) -> Deferred[None]:
         """Deliver the messages that are still in the node, each part within its own time limit."""
         super().stopService()
+        self._signals.stopping()
         return Deferred.fromCoroutine(self._close())
 
     async def _leave(self) -> None:
@@ -195,6 +216,7 @@ class Node(Service):
             await deferLater(self._reactor, seconds)
 
     async def _close(self) -> None:
+        begun_s = self._reactor.seconds()
         await self._leave()
         self._reload.end()
         self._parts.metrics_channel.stop()
@@ -208,10 +230,18 @@ class Node(Service):
             ("flushing the spool", parts.spool.close),
             ("closing the store", parts.config.close),
         ):
+            slow = LoopingCall(_log.info, "stopping: still {what}", what=what)
+            slow.clock = self._reactor
+            slow.start(SLOW_STEP_S, now=False)
             try:
                 await step()
             except Exception:
                 _log.failure("stopping: {what} failed", what=what)
+            finally:
+                slow.stop()
+        taken_s = self._reactor.seconds() - begun_s
+        _log.info("stopped after {seconds} s", seconds=f"{taken_s:.1f}")
+        self._signals.end()
 
     async def _close_sites(self) -> None:
         """Answer the open requests; cut off those that take too long."""

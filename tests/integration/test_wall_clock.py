@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import Node
-from tests.integration.process import reactor, until
+from tests.integration.process import ROOT, reactor, until
 from tests.integration.readers import Reader, session
 from tests.integration.receivers import HttpReceiver
 from tests.integration.senders import line_framed, numbered, send
@@ -54,7 +54,7 @@ class WallClockTests(IntegrationTestCase):
         limits = {"tail_keepalive_s": 0.5, "logs_idle_timeout_s": 1.0}
         node = Node(directory, {"limits": limits})
         self.addCleanup(node.kill)
-        await node.start({**os.environ, "PYTHONPATH": str(directory)})
+        await node.start({"PYTHONPATH": f"{directory}{os.pathsep}{ROOT}"})
         return node, file
 
     async def test_nothing_depends_on_the_time_of_the_machine(self) -> None:

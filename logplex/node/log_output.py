@@ -1,0 +1,133 @@
+"""
+The node's log on standard output, which never blocks the node.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from threading import RLock
+
+from prometheus_client.core import CounterMetricFamily
+
+from logplex.metrics import Sample
+
+#: The text that waits while nothing can be written; lines beyond it are dropped.
+MAX_WAITING_BYTES = 1_048_576
+_DROPPED = b"logplex: %d lines of the log were dropped, because nothing read them\n"
+
+
+class LogOutput:
+    """
+    A text file for log lines that drops and counts lines if the other end does not read.
+
+    A pipe, a terminal or a socket can be full; then lines wait, up to a bound. They are written
+    before the next line, or by :meth:`flush_within`. A regular file is written to at once.
+
+    A pipe that can be written to takes ``PIPE_BUF`` bytes without blocking (POSIX).
+
+    :param descriptor: of the standard output. Its flags stay as they are, because other processes
+        may share them.
+    :ivar dropped: the number of lines that were dropped.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, descriptor: int) -> None:
+        mode = os.fstat(descriptor).st_mode
+        self._descriptor = descriptor
+        self._is_file = stat.S_ISREG(mode)
+        self._is_socket = stat.S_ISSOCK(mode)
+        self._piece_bytes = select.PIPE_BUF
+        if os.isatty(descriptor):
+            self._open_terminal()
+        #: Reentrant, because a handler of a signal may log.
+        self._lock = RLock()
+        self._waiting = bytearray()
+        self._is_writing = False
+        self._untold = 0
+        self.dropped = 0
+
+    def write(self, text: str) -> None:
+        """Write whole lines, now or later, or drop them. Never blocks, never raises."""
+        line = text.encode(errors="backslashreplace")
+        with self._lock:
+            self._write_waiting()
+            if len(self._waiting) + len(line) > MAX_WAITING_BYTES:
+                self.dropped += 1
+                self._untold += 1
+                return
+            if self._untold:
+                self._waiting += _DROPPED % self._untold
+                self._untold = 0
+            self._waiting += line
+            self._write_waiting()
+
+    def flush(self) -> None:
+        """Write what can be written now."""
+        with self._lock:
+            self._write_waiting()
+
+    def flush_within(self, seconds: float) -> None:
+        """Write everything that waits, but take no longer than this."""
+        deadline_s = time.monotonic() + seconds
+        self.flush()
+        while self._waiting and (left_s := deadline_s - time.monotonic()) > 0:
+            self._is_ready(left_s)
+            self.flush()
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the number of dropped lines."""
+        yield Sample(
+            "logplex_log_lines_dropped",
+            "Lines of the node's log that were dropped because nothing read standard output",
+            self.dropped,
+            kind=CounterMetricFamily,
+        )
+
+    def _open_terminal(self) -> None:
+        """Open the terminal once more, in a way that does not block."""
+        try:
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+            self._descriptor = os.open(os.ttyname(self._descriptor), flags)
+        except OSError:
+            self._piece_bytes = 256
+
+    def _write_waiting(self) -> None:
+        if self._is_writing:
+            return
+        self._is_writing = True
+        try:
+            while self._waiting:
+                written = self._write_piece(bytes(self._waiting[: self._piece_bytes]))
+                if not written:
+                    return
+                del self._waiting[:written]
+        except OSError:
+            # The other end is gone, or the disk is full.
+            self.dropped += self._waiting.count(b"\n")
+            self._waiting.clear()
+        finally:
+            self._is_writing = False
+
+    def _write_piece(self, piece: bytes) -> int:
+        """Return the number of bytes that could be written without blocking."""
+        try:
+            if self._is_socket:
+                with socket.socket(fileno=os.dup(self._descriptor)) as peer:
+                    return peer.send(piece, socket.MSG_DONTWAIT)
+            if self._is_file or self._is_ready(0):
+                return os.write(self._descriptor, piece)
+        except BlockingIOError:
+            pass
+        return 0
+
+    def _is_ready(self, timeout_s: float) -> bool:
+        """Wait until a piece can be written, or the other end is gone; return false if not yet."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(timeout_s * 1_000))
