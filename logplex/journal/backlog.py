@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from logplex.journal.values import ROW_BYTES, ROW_MESSAGES, Given, Position, Rows
+from logplex.journal.values import ROW_BYTES, ROW_MESSAGES, Given, Position, Row, Rows
 
 
 class BacklogReader(Protocol):
@@ -69,6 +69,19 @@ class JournalChannel:
         """The lowest number of a row that a backlog needs; ``None`` without backlogs."""
         return min((each.needed_from for each in self.backlogs), default=None)
 
+    @property
+    def gap(self) -> tuple[int, int] | None:
+        """Rows higher up that no backlog needs: the first of them, and the first after them."""
+        positions = [backlog.position for backlog in self.backlogs]
+        end = min((each.resume for each in positions if each.gap), default=0)
+        begin = 0
+        for position in positions:
+            if position.gap:
+                begin = max(begin, position.gap)
+            elif position.row < end:
+                return None
+        return (begin, end) if begin < end else None
+
 
 @define(eq=False, repr=False)
 class Backlog:
@@ -116,12 +129,11 @@ class Backlog:
             however large it is.
         """
         position = self.position
-        if position.claimed or (position.resume and self._claimed is None):
-            last = position.claimed or position.row
-            return self._journal.read(self.channel, position.row, 1 << 62, 1 << 62).addCallback(
-                lambda rows: [row for row in rows if row.number <= last]
-            )
-        return self._journal.read(self.channel, position.row, max_messages, max_bytes)
+        last = position.claimed or (position.gap - 1 if position.gap else 1 << 62)
+        if position.claimed:
+            max_messages = max_bytes = 1 << 62
+        rows = self._journal.read(self.channel, position.row, max_messages, max_bytes)
+        return rows.addCallback(lambda found: [row for row in found if row.number <= last])
 
     def claim(self, rows: Rows) -> Deferred[None]:
         """
@@ -136,36 +148,32 @@ class Backlog:
         self._move(evolve(self.position, claimed=last))
         return self._journal.sync().addErrback(self._unclaimed)
 
-    def advance(self, row: int, place: int, count: int, size_bytes: int) -> None:
-        """
-        All before this place is done; the claim goes on.
+    def advance(self, row: Row, place: int) -> None:
+        """Be done with all messages before a place in a claimed row; the claim goes on."""
+        is_whole = place == len(row.messages)
+        self._done_count = row.before_count + place
+        self._done_bytes = row.after_bytes if is_whole else row.before_bytes
+        number = row.number + 1 if is_whole else row.number
+        self._move(evolve(self.position, row=number, place=0 if is_whole else place))
 
-        :param count: how many messages have become done, in rows of ``size_bytes`` that end here.
-        """
-        self._done_count += count
-        self._done_bytes += size_bytes
-        self._move(evolve(self.position, row=row, place=place))
+    def rewind(self, row: Row, place: int) -> None:
+        """Give the claim up and begin again at an earlier place, of which nothing is known yet."""
+        self._claimed = None
+        self._move(evolve(self.position, claimed=0))
+        self.advance(row, place)
 
     def release(self) -> None:
         """The claim is settled; what it left undone begins the next one."""
-        claimed, self._claimed = self._claimed, None
-        position = self.position
-        if position.resume and claimed is not None and position.row > claimed:
+        self._claimed = None
+        position = evolve(self.position, claimed=0)
+        if position.gap and position.row >= position.gap:
             self._done_count += position.skipped_count
             self._done_bytes += position.skipped_bytes
-            self._move(
-                evolve(
-                    position,
-                    row=position.resume,
-                    place=0,
-                    claimed=0,
-                    resume=0,
-                    skipped_count=0,
-                    skipped_bytes=0,
-                )
+            position = evolve(
+                position, row=position.resume, gap=0, resume=0, skipped_count=0, skipped_bytes=0
             )
-        elif position.claimed and not position.resume:
-            self._move(evolve(position, claimed=0))
+        if position != self.position:
+            self._move(position)
 
     def set_aside(self, messages: Iterable[tuple[int, int]]) -> None:
         """These messages, as row and place, are what is set aside now."""
@@ -195,6 +203,7 @@ class Backlog:
         if self._has_claim:
             position = evolve(
                 self.position,
+                gap=self.position.gap or self.spare[0],
                 resume=given.next_row,
                 skipped_count=self.position.skipped_count + given.count,
                 skipped_bytes=self.position.skipped_bytes + given.bytes,
@@ -227,7 +236,7 @@ class Backlog:
     @property
     def _has_claim(self) -> bool:
         """True if rows are under way, or were when the process ended."""
-        return bool(self._claimed or self.position.claimed or self.position.resume)
+        return bool(self._claimed or self.position.claimed or self.position.gap)
 
     def _unclaimed(self, failure: Failure) -> Failure:
         self._claimed = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -52,7 +52,7 @@ CREATE TABLE row
 CREATE INDEX row_channel ON row (channel, number);
 CREATE TABLE position
     (name TEXT PRIMARY KEY, channel TEXT, row INTEGER, place INTEGER, claimed INTEGER,
-     resume INTEGER, skipped_count INTEGER, skipped_bytes INTEGER, lost_count INTEGER,
+     gap INTEGER, resume INTEGER, skipped_count INTEGER, skipped_bytes INTEGER, lost_count INTEGER,
      lost_since_s REAL) WITHOUT ROWID;
 CREATE TABLE aside (name TEXT, row INTEGER, place INTEGER, PRIMARY KEY (name, row, place))
     WITHOUT ROWID;
@@ -97,7 +97,7 @@ class JournalFile:
             return Opened(
                 journal,
                 floor + 1,
-                {channel: self._ends(channel) for channel in self._channels()},
+                {channel: self._ends(channel, positions.values()) for channel in self._channels()},
                 positions,
                 {name: self._done(position) for name, position in positions.items()},
                 {name: frozenset(messages) for name, messages in asides.items()},
@@ -140,11 +140,15 @@ class JournalFile:
                 "DELETE FROM row WHERE channel = ? AND number < ?", list(changes.keep_from.items())
             )
             many(
+                "DELETE FROM row WHERE channel = ? AND number >= ? AND number < ?",
+                [(channel, *gap) for channel, gap in changes.gaps.items()],
+            )
+            many(
                 "INSERT OR REPLACE INTO frame VALUES (?, ?)",
                 [(digest, changes.at_s) for digest in changes.frames],
             )
             run("DELETE FROM frame WHERE at_s < ?", (changes.forget_before_s,))
-        if changes.keep_from:
+        if changes.keep_from or changes.gaps:
             # Free pages would otherwise stay in the file, which never shrank again.
             self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
 
@@ -235,15 +239,19 @@ class JournalFile:
             channel = found[0]
             yield channel
 
-    def _ends(self, channel: str) -> Ends:
+    def _ends(self, channel: str, positions: Iterable[Position]) -> Ends:
         run = self._connection.execute
         first = run("SELECT min(number) FROM row WHERE channel = ?", (channel,)).fetchone()[0]
-        before_count, before_bytes, count, size_bytes = run(
-            "SELECT before_count, before_bytes, count, bytes FROM row WHERE channel = ?"
+        last, count, size_bytes = run(
+            "SELECT number, before_count + count, before_bytes + bytes FROM row WHERE channel = ?"
             " ORDER BY number DESC LIMIT 1",
             (channel,),
         ).fetchone()
-        return Ends(first, before_count + count, before_bytes + size_bytes)
+        # Rows that made room behind a claim count too, though they were the last and are gone.
+        gone = [each for each in positions if each.channel == channel and each.gap > last]
+        count += max((each.skipped_count for each in gone), default=0)
+        size_bytes += max((each.skipped_bytes for each in gone), default=0)
+        return Ends(first, count, size_bytes)
 
     def _done(self, position: Position) -> tuple[int, int]:
         """Count the messages and bytes of the channel that stand before a position."""
@@ -268,7 +276,7 @@ class JournalFile:
             self._connection.execute("DELETE FROM position WHERE name = ?", (name,))
             return
         self._connection.execute(
-            "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (name, *astuple(position)),
         )
 

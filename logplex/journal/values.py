@@ -67,10 +67,9 @@ class Position:
     :ivar row: the number of a row; everything of the channel in rows below it is done.
     :ivar place: how many messages of that row are done too.
     :ivar claimed: the last row of the claim under way, if that is more than one row; else 0.
-    :ivar resume: the first row that is read after the claim; 0 means the one after it. It is
-        greater if rows behind a claim had to make room.
-    :ivar skipped_count: how many messages made room between the claim and ``resume``, and their
-        bytes in ``skipped_bytes``.
+    :ivar gap: the first of the rows behind a claim that had to make room, and ``resume`` the first
+        row after them; 0 if there are none.
+    :ivar skipped_count: how many messages these rows had, and their bytes in ``skipped_bytes``.
     :ivar lost_count: how many messages were given up that the receiver has not been told of, the
         first of them at ``lost_since_s`` (seconds since the epoch).
     """
@@ -79,6 +78,7 @@ class Position:
     row: int
     place: int = 0
     claimed: int = 0
+    gap: int = 0
     resume: int = 0
     skipped_count: int = 0
     skipped_bytes: int = 0
@@ -129,6 +129,7 @@ class Transaction:
     :ivar positions: new places; ``None`` ends a position.
     :ivar asides: all messages that a position has set aside now, as row and place.
     :ivar keep_from: of each channel, the lowest number of a row that is still needed.
+    :ivar gaps: of some channels, the first row that is not needed and the next that is, higher up.
     :ivar frames: digests of requests whose messages are in it.
     :ivar forget_before_s: frames older than this are removed.
     :ivar waited: a caller waits for it; it must outlive a loss of power.
@@ -138,6 +139,7 @@ class Transaction:
     positions: Mapping[str, Position | None] = field(factory=dict)
     asides: Mapping[str, frozenset[tuple[int, int]]] = field(factory=dict)
     keep_from: Mapping[str, int] = field(factory=dict)
+    gaps: Mapping[str, tuple[int, int]] = field(factory=dict)
     frames: Sequence[bytes] = ()
     at_s: float = 0.0
     forget_before_s: float = 0.0

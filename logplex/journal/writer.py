@@ -175,12 +175,14 @@ class JournalWriter:
             for channel in waiting.channels
             if (needed := self._needed_from(channel)) > channel.kept_from
         }
+        gaps = {channel.id: gap for channel in waiting.channels if (gap := channel.gap)}
         now_s = self.clock.seconds()
         changes = Transaction(
             rows,
             waiting.moved,
             waiting.asides,
             keep_from,
+            gaps,
             [each.frame for each in waiting.taken if each.frame is not None],
             now_s,
             now_s - FRAME_LIFETIME_S,

@@ -67,8 +67,7 @@ class JournalTestCase(SynchronousTestCase):
         """Claim rows and be done with all of them."""
         self.successResultOf(backlog.claim(rows))
         for row in rows:
-            done = backlog.position.place if row.number == backlog.position.row else 0
-            backlog.advance(row.number + 1, 0, len(row.messages) - done, row.bytes)
+            backlog.advance(row, len(row.messages))
         backlog.release()
 
 
@@ -263,7 +262,7 @@ class ClaimTests(JournalTestCase):
         self.tick()
         (row,) = self.rows(backlog)
         self.successResultOf(backlog.claim([row]))
-        backlog.advance(row.number, 2, 2, 0)
+        backlog.advance(row, 2)
         backlog.release()
         self.assertEqual((backlog.messages, backlog.position.place), (1, 2))
         self.finish(backlog, self.rows(backlog))
@@ -328,11 +327,25 @@ class RoomTests(JournalTestCase):
         self.assertEqual(backlog.messages + self.reader.lost, 6)
         self.assertEqual(backlog.position.lost_count, self.reader.lost)
         for row in claimed:
-            backlog.advance(row.number + 1, 0, 1, row.bytes)
+            backlog.advance(row, 1)
         backlog.release()
         left = self.rows(backlog, 1 << 30)
         self.assertEqual(2 + self.reader.lost + len(left), 6)
         self.assertEqual(backlog.messages, len(left))
+
+    def test_room_is_made_behind_a_claim_that_never_ends(self) -> None:
+        self.journal.bounds = JournalBounds(max_bytes=400_000, keep_free_bytes=0)
+        backlog, behind = self.backlog(), self.backlog("2")
+        self.fill(2, size_bytes=10_000)
+        self.finish(behind, self.rows(behind))
+        self.successResultOf(backlog.claim(self.rows(backlog)[:1]))
+        for number in range(100):
+            self.journal.append("app", [b"%d" % number * 10_000])
+            self.tick()
+            self.finish(behind, self.rows(behind))
+        self.assertLess(self.journal.used_bytes, 500_000)
+        self.assertGreater(self.reader.lost, 60)
+        self.assertEqual(backlog.messages + self.reader.lost, 102)
 
     def test_what_is_too_old_is_given_up(self) -> None:
         backlog = self.backlog()
@@ -367,7 +380,7 @@ class RestartTests(JournalTestCase):
         self.tick()
         (row,) = self.rows(backlog)
         self.successResultOf(backlog.claim([row]))
-        backlog.advance(row.number, 1, 1, 0)
+        backlog.advance(row, 1)
         self.tick()
         self.crash()
         backlog = self.backlog()

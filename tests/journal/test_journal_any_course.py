@@ -152,8 +152,7 @@ class AnyCourse(RuleBasedStateMachine):
         rows, drain.flight = drain.flight, []
         drain.unsure -= keys(rows if whole else rows[:1])
         for row in rows if whole else rows[:1]:
-            place = backlog.position.place if backlog.position.row == row.number else 0
-            backlog.advance(row.number + 1, 0, len(row.messages) - place, row.bytes)
+            backlog.advance(row, len(row.messages))
         backlog.release()
 
     @rule()
