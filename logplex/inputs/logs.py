@@ -21,7 +21,7 @@ from logplex.inputs.gate import LogsGate, Sender, content_encoding
 from logplex.inputs.loops import Loops
 from logplex.inputs.refusals import Refusals
 from logplex.live import Live
-from logplex.metrics import Counters
+from logplex.metrics import Counters, Sample
 from logplex.model.rods import Rods
 from logplex.routing.registry import Registry
 from logplex.routing.router import Router
@@ -77,15 +77,32 @@ def logs_site(
         ),
     )
     root.putChild(b"healthcheck", _HealthCheck(registry))
-    return Site(
+    site = Site(
         root,
         admit=gate.admit,
         refused=refusals.count,
-        more_samples=refusals.samples,
-        bounds=lambda: Bounds(
-            limits.now.logs_body_bytes, limits.now.logs_connections, limits.now.logs_idle_timeout_s
-        ),
+        more_samples=lambda: (*refusals.samples(), _waiting_sample(site)),
+        bounds=lambda: _bounds(limits.now),
         clock=clock,
+    )
+    return site
+
+
+def _waiting_sample(site: Site) -> Sample:
+    return Sample(
+        "logplex_logs_waiting_bytes",
+        "Bytes of bodies whose requests have not been answered",
+        site.waiting_bytes,
+    )
+
+
+def _bounds(limits: Limits) -> Bounds:
+    return Bounds(
+        body_bytes=limits.logs_body_bytes,
+        connections=limits.logs_connections,
+        idle_timeout_s=limits.logs_idle_timeout_s,
+        body_bytes_per_s=limits.logs_body_bytes_per_s,
+        waiting_bytes=limits.logs_waiting_bytes,
     )
 
 

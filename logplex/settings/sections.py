@@ -124,6 +124,8 @@ class Limits:
     logs_body_bytes: int = positive(8_000_000)
     logs_decompressed_bytes: int = positive(32_000_000)
     logs_body_messages: int = positive(200_000)
+    logs_body_bytes_per_s: float = not_negative(1_000.0)
+    logs_waiting_bytes: int = positive(268_435_456)
     logs_frame_ids: int = not_negative(200_000)
     logs_frame_id_lifetime_s: float = not_negative(300.0)
     api_connections: int = positive(10_000)

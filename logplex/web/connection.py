@@ -58,6 +58,10 @@ def plain_refusal(
 
 
 TOO_LARGE = plain_refusal(413, "Request body too large", reason="body_too_large")
+BUSY = plain_refusal(
+    503, "Too many bodies are waiting", (b"Retry-After", b"1"), reason="bodies_waiting"
+)
+AMBIGUOUS = plain_refusal(400, "A header that may come once came twice", reason="headers")
 SERVER_ERROR = plain_refusal(500, "Internal Server Error", reason="bug")
 
 
@@ -67,6 +71,10 @@ class _Bounds(Protocol):
     @property
     def body_bytes(self) -> int:
         """A larger body is refused."""
+
+    @property
+    def body_bytes_per_s(self) -> float:
+        """A body that arrives more slowly is given no more time."""
 
 
 class _Site(Protocol):
@@ -86,6 +94,12 @@ class _Site(Protocol):
 
     def bounds(self) -> _Bounds:
         """Return the bounds as they are now."""
+
+    def hold(self, size: int) -> bool:
+        """Count bytes of a body that is held; return false if there is no room for them."""
+
+    def release(self, size: int) -> None:
+        """Count bytes of a body that is not held any more."""
 
     def refused(self, request: Request, refusal: Refusal) -> None:
         """Take note of a refusal."""
@@ -137,6 +151,8 @@ class Request(server.Request):
     # Of a refused request: it has arrived completely; its answer is written.
     _received = False
     _answered = False
+    # The bytes of the body for which the site has been asked.
+    _held_bytes = 0
 
     def begin(self, method: bytes, uri: bytes, version: bytes) -> None:
         """Set method, path and version before the body arrives, so that ``admit`` can see them."""
@@ -147,6 +163,7 @@ class Request(server.Request):
         """Write the whole answer, now or after the refusal's delay; ignore the rest of the body."""
         self._refused = True
         self.content = BytesIO()
+        self._release()
         self.channel.site.refused(self, refusal)
         if refusal.delay_s:
             answering = self.channel.callLater(refusal.delay_s, lambda: self._answer(refusal))
@@ -179,8 +196,24 @@ class Request(server.Request):
         site = self.channel.site
         if self.content.tell() + len(data) > site.bounds().body_bytes:
             self.channel.refuse(self, site.too_large)
+        elif not site.hold(len(data)):
+            self.channel.refuse(self, BUSY)
         else:
+            self._held_bytes += len(data)
             self.content.write(data)
+
+    def finish(self) -> None:
+        self._release()
+        super().finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._release()
+        super().connectionLost(reason)
+
+    def _release(self) -> None:
+        if self._held_bytes:
+            self.channel.site.release(self._held_bytes)
+            self._held_bytes = 0
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if self._answered:
@@ -228,6 +261,11 @@ class Connection(http.HTTPChannel):
     _before: bytes | None = b""
     #: The time at which the present request had arrived completely.
     received_at = 0.0
+    # True from the first byte of a head to its end. Bytes of a head give it no more time.
+    _in_head = False
+    # Of a body that is arriving: the time at which it began, and the bytes that have come.
+    _body_began_at: float | None = None
+    _body_bytes = 0
     #: Closes the connection of a client that has closed its side.
     cutting_off: IDelayedCall | None = None
 
@@ -244,6 +282,7 @@ class Connection(http.HTTPChannel):
                 self.close()
                 return
             self._before = None if b"\n" in data else data[-1:]
+        self._body_bytes += len(data)
         super().dataReceived(data)
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
@@ -268,7 +307,20 @@ class Connection(http.HTTPChannel):
     def writeConnectionLost(self) -> None:
         """Do nothing: we never close only our side."""
 
+    def resetTimeout(self) -> None:
+        """Give a client more time: for a new head, and for a body that comes fast enough."""
+        if self._body_began_at is not None:
+            elapsed_s = self.site.reactor.seconds() - self._body_began_at
+            is_due = self._body_bytes >= self.site.bounds().body_bytes_per_s * elapsed_s
+        else:
+            is_due = not self._in_head
+            self._in_head = True
+        if is_due:
+            super().resetTimeout()
+
     def allContentReceived(self) -> None:
+        self._in_head = False
+        self._body_began_at = None
         self.received_at = self.site.reactor.seconds()
         super().allContentReceived()
 
@@ -293,6 +345,10 @@ class Connection(http.HTTPChannel):
             # The host of the target replaces the header's.
             request.requestHeaders.setRawHeaders(b"Host", [host])
         request.begin(self._command, self._path, self._version)
+        self._in_head = False
+        self._body_began_at = self.site.reactor.seconds()
+        self._body_bytes = 0
+        super().resetTimeout()
         refusal = self.site.judge(request, self.length)
         if refusal is None:
             # Keeps the connection if the client wishes so; answers "Expect: 100-continue".

@@ -18,9 +18,20 @@ from twisted.web.resource import IResource
 from logplex.live import Live
 from logplex.metrics import Sample, Source, connection_samples, wrong_protocol_samples
 from logplex.settings import Limits
-from logplex.web.connection import SERVER_ERROR, TOO_LARGE, Connection, Refusal, Request
+from logplex.web.connection import (
+    AMBIGUOUS,
+    BUSY,
+    SERVER_ERROR,
+    TOO_LARGE,
+    Connection,
+    Refusal,
+    Request,
+)
 
 _log = Logger()
+
+# Headers that a request has once, because two readers might not take the same one of two.
+_ONCE = (b"Host", b"Authorization", b"Transfer-Encoding")
 
 #: The shortest time between two lines in the log about clients that speak another protocol.
 LOG_INTERVAL_S = 60.0
@@ -33,13 +44,20 @@ class Bounds:
 
     :ivar body_bytes: larger bodies are refused, by ``Content-Length`` or when more has arrived.
     :ivar connections: for all listeners of the site together; a further one is closed at once.
-    :ivar idle_timeout_s: a connection is closed if no request, or no further part of one, arrives
-        for this long. An answer may take, or stream, any time.
+    :ivar idle_timeout_s: a connection is closed if no request, or no further part of its body,
+        arrives for this long, or if a head takes longer in all. An answer may take, or stream, any
+        time.
+    :ivar body_bytes_per_s: a body that arrives more slowly, taken from its beginning, gets no more
+        time than that.
+    :ivar waiting_bytes: of all bodies together whose requests have not been answered. More are
+        answered 503.
     """
 
     body_bytes: int
     connections: int
     idle_timeout_s: float
+    body_bytes_per_s: float = 1_000.0
+    waiting_bytes: int = 268_435_456
 
 
 def api_bounds(limits: Live[Limits]) -> Callable[[], Bounds]:
@@ -64,6 +82,7 @@ class Site(server.Site):
 
     :ivar bounds: gives the bounds as they are now.
     :ivar refused_connections: connections closed for lack of room, since the start.
+    :ivar waiting_bytes: the size of all bodies whose requests have not been answered.
     """
 
     displayTracebacks = False
@@ -100,6 +119,7 @@ class Site(server.Site):
         self.refused_connections = 0
         self._wrong_protocols: Counter[str] = Counter()
         self._complained_at: float | None = None
+        self.waiting_bytes = 0
         self._connections: set[Connection] = set()
         self._closed: Deferred[None] | None = None
 
@@ -161,6 +181,17 @@ class Site(server.Site):
                 protocol=protocol,
             )
 
+    def hold(self, size: int) -> bool:
+        """Count bytes of a body that is held; return false if there is no room for them."""
+        if self.waiting_bytes + size > self.bounds().waiting_bytes:
+            return False
+        self.waiting_bytes += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Count bytes of a body that is not held any more."""
+        self.waiting_bytes -= size
+
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """
         Refuse a request on its head, or return ``None``.
@@ -172,9 +203,17 @@ class Site(server.Site):
         except Exception:
             _log.failure("bug: a request's head cannot be judged")
             return SERVER_ERROR
-        if refusal is None and length is not None and length > self.bounds().body_bytes:
+        if refusal is not None:
+            return refusal
+        if any(len(request.requestHeaders.getRawHeaders(name, ())) > 1 for name in _ONCE):
+            return AMBIGUOUS
+        bounds = self.bounds()
+        if length is not None and length > bounds.body_bytes:
             return self.too_large
-        return refusal
+        least_bytes = 1 if length is None else length
+        if least_bytes and self.waiting_bytes + least_bytes > bounds.waiting_bytes:
+            return BUSY
+        return None
 
     def acceptableProtocols(self) -> list[bytes]:
         return [b"http/1.1"]

@@ -15,7 +15,57 @@ from tests.doubles.wire import Wire, body_of, chunks, request, status
 
 GET = request("GET", "/")
 POST = request("POST", "/", b"hello")
+HEAD_OF_3 = request("POST", "/wait", Content_Length="3")
 CHUNKED = request("POST", "/", Transfer_Encoding="chunked") + chunks(b"hel", b"lo")
+
+
+class WaitingTests(WebTests):
+    """The bodies of all requests have a bound together."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bounds = Bounds(body_bytes=100, connections=99, idle_timeout_s=60, waiting_bytes=5)
+
+    def test_before_the_body(self) -> None:
+        """A request for whose body there is no room gets no 100, and is told to come again."""
+        Wire(self.site).send(HEAD_OF_3 + b"abc")
+        for size, code in ((3, 503), (2, 200), (0, 200)):
+            wire = Wire(self.site)
+            answer = wire.send(
+                request("POST", "/", Content_Length=str(size), Expect="100-continue")
+            )
+            if code == 503:
+                self.assertTrue(answer.startswith(b"HTTP/1.1 503 "))
+                self.assertIn(b"\r\nRetry-After: 1\r\n", answer)
+            else:
+                self.assertFalse(answer.startswith(b"HTTP/1.1 503 "))
+
+    def test_in_the_body(self) -> None:
+        """One whose body grows over the bound is refused too."""
+        one, two = Wire(self.site), Wire(self.site)
+        for wire in (one, two):
+            wire.send(request("POST", "/wait", Transfer_Encoding="chunked"))
+        self.assertEqual(one.send(b"4\r\nabcd\r\n"), b"")
+        self.assertEqual(two.send(b"1\r\na\r\n"), b"")
+        self.assertEqual(self.site.waiting_bytes, 5)
+        self.assertEqual(status(two.send(b"1\r\na\r\n")), 503)
+        self.assertEqual(self.site.waiting_bytes, 4)
+
+    def test_room_again(self) -> None:
+        """An answer, a refusal and the end of a connection make room."""
+        for _ in range(3):
+            wire = Wire(self.site)
+            self.assertEqual(status(wire.send(request("POST", "/", b"abcde"))), 200)
+            self.assertEqual(self.site.waiting_bytes, 0)
+            wire.send(HEAD_OF_3 + b"ab")
+            self.assertEqual(self.site.waiting_bytes, 2)
+            wire.close()
+            self.assertEqual(self.site.waiting_bytes, 0)
+            wire = Wire(self.site)
+            wire.send(HEAD_OF_3 + b"abc")
+            self.resource.requests[-1].finish()
+            self.assertEqual(self.site.waiting_bytes, 0)
+            wire.close()
 
 
 class ConnectionTests(WebTests):
@@ -89,6 +139,34 @@ class ConnectionTests(WebTests):
         self.wire.send(request("POST", "/", Content_Length="5") + b"hell")
         self.clock.advance(60)
         self.assertTrue(self.wire.closed)
+
+    def test_dripping_head(self) -> None:
+        """A head has the idle timeout in all, from its first byte."""
+        self.clock.advance(59)
+        for byte in GET[:30]:
+            self.wire.send(bytes([byte]))
+            self.assertFalse(self.wire.closed)
+            self.clock.advance(2)
+        self.assertTrue(self.wire.closed)
+
+    def test_dripping_body(self) -> None:
+        """A body that is slower than the least rate is not given more time by its bytes."""
+        for step_s, piece, lives in ((1.0, b"x" * 1_000, True), (1.0, b"x" * 999, False)):
+            wire = Wire(self.site)
+            wire.send(request("POST", "/", Content_Length="100000"))
+            for _ in range(70):
+                self.clock.advance(step_s)
+                wire.send(piece)
+            self.assertEqual(wire.closed, not lives)
+            wire.close()
+
+    def test_head_after_an_answer(self) -> None:
+        """Each request has its own time."""
+        for _ in range(3):
+            self.wire.send(GET[:5])
+            self.clock.advance(59)
+            self.assertEqual(status(self.wire.send(GET[5:])), 200)
+            self.clock.advance(59)
 
     def test_streaming_is_not_idle(self) -> None:
         self.wire.send(request("GET", "/stream"))

@@ -152,3 +152,17 @@ class BodyBoundTests(WebTests):
         answer = self.wire.send(request("POST", "/", Content_Length="9" * 5_000))
         self.assertEqual(status(answer), 400)
         self.assertTrue(self.wire.closed)
+
+    def test_ambiguous(self) -> None:
+        """Headers that two readers could read differently are refused (RFC 9112 §3.2, §6.1)."""
+        for head in (
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+            b"Transfer-Encoding: identity\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic eDp5\r\n"
+            b"Authorization: Basic eDp6\r\n\r\n",
+        ):
+            wire = Wire(self.site)
+            self.assertEqual(status(wire.send(head)), 400)
+            wire.close()
+        self.assertEqual(self.resource.requests, [])
