@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 from attrs import define, frozen
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 
 
 def _total(name: str, help: str, **labels: str) -> int:
@@ -133,11 +134,17 @@ def counter_samples(counters: Counters) -> Iterator[Sample]:
         yield Sample(about["name"], about["help"], value, about["labels"], CounterMetricFamily)
 
 
-def exposition(sources: Iterable[Source]) -> bytes:
-    """Return the present numbers of these sources in the text format of Prometheus."""
+def exposition(sources: Iterable[Source], accept: str = "") -> tuple[bytes, str]:
+    """
+    Return the present numbers of these sources as text, and its content type.
+
+    :param accept: the header of the request; it may ask for OpenMetrics, or for a version of the
+        format of Prometheus.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families([sample for source in sources for sample in source()]))
-    return generate_latest(registry)
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
 
 def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[Sample]:

@@ -14,7 +14,7 @@ from logplex.metrics import Counters, Sample, Source, counter_samples, expositio
 class ExpositionTests(SynchronousTestCase):
     def read(self, *sources: Source) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """Return the numbers as a scraper reads them: (name, labels) -> value."""
-        families = text_string_to_metric_families(exposition(sources).decode())
+        families = text_string_to_metric_families(exposition(sources)[0].decode())
         return {
             (sample.name, tuple(sample.labels.items())): sample.value
             for family in families
@@ -41,7 +41,7 @@ class ExpositionTests(SynchronousTestCase):
         read = self.read(drains)
         self.assertEqual(read["logplex_drains", (("state", "idle"),)], 2)
         self.assertEqual(read["logplex_drains", (("state", "sending"),)], 3)
-        self.assertEqual(exposition([drains]).count(b"# HELP logplex_drains "), 1)
+        self.assertEqual(exposition([drains])[0].count(b"# HELP logplex_drains "), 1)
 
     def test_a_scrape_shows_the_present_value(self) -> None:
         counters = Counters()

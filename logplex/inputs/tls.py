@@ -4,6 +4,7 @@ TLS for listeners (RFC 5425): the node's certificate, and the authorities of sen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from cryptography.x509 import Certificate
@@ -25,11 +26,15 @@ from logplex.certificates import (
     read_certificates,
     read_private_key,
 )
+from logplex.metrics import Sample
 from logplex.settings import Tls
 
 #: Two tickets take 160 bytes. Requests for new keys (RFC 8446 §4.6.3), which are not bounded, add
 #: more.
 MAX_HELD_BYTES = 4_096
+
+#: Health tells of a certificate that ends within this time: 14 days.
+EXPIRY_WARNING_S = 14 * 86_400.0
 
 #: The state that OpenSSL reports after the handshake.
 _FINISHED = b"SSL negotiation finished successfully"
@@ -49,6 +54,26 @@ class ServerTls:
     def expires_s(self) -> float:
         """The end of the node's certificate, in seconds since the epoch."""
         return self._certificate.not_valid_after_utc.timestamp()
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the end of the certificate."""
+        yield Sample(
+            "logplex_certificate_expiry_timestamp_seconds",
+            "The end of the certificate of [tls], in seconds since the epoch",
+            self.expires_s,
+        )
+
+    def troubles(self, now_s: float) -> list[str]:
+        """
+        Return a line if the certificate ends soon.
+
+        :param now_s: the time, in seconds since the epoch.
+        """
+        left_s = self.expires_s - now_s
+        if left_s > EXPIRY_WARNING_S:
+            return []
+        day = self._certificate.not_valid_after_utc.date().isoformat()
+        return [f"the certificate of [tls] {'ends' if left_s > 0 else 'has ended'} on {day}"]
 
     def reload(self, tls: Tls) -> bool:
         """

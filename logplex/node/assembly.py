@@ -21,6 +21,7 @@ from logplex.api.provisioning import Provisioning
 from logplex.api.v3.activity import ActivityRoutes, NodeActivity
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
+from logplex.clock import wall_s
 from logplex.drains.service import DrainService
 from logplex.inputs.logs import logs_site
 from logplex.inputs.syslog import SyslogFactory
@@ -132,13 +133,18 @@ def assemble(
         Throttle(reactor, limits, counters),
     )
     panel = Panel(rods)
+    tls = ServerTls(settings.tls) if settings.listen.syslog_tls else None
     health = Health(
         settings.node.name,
         reactor,
         reactor.seconds(),
         registry,
         rods,
-        lambda: [*config.troubles(), *spool.troubles()],
+        lambda: [
+            *config.troubles(),
+            *spool.troubles(),
+            *(tls.troubles(wall_s(reactor)) if tls else ()),
+        ],
         {
             "store": lambda: f"{config.name}; spool: {spool.name}",
             "listeners": lambda: [describe(port.getHost()) for port in ports],
@@ -162,6 +168,7 @@ def assemble(
             syslog.samples,
             firehose.samples,
             *sources,
+            *([tls.samples] if tls else []),
         ],
         b"/metrics/channels": [partial(channel_samples, registry)],
         b"/metrics/drains": [drains.drain_samples],
@@ -231,7 +238,7 @@ def assemble(
             settings.metrics.channel_id, settings.node.name, counters, router.tell, reactor
         ),
         syslog=syslog,
-        tls=ServerTls(settings.tls) if settings.listen.syslog_tls else None,
+        tls=tls,
         sites=sites,
         ports=ports,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import define, field
-from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
@@ -91,8 +90,11 @@ class _Pages(Resource):
         self._pages = pages
 
     def render_GET(self, request: Request) -> int:
-        request.setHeader(b"Content-Type", CONTENT_TYPE_LATEST.encode())
-        return request.answer(exposition(self._pages[request.path]))
+        accept = request.getHeader(b"Accept") or b""
+        text, content_type = exposition(self._pages[request.path], accept.decode("latin-1"))
+        request.setHeader(b"Content-Type", content_type.encode())
+        request.setHeader(b"Vary", b"Accept")
+        return request.answer(text)
 
 
 def _totals(counters: Counters) -> dict[str, int]:

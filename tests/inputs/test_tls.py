@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from logplex.certificates import BadPem
 from logplex.inputs import tls
 from logplex.inputs.syslog import SyslogFactory
-from logplex.inputs.tls import ServerTls
+from logplex.inputs.tls import EXPIRY_WARNING_S, ServerTls
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits, Tls
@@ -288,6 +289,29 @@ class ClientCertificateTests(TlsTests):
 
     def test_of_an_unknown_authority(self) -> None:
         self.refused(trustme.CA().issue_cert("sender.example.com"))
+
+
+class ExpiryTests(TlsTests):
+    """A certificate that ends."""
+
+    def test_told_in_its_last_14_days(self) -> None:
+        end = datetime(2040, 3, 4, tzinfo=UTC)
+        leaf = CA.issue_cert("logs.example.com", not_after=end)
+        server = ServerTls(self.own(leaf))
+        (sample,) = server.samples()
+        self.assertEqual(sample.value, end.timestamp())
+        at_s = end.timestamp() - EXPIRY_WARNING_S
+        ends = ["the certificate of [tls] ends on 2040-03-04"]
+        told = [server.troubles(at_s + more_s) for more_s in (-1, 0, 1)]
+        self.assertEqual(told, [[], ends, ends])
+        self.assertEqual(
+            server.troubles(end.timestamp()), ["the certificate of [tls] has ended on 2040-03-04"]
+        )
+
+    def test_reload_tells_another_certificate(self) -> None:
+        server = ServerTls(self.own(LEAF))
+        self.assertFalse(server.reload(self.own(LEAF)))
+        self.assertTrue(server.reload(self.own(OTHER_LEAF)))
 
 
 class ReloadTests(TlsTests):

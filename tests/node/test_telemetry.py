@@ -49,6 +49,23 @@ class MetricsSiteTests(SynchronousTestCase):
         self.assertIn(b"Content-Type: text/plain; version=", answer)
         self.assertIn(b"\nlogplex_messages_received_total 3.0\n", body_of(answer))
 
+    def test_the_format_that_is_asked_for(self) -> None:
+        """Prometheus asks for OpenMetrics first, and older ones for text of a version."""
+        cases = {
+            "": b"text/plain; version=",
+            "*/*": b"text/plain; version=",
+            "text/plain;version=0.0.4": b"text/plain; version=0.0.4; charset=utf-8",
+            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5": (
+                b"application/openmetrics-text; version=1.0.0; charset=utf-8"
+            ),
+        }
+        for accept, content_type in cases.items():
+            answer = self.wire.send(request("GET", "/metrics", Accept=accept))
+            self.assertIn(b"Content-Type: " + content_type, answer)
+            self.assertIn(b"\nlogplex_messages_received_total 3.0\n", body_of(answer))
+            is_open = content_type.startswith(b"application")
+            self.assertEqual(body_of(answer).endswith(b"# EOF\n"), is_open)
+
     def test_channels_that_received_something(self) -> None:
         body = body_of(self.wire.send(request("GET", "/metrics/channels")))
         self.assertIn(b'logplex_channel_messages_received_total{channel="busy"} 5.0\n', body)
