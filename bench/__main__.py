@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from bench.cluster import change_ms, first_load
+from bench.cluster import change_ms, first_load, recent_ms, shard_us
 from bench.load import MESSAGE_BYTES
 from bench.scenarios import Scenario, idle_rss_mb, middle, own_cost, run, soak
 from bench.tails import TailResult, delivered, delivered_by_two, idle_kb_per_tail
@@ -43,6 +43,8 @@ TWO_NODES = "100 tails over two nodes"
 #: And of that about the configuration in Redis.
 CONFIGURATION = "configuration in Redis"
 _LOADED_CHANNELS = 100_000
+#: And of that about a shard.
+SHARD = "a shard"
 _TAIL_RATE = 5_000.0
 _TAIL_SECONDS = 10.0
 _TAIL_COLUMNS = (
@@ -104,6 +106,8 @@ async def main(arguments: argparse.Namespace) -> None:
         await _tails_over_two_nodes()
     if arguments.only in CONFIGURATION:
         await _configuration()
+    if arguments.only in SHARD:
+        await _shard()
 
 
 async def _own_costs() -> None:
@@ -157,6 +161,21 @@ async def _configuration() -> None:
         f"  first load of {_LOADED_CHANNELS:,} channels with a token and a drain each:"
         f" {load.seconds:.1f} s, {load.cpu_s:.1f} s of CPU, {load.peak_rss_mb:.0f} MB at most"
     )
+
+
+async def _shard() -> None:
+    print(
+        f"\n{SHARD}: CPU of Redis for messages of {MESSAGE_BYTES} bytes, in calls of 100 channels"
+    )
+    for messages in (1, 10, 40, 400):
+        us = await shard_us(messages)
+        print(f"  {messages} messages of each channel: {us:.2f} µs a message")
+    for messages in (1, 10, 40):
+        redis_ms, own_ms = await recent_ms(messages)
+        print(
+            f"  1,500 recent messages, written {messages} at a time:"
+            f" {redis_ms:.2f} ms of Redis, {own_ms:.2f} ms of the reader"
+        )
 
 
 def _tail_head(title: str) -> None:

@@ -1,5 +1,6 @@
 """
-The configuration in Redis: how soon another node knows of a change, and what the first load takes.
+A cluster: how soon another node knows of a change of the configuration, what the first load takes,
+and what a shard takes for writing and reading messages.
 """
 
 from __future__ import annotations
@@ -7,22 +8,40 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from itertools import chain
+from itertools import chain, count, islice
 from statistics import median
 from typing import Any
 from uuid import UUID
 
 from attrs import frozen
 
+from bench.load import MESSAGE_BYTES
 from bench.measure import cpu_s, peak_rss_mb
 from bench.parts import running_node, running_redis
 from logplex.configuration.redis.keys import commands_of
 from logplex.model.values import Channel, Drain, Put, Token, Value
+from logplex.spool.cluster.wire.history import parse_history, reading
+from logplex.spool.cluster.wire.scripts import (
+    APPEND,
+    KEEP,
+    Batch,
+    Origin,
+    Piece,
+    append_arguments,
+)
 from tests.integration.node import Node
 from tests.integration.process import until
 from tests.integration.redis_server import RedisServer
 
 _CHANGES = 50
+#: Channels in a call of the script, as a node makes them.
+_CHANNELS = 100
+#: Messages that are written before the cost is measured, so that streams are full and are cut.
+_FULL = 2_000
+_MEASURED = 40_000
+_READINGS = 50
+_KEPT = 1_500
+_RETENTION_S = 604_800.0
 #: Channels whose keys are written in one go.
 _FILLED_AT_ONCE = 1_000
 
@@ -81,6 +100,69 @@ async def first_load(channels: int) -> Load:
             if health["known"]["drain"] != channels:
                 raise AssertionError(f"the node knows {health['known']}")
             return Load(seconds, cpu_s(node.child.pid), peak_rss_mb(node.child.pid))
+
+
+async def shard_us(messages: int) -> float:
+    """
+    Return the CPU of Redis for each message, in µs.
+
+    :param messages: of each channel in a call; a call has 100 channels, which nobody follows.
+    """
+    async with running_redis() as redis:
+        calls = _calls(messages)
+        await _write(redis, calls, _FULL // messages)
+        before_s = await _redis_cpu_s(redis)
+        measured = max(1, _MEASURED // messages // _CHANNELS)
+        await _write(redis, calls, measured)
+        return (await _redis_cpu_s(redis) - before_s) / (measured * messages * _CHANNELS) * 1e6
+
+
+async def recent_ms(messages: int) -> tuple[float, float]:
+    """
+    Return the CPU of Redis and of the reader for 1,500 recent messages of a channel, in ms.
+
+    :param messages: so many were written at a time.
+    """
+    async with running_redis() as redis:
+        await _write(redis, _calls(messages, channels=1), _FULL // messages)
+        commands = reading(_channel(0), _ORIGIN, after=0)
+        redis_s, own_s = await _redis_cpu_s(redis), time.process_time()
+        for _ in range(_READINGS):
+            *_, answer = await redis.ask_all(commands)
+            if parse_history(answer).count < _KEPT:
+                raise AssertionError("there is not enough to read")
+        own_s = time.process_time() - own_s
+        redis_s = await _redis_cpu_s(redis) - redis_s
+    return redis_s / _READINGS * 1e3, own_s / _READINGS * 1e3
+
+
+_ORIGIN = Origin(b"bench", b"0")
+
+
+def _channel(number: int) -> str:
+    return f"app-{UUID(int=number)}"
+
+
+def _calls(messages: int, channels: int = _CHANNELS) -> Iterator[Batch]:
+    """Batches without end, of so many messages for each channel."""
+    texts = [b"x" * MESSAGE_BYTES] * messages
+    pieces = [Piece.pack(_channel(number), KEEP, texts) for number in range(channels)]
+    for number in count(1):
+        yield Batch(number, pieces, messages * channels, 0)
+
+
+async def _write(redis: RedisServer, batches: Iterator[Batch], calls: int) -> None:
+    for batch in islice(batches, calls):
+        arguments = append_arguments(_ORIGIN, batch, "logplex:live:0:", _KEPT, _RETENTION_S)
+        if batch.number == 1:
+            await redis.ask("SCRIPT", "LOAD", APPEND.source)
+        await redis.ask("EVALSHA", APPEND.sha, 0, *arguments)
+
+
+async def _redis_cpu_s(redis: RedisServer) -> float:
+    info = (await redis.ask("INFO", "cpu")).decode()
+    fields = dict(line.split(":") for line in info.split() if ":" in line)
+    return float(fields["used_cpu_user"]) + float(fields["used_cpu_sys"])
 
 
 async def _fill(redis: RedisServer, channels: int) -> None:
