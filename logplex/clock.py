@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 def make_steady(reactor: object) -> None:
     """
-    Let the seconds of a reactor grow steadily, also if the time of the machine is set.
+    Make the seconds of a reactor independent of changes to the machine's time.
 
     Call it before anything is scheduled: calls that are scheduled already would come too early or
     too late.
@@ -30,6 +30,6 @@ def wall_s(clock: IReactorTime) -> float:
     """
     Return the time of the machine, in seconds since the epoch, for a stamp.
 
-    :param clock: the clock of the node. The clock of a test shows both times.
+    :param clock: the clock of the node. In a test, its seconds are also the stamps.
     """
     return time.time() if isinstance(clock, ReactorBase) else clock.seconds()

@@ -102,17 +102,17 @@ class _Budget:
     """
     Failures by key; a key is delayed when it has used up its free failures.
 
-    Answers are given one after another, so that guessing over many connections is no faster.
+    Delayed answers of a key come one after another: more connections do not make guessing faster.
     """
 
     _kept: OrderedDict[object, _Failures] = field(factory=OrderedDict, init=False)
 
     def forget(self, key: object) -> None:
-        """Begin anew with this key."""
+        """Forget the failures of this key."""
         self._kept.pop(key, None)
 
     def fail(self, key: object, now: float, free: int, delay_s: float) -> float:
-        """Note a failure; return the seconds until its answer."""
+        """Note a failure; return the seconds to wait before it is answered."""
         failures = self._kept.pop(key, None)
         if failures is None or now - failures.last_s > FORGET_AFTER_S:
             failures = _Failures(0, now, now)
@@ -149,10 +149,10 @@ class Throttle:
         """
         Note an attempt to authenticate.
 
-        :param credential_id: as the caller gave it; empty if it gave none.
-        :param address: of the client.
+        :param credential_id: the id that the caller gave; empty if it gave none.
+        :param address: the address of the client.
         :param is_known: the attempt has succeeded.
-        :return: seconds until the answer is to be given.
+        :return: the seconds to wait before the attempt is answered.
         """
         pair = (credential_id[:MAX_REMEMBERED_ID_CHARACTERS], address)
         if is_known:
@@ -223,7 +223,7 @@ class Authenticator:
         """
         Return the credential with this id and password.
 
-        :param address: of the client.
+        :param address: the address of the client.
         :raise NotKnown: there is none.
         """
         found = self._find(basic)
@@ -234,11 +234,11 @@ class Authenticator:
 
     def api_user(self, authorization: bytes | None, address: str) -> Credential:
         """
-        Return the caller of an API: a credential, whatever it permits, or
+        Return the caller of an API: a credential with any permissions, or
         :data:`~logplex.model.AUTH_KEY_HOLDER`.
 
         :param authorization: the header's value; ``None`` if there is none.
-        :param address: of the client.
+        :param address: the address of the client.
         :raise NotKnown: the caller could not be authenticated.
         """
         shown = _after_basic(authorization)

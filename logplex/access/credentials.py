@@ -1,5 +1,5 @@
 """
-Credentials made: secrets, hashes, and the first credential of a node that has none.
+Make credentials: secrets, their hashes, and the first credential of a new node.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def hash_secret(password: str, salt: bytes | None = None) -> str:
     """
     Return the form in which a password is kept: ``sha256$<salt>$<digest>``, both in hex.
 
-    One round is enough, because only secrets of :func:`make_secret` are kept so: guessing
-    one of 2**256 is hopeless, and a slow hash would only make every request slow.
+    One round of SHA-256 is enough for secrets of :func:`make_secret`: guessing one of 2**256 is
+    hopeless. A slow hash would make every request slow.
 
     :param salt: 16 bytes; ``None``: new random ones.
     """

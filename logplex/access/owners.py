@@ -18,7 +18,7 @@ from logplex.model.values import Credential, may_read
 
 
 def owner_key(session_id: str) -> str:
-    """Return the id under which the store keeps a session's owner, as if it were a session too."""
+    """Return the id under which the store keeps the owner of a session."""
     return f"{session_id}.owner"
 
 
@@ -27,7 +27,7 @@ class Owner:
     """
     The owner of a session.
 
-    :ivar fingerprint: of the password's kept form; see :func:`fingerprint`.
+    :ivar fingerprint: the :func:`fingerprint` of the credential's password.
     """
 
     credential_id: str
@@ -35,13 +35,13 @@ class Owner:
     channel_id: str
 
     def body(self) -> bytes:
-        """Return the owner as the store keeps it: listed, as the session is, by its channel."""
+        """Return the owner as JSON for the store."""
         shown = {"credential": self.credential_id, "fingerprint": self.fingerprint}
         return json.dumps({"channel_id": self.channel_id, **shown}).encode()
 
     def may_read(self, find: Callable[[str], Credential | None]) -> bool:
         """
-        Return true if the credential is as it was, and may read the channel.
+        Return true if the credential still exists with its password, and may read the channel.
 
         :param find: looks up a credential of the store by its id.
         """
@@ -54,7 +54,7 @@ class Owner:
 
 
 def fingerprint(credential: Credential) -> str:
-    """Return a digest that changes with the password, and does not tell it."""
+    """Return a digest that changes with the password, and does not reveal it."""
     return hashlib.sha256(f"session:{credential.id}:{credential.secret}".encode()).hexdigest()[:32]
 
 

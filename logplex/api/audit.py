@@ -37,14 +37,14 @@ _SECRETS_IN_PATHS = re.compile(r"(?<=sessions/).+|(?<=canary-fetch/).+|(?<=/[td]
 
 
 def public_path(path: bytes) -> str:
-    """Return the path without its secrets, in printable ASCII, cut to a bound."""
+    """Return the path in printable ASCII, without its secrets, and cut to a bound."""
     return _SECRETS_IN_PATHS.sub("…", _printable(path))[:MAX_PATH_CHARACTERS]
 
 
 @frozen
 class Audit:
     """
-    Writes the lines.
+    Write the lines about requests.
 
     :param every_request: write a line for every request, also if it changes nothing.
     """

@@ -1,5 +1,5 @@
 """
-The checks of an import: what the other routes of the APIs refuse is refused here too.
+The checks of an import: a value that the other routes refuse is refused here too.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _NO_CHANNEL = "there is no such channel"
 
 def check_import(values: Sequence[Value], registry: Registry, limits: Limits) -> None:
     """
-    Check values that are to be added to those of the registry.
+    Check the values of an import before they are added to the registry's.
 
-    :raise BadBody: one of them is refused; the text gives its place in the document.
+    :raise BadBody: a value is refused; the text names its place in the document.
     """
     brought = {value.id for value in values if isinstance(value, Channel)}
 

@@ -51,14 +51,14 @@ def text_answer(
 
 
 def header(request: Request, name: str) -> str | None:
-    """Return the header's last value; bytes that are not UTF-8 become U+FFFD."""
+    """Return the last value of a header. Bytes that are not UTF-8 become U+FFFD."""
     # The name is bytes: for a name in text Twisted decodes the value, and fails on such bytes.
     values = request.requestHeaders.getRawHeaders(name.encode())
     return values[-1].decode(errors="replace") if values else None
 
 
 def request_id(request: Request) -> str:
-    """Return the client's request id without what could harm a log, or else a new UUID."""
+    """Return the client's request id without characters that harm a log, or a new UUID."""
     theirs = _NOT_IN_REQUEST_IDS.sub("", header(request, "Request-Id") or "")
     return theirs[:MAX_REQUEST_ID_CHARACTERS] or str(uuid4())
 
@@ -71,7 +71,7 @@ def check_json_type(request: Request) -> None:
 
 
 def read_body(request: Request) -> bytes:
-    """Return the whole body, however often it was read before."""
+    """Return the whole body, even if it was read before."""
     if request.content is None:
         return b""
     request.content.seek(0)
@@ -98,7 +98,7 @@ def read_object(request: Request) -> dict[str, Any]:
 
 def read_members(request: Request, *known: str) -> dict[str, Any]:
     """
-    Return the request's body, an object in JSON that has no members but the known ones.
+    Return the request's body, a JSON object that may have only known members.
 
     :raise BadBody: it has another member, or is not an object in JSON.
     """

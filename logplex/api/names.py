@@ -46,17 +46,17 @@ def is_token_name(name: str) -> bool:
 
 
 def is_credential_name(name: str) -> bool:
-    """Return true if a credential may have this name, which is for people."""
+    """Return true if a credential may have this name. Names of credentials are for people."""
     return len(name) <= MAX_CREDENTIAL_NAME_CHARACTERS and name.isprintable()
 
 
 def shown_tokens(tokens: Iterable[Token]) -> dict[str, str]:
-    """Return name -> id; of several tokens with one name the newest, which comes last."""
+    """Return token name -> token id. Of several tokens with one name, the newest is returned."""
     return {token.name: token.id for token in tokens}
 
 
 def url_with_port(url: str) -> str:
-    """Return the URL with its port. A stored URL that no drain can have stays as it is."""
+    """Return the URL with its port. A stored URL that is not valid is returned unchanged."""
     try:
         return parse_destination(url).with_port
     except BadDestination:
@@ -64,7 +64,7 @@ def url_with_port(url: str) -> str:
 
 
 def receiver_of(url: str) -> Receiver | None:
-    """Return the receiver that a stored URL leads to; ``None`` if no drain can have the URL."""
+    """Return the receiver of a stored URL; ``None`` if the URL is not valid."""
     try:
         return parse_destination(url).receiver
     except BadDestination:

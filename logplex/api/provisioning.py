@@ -1,5 +1,5 @@
 """
-The verbs of both APIs: they change channels, tokens, drains and sessions, or refuse to.
+The verbs of both APIs: they change channels, tokens, drains and sessions, or raise a refusal.
 
 Each API turns the refusals into answers of its own. Changes to one channel are made one after
 another, so that two requests at once cannot add one drain too many. Every verb ends within a bound,
@@ -62,7 +62,9 @@ _Coroutine = Coroutine[Deferred[Any], Any, _Result]
 def _bounded(
     verb: Callable[Concatenate[Provisioning, _Arguments], _Coroutine[_Result]],
 ) -> Callable[Concatenate[Provisioning, _Arguments], Deferred[_Result]]:
-    """Make a coroutine a verb: it begins at once, and ends within the time of a request."""
+    """
+    Make a verb of a coroutine: it begins at once, and ends within the time limit of a request.
+    """
 
     @wraps(verb)
     def begin(
@@ -78,8 +80,8 @@ class Provisioning:
     """
     Changes the configuration.
 
-    Every verb fails with :class:`StoreAway` if the store does not answer, and with the refusals
-    that it names.
+    Every verb fails with :class:`StoreAway` if the store does not answer. Other failures are the
+    refusals that it names.
 
     :param limits: hold the number of drains of a channel and the lifetime of sessions.
     :param new_uuid: gives random UUIDs, for tokens and sessions.
@@ -112,8 +114,8 @@ class Provisioning:
             ``None`` leaves the tokens as they are.
         :param flags: ``None`` leaves them as they are.
         :return: true if the channel is new.
-        :raise BadChannelId: the id.
-        :raise BadName: one of the names.
+        :raise BadChannelId: no channel can have this id.
+        :raise BadName: no token can have one of the names.
         :raise BadBody: there are more names than a channel may have tokens.
         """
         check_channel_id(channel_id)
@@ -141,7 +143,7 @@ class Provisioning:
         """
         Create a channel whose id is the next free integer.
 
-        :raise BadName: one of the tokens' names.
+        :raise BadName: no token can have one of the names.
         :raise BadBody: there are more names than a channel may have tokens.
         """
         names = self._checked(token_names)
@@ -160,7 +162,7 @@ class Provisioning:
         credentials that are for this channel only: none of them may open a later channel of the
         same id.
 
-        :raise UnknownChannel: the channel.
+        :raise UnknownChannel: the channel does not exist.
         """
         async with self._alone(channel_id):
             self._known(channel_id)
@@ -190,8 +192,8 @@ class Provisioning:
         """
         Create a token, beside those of the same name.
 
-        :raise BadName: the name.
-        :raise UnknownChannel: the channel.
+        :raise BadName: no token can have this name.
+        :raise UnknownChannel: the channel does not exist.
         :raise TooManyTokens: the channel has as many tokens as it may have.
         """
         check_token_name(name)
@@ -208,7 +210,7 @@ class Provisioning:
         """
         Delete one token, whatever its name.
 
-        :raise UnknownChannel: the channel.
+        :raise UnknownChannel: the channel does not exist.
         :raise UnknownToken: there is no such token, or it is another channel's.
         """
         async with self._alone(channel_id):
@@ -224,8 +226,8 @@ class Provisioning:
         Create a drain.
 
         :param url: ``None`` reserves a drain, for :meth:`move_drain` later.
-        :raise BadDestination: the URL.
-        :raise UnknownChannel: the channel.
+        :raise BadDestination: no drain can have this URL.
+        :raise UnknownChannel: the channel does not exist.
         :raise TooManyDrains: the channel has as many drains as it may have.
         :raise DrainExists: the channel has a drain with this URL.
         """
@@ -250,9 +252,9 @@ class Provisioning:
 
         :param limited: refuse to give a reserved drain its URL if the channel has as many drains
             as it may have. The legacy API does so; API v3 refuses when a drain is reserved.
-        :raise BadDestination: the URL.
-        :raise UnknownChannel: the channel.
-        :raise UnknownDrain: the drain.
+        :raise BadDestination: no drain can have this URL.
+        :raise UnknownChannel: the channel does not exist.
+        :raise UnknownDrain: the drain does not exist, or belongs to another channel.
         :raise TooManyDrains: see ``limited``.
         :raise DrainExists: another drain of the channel has this receiver.
         """
@@ -272,8 +274,8 @@ class Provisioning:
         """
         Delete a drain.
 
-        :raise UnknownChannel: the channel.
-        :raise UnknownDrain: the drain.
+        :raise UnknownChannel: the channel does not exist.
+        :raise UnknownDrain: the drain does not exist, or belongs to another channel.
         """
         async with self._alone(channel_id):
             drain = self.drain(channel_id, drain_id)
@@ -283,7 +285,7 @@ class Provisioning:
         """
         Return a drain.
 
-        :raise UnknownChannel: the channel.
+        :raise UnknownChannel: the channel does not exist.
         :raise UnknownDrain: there is no such drain, or it is another channel's.
         """
         self._known(channel_id)
@@ -297,11 +299,12 @@ class Provisioning:
         """
         Create a session.
 
-        :param body: its JSON (PROTOCOL §7), kept as it is.
-        :param caller: the session ends with it, if the store keeps it.
+        :param body: the JSON of the session (PROTOCOL §7), kept unchanged.
+        :param caller: if it is a credential of the store, the session ends when the credential
+            does.
         :return: the session's id, which is the right to read the channel.
-        :raise BadSession: the body.
-        :raise UnknownChannel: the channel that the body names.
+        :raise BadSession: the body is not that of a session.
+        :raise UnknownChannel: the channel in the body does not exist.
         :raise TooManySessions: the channel has as many sessions as it may have.
         """
         session = parse_session(body)
@@ -334,7 +337,7 @@ class Provisioning:
     # Internals.
 
     def _checked(self, token_names: Iterable[str]) -> list[str]:
-        """Return the names in order, each once."""
+        """Return the valid names in order, without repetitions."""
         names = list(dict.fromkeys(map(check_token_name, token_names)))
         bound = self._limits.now.tokens_per_channel
         if len(names) > bound:
@@ -352,7 +355,7 @@ class Provisioning:
             raise TooManyDrains
 
     def _new_tokens(self, channel_id: str, names: Iterable[str]) -> list[Token]:
-        """Make tokens, each newer than the channel's others, even if the clock stands still."""
+        """Make tokens with times of creation after those of the channel's other tokens."""
         others = self._registry.tokens_of(channel_id)
         newest_us = max((other.created_us for other in others), default=0)
         created_us = max(int(wall_s(self._clock) * 1_000_000), newest_us + 1)
@@ -363,7 +366,7 @@ class Provisioning:
 
     @asynccontextmanager
     async def _alone(self, channel_id: str) -> AsyncIterator[None]:
-        """Wait for the other changes to this channel. The lock exists only while it is used."""
+        """Hold the lock of a channel, which exists only while it is used."""
         lock = self._locks.setdefault(channel_id, DeferredLock())
         await lock.acquire()
         try:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 class RequestRefused(Exception):
     """
-    The node will not do this, because the request is at fault.
+    The node refuses a request because of a fault in the request.
 
-    :ivar delay_s: seconds to wait before the client is told.
+    :ivar delay_s: the seconds to wait before the answer.
     """
 
     delay_s: float = 0.0
@@ -46,14 +46,14 @@ class TooManyTokens(RequestRefused):
 
 
 class UnknownSession(RequestRefused):
-    """There is no such session, or the caller may not know of it."""
+    """The session does not exist, or the caller may not read its channel."""
 
 
 class TooManySessions(RequestRefused):
     """
     The channel has as many sessions as it may have.
 
-    :ivar retry_after_s: seconds until the first of them expires.
+    :ivar retry_after_s: the seconds until the oldest session expires.
     """
 
     def __init__(self, retry_after_s: int) -> None:
@@ -86,7 +86,7 @@ class WrongType(RequestRefused):
 
 
 class BadBody(RequestRefused):
-    """The body does not suit this request; the text gives the client the reason."""
+    """The body is not valid for this request; the text gives the client the reason."""
 
 
 class MissingName(BadBody):
@@ -102,11 +102,11 @@ class NotAuthenticated(RequestRefused):
 
 
 class NotPermitted(RequestRefused):
-    """The caller may do this, but not to this channel."""
+    """The caller has a permission for another channel only."""
 
 
 class OtherOrigin(RequestRefused):
-    """A browser sends this change for a page of another site."""
+    """A page of another site made a browser send this change."""
 
 
 class Unavailable(RequestRefused):
@@ -133,7 +133,7 @@ class WrongMethod(RequestRefused):
     """
     The path exists, but not for this method.
 
-    :ivar allowed: the methods that it exists for.
+    :ivar allowed: the methods of this path.
     """
 
     def __init__(self, allowed: Sequence[str]) -> None:

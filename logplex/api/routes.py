@@ -93,16 +93,16 @@ class Match:
 
 @frozen
 class _FoundRoute:
-    """The map of routes that Klein is given when the route has been found already."""
+    """A map of routes for Klein that returns the route that was already found."""
 
     route: Match
 
     def bind(self, *_: object, **__: object) -> _FoundRoute:
-        """Return what Klein asks for the route."""
+        """Return the adapter that Klein asks for the route."""
         return self
 
     def match(self, return_rule: bool) -> tuple[Rule, dict[str, Any]]:
-        """Return the route and its arguments, as Werkzeug does."""
+        """Return the route and its arguments, in the form of Werkzeug."""
         return self.route.rule, self.route.arguments
 
 
@@ -110,7 +110,7 @@ def match(apps: Sequence[Klein], request: Request) -> Match:
     """
     Find the route of a request in the first application that has it.
 
-    :raise BadHead: ``Host`` cannot be read.
+    :raise BadHead: the header ``Host`` cannot be read.
     :raise BadPath: the path cannot be read.
     :raise UnknownRoute: no route has this path.
     :raise WrongMethod: the path has routes, but none of this method.

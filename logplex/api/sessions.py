@@ -26,8 +26,8 @@ class OpenSessions:
     """
     Bounds the sessions of one channel, so that no tenant fills the store of all with them.
 
-    Each node counts the sessions that it opens, for their first lifetime. A session that is ended
-    or renewed before counts until then all the same.
+    Each node counts the sessions that it opens, for the time of their first lifetime, even if they
+    are ended or renewed before.
     """
 
     _clock: IReactorTime

@@ -29,9 +29,9 @@ class Gate(Protocol):
 
     def admit(self, request: Request) -> Admission:
         """
-        Let a request pass, on its head.
+        Admit a request when its head has been read.
 
-        :raise RequestRefused: it may not pass.
+        :raise RequestRefused: the request is refused.
         """
 
 
@@ -56,7 +56,7 @@ def refuse_other_origins(request: Request) -> None:
     Refuse a change that a browser sends for a page of another site, with the password that it keeps
     for this API.
 
-    :raise OtherOrigin: the request says so itself. Clients that are not browsers do not.
+    :raise OtherOrigin: the headers of the request name another origin. Only browsers send them.
     """
     headers = request.requestHeaders
     site = headers.getRawHeaders(b"Sec-Fetch-Site", [b"none"])
@@ -68,7 +68,9 @@ def refuse_other_origins(request: Request) -> None:
 
 
 def as_refusal(answer: Response, delay_s: float = 0.0) -> Refusal:
-    """Return an API's answer in the form for requests that are refused on their head."""
+    """
+    Return an API's answer as a refusal that can be sent before the body of the request arrives.
+    """
     headers = tuple(
         (str(name).encode(), str(value).encode()) for name, value in answer.headers.items()
     )
@@ -87,7 +89,7 @@ def api_site(
     """
     Return the site of an API.
 
-    :param too_large: the answer to a body past the bound.
+    :param too_large: the answer to a body that is larger than the bound.
     """
 
     def admit(request: Request) -> Refusal | None:

@@ -169,7 +169,7 @@ class SqliteConfigStore:
 
 
 def _away(failure: Failure) -> Failure:
-    """Errback: if the disk is full or fails, the store is away. That is not a bug of ours."""
+    """Errback: turn the failure of a full or broken disk into :class:`StoreAway`."""
     error = failure.value
     if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
         raise StoreAway(f"SQLite: {error}") from error
@@ -180,7 +180,7 @@ def _away(failure: Failure) -> Failure:
 
 
 def _nothing(transaction: Transaction) -> None:
-    """Do nothing: a transaction that comes after all others."""
+    """Do nothing, as a transaction that ends after all earlier ones."""
 
 
 def _load(transaction: Transaction) -> list[Value]:

@@ -60,9 +60,9 @@ class Destination:
     """
     The parts of a drain's URL that every kind of drain needs.
 
-    :ivar scheme: in lower case, as it was given: an alias stays one.
+    :ivar scheme: the scheme in lower case; an alias is kept.
     :ivar host: a name in its ASCII form, or an address (IPv6 without brackets).
-    :ivar public: ``scheme://host:port``: the form for everyone who may not see the whole URL.
+    :ivar public: ``scheme://host:port``, for readers who may not see the whole URL.
     :ivar with_port: the whole URL as it was given, with its port.
     """
 
@@ -84,7 +84,7 @@ class Destination:
 @frozen
 class HttpDestination(Destination):
     """
-    ``http://``, ``https://``
+    A URL with ``http://`` or ``https://``.
 
     :ivar verify: with ``tls``, verify certificate and name.
     :ivar authority: the value of the ``Host`` header.
@@ -106,7 +106,7 @@ class HttpDestination(Destination):
 
 @frozen
 class SyslogDestination(Destination):
-    """``syslog://`` and its aliases (TCP), and with ``tls`` ``syslog+tls://``."""
+    """A URL with ``syslog://`` or an alias of it (TCP), or ``syslog+tls://`` (TLS)."""
 
     tls: bool
     verify: bool
@@ -114,7 +114,7 @@ class SyslogDestination(Destination):
 
 @frozen
 class UdpDestination(Destination):
-    """``syslog+udp://``, ``udpsyslog://``"""
+    """A URL with ``syslog+udp://`` or ``udpsyslog://``."""
 
 
 _DEFAULT_PORTS = {
@@ -137,7 +137,7 @@ def parse_destination(url: str) -> Destination:
     """
     Read a drain's URL.
 
-    :raises BadDestination: for every string that is not the URL of a drain.
+    :raises BadDestination: the text is not the URL of a drain.
     """
     if len(url) > MAX_URL_CHARACTERS:
         raise BadDestination(f"the URL is longer than {MAX_URL_CHARACTERS} characters")

@@ -30,7 +30,9 @@ _MEMBER_OF = {kind: member for member, kind in MEMBERS.items()}
 
 
 class BadExport(ValueError):
-    """A document that is not a configuration; the text gives place and reason, without secrets."""
+    """
+    The document is not a configuration; the text gives the place and the reason, without secrets.
+    """
 
 
 def member_of(value: Value) -> str:
@@ -48,7 +50,7 @@ def exported(value: Value) -> dict[str, Any]:
 
 
 def export_values(values: Iterable[Value]) -> dict[str, list[dict[str, Any]]]:
-    """Return a document that holds all of the values."""
+    """Return a document with these values."""
     document: dict[str, list[dict[str, Any]]] = {member: [] for member in MEMBERS}
     for value in values:
         document[member_of(value)].append(exported(value))
@@ -59,7 +61,7 @@ def import_values(document: object) -> list[Value]:
     """
     Return the values of a document.
 
-    :raise BadExport: a member is unknown, or a value in it is not what :func:`exported` gives.
+    :raise BadExport: a member is unknown, or a value in it is malformed.
     """
     if not isinstance(document, dict):
         raise BadExport("it must be an object")

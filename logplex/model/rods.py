@@ -51,14 +51,14 @@ _IS_SWITCH = {name: isinstance(position, bool) for name, position in Rods().posi
 
 
 class BadPosition(ValueError):
-    """There is no such rod, or it cannot have this position; the text says why, for people."""
+    """The rod does not exist, or cannot have this position; the text is for people."""
 
 
 def check_position(name: str, position: object) -> Position:
     """
     Return the position if the rod can have it.
 
-    :raise BadPosition: the rod cannot have it, or there is no such rod.
+    :raise BadPosition: the rod does not exist, or cannot have this position.
     """
     if name not in _IS_SWITCH:
         raise BadPosition(f"there is no control rod {name!r}; there are {', '.join(_IS_SWITCH)}")
@@ -74,8 +74,10 @@ def check_position(name: str, position: object) -> Position:
 @define(eq=False, repr=False)
 class Panel:
     """
-    The place from which rods are thrown (PROTOCOL §11). A position that was thrown on this node
-    wins over one that was thrown for the cluster, and that over the settings.
+    The control rods of a node, and the ways to throw them (PROTOCOL §11).
+
+    A position that was thrown on this node overrides one that was thrown for the cluster, and that
+    one overrides the settings.
 
     :ivar rods: the positions in force.
     :ivar thrown: the positions thrown on this node since its start.
@@ -92,11 +94,11 @@ class Panel:
         self._configured = self.rods.now
 
     def observe(self, observer: Callable[[], None]) -> None:
-        """Call this whenever the position of a rod may have changed."""
+        """Call a function whenever the position of a rod may have changed."""
         self._observers.append(observer)
 
     def configure(self, rods: Rods) -> None:
-        """Take the positions of the settings, which were read again."""
+        """Take the positions of new settings."""
         self._configured = rods
         self._apply()
 
@@ -104,7 +106,7 @@ class Panel:
         """
         Throw rods on this node.
 
-        :param positions: checked; ``None`` takes back what was thrown.
+        :param positions: valid positions; ``None`` resets the rod.
         """
         self.thrown = _merged(self.thrown, positions)
         self._apply()

@@ -1,8 +1,8 @@
 """
 The body of a session: the channel, the number of lines, live messages or not, and filters.
 
-It is the JSON that this node or another program made the session with (PROTOCOL §7), so it is
-checked when a session is made, and again when it is read.
+Another program may have written the JSON to Redis (PROTOCOL §7), so it is checked when a session
+is made, and again when it is read.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """
-    Make an object of JSON, for :func:`json.loads`: readers differ in which of two members of one
-    name they take.
+    Make an object, for :func:`json.loads`, and refuse two members with one name: programs differ in
+    which of the two they use.
 
-    :raise ValueError: a name stands twice.
+    :raise ValueError: two members have one name.
     """
     found = dict(members)
     if len(found) < len(members):
@@ -34,7 +34,7 @@ def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class BadSession(ValueError):
-    """A body that makes no session; the text gives the client the reason."""
+    """The body is not that of a session; the text gives the client the reason."""
 
 
 @frozen
@@ -90,7 +90,7 @@ def parse_session(body: bytes) -> Session:
 
 
 def channel_of_session(body: bytes) -> str | None:
-    """Return the id of the channel that a session's JSON names; ``None`` if it is no session."""
+    """Return the id of the channel that a session's JSON names; ``None`` if it is not a session."""
     try:
         return parse_session(body).channel_id
     except BadSession:
@@ -98,7 +98,9 @@ def channel_of_session(body: bytes) -> str | None:
 
 
 def _is_wanted(tail: object) -> bool:
-    """Return false for null and false only: the original tails at any other value, 0 included."""
+    """
+    Return false for null and false only: Erlang Logplex tails at every other value, also at 0.
+    """
     return tail is not None and tail is not False
 
 

@@ -75,7 +75,7 @@ class Credential:
     """
     An id and a secret for HTTP basic auth, and what they permit.
 
-    :ivar secret: the password as it is kept: plain, or a hash that says which one it is.
+    :ivar secret: the password, or its hash with the name of the hash function.
     :ivar full_api: may use every route of the APIs.
     :ivar channel: a channel id, :data:`ANY_CHANNEL`, or ``None`` for no channel.
     """
@@ -132,12 +132,12 @@ RESERVED_IDS = frozenset({TOKEN_USER, AUTH_KEY_HOLDER.id})
 
 
 def join_flags(flags: Iterable[str]) -> str:
-    """Return the flags of a channel as both stores keep them: one text, parted by ``:``."""
+    """Return the flags of a channel as the stores keep them: one text, separated by ``:``."""
     return ":".join(sorted(flags))
 
 
 def split_flags(text: str) -> frozenset[str]:
-    """Return the flags that :func:`join_flags` joined; most channels share :data:`NO_FLAGS`."""
+    """Return the flags in a text of :func:`join_flags`."""
     return frozenset(filter(None, text.split(":"))) or NO_FLAGS
 
 
@@ -187,7 +187,7 @@ def one_channel(channel_id: str) -> str:
     """
     Return the channel of a permission for one channel.
 
-    :raise ValueError: the id is empty, or the one that means "any channel" in the store.
+    :raise ValueError: the id is empty, or means "any channel".
     """
     if not channel_id or channel_id == ANY_CHANNEL:
         raise ValueError(f"there is no permission for a channel {channel_id!r}")

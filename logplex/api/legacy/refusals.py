@@ -1,5 +1,6 @@
 """
-The legacy API's answers to errors (PROTOCOL §6): v1 in text, v2 in JSON, some in a route's words.
+The legacy API's answers to errors (PROTOCOL §6): v1 in text, v2 in JSON; some routes have their
+own.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def drain_url(body: dict[str, Any]) -> str:
 @define(eq=False, repr=False, slots=False)
 class Legacy:
     """
-    The routes.
+    The routes of the legacy API.
 
     :param urls: the public addresses of the APIs, for answers.
     :param session_page: answers for sessions.

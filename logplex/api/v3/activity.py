@@ -1,6 +1,6 @@
 """
-API v3: the activity of a channel on this node, for its owner: what came, what was refused, what was
-dropped and why, and the state of its drains.
+API v3: the activity of a channel on this node: the counts of received, refused and dropped
+messages, and the state of its drains.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class NodeActivity:
     The parts of the node that know the activity of a channel.
 
     :ivar node: the name of the node.
-    :ivar started_at_s: the time of its start, by the clock.
+    :ivar started_at_s: the time of the node's start, on the clock of the reactor.
     :ivar activity: gives the counts of a channel; ``None`` for an unknown channel.
     :ivar watch: makes the node count bytes and sources for some seconds.
     :ivar tails: gives the number of open tails of a channel.
@@ -61,7 +61,7 @@ class _Reading:
 @define(eq=False, repr=False, slots=False)
 class ActivityRoutes:
     """
-    The route.
+    The route of a channel's activity.
 
     :param drains: give the status of each drain on this node.
     """
@@ -110,7 +110,7 @@ class ActivityRoutes:
         return json_answer(200, {name: each for name, each in shown.items() if _is_shown(each)})
 
     def _rates(self, channel_id: str, reading: _Reading) -> dict[str, float]:
-        """Return the rates since the oldest reading of the window; none at the first request."""
+        """Return the rates since the oldest reading in the window; nothing at the first request."""
         for known, readings in list(self._readings.items()):
             if readings[-1].at_s > reading.at_s - FORGET_AFTER_S:
                 break
@@ -132,7 +132,7 @@ class ActivityRoutes:
         }
 
     def _drain(self, drain: Drain) -> dict[str, Any]:
-        """Return a drain with its receiver's host, but no other part of the URL."""
+        """Return a drain as JSON, with the host of its URL and no other part of it."""
         status = self._drains.status(drain.id)
         shown: dict[str, Any] = {"id": drain.id, "to": _receiver(drain.url)}
         shown.update({} if status is None else asdict(status))

@@ -89,7 +89,7 @@ def answer_to(error: BaseException | None) -> Response:
 
 
 class V3App(App):
-    """Routes of API v3: one more slash at the end changes nothing, and errors are JSON."""
+    """An application of API v3. A slash at the end of a path is ignored, and errors are JSON."""
 
     def __init__(self) -> None:
         super().__init__()

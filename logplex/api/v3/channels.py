@@ -48,7 +48,7 @@ DEFAULT_LOGS = 100
 @define(eq=False, repr=False, slots=False)
 class ChannelRoutes:
     """
-    The routes.
+    The routes of channels, their tokens and drains, logs and sessions.
 
     :param drains: give the status of each drain on this node.
     :param urls: the public addresses of the APIs, for answers.

@@ -1,5 +1,5 @@
 """
-API v3: the whole configuration, out and in.
+API v3: export and import of the whole configuration.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _VALUES_AT_ONCE = 500
 
 @define(eq=False, repr=False, slots=False)
 class ConfigurationRoutes:
-    """The routes."""
+    """The routes of the configuration."""
 
     _store: IConfigStore
     _registry: Registry

@@ -58,9 +58,9 @@ _Result = TypeVar("_Result")
 @define(eq=False, slots=False, repr=False)
 class CredentialRoutes:
     """
-    The routes.
+    The routes of credentials.
 
-    :param auth: holds ``plain_passwords``: Erlang nodes need to read the passwords.
+    :param auth: has the option ``plain_passwords``, for Erlang nodes, which cannot read hashes.
     :param urls: the public addresses of the APIs, for answers.
     """
 
@@ -140,7 +140,9 @@ class CredentialRoutes:
     def _alone(
         self, verb: Callable[[_Argument], Coroutine[Deferred[Any], Any, _Result]], about: _Argument
     ) -> Deferred[_Result]:
-        """Make one change after another, each within the time of a request."""
+        """
+        Hold the lock for changes of credentials; wait for it no longer than a request may take.
+        """
 
         def begin() -> Deferred[_Result]:
             return Deferred.fromCoroutine(verb(about))

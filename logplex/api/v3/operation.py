@@ -40,12 +40,12 @@ TROUBLED = "troubled"
 @frozen
 class Health:
     """
-    The state of the node, asked of each of its parts.
+    The health of the node, collected from its parts.
 
     :param node: the name of the node.
-    :param started_at_s: the time of its start, by the clock.
-    :param troubles: gives what does not work now, a line each, without anything secret.
-    :param parts: by name, a function that gives the part's state as values of JSON.
+    :param started_at_s: the time of the node's start, on the clock of the reactor.
+    :param troubles: returns the present failures, one line each, without secrets.
+    :param parts: a function for each part, by its name, that returns the state of the part as JSON.
     """
 
     node: str
@@ -76,9 +76,9 @@ class Health:
 @define(eq=False, repr=False, slots=False)
 class OperationRoutes:
     """
-    The routes.
+    The routes for operators.
 
-    :param share: throws rods for all nodes; ``None`` if the node is alone.
+    :param share: throws rods for all nodes; ``None`` for a single node.
     :param end_tails: ends every open tail of this node.
     :param replacement: replaces the shards; ``None`` if the node has none.
     """

@@ -1,8 +1,8 @@
 """
-The values of the configuration Redis that a node knows, and how they follow from what it reads.
+The values that a node knows of the configuration Redis, and the rules for changing them.
 
-Everything that is read or written goes over one connection and is entered here in the order of
-the answers. So the known values are always those of one moment, and never become older.
+Everything that is read or written goes over one connection, and is entered here in the order of the
+answers. So the known values are those of one moment, and never go back to an earlier one.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Contents:
 
     @property
     def malformed(self) -> int:
-        """Return the number of keys that could not be understood so far, up to a bound."""
+        """Return the number of malformed keys that were read so far, up to a bound."""
         return len(self._malformed)
 
     def highest(self, counter: str) -> int:
-        """Return the highest id in use of those that a counter gives, or 0."""
+        """Return the highest id in use that came from this counter, or 0."""
         if counter == "drain_index":
             return max((int(each) for each in self._known.get(Drain, ())), default=0)
         channels = (str(each) for each in self._known.get(Channel, ()))
@@ -72,8 +72,8 @@ class Contents:
         self, changes: Sequence[Change], deleted: Sequence[Value], channel_id: str | None
     ) -> list[Change]:
         """
-        Return the changes as a Redis that was emptied needs them: after everything that is known
-        of the channel.
+        Return the changes for a Redis that was emptied: everything that is known of the channel,
+        then the changes.
 
         :param deleted: the values that the changes delete. They are written first, because Redis
             tells other nodes of a deletion only if the key was there.
@@ -148,9 +148,11 @@ class Contents:
         """
         End a load: a value that was not entered since its beginning is gone.
 
-        But if Redis has lost values, nothing is taken for deleted until it holds everything again.
+        If Redis has lost values, a missing value does not count as deleted until Redis has
+        everything again.
 
-        :param emptied: Redis is known to be emptied, whatever was written into it since.
+        :param emptied: Redis was emptied since the last load, even if values were written to it
+            since.
         :param evicted: Redis has evicted keys since the load before.
         """
         seen, self._seen = self._seen or {}, None

@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 
 class Malformed(Exception):
-    """A key of ours cannot be understood: the text says why, in a few words."""
+    """A key of the configuration is malformed; the text gives the reason in a few words."""
 
 
 def key_of(name: Name) -> str:
@@ -67,7 +67,7 @@ def name_of(key: bytes) -> Name | None:
     """
     Return the name in a key; ``None`` if it is not the key of a value.
 
-    :raise Malformed: it looks like the key of a value, but cannot be one.
+    :raise Malformed: the key has the prefix of a value, but cannot be one.
     """
     try:
         text = key.decode()
@@ -169,12 +169,12 @@ def _needed(text: Mapping[str, str], field: str) -> str:
 
 
 def _shared(text: Mapping[str, str], field: str) -> str:
-    """Return a text that many of hundreds of thousands of values share; it is kept once."""
+    """Return the text, as one object for all values that have it, to save memory."""
     return intern(_needed(text, field))
 
 
 def _url_of(text: Mapping[str, str]) -> str | None:
-    """Return the URL of a drain, also of an old one; ``None`` for a reserved drain."""
+    """Return the URL of a drain, also in the older form; ``None`` for a reserved drain."""
     if text.get("url"):
         return text["url"]
     host = text.get("host")

@@ -46,9 +46,9 @@ class Notifications:
         says that the key is gone.
     :param evicted: called with the key that Redis has evicted.
     :param up: called when the connection is there; :meth:`switch_on` should follow.
-    :param down: called when it is lost: events may have been missed.
+    :param down: called when the connection is lost, so that events may have been missed.
     :ivar patterns: globs of keys; add to them before the link is started.
-    :ivar working: true if events come; ``None`` until that has been tried.
+    :ivar working: true if events arrive; ``None`` before the first test.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Notifications:
 
     @property
     def trouble(self) -> str | None:
-        """Return what an operator should do so that events come, or ``None``."""
+        """Return a line that says how an operator can make events arrive; ``None`` if they do."""
         if self.working is not False or not self.link.connected:
             return None
         because = f" ({self._refusal})" if self._refusal else ""
@@ -102,7 +102,7 @@ class Notifications:
         await self.probe()
 
     async def probe(self) -> None:
-        """Find out if events come now. Fails with :class:`StoreAway`."""
+        """Test if events arrive. Fails with :class:`StoreAway`."""
         self._awaited = {b"hset", b"del"}
         came: Deferred[None] = Deferred()
         self._came = came

@@ -41,7 +41,7 @@ class Evictions:
     """
     The number of keys that a Redis has evicted.
 
-    :ivar run_id: the process that counts them; it begins at 0.
+    :ivar run_id: the id of the Redis process; each process counts from 0.
     """
 
     run_id: bytes
@@ -57,9 +57,9 @@ class Evictions:
 @frozen
 class Followed:
     """
-    Keys beside the values of the configuration that a part of the node follows.
+    Other keys of the same Redis that a part of the node follows.
 
-    :ivar commands: the commands that read them, given in one go.
+    :ivar commands: the commands that read the keys, sent together.
     :ivar told: called with the answers; the answer to a refused command is its ``Refused``.
     """
 
@@ -76,7 +76,7 @@ class Followed:
 
 
 class Mark:
-    """The mark as this node saw it when it had last read everything."""
+    """The mark in Redis, as this node saw it after it had last read everything."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -91,8 +91,8 @@ class Mark:
 
     def is_gone(self, answer: Any) -> bool:
         """
-        Return the same, given the answer to :data:`READ_MARK`. A mark that the node may not read
-        counts as present.
+        Return true if the answer to :data:`READ_MARK` says that the mark is gone. A mark that the
+        node may not read counts as present.
         """
         refused = isinstance(answer, Refused)
         return not refused and self._seen is not None and answer != self._seen
@@ -112,10 +112,10 @@ class Mark:
 
 class ConfigurationReader:
     """
-    Reads Redis, and enters what it holds into the contents.
+    Read Redis, and enter its values into the contents.
 
     :param missed: called if changed keys could not be read although Redis is there.
-    :ivar mark: tells if Redis was emptied since everything was read.
+    :ivar mark: the mark that is missing if Redis was emptied since everything was read.
     :ivar may_evict: the policy by which Redis may evict keys of the configuration; empty if it
         evicts none.
     """
@@ -177,9 +177,9 @@ class ConfigurationReader:
 
     def changed(self, key: bytes, gone: bool = False) -> None:
         """
-        Read this key again soon. A key that changes often is queued once.
+        Read a changed key again soon. A key that changes often waits only once.
 
-        :param gone: the key was deleted, so that it need not be asked whether it was evicted.
+        :param gone: the event says that the key was deleted, so it was not evicted.
         """
         self._changed[key] = gone
         if self._reading is None:
@@ -255,8 +255,8 @@ class ConfigurationReader:
 
     async def _held(self, keys: Sequence[bytes]) -> list[tuple[bytes, Any]]:
         """
-        Return what these keys hold; it may be something else than a hash. Fails with ``Refused``
-        if the node may not read them: then nothing is taken for deleted.
+        Return the content of these keys, which may be something else than a hash. Fails with
+        ``Refused`` if the node may not read them; then no key counts as deleted.
         """
         answers = await self._link.ask_all([("HGETALL", key) for key in keys])
         for answer in answers:

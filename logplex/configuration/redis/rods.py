@@ -1,8 +1,8 @@
 """
 Control rods that are thrown for all nodes of a cluster.
 
-They are kept in a hash of ours. The status of the legacy API is also kept in the one bit that
-Erlang nodes know (PROTOCOL §10). The last change of either is obeyed.
+They are kept in a hash of Logplex. The status of the legacy API is also kept in the bit that Erlang
+nodes read and write (PROTOCOL §10). The node obeys the last change of the two.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class SharedRods:
         self._told(shared)
 
     def _refuse(self, why: str) -> None:
-        """Log once what is wrong in Redis."""
+        """Log once that a value in Redis is malformed."""
         if self._refused != why:
             self._refused = why
             _log.warn("a control rod of the cluster is not obeyed: {why}", why=why)

@@ -193,11 +193,11 @@ class RedisConfigStore:
         )
 
     def _ask(self, *command: Argument) -> Deferred[Any]:
-        """Give a command that Redis refuses only if something is wrong with Redis itself."""
+        """Send a command that Redis refuses only if something is wrong with Redis itself."""
         return self._link.ask(*command).addErrback(_refusal_is_away)
 
     def _transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
-        """Give such commands, to take effect in one step."""
+        """Send several such commands in one transaction."""
         return self._link.transact(commands).addErrback(_refusal_is_away)
 
     async def _renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> None:
@@ -291,7 +291,7 @@ class RedisConfigStore:
             self._following.addErrback(self._follow_ended)
 
     def _lost(self) -> None:
-        """No command can be given, and changes of other nodes may be missed."""
+        """Note that the connection is lost, so that changes of other nodes may be missed."""
         self._is_current = False
         self._down()
 
@@ -324,8 +324,8 @@ class RedisConfigStore:
         """
         Load everything, unless events have told of every change since the last load.
 
-        :param complete: true if events came all the time since the last load.
-        :return: the same for the time from now on.
+        :param complete: true if events have arrived at all times since the last load.
+        :return: true if events arrive from now on.
         """
         notifications = self._notifications
         if complete:
