@@ -86,6 +86,7 @@ def makeService(options: Options) -> IService:
 
     from logplex.clock import make_steady
     from logplex.interfaces import IReactor
+    from logplex.node.descriptors import raise_limit
     from logplex.node.log_output import LogOutput
     from logplex.node.service import make_service
     from logplex.settings import unknown_variables
@@ -100,5 +101,10 @@ def makeService(options: Options) -> IService:
         _log.warn("settings: {line}", line=line)
     origin = "logplex" if file is None else f"logplex: {file}"
     return make_service(
-        options.settings, cast(IReactor, reactor), options.load, origin, log_output=output
+        options.settings,
+        cast(IReactor, reactor),
+        options.load,
+        origin,
+        log_output=output,
+        descriptor_limit=raise_limit(),
     )

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall, deferLater
@@ -24,6 +25,7 @@ from logplex.configuration import make_config_store
 from logplex.interfaces import IReactor, StoreUnusable
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
+from logplex.node.descriptors import MAX_DESCRIPTORS, Descriptors, missing_descriptors
 from logplex.node.listeners import CannotListen, close_ports, open_ports
 from logplex.node.log_output import LogOutput
 from logplex.node.own_services import WatchedReactor
@@ -50,6 +52,7 @@ def make_service(
     origin: str = "logplex",
     *,
     log_output: LogOutput | None = None,
+    descriptor_limit: int = MAX_DESCRIPTORS,
 ) -> IService:
     """
     Return the service of a node, not started.
@@ -58,9 +61,11 @@ def make_service(
         :class:`~logplex.settings.SettingsError`.
     :param origin: the beginning of a line about a mistake: ``logplex``, and the file.
     :param log_output: the standard output, if the log goes there.
+    :param descriptor_limit: the number of descriptors that the process may have.
     :raise SystemExit: the node cannot work; the text is one line.
     """
     counters = Counters()
+    descriptors = Descriptors(reactor, descriptor_limit)
     try:
         watched: Any = WatchedReactor(reactor)
         config = make_config_store(settings.store, watched)
@@ -72,10 +77,18 @@ def make_service(
             counters,
             reactor=reactor,
             redis_addresses=watched.addresses,
-            sources=[] if log_output is None else [log_output.samples],
+            sources=[descriptors.samples, *([] if log_output is None else [log_output.samples])],
         )
         log_filter = LogFilter(globalLogPublisher, settings.log.level)
-        node = Node(parts, settings, reactor, load, origin=origin, log_filter=log_filter)
+        node = Node(
+            parts,
+            settings,
+            reactor,
+            load,
+            origin=origin,
+            log_filter=log_filter,
+            descriptors=descriptors,
+        )
         if log_output is not None:
             reactor.addSystemEventTrigger(
                 "after", "shutdown", log_output.flush_within, LAST_LINES_TIMEOUT_S
@@ -114,12 +127,14 @@ class Node(Service):
         *,
         origin: str,
         log_filter: LogFilter,
+        descriptors: Descriptors,
     ) -> None:
         self._parts = parts
         self._settings = settings
         self._reactor = reactor
         self._origin = origin
         self._log_filter = log_filter
+        self._descriptors = descriptors
         self._signals = StopSignals(reactor)
         self._reload = Reload(settings, parts, log_filter, load, reactor=reactor)
         parts.panel.observe(self._obey_rods)
@@ -134,7 +149,10 @@ class Node(Service):
         :raise CannotStart: a port cannot be bound.
         """
         self._log_filter.begin()
-        listeners = self._parts.listeners(self._settings, self._reactor)
+        listeners = [
+            evolve(each, factory=self._descriptors.reserving(each.name, each.factory))
+            for each in self._parts.listeners(self._settings, self._reactor)
+        ]
         try:
             self._parts.ports.extend(open_ports(self._reactor, listeners))
         except CannotListen as error:
@@ -148,6 +166,14 @@ class Node(Service):
         )
         config, spool = self._parts.config, self._parts.spool
         _log.info("store: {store}; spool: {spool}", store=config.name, spool=spool.name)
+        missing = missing_descriptors(self._settings, self._descriptors.limit)
+        if missing:
+            _log.warn(
+                "the node may have {limit} open files; the connections of [limits] need {missing}"
+                " more. Raise the limit of open files, or lower [limits]",
+                limit=self._descriptors.limit,
+                missing=missing,
+            )
         self._reload.begin()
         self._reactor.callWhenRunning(self._signals.begin)
         Deferred.fromCoroutine(self._open()).addErrback(self._cannot_open)

@@ -22,6 +22,7 @@ from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Change, Channel, Credential, Value
 from logplex.node.assembly import assemble
+from logplex.node.descriptors import Descriptors
 from logplex.node.reload import LogFilter
 from logplex.node.service import Node
 from logplex.settings import (
@@ -112,6 +113,7 @@ class NodeTests(SynchronousTestCase):
             lambda: self.load(),
             origin="logplex: F",
             log_filter=log_filter,
+            descriptors=Descriptors(as_reactor(self.reactor), 1_000_000),
         )
 
     def load(self) -> Settings:
