@@ -186,7 +186,9 @@ class Throttle:
 
 
 def network_of(address: str) -> str:
-    """Return the address, or the /64 network of an IPv6 address: a client has all of it."""
+    """
+    Return the address, or the /64 network of an IPv6 address, since one client has a whole /64.
+    """
     try:
         return str(IPv6Network((address, 64), strict=False)) if ":" in address else address
     except ValueError:

@@ -1,5 +1,5 @@
 """
-A backlog: what one durable drain has before it, from its position to the end of its channel's rows.
+A backlog: the rows that one durable drain still has to deliver, up to the end of its channel.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ class BacklogReader(Protocol):
     """The owner of a backlog: a durable drain."""
 
     def rows_came(self) -> None:
-        """Rows wait behind the position."""
+        """Note that there are new rows behind the position."""
 
     def gave_up(self, count: int, since_s: float) -> None:
         """
-        So many messages that were not sent left the journal for want of room, or of age.
+        Note that the journal has dropped unsent messages, because they were too many or too old.
 
         :param since_s: when the oldest of them was written, in seconds since the epoch.
         """
 
 
 class BacklogSource(Protocol):
-    """A journal as its backlogs see it."""
+    """The part of a journal that its backlogs use."""
 
     def read(
         self, channel: JournalChannel, number: int, max_messages: int, max_bytes: int
@@ -37,13 +37,13 @@ class BacklogSource(Protocol):
         """Return the channel's oldest rows from a number on; see :meth:`Backlog.read`."""
 
     def sync(self) -> Deferred[None]:
-        """Fire when everything up to now outlives a loss of power, or fail with JournalAway."""
+        """Fire when all messages so far survive a loss of power, or fail with JournalAway."""
 
     def moved(self, backlog: Backlog) -> None:
         """Write a backlog's position, and what it has set aside, with the next transaction."""
 
     def end(self, backlog: Backlog) -> None:
-        """Give up a position."""
+        """Remove a position."""
 
 
 @define(eq=False, repr=False)
@@ -51,8 +51,8 @@ class JournalChannel:
     """
     A channel with at least one backlog.
 
-    :ivar pending: messages that wait for the next transaction; ``parts`` stand before them and
-        were refused by an earlier one.
+    :ivar pending: the messages that wait for the next transaction. ``parts`` are older messages,
+        whose transaction failed.
     :ivar kept_from: rows below this number are deleted, or about to be.
     """
 
@@ -86,11 +86,12 @@ class JournalChannel:
 @define(eq=False, repr=False)
 class Backlog:
     """
-    The rows of a channel that one reader has before it.
+    The rows of a channel that one reader has not done yet.
 
-    :ivar name: the position's name in the file: a drain's id.
+    :ivar name: the name of the position in the file: the id of a drain.
     :ivar position: see :class:`Position`.
-    :ivar asides: messages that were refused alone and wait for another try, as row and place.
+    :ivar asides: messages that the receiver refused, and that wait for another attempt: the row and
+        the place in the row of each.
     """
 
     name: str
@@ -110,23 +111,26 @@ class Backlog:
 
     @property
     def bytes(self) -> int:
-        """The bytes of these messages; a row that is begun counts whole."""
+        """
+        The bytes of the messages that are neither done nor given up; a partly done row counts
+        whole.
+        """
         return self.channel.next_bytes - self._done_bytes - self.position.skipped_bytes
 
     @property
     def is_empty(self) -> bool:
-        """True if the reader has come to the end."""
+        """True if the reader has done all messages."""
         return self.channel.next_count == self._done_count + self.position.skipped_count
 
     def read(self, max_messages: int = ROW_MESSAGES, max_bytes: int = ROW_BYTES) -> Deferred[Rows]:
         """
         Return the oldest rows of the backlog, whole, in order; none at the end.
 
-        The first may be begun: its messages below ``position.place`` are done. After a crash with a
-        claim of several rows under way, exactly these are returned.
+        The first row may be partly done: its messages below ``position.place`` are done. After a
+        crash during a claim of several rows, exactly these rows are returned.
 
-        :param max_messages: of all rows together, as is ``max_bytes``; the first row is returned
-            however large it is.
+        :param max_messages: the bound for all rows together, like ``max_bytes``. The first row is
+            returned in any case.
         """
         position = self.position
         last = position.claimed or (position.gap - 1 if position.gap else 1 << 62)
@@ -137,9 +141,9 @@ class Backlog:
 
     def claim(self, rows: Rows) -> Deferred[None]:
         """
-        Take rows under way, as :meth:`read` returned them. Fires when they may be sent.
+        Claim the rows that :meth:`read` returned. Fires when they may be sent.
 
-        :raise JournalAway: the claim could not be written; it is not made.
+        :raise JournalAway: the claim could not be written.
         """
         last = rows[-1].number
         self._claimed = last
@@ -163,7 +167,7 @@ class Backlog:
         self.advance(row, place)
 
     def release(self) -> None:
-        """The claim is settled; what it left undone begins the next one."""
+        """End the claim. Its messages that are not done are the first of the next claim."""
         self._claimed = None
         position = evolve(self.position, claimed=0)
         if position.gap and position.row >= position.gap:
@@ -176,12 +180,12 @@ class Backlog:
             self._move(position)
 
     def set_aside(self, messages: Iterable[tuple[int, int]]) -> None:
-        """These messages, as row and place, are what is set aside now."""
+        """Replace the set of messages that are set aside, each given by its row and its place."""
         self.asides = frozenset(messages)
         self._journal.moved(self)
 
     def lose(self, count: int, since_s: float) -> None:
-        """Count messages that the receiver has to be told of, and tell the reader."""
+        """Count lost messages, of which the receiver has to be told, and tell the reader."""
         position = self.position
         self._move(
             evolve(
@@ -193,11 +197,11 @@ class Backlog:
         self.reader.gave_up(count, since_s)
 
     def told(self, count: int) -> None:
-        """The receiver has been told of so many losses."""
+        """Note that the receiver has been told of a number of lost messages."""
         self._move(evolve(self.position, lost_count=self.position.lost_count - count))
 
     def give_up(self, given: Given) -> None:
-        """Rows left for want of room or of age."""
+        """Note that the journal has dropped rows, because they were too many or too old."""
         if given.since_s is None:
             return
         if self._has_claim:
@@ -217,7 +221,9 @@ class Backlog:
 
     @property
     def spare(self) -> tuple[int, int]:
-        """The first row that may be given up, and how many of its messages are done."""
+        """
+        Return the first row that may be given up, and the number of its messages that are done.
+        """
         position = self.position
         if not self._has_claim:
             return position.row, position.place
@@ -230,12 +236,12 @@ class Backlog:
         return min((row for row, _ in self.asides), default=self.position.row)
 
     def end(self) -> None:
-        """Give the position up; the reader is gone."""
+        """Remove the position, because the reader is gone."""
         self._journal.end(self)
 
     @property
     def _has_claim(self) -> bool:
-        """True if rows are under way, or were when the process ended."""
+        """True if rows are claimed, or were when the process ended."""
         return bool(self._claimed or self.position.claimed or self.position.gap)
 
     def _unclaimed(self, failure: Failure) -> Failure:

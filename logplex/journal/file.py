@@ -1,8 +1,8 @@
 """
 The file of a journal: its tables, one transaction, and reads. Synchronous; runs in one thread.
 
-Numbers are never given twice, not even after a loss of power that took the last transactions back:
-each opening begins :data:`START_GAP` above everything that an earlier one can have given.
+No number is given twice, even after a loss of power that undid the last transactions: each opening
+begins :data:`START_GAP` above all numbers that earlier ones can have given.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class JournalFile:
     An open journal. One thread uses it.
 
     :raise JournalBroken: the file is damaged, or is not a database.
-    :raise JournalUnusable: it cannot be used for another reason.
+    :raise JournalUnusable: the file cannot be used for another reason.
     """
 
     def __init__(self, path: str) -> None:
@@ -76,10 +76,10 @@ class JournalFile:
 
     def open(self, now_s: float, remember_s: float) -> Opened:
         """
-        Read the ends of the rows, and give the numbers of this opening.
+        Read the ends of the rows, and choose the first number of this opening.
 
         :param now_s: seconds since the epoch.
-        :param remember_s: frames older than this are not returned.
+        :param remember_s: the age above which frames are not returned.
         """
         with self._transaction(waited=True) as run:
             facts: dict[str, int | str] = dict(run("SELECT name, value FROM fact"))
@@ -108,7 +108,7 @@ class JournalFile:
         """
         Make all changes, or none.
 
-        :raise sqlite3.Error: none was made: the disk is full, or broken.
+        :raise sqlite3.Error: no change was made, because the disk is full or broken.
         """
         with self._transaction(changes.waited) as run:
             many = self._connection.executemany
@@ -156,8 +156,8 @@ class JournalFile:
         """
         Return a channel's oldest rows from a number on, in order.
 
-        :param max_messages: of all rows together, as is ``max_bytes``; the first row is returned
-            however large it is.
+        :param max_messages: the bound for all rows together, like ``max_bytes``. The first row is
+            returned in any case.
         """
         rows: list[Row] = []
         messages = size_bytes = 0
@@ -180,12 +180,15 @@ class JournalFile:
         return rows
 
     def used_bytes(self) -> int:
-        """Return how much of the file holds something."""
+        """Return the number of bytes in the file that are in use."""
         pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
         return pages * self._page_bytes
 
     def free_bytes(self) -> int:
-        """Return how much the file could grow: what is free of the disk, and of the file itself."""
+        """
+        Return the number of bytes by which the content could grow: free space in the file and on
+        the disk.
+        """
         if self.path == IN_MEMORY:
             return 1 << 62
         disk = os.statvfs(self.path)
@@ -196,13 +199,13 @@ class JournalFile:
         self, channel: str, row: int, place: int, want_bytes: int, written_before_s: float
     ) -> Given:
         """
-        Return what a position gives up for want of room, or because it is too old.
+        Return the rows that a position gives up, because they are too many or too old.
 
         :param row: the number of the first row that may be given up.
-        :param place: how many messages of that row, if it is there, are done already.
-        :param want_bytes: rows are given until they hold so many bytes of messages.
-        :param written_before_s: rows written before this (seconds since the epoch) are given in
-            any case.
+        :param place: the number of messages of that row, if it exists, that are done already.
+        :param want_bytes: the bytes of messages to give up.
+        :param written_before_s: rows written before this time (seconds since the epoch) are given
+            up in any case.
         """
         count = size_bytes = 0
         since_s: float | None = None
@@ -228,7 +231,7 @@ class JournalFile:
         self._connection.close()
 
     def _channels(self) -> Iterator[str]:
-        """The channels that have rows, each found with one step through the index."""
+        """Yield the channels that have rows, with one step through the index for each."""
         channel = ""
         while True:
             found = self._connection.execute(
@@ -301,7 +304,9 @@ class JournalFile:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    """Open or make the file, readable by its owner only: it holds what applications log."""
+    """
+    Open or create the file. Only its owner can read it, since it holds the logs of applications.
+    """
     try:
         if path != IN_MEMORY:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -326,7 +331,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, path: str) -> None:
-    """Check that the file is ours, and make the tables of an empty one."""
+    """Check that the file belongs to Logplex, and create the tables of an empty one."""
     run = connection.execute
     application = run("PRAGMA application_id").fetchone()[0]
     empty = not run("SELECT count(*) FROM sqlite_master").fetchone()[0]

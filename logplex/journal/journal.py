@@ -1,5 +1,5 @@
 """
-The journal of a process: messages in, backlogs out, and the bounds that both keep to.
+The journal of a process: it takes messages, gives them to backlogs, and keeps to its bounds.
 
 Calls on the message path are synchronous and cost nothing per message: :meth:`Journal.append` puts
 messages on a list. Everything about the file happens in its thread.
@@ -48,11 +48,12 @@ _NOTHING_STORED = Opened("", 1, {}, {}, {}, {}, ())
 
 class Journal:
     """
-    The journal of this process. :meth:`open` comes first.
+    The journal of this process. Call :meth:`open` first.
 
-    :param path: of the file; a missing directory is made. :data:`IN_MEMORY` keeps nothing.
-    :param run: runs a blocking call in a thread, one after the other, and fires with its answer.
-    :param open_file: called in the thread.
+    :param path: the path of the file; a missing directory is created. :data:`IN_MEMORY` means that
+        nothing is kept.
+    :param run: runs blocking calls one after another in a thread; fires with the result.
+    :param open_file: opens the file; called in the thread.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class Journal:
 
     async def open(self) -> None:
         """
-        Open the file, and read its ends. A damaged file is set aside, and a new one begun.
+        Open the file and read the ends of its rows. A damaged file is renamed, and a new one
+        created.
 
         :raise JournalUnusable: the file cannot be used, or another process uses it.
         """
@@ -119,10 +121,10 @@ class Journal:
         self, pieces: Mapping[str, Sequence[bytes]], frame: bytes | None = None
     ) -> Deferred[None]:
         """
-        Keep messages of several channels, all or none. Fires when they outlive a loss of power.
+        Keep messages of several channels, all or none. Fires when they survive a loss of power.
 
-        :param frame: the digest of the request that brought them; ``stored.frames`` has it after
-            the next start.
+        :param frame: the digest of the request with the messages. After the next start
+            ``stored.frames`` has it.
         :raise JournalAway: nothing was taken.
         """
         known = {
@@ -138,9 +140,10 @@ class Journal:
 
     def backlog(self, name: str, channel_id: str, reader: BacklogReader) -> Backlog:
         """
-        Return the backlog of a reader, where it was left or, for a new one, at the end.
+        Return the backlog of a reader, at its earlier position; a new one begins at the end.
 
-        :param name: of its position; one that is in the file with another channel begins anew.
+        :param name: the name of the position. If the file has it for another channel, it begins
+            anew.
         """
         channel = self._channel(channel_id)
         position = self._found.pop(name, None)
@@ -160,7 +163,7 @@ class Journal:
         return backlog
 
     def end_others(self) -> None:
-        """Give up the positions of the file that no reader has asked for: their drains are gone."""
+        """Remove the positions that no reader has asked for, because their drains are gone."""
         for name in self._found:
             self._opened.end(name)
         self._found = {}
@@ -169,17 +172,17 @@ class Journal:
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing is taken now, in one line; ``None`` if all is well."""
+        """The reason in one line why the journal takes no messages now; ``None`` if it does."""
         return self._opened.trouble
 
     def samples(self) -> Iterator[tuple[str, int]]:
-        """The names and values of what operators watch."""
+        """Yield the numbers of the journal, for metrics."""
         yield "logplex_journal_used_bytes", self.used_bytes
         yield "logplex_journal_dropped_messages_total", self._opened.dropped
         yield "logplex_journal_positions", len(self._backlogs)
 
     async def close(self) -> None:
-        """Write what waits, and close the file. May be called without :meth:`open`."""
+        """Write all waiting messages, and close the file. May be called without :meth:`open`."""
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.close()
@@ -253,7 +256,7 @@ class Journal:
         used_bytes: int,
         free_bytes: int,
     ) -> Deferred[None] | None:
-        """Tell readers of new rows, forget channels without readers, and keep to the bounds."""
+        """Tell readers of new rows, forget channels without readers, and enforce the bounds."""
         told: dict[str, JournalChannel] = {}
         for row in rows:
             channel = told[row.channel] = self._channels[row.channel]
@@ -280,10 +283,11 @@ class Journal:
 
     async def _make_room(self, excess_bytes: int, is_old: bool, now_s: float) -> None:
         """
-        Let the largest backlog give way, its oldest rows first, and what is too old in any case.
+        Drop rows that are too old, and the oldest rows of the largest backlog if there are too
+        many.
 
-        Rows that two backlogs need are free when both have given them; then the second has the
-        largest backlog after the next transaction, and gives way in its turn.
+        Rows that two backlogs need become free when both have dropped them. The second backlog is
+        the largest after the next transaction, and drops them then.
         """
         if is_old:
             self._aged_s = now_s

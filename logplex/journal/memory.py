@@ -21,7 +21,7 @@ class NewestRows:
     """
     Rows of all channels, the newest of each without a gap.
 
-    :ivar opened_at: numbers below it were given before this process: their rows are in the file.
+    :ivar opened_at: the first number of this process. Rows with lower numbers are in the file only.
     """
 
     opened_at: int
@@ -32,7 +32,7 @@ class NewestRows:
     _bytes: int = 0
 
     def add(self, row: Row) -> None:
-        """Take the newest row of all."""
+        """Add the newest row."""
         self._rows[row.number] = row
         self._numbers.setdefault(row.channel, deque()).append(row.number)
         self._bytes += row.bytes
@@ -43,20 +43,21 @@ class NewestRows:
             self._bytes -= oldest.bytes
 
     def drop(self, channel_id: str, below: int) -> None:
-        """Let go of a channel's rows below a number."""
+        """Forget the rows of a channel below a number."""
         numbers = self._numbers.get(channel_id, ())
         while numbers and numbers[0] < below:
             self._bytes -= self._rows.pop(numbers.popleft()).bytes
 
     def forget(self, channel_id: str) -> None:
-        """Let go of a channel that has no row any more, here or in the file."""
+        """Forget a channel that has no rows in memory or in the file."""
         self.drop(channel_id, 1 << 63)
         self._numbers.pop(channel_id, None)
         self._begins.pop(channel_id, None)
 
     def read(self, channel_id: str, number: int, max_messages: int, max_bytes: int) -> Rows | None:
         """
-        Return a channel's oldest rows from a number on; ``None`` if some of them are not here.
+        Return the oldest rows of a channel from a number on; ``None`` if one of them is not in
+        memory.
 
         The bounds are those of :meth:`logplex.journal.file.JournalFile.read`.
         """
@@ -70,7 +71,7 @@ class NewestRows:
 
 
 def _up_to(rows: Iterable[Row], max_messages: int, max_bytes: int) -> Rows:
-    """The first rows that keep to both bounds together; the first one in any case."""
+    """Return the first rows that fit into both bounds, at least one."""
     chosen: Rows = []
     messages = size_bytes = 0
     for row in rows:

@@ -1,5 +1,5 @@
 """
-One thread in which the calls of a journal's file follow one another.
+One thread that runs the blocking calls of a journal's file, one after another.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _T = TypeVar("_T")
 
 class OneThread:
     """
-    Run blocking calls in one thread, in the order in which they are asked for.
+    Run blocking calls in one thread, in the order of the requests.
 
-    :param reactor: the answers fire in its thread.
+    :param reactor: results fire in the thread of this reactor.
     """
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
@@ -27,13 +27,13 @@ class OneThread:
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
 
     def run(self, call: Callable[..., _T], *arguments: object) -> Deferred[_T]:
-        """Call in the thread, which starts with the first call; fire with what that returns."""
+        """Run a call in the thread, and fire with its result. The first call starts the thread."""
         if not self._pool.started:
             self._pool.start()
         answer: Deferred[_T] = deferToThreadPool(self._reactor, self._pool, call, *arguments)
         return answer
 
     def stop(self) -> None:
-        """End the thread. No call may be under way."""
+        """End the thread. No call may be running."""
         if self._pool.started:
             self._pool.stop()

@@ -14,7 +14,7 @@ ROW_BYTES = 102_400
 
 
 class JournalAway(Exception):
-    """The disk is full or broken: nothing was taken. The text says why in one line."""
+    """The disk is full or broken, so nothing was kept. The text gives the reason in one line."""
 
 
 class JournalUnusable(Exception):
@@ -22,18 +22,18 @@ class JournalUnusable(Exception):
 
 
 class JournalBroken(JournalUnusable):
-    """The file is ours and damaged, or not a database: it may be set aside."""
+    """The file is damaged, or not a database. It may be renamed and replaced."""
 
 
 @frozen
 class Row:
     """
-    A part of what one channel received in one tick.
+    A row: a part of the messages that one channel received in one tick.
 
-    :ivar at_s: when it was written, in seconds since the epoch.
-    :ivar before_count: how many messages of the channel stand before it, since the first that the
-        journal ever held without a break; the difference of two rows is what lies between them.
-    :ivar before_bytes: the same in bytes of messages.
+    :ivar at_s: the time at which it was written, in seconds since the epoch.
+    :ivar before_count: the number of messages of the channel before this row. The difference of two
+        rows is the number of messages between them.
+    :ivar before_bytes: the bytes of the messages before this row.
     """
 
     number: int
@@ -50,12 +50,12 @@ class Row:
 
     @property
     def after_count(self) -> int:
-        """The number of messages of the channel up to its end."""
+        """The number of messages of the channel up to the end of this row."""
         return self.before_count + len(self.messages)
 
     @property
     def after_bytes(self) -> int:
-        """The bytes of messages of the channel up to its end."""
+        """The bytes of messages of the channel up to the end of this row."""
         return self.before_bytes + self.bytes
 
 
@@ -92,7 +92,7 @@ class Ends:
     The beginning and the end of a channel's rows.
 
     :ivar first: the number of its oldest row.
-    :ivar next_count: ``before_count`` of the row that comes next, likewise ``next_bytes``.
+    :ivar next_count: the ``before_count`` of the next row; ``next_bytes`` is its ``before_bytes``.
     """
 
     first: int
@@ -105,11 +105,11 @@ class Opened:
     """
     The contents of a file when it was opened, without its rows.
 
-    :ivar id: the journal's own, random and never that of another: 32 hex digits.
+    :ivar id: the random id of the journal: 32 hex digits.
     :ivar next_number: the number of the next row.
-    :ivar done: of each position, how many messages and bytes of its channel stand before it.
-    :ivar asides: the messages that each position has set aside, as row and place.
-    :ivar frames: digests of requests that were answered, the oldest first.
+    :ivar done: for each position, the number and the bytes of the channel's messages before it.
+    :ivar asides: for each position, the messages that are set aside, each with its row and place.
+    :ivar frames: the digests of requests that were answered, the oldest first.
     """
 
     id: str
@@ -152,8 +152,8 @@ class Given:
     The oldest rows of a backlog, which a position may give up.
 
     :ivar next_row: the number of the first row that stays; one above the last if none does.
-    :ivar count: how many messages, and their ``bytes``.
-    :ivar since_s: when the oldest of them was written; ``None`` if there are none.
+    :ivar count: the number of messages in them; ``bytes`` is their size.
+    :ivar since_s: the time of the oldest message; ``None`` if there are none.
     """
 
     next_row: int
@@ -167,10 +167,10 @@ class JournalBounds:
     """
     The bounds of a journal.
 
-    :ivar tick_s: messages wait so long at most for their transaction.
-    :ivar max_bytes: of the file.
-    :ivar keep_free_bytes: of the disk, left free for others; 0 is none.
-    :ivar max_age_s: older rows are given up.
+    :ivar tick_s: the longest time that messages wait for their transaction.
+    :ivar max_bytes: the largest size of the file.
+    :ivar keep_free_bytes: the space on the disk that is left free for other programs.
+    :ivar max_age_s: the age at which rows are given up.
     """
 
     tick_s: float = 0.05

@@ -1,5 +1,5 @@
 """
-The writer of a journal: everything that came in a tick becomes one transaction, made in the thread.
+The writer of a journal: all changes of a tick become one transaction, made in the thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RETRY_S = 1.0
 
 @define(eq=False, repr=False)
 class _Taken:
-    """Messages that are taken all together or not at all; the caller waits."""
+    """Messages that are kept all together or not at all, while the caller waits."""
 
     pieces: Mapping[JournalChannel, Sequence[bytes]]
     frame: bytes | None
@@ -48,7 +48,7 @@ class _Taken:
 
 @define(eq=False, repr=False)
 class _NextTransaction:
-    """The contents of the next transaction, but for messages that channels hold themselves."""
+    """The contents of the next transaction, without the messages that wait at their channels."""
 
     channels: dict[JournalChannel, None] = field(factory=dict)
     taken: list[_Taken] = field(factory=list)
@@ -58,7 +58,7 @@ class _NextTransaction:
 
     @property
     def answers(self) -> list[Deferred[None]]:
-        """The answers that fire after the transaction."""
+        """Return the Deferreds that fire after the transaction."""
         return [*(each.answer for each in self.taken), *self.syncs]
 
 
@@ -68,11 +68,11 @@ class JournalWriter:
     Collect changes, and write them: at the tick, or at once if a caller waits.
 
     :ivar run: see :class:`logplex.journal.journal.Journal`.
-    :ivar number: of the next row.
+    :ivar number: the number of the next row.
     :ivar written: called after a transaction with the channels that it touched, the new rows, and
         the bytes that are used of the file and free for it.
-    :ivar trouble: why nothing is taken now, in one line; ``None`` if all is well.
-    :ivar dropped: messages that could not wait any longer for a full or broken disk.
+    :ivar trouble: the reason in one line why nothing is kept now; ``None`` if all is well.
+    :ivar dropped: the number of messages that were dropped because the disk was full or broken.
     """
 
     file: JournalFile
@@ -91,7 +91,10 @@ class JournalWriter:
     _closed: bool = False
 
     def append(self, channel: JournalChannel, messages: Sequence[bytes]) -> None:
-        """Write messages with the next transaction. Past the bound for a bad disk, drop them."""
+        """
+        Write messages with the next transaction. Drop them if too many wait for a full or broken
+        disk.
+        """
         size_bytes = sum(map(len, messages))
         if self.trouble is not None and self._waiting_bytes + size_bytes > WAITING_BYTES:
             self.dropped += len(messages)
@@ -113,12 +116,12 @@ class JournalWriter:
         )
 
     def sync(self) -> Deferred[None]:
-        """Fire when everything up to now outlives a loss of power, or fail with JournalAway."""
+        """Fire when all messages so far survive a loss of power, or fail with JournalAway."""
         answer: Deferred[None] = Deferred()
         return self._asked(answer, lambda: self._waiting.syncs.append(answer))
 
     def move(self, backlog: Backlog) -> None:
-        """Write a backlog's position and what it has set aside."""
+        """Write the position of a backlog, and the messages that it has set aside."""
         self._waiting.moved[backlog.name] = backlog.position
         self._waiting.asides[backlog.name] = backlog.asides
         self.touch(backlog.channel)
@@ -130,12 +133,12 @@ class JournalWriter:
         self._soon()
 
     def touch(self, channel: JournalChannel) -> None:
-        """Look with the next transaction at what a channel still needs."""
+        """Note that a channel may need fewer rows; the next transaction deletes the others."""
         self._waiting.channels[channel] = None
         self._soon()
 
     def close(self) -> Deferred[None]:
-        """Write what waits; fire when nothing is under way any more."""
+        """Write all waiting messages; fire when the last transaction has ended."""
         self._closed = True
         self._cancel_tick()
         if self._writing is None:
@@ -231,7 +234,10 @@ class JournalWriter:
         parts: Mapping[JournalChannel, Iterable[tuple[bytes, ...]]],
         taken: Iterable[_Taken],
     ) -> Iterator[Row]:
-        """Rows with the next numbers: what could not wait first, then what a caller waits for."""
+        """
+        Return rows with the next numbers: first the messages of channels, then those of waiting
+        callers.
+        """
         now_s = self.clock.seconds()
         ends: dict[str, Row] = {}
         all_parts = [(channel, part) for channel, some in parts.items() for part in some]
@@ -270,18 +276,18 @@ class JournalWriter:
 
 
 def bug(failure: Failure) -> None:
-    """Log a failure that is a fault of ours."""
+    """Log a failure that is a bug."""
     _log.failure("bug: the journal failed", failure)
 
 
 def _commit(file: JournalFile, changes: Transaction) -> tuple[int, int]:
-    """In the thread: write, and return how much is used of the file and free for it."""
+    """Write the transaction, and return the used and the free bytes. This runs in the thread."""
     file.write(changes)
     return file.used_bytes(), file.free_bytes()
 
 
 def _parts(channel: JournalChannel) -> list[tuple[bytes, ...]]:
-    """Take what waits for a channel, in parts that are rows."""
+    """Take the waiting messages of a channel, in parts that become rows."""
     parts = [*channel.parts, *_cut(channel.pending)]
     channel.parts = []
     channel.pending = []

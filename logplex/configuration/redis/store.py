@@ -359,8 +359,8 @@ def _commands(changes: Sequence[Change]) -> list[Sequence[Argument]]:
 
 def _refusal_is_away(failure: Failure) -> Failure:
     """
-    Treat a refused command like one that is not answered: keys are not as they should be, or rights
-    are missing, and the operator has to mend it.
+    Treat a refused command like an unanswered one: a key has the wrong type, or a right is missing,
+    and the operator has to mend it.
     """
     if isinstance(failure.value, Refused):
         _log.error("Redis refuses a command: {error}", error=str(failure.value))
