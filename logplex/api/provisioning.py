@@ -21,9 +21,9 @@ from twisted.internet.interfaces import IReactorTime
 from logplex.access.owners import owner_key, owner_of
 from logplex.api.names import check_channel_id, check_token_name, receiver_of
 from logplex.api.refusals import (
-    BadBody,
     DrainExists,
     TooManyDrains,
+    TooManyNames,
     TooManyTokens,
     UnknownChannel,
     UnknownDrain,
@@ -116,7 +116,7 @@ class Provisioning:
         :return: true if the channel is new.
         :raise BadChannelId: no channel can have this id.
         :raise BadName: no token can have one of the names.
-        :raise BadBody: there are more names than a channel may have tokens.
+        :raise TooManyNames: there are more names than a channel may have tokens.
         """
         check_channel_id(channel_id)
         names = None if token_names is None else self._checked(token_names)
@@ -144,7 +144,7 @@ class Provisioning:
         Create a channel whose id is the next free integer.
 
         :raise BadName: no token can have one of the names.
-        :raise BadBody: there are more names than a channel may have tokens.
+        :raise TooManyNames: there are more names than a channel may have tokens.
         """
         names = self._checked(token_names)
         channel_id = str(await self._store.new_id("channel_index"))
@@ -341,7 +341,7 @@ class Provisioning:
         names = list(dict.fromkeys(map(check_token_name, token_names)))
         bound = self._limits.now.tokens_per_channel
         if len(names) > bound:
-            raise BadBody(f"a channel has at most {bound} tokens")
+            raise TooManyNames(f"a channel has at most {bound} tokens")
         return names
 
     def _known(self, channel_id: str) -> Channel:

@@ -89,6 +89,10 @@ class BadBody(RequestRefused):
     """The body is not valid for this request; the text gives the client the reason."""
 
 
+class TooManyNames(BadBody):
+    """The body has more names of tokens than a channel may have tokens."""
+
+
 class MissingName(BadBody):
     """The body lacks the name that it must have."""
 

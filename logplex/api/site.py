@@ -14,6 +14,7 @@ from logplex.access.authenticator import Authenticator, NotKnown
 from logplex.api.audit import Audit
 from logplex.api.json import request_id
 from logplex.api.refusals import BadHead, NotAuthenticated, OtherOrigin, RequestRefused
+from logplex.api.refused import RefusedRequests, reason_of
 from logplex.api.routes import Admission, AdmittedResource, remember
 from logplex.live import Live
 from logplex.model.values import Credential
@@ -83,6 +84,7 @@ def api_site(
     too_large: Response,
     audit: Audit,
     *,
+    refusals: RefusedRequests,
     limits: Live[Limits],
     clock: IReactorTime,
 ) -> Site:
@@ -90,6 +92,7 @@ def api_site(
     Return the site of an API.
 
     :param too_large: the answer to a body that is larger than the bound.
+    :param refusals: counts the refused requests.
     """
 
     def admit(request: Request) -> Refusal | None:
@@ -98,8 +101,11 @@ def api_site(
             admission = gate.admit(request)
         except RequestRefused as refused:
             audit.judged(request, None, refused)
-            return as_refusal(say_no(refused, request), refused.delay_s)
+            answer = say_no(refused, request)
+            refusals.count(answer.code, reason_of(refused), request.address)
+            return as_refusal(answer, refused.delay_s)
         remember(request, admission)
+        refusals.watch(request)
         audit.judged(request, admission, None)
         return None
 

@@ -18,6 +18,7 @@ from logplex.access.credentials import credential_from_file
 from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
+from logplex.api.refused import RefusedRequests
 from logplex.api.v3.activity import ActivityRoutes, NodeActivity
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
@@ -154,6 +155,7 @@ def assemble(
     )
     share = config.share_rods(panel.share)
     operation = OperationRoutes(health, panel, share, tails.end_all, spool.replacement, reactor)
+    refused = [RefusedRequests(api, reactor) for api in ("api_v3", "api")]
     audit = Audit(settings.auth.log_api_user)
     provisioning = Provisioning(config, registry, spool, reactor, limits, counters)
     pages: dict[bytes, list[Source]] = {
@@ -196,6 +198,7 @@ def assemble(
             limits=limits,
             clock=reactor,
             audit=audit,
+            refusals=refused[0],
             activity=ActivityRoutes(
                 NodeActivity(
                     settings.node.name,
@@ -220,11 +223,13 @@ def assemble(
             limits=limits,
             clock=reactor,
             audit=audit,
+            refusals=refused[1],
             session_page=Sessions(config, registry, rods, tails, settings.urls).page,
         ),
         "metrics": metrics_site(pages, limits, reactor),
     }
     pages[b"/metrics"] += [partial(site.samples, name) for name, site in sites.items()]
+    pages[b"/metrics"] += [each.samples for each in refused]
     return Parts(
         config=config,
         spool=spool,

@@ -15,11 +15,11 @@ from logplex.access.owners import owner_key, owner_of, parse_owner
 from logplex.api.names import check_channel_id, check_token_name, shown_tokens
 from logplex.api.provisioning import MAX_SESSION_BYTES, Provisioning
 from logplex.api.refusals import (
-    BadBody,
     BadChannelId,
     BadName,
     DrainExists,
     TooManyDrains,
+    TooManyNames,
     TooManySessions,
     TooManyTokens,
     UnknownChannel,
@@ -109,7 +109,7 @@ class ManyTokensTests(ProvisioningCase):
             self.provisioning.ensure_channel("c", [*names, "more"]),
             self.provisioning.create_channel("", [*names, "more"]),
         ):
-            failure = self.failureResultOf(too_many, BadBody)
+            failure = self.failureResultOf(too_many, TooManyNames)
             self.assertEqual("a channel has at most 1000 tokens", str(failure.value))
 
     def test_adding(self) -> None:

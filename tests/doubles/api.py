@@ -18,6 +18,7 @@ from logplex.access.authenticator import Authenticator, Throttle
 from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
+from logplex.api.refused import RefusedRequests
 from logplex.api.v3.activity import ActivityRoutes, NodeActivity
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
@@ -76,6 +77,7 @@ class ApiCase(SynchronousTestCase):
         self.troubles: list[str] = []
         self.ended: list[str] = []
         self.watched: list[str] = []
+        self.refused = [RefusedRequests(api, self.clock) for api in ("api_v3", "api")]
         self.drains = FakeDrains({1: DrainStatus("connected", received=3, delivered=3)})
         self.share = SharedPanel(self.panel) if self.in_cluster else None
         self.replacement = FakeReplacement() if self.in_cluster else None
@@ -117,6 +119,7 @@ class ApiCase(SynchronousTestCase):
             limits=limits,
             clock=self.clock,
             audit=Audit(every_request=True),
+            refusals=self.refused[0],
             activity=ActivityRoutes(
                 NodeActivity(
                     "node-1",
@@ -156,6 +159,7 @@ class ApiCase(SynchronousTestCase):
             limits=limits,
             clock=self.clock,
             audit=Audit(),
+            refusals=self.refused[1],
             session_page=lambda session_id, may_tail: SessionPage(
                 f"{session_id} {may_tail}".encode(), "text/html"
             ),

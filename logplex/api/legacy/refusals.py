@@ -31,6 +31,7 @@ _ALWAYS_TEXT = (
 
 _ANSWERS: dict[type[Any], tuple[int, str]] = {
     refusals.BadBody: (400, "{}"),
+    refusals.TooManyNames: (400, "{}"),
     refusals.BadHead: (400, "{}"),
     refusals.BadName: (400, TOKEN_NAME_RULE),
     refusals.BadPath: (404, "Not found"),

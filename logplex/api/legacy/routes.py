@@ -28,6 +28,7 @@ from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.names import shown_tokens, url_with_port
 from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, RequestRefused, UnknownChannel
+from logplex.api.refused import remember_refusal
 from logplex.api.routes import App, admission_of
 from logplex.hosts import host_and_port
 from logplex.interfaces import IConfigStore, StoreAway
@@ -226,6 +227,7 @@ class Legacy:
 
     @app.on_error(RequestRefused, BadDestination, BadSession, StoreAway)
     def refused(self, request: Request, failure: Failure) -> Response:
+        remember_refusal(request, failure.value)
         route = admission_of(request).route.name
         return legacy_answer_to(failure.value, request.path, route)
 

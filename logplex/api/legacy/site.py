@@ -17,6 +17,7 @@ from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.legacy.routes import Legacy, SessionPage
 from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import NotAuthenticated, Unavailable
+from logplex.api.refused import RefusedRequests
 from logplex.api.routes import READING, Admission, match
 from logplex.api.site import api_site, authenticated, refuse_other_origins
 from logplex.interfaces import IConfigStore
@@ -76,6 +77,7 @@ def legacy_site(
     limits: Live[Limits],
     clock: IReactorTime,
     audit: Audit,
+    refusals: RefusedRequests,
     session_page: SessionPage,
 ) -> Site:
     """
@@ -90,6 +92,7 @@ def legacy_site(
         lambda refused, request: legacy_answer_to(refused, request.path),
         text_answer(413, "Request body too large", HTML_TYPE),
         audit,
+        refusals=refusals,
         limits=limits,
         clock=clock,
     )

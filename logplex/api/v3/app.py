@@ -14,6 +14,7 @@ from twisted.web.server import Request
 from logplex.api import refusals
 from logplex.api.json import AUTHENTICATE, JSON_TYPE, Headers, error_answer
 from logplex.api.names import TOKEN_NAME_RULE
+from logplex.api.refused import remember_refusal
 from logplex.api.routes import App
 from logplex.interfaces import StoreAway
 from logplex.model.destination import BadDestination
@@ -47,6 +48,7 @@ _CREDENTIAL_ID_RULE = (
 
 _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.BadBody: (400, None),
+    refusals.TooManyNames: (400, None),
     refusals.BadChannelId: (400, _CHANNEL_ID_RULE),
     refusals.BadCredentialId: (400, _CREDENTIAL_ID_RULE),
     BadDestination: (400, None),
@@ -99,6 +101,7 @@ class V3App(App):
 
 
 def _refused(routes: object, request: Request, failure: Failure) -> Response:
+    remember_refusal(request, failure.value)
     return answer_to(failure.value)
 
 

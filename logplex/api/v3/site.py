@@ -16,6 +16,7 @@ from logplex.api.json import check_json_type, error_answer
 from logplex.api.names import check_channel_id
 from logplex.api.provisioning import Provisioning
 from logplex.api.refusals import NotAuthenticated, RequestRefused, Unavailable
+from logplex.api.refused import RefusedRequests
 from logplex.api.routes import READING, Admission, Match, match
 from logplex.api.site import api_site, authenticated
 from logplex.api.v3.activity import ActivityRoutes
@@ -137,6 +138,7 @@ def v3_site(
     limits: Live[Limits],
     clock: IReactorTime,
     audit: Audit,
+    refusals: RefusedRequests,
     activity: ActivityRoutes,
     operation: OperationRoutes,
 ) -> Site:
@@ -160,6 +162,7 @@ def v3_site(
         lambda refused, request: answer_to(refused),
         error_answer(413, "the body is too large"),
         audit,
+        refusals=refusals,
         limits=limits,
         clock=clock,
     )
