@@ -80,7 +80,7 @@ class Group:
     from the window when they can: tails whose past is not written yet, whose transport has no room,
     or that have seen the present messages elsewhere.
 
-    :param now: gives the seconds since the epoch.
+    :param now: gives the seconds since the epoch, for stamps.
     :param last: gives the newest number that the channel's groups have been told of.
     :param emptied: called when the last tail has left.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -68,6 +68,7 @@ class HttpAnswer:
     :ivar reader: the reader to tell when the client leaves.
     :ivar is_lost: true once the client has left.
     :ivar has_started: true once the head has been written.
+    :ivar write: the request's own method: no other object stands in the way of a live line.
     """
 
     request: Request
@@ -76,10 +77,12 @@ class HttpAnswer:
     reader: Reader | None = None
     is_lost: bool = False
     has_started: bool = False
+    write: Callable[[bytes], None] = field(init=False)
     _channel: HTTPChannel = field(init=False)
     _transport: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.write = self.request.write
         self._channel = self.request.channel
         self._transport = self._channel.transport
         self.request.notifyFinish().addErrback(self._connection_lost)
@@ -94,10 +97,6 @@ class HttpAnswer:
         self.request.registerProducer(producer, True)
         # An empty write sends the head.
         self.request.write(b"")
-
-    def write(self, text: bytes) -> None:
-        """See :class:`logplex.tails.group.OpenAnswer`."""
-        self.request.write(text)
 
     def finish(self) -> None:
         """See :class:`logplex.tails.group.OpenAnswer`."""

@@ -118,7 +118,7 @@ class Tails:
             limits=self.limits,
             counters=self.counters,
             pasts=self._pasts,
-            now=self.clock.seconds,
+            clock=self.clock,
         )
 
     async def begin(
@@ -156,7 +156,7 @@ class Tails:
             return
         if tailed is not None:
             tailed.enter(tail)
-        now_us = int(self.clock.seconds() * 1_000_000)
+        now_us = int(wall_s(self.clock) * 1_000_000)
         past = past_of(recent, tail.view, session.num, after, now_us)
         self.counters.tail_unparsable += past.unparsable
         if not recent.complete:

@@ -4,12 +4,13 @@ One reader: its past, then the live messages, written as fast as the client read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from attrs import define, field
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
+from logplex.clock import wall_s
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.settings import Limits
@@ -29,10 +30,9 @@ class Tail:
 
     :param channel_id: the channel that is read.
     :param pasts: accounts for the rest of the past.
-    :param now: gives the seconds since the epoch.
     :ivar group: gives the live messages; ``None``: the answer ends after the past.
     :ivar place: the place in the group's window.
-    :ivar written_s: the time of the last write, in seconds since the epoch.
+    :ivar written_s: the time of the last write, in seconds of the clock.
     :ivar is_over: true once the answer has ended or the client is gone.
     :ivar is_paused: true while the transport has no room.
     """
@@ -43,7 +43,7 @@ class Tail:
     limits: Live[Limits]
     counters: Counters
     pasts: Pasts
-    now: Callable[[], float]
+    clock: IReactorTime
     group: Group | None = None
     place: Place = field(factory=Place)
     written_s: float = 0.0
@@ -82,7 +82,7 @@ class Tail:
 
     def write(self, text: bytes) -> None:
         """Write what the reader is shown next."""
-        self.written_s = self.now()
+        self.written_s = self.clock.seconds()
         self.answer.write(text)
 
     def pump(self) -> None:
@@ -158,7 +158,7 @@ class Tail:
 
     def _next(self) -> bytes:
         if self._lost:
-            notice = self.view.notice(l11_line(self.now(), self._lost, self._lost_since))
+            notice = self.view.notice(l11_line(wall_s(self.clock), self._lost, self._lost_since))
             self._lost = 0
             return notice
         if self._past:
@@ -180,7 +180,7 @@ class Tail:
 
     def _lose(self, count: int) -> None:
         if count and not self._lost:
-            self._lost_since = self.now()
+            self._lost_since = wall_s(self.clock)
         self._lost += count
         self.counters.tail_dropped += count
 
