@@ -14,9 +14,19 @@ from ipaddress import IPv6Address as Ip6
 
 from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    ITransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, providedBy
 
 _log = Logger()
 
@@ -25,6 +35,8 @@ MAX_V1_BYTES = 107
 #: The longest header of version 2 that is taken: addresses, and some of the balancer's notes.
 MAX_V2_BYTES = 4_096
 
+#: A connection without a complete header is closed after this time.
+HEADER_TIMEOUT_S = 5.0
 #: The shortest time between two lines in the log.
 LOG_INTERVAL_S = 60.0
 
@@ -123,7 +135,10 @@ def _read_v2(data: bytes) -> Header | None:
 
 
 class _Proxied(ProtocolWrapper):
-    """One connection of a balancer; above it the connection is the client's."""
+    """
+    One connection of a balancer. The protocol above it begins when the header has come, and sees
+    the client's addresses.
+    """
 
     _held = b""
     _header: Header | None = None
@@ -131,6 +146,13 @@ class _Proxied(ProtocolWrapper):
     def __init__(self, factory: ProxyFactory, wrapped: IProtocol) -> None:
         super().__init__(factory, wrapped)
         self._factory = factory
+        self._timer: IDelayedCall | None = None
+
+    def makeConnection(self, transport: ITransport) -> None:
+        directlyProvides(self, providedBy(transport))
+        Protocol.makeConnection(self, transport)
+        self.factory.registerProtocol(self)
+        self._timer = self._factory.clock.callLater(HEADER_TIMEOUT_S, self.loseConnection)
 
     def dataReceived(self, data: bytes) -> None:
         if self._header is not None:
@@ -141,11 +163,27 @@ class _Proxied(ProtocolWrapper):
             self._header = read_header(data)
         except BadHeader:
             self._factory.complain(super().getPeer())
+            self._stop_waiting()
             self.loseConnection()
             return
-        self._held = b"" if self._header else data
-        if self._header and len(data) > self._header.size_bytes:
+        if self._header is None:
+            self._held = data
+            return
+        self._held = b""
+        self._stop_waiting()
+        self.wrappedProtocol.makeConnection(self)  # type: ignore[arg-type]
+        if len(data) > self._header.size_bytes:
             self.wrappedProtocol.dataReceived(data[self._header.size_bytes :])
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_waiting()
+        self.factory.unregisterProtocol(self)
+        if self._header is not None:
+            self.wrappedProtocol.connectionLost(reason)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
     def getPeer(self) -> IAddress:
         source = self._header and self._header.source
@@ -164,12 +202,12 @@ class ProxyFactory(WrappingFactory[_Proxied]):
 
     def __init__(self, wrapped: IProtocolFactory, clock: IReactorTime) -> None:
         super().__init__(wrapped)
-        self._clock = clock
+        self.clock = clock
         self._complained_at: float | None = None
 
     def complain(self, peer: IAddress) -> None:
         """Log a connection without a header, at most once in :data:`LOG_INTERVAL_S`."""
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         if self._complained_at is None or now - self._complained_at >= LOG_INTERVAL_S:
             self._complained_at = now
             host = getattr(peer, "host", "unknown")

@@ -7,10 +7,12 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IProtocol
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.node.listeners import Listener, open_ports
@@ -90,6 +92,10 @@ class HeaderTests(SynchronousTestCase):
 
 class Inner(Protocol):
     received = b""
+    lost = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = True
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
@@ -99,7 +105,7 @@ class ListenerTests(SynchronousTestCase):
     """A listener whose endpoint begins with ``haproxy:``."""
 
     def connect(self) -> tuple[IProtocol, StringTransport]:
-        reactor = MemoryReactorClock()
+        reactor = self.reactor = MemoryReactorClock()
         self.inner = Inner()
         factory = Factory.forProtocol(lambda: self.inner)
         open_ports(as_reactor(reactor), [Listener("syslog", "haproxy:tcp:1", factory)])
@@ -119,6 +125,25 @@ class ListenerTests(SynchronousTestCase):
             self.assertEqual(self.inner.transport.getPeer(), source or transport.getPeer())
             outer.dataReceived(b" again")
             self.assertEqual(self.inner.received, b"hello again")
+
+    def test_no_header(self) -> None:
+        """The protocol above begins with the header, which must come in time."""
+        outer, transport = self.connect()
+        outer.dataReceived(b"PROXY ")
+        self.assertIsNone(self.inner.transport)
+        self.reactor.advance(4.9)
+        self.assertFalse(transport.disconnecting)
+        self.reactor.advance(0.1)
+        self.assertTrue(transport.disconnecting)
+        outer.connectionLost(Failure(ConnectionDone()))
+        self.assertFalse(self.inner.lost)
+
+    def test_lost(self) -> None:
+        outer, _ = self.connect()
+        outer.dataReceived(b"PROXY UNKNOWN\r\n")
+        outer.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.inner.lost)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_refused(self) -> None:
         outer, transport = self.connect()
