@@ -9,6 +9,7 @@ from collections.abc import Collection
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from logplex.clock import wall_s
 from logplex.interfaces import Tell
 from logplex.routing.registry import Registry
 from logplex.syslog.notices import loop_message
@@ -53,7 +54,7 @@ class Loops:
             return False
         if self._told.get(drain.id, "") != drain.url:
             self._told[drain.id] = drain.url
-            message = loop_message(self.clock.seconds(), drain.token.encode())
+            message = loop_message(wall_s(self.clock), drain.token.encode())
             self.tell(drain.channel_id, message, None)
         return True
 

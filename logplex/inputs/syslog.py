@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from OpenSSL import SSL
+from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -27,6 +28,7 @@ from logplex.metrics import Counters, Sample, connection_samples, wrong_protocol
 from logplex.settings import Limits
 from logplex.syslog.cutting import FrameHeads
 from logplex.syslog.framing import FrameDecoder
+from logplex.web import ConnectionBound, address_of
 
 _log = Logger()
 
@@ -49,8 +51,8 @@ _FOREIGN = re.compile(
 )
 
 #: ``route(messages, unreadable)`` takes whole messages, and the number of those without a head of
-#: RFC 5424. It must not keep the list.
-Route = Callable[[list[bytes], int], None]
+#: RFC 5424. It returns the number of those with a known token, and must not keep the list.
+Route = Callable[[list[bytes], int], int]
 
 
 @implementer(IHandshakeListener)
@@ -69,6 +71,8 @@ class SyslogProtocol(Protocol):
     _has_begun = False
     _timer: IDelayedCall | None = None
     _flushing: IDelayedCall | None = None
+    # Messages and malformed stretches in a row of which none had a known token.
+    _unknown = 0
     _malformed = 0
     _truncated = 0
     _unreadable = 0
@@ -146,19 +150,25 @@ class SyslogProtocol(Protocol):
             self._count(decoder)
         if messages:
             try:
-                self.factory.route(messages, unreadable)
+                known = self.factory.route(messages, unreadable)
             except Exception:
                 _log.failure(
                     "bug: {count} messages cannot be routed; the connection ends",
                     count=len(messages),
                 )
                 self.transport.abortConnection()
+                return
+            self._unknown = 0 if known else self._unknown + len(messages)
+        if self._unknown >= self.factory.limits.now.syslog_unknown_messages:
+            self._unknown = 0
+            self.factory.refuse_unknown(self)
 
     def _count(self, decoder: FrameDecoder) -> None:
         counters = self.factory.counters
         counters.truncated += decoder.truncated - self._truncated
         counters.unreadable += decoder.unreadable - self._unreadable
         counters.malformed += decoder.malformed - self._malformed
+        self._unknown += decoder.malformed - self._malformed
         if decoder.malformed != self._malformed:
             self.factory.complain(self, "the data is malformed")
         self._truncated, self._malformed = decoder.truncated, decoder.malformed
@@ -197,7 +207,8 @@ class SyslogFactory(ServerFactory):
     The connections of all syslog listeners.
 
     :ivar paused: no connection is read; senders wait, and lose nothing.
-    :ivar refused_connections: connections above the bound since the start.
+    :ivar unknown_connections: connections that were closed because they brought many messages and
+        none with a known token, since the start.
     :ivar heads: the memory of frame heads that all connections share.
     """
 
@@ -212,11 +223,13 @@ class SyslogFactory(ServerFactory):
         self.clock = clock
         self.limits = limits
         self.paused = False
-        self.refused_connections = 0
+        self.unknown_connections = 0
+        self._bound = ConnectionBound(clock)
         self.heads = FrameHeads()
         self._wrong_protocols: Counter[str] = Counter()
         self._complained_at: float | None = None
-        self._open: set[SyslogProtocol] = set()
+        # With the address of each sender when it came.
+        self._open: dict[SyslogProtocol, str] = {}
         self._closed: Deferred[None] | None = None
 
     def pause(self) -> None:
@@ -251,29 +264,40 @@ class SyslogFactory(ServerFactory):
 
     def samples(self) -> Iterator[Sample]:
         """Yield the numbers of connections, for the metrics."""
-        yield from connection_samples("syslog", len(self._open), self.refused_connections)
+        yield from connection_samples("syslog", len(self._open), self._bound.refused)
         yield from wrong_protocol_samples("syslog", self._wrong_protocols)
+        yield Sample(
+            "logplex_syslog_connections_unknown",
+            "Connections that were closed because no message of many had a known token",
+            self.unknown_connections,
+            kind=CounterMetricFamily,
+        )
+
+    def troubles(self) -> list[str]:
+        """Return what does not work now, a line each."""
+        return self._bound.troubles("syslog")
 
     # Called by the connections.
 
     def admit(self, protocol: SyslogProtocol) -> bool:
         """Add a new connection; return false if there are too many."""
-        if len(self._open) >= self.limits.now.syslog_connections:
-            self.refused_connections += 1
+        address = address_of(protocol.transport.getPeer())
+        if not self._bound.admit(address, self.limits.now.syslog_connections):
             return False
-        self._open.add(protocol)
+        self._open[protocol] = address
         if self.paused:
             protocol.transport.pauseProducing()
         return True
 
     def forget(self, protocol: SyslogProtocol) -> bool:
         """Remove a connection that has ended; return false if it had not been admitted."""
-        known = protocol in self._open
-        self._open.discard(protocol)
+        address = self._open.pop(protocol, None)
+        if address is not None:
+            self._bound.leave(address)
         if self._closed is not None and not self._open:
             closed, self._closed = self._closed, None
             closed.callback(None)
-        return known
+        return address is not None
 
     def complain(self, protocol: SyslogProtocol, what: str) -> None:
         """Log a sender's mistake, at most once per interval for all senders together."""
@@ -283,6 +307,17 @@ class SyslogFactory(ServerFactory):
             self._complained_at = now
             peer = getattr(protocol.transport.getPeer(), "host", "unknown")
             _log.warn("syslog from {peer}: {what}", peer=peer, what=what)
+
+    def refuse_unknown(self, protocol: SyslogProtocol) -> None:
+        """Close a connection that brings nothing but messages of unknown tokens."""
+        self.unknown_connections += 1
+        _log.warn(
+            "syslog from {peer}: closed, because none of its last {messages} messages had a known "
+            "token",
+            peer=address_of(protocol.transport.getPeer()) or "-",
+            messages=self.limits.now.syslog_unknown_messages,
+        )
+        protocol.close()
 
     def refuse_protocol(self, protocol: SyslogProtocol, name: str) -> None:
         """Count and log a connection that speaks another protocol."""

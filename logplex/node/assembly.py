@@ -145,6 +145,8 @@ def assemble(
             *config.troubles(),
             *spool.troubles(),
             *(tls.troubles(wall_s(reactor)) if tls else ()),
+            *syslog.troubles(),
+            *(trouble for name, site in sites.items() for trouble in site.troubles(name)),
         ],
         {
             "store": lambda: f"{config.name}; spool: {spool.name}",

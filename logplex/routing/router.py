@@ -12,6 +12,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from logplex.clock import wall_s
 from logplex.interfaces import ISpool
 from logplex.live import Live
 from logplex.metrics import Counters
@@ -57,16 +58,18 @@ class Router:
     _unknown_logged_at: float | None = field(default=None, init=False)
     _watched_until: float = field(default=0.0, init=False)
 
-    def route(self, frames: Sequence[bytes], unreadable: int = 0) -> None:
+    def route(self, frames: Sequence[bytes], unreadable: int = 0) -> int:
         """
         Route frames by the token in their fourth field.
 
         :param unreadable: the number of them without a head of RFC 5424, counted already.
+        :return: the number of them whose token is known.
         """
         counters = self.counters
         counters.received += len(frames)
         touched: list[Stream] = []
-        now = self.clock.seconds()
+        now = wall_s(self.clock)
+        is_watched = self._is_watched
         unknown, short = sort_frames(frames, self.registry.routes, touched, now)
         counters.processed += len(frames) - len(unknown)
         copying = self.firehose.runs
@@ -82,7 +85,7 @@ class Router:
             self._spread(stream, messages)
             if copying:
                 self._copy(stream, messages, None)
-            if now < self._watched_until:
+            if is_watched:
                 activity.measure(messages)
             if unreadable:
                 activity.drop(UNREADABLE, sum(not has_head(each) for each in messages))
@@ -91,6 +94,7 @@ class Router:
             stream.activity.drop(UNREADABLE, 1)
         if unknown:
             self._count_unknown_frames(unknown)
+        return len(frames) - len(unknown)
 
     def route_as(self, token_id: bytes, frames: Sequence[bytes], unreadable: int = 0) -> None:
         """
@@ -104,7 +108,7 @@ class Router:
             self._count_unknown(token_id, len(frames))
         elif frames:
             name, _, stream = route
-            now = self.clock.seconds()
+            now = wall_s(self.clock)
             messages, short = cook_frames(frames, token_id, name, now)
             self.counters.processed += len(messages)
             self.counters.unreadable += short
@@ -115,7 +119,7 @@ class Router:
             self._spread(stream, messages)
             if self.firehose.runs:
                 self._copy(stream, messages, name)
-            if now < self._watched_until:
+            if self._is_watched:
                 activity.measure(messages)
 
     def tell(self, channel_id: str, message: bytes, except_for: object | None = None) -> None:
@@ -136,6 +140,10 @@ class Router:
     def watch(self) -> None:
         """Count bytes and sources too, for :data:`WATCH_S`. They cost time for every message."""
         self._watched_until = self.clock.seconds() + WATCH_S
+
+    @property
+    def _is_watched(self) -> bool:
+        return self._watched_until > 0 and self.clock.seconds() < self._watched_until
 
     def _spread(
         self, stream: Stream, messages: list[bytes], except_for: object | None = None

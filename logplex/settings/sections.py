@@ -118,6 +118,7 @@ class Limits:
     syslog_connections: int = positive(10_000)
     syslog_idle_timeout_s: float = positive(14_400.0)
     syslog_handshake_timeout_s: float = positive(10.0)
+    syslog_unknown_messages: int = positive(100_000)
     syslog_join_lines: bool = False
     logs_connections: int = positive(10_000)
     logs_idle_timeout_s: float = positive(120.0)

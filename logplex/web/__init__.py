@@ -16,6 +16,7 @@ from logplex.web.connection import (
     Request,
     plain_refusal,
 )
+from logplex.web.connection_bound import ConnectionBound, address_of
 from logplex.web.site import Admit, Bounds, Site, api_bounds
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     "TOO_LARGE",
     "Admit",
     "Bounds",
+    "ConnectionBound",
     "Refusal",
     "Request",
     "Site",
+    "address_of",
     "api_bounds",
     "plain_refusal",
 ]

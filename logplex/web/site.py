@@ -27,6 +27,7 @@ from logplex.web.connection import (
     Refusal,
     Request,
 )
+from logplex.web.connection_bound import ConnectionBound, address_of
 
 _log = Logger()
 
@@ -43,7 +44,8 @@ class Bounds:
     The bounds of a site.
 
     :ivar body_bytes: larger bodies are refused, by ``Content-Length`` or when more has arrived.
-    :ivar connections: for all listeners of the site together; a further one is closed at once.
+    :ivar connections: for all listeners of the site together; a further one is closed at once. One
+        address gets at most half of those that the others leave free.
     :ivar idle_timeout_s: a connection is closed if no request, or no further part of its body,
         arrives for this long, or if a head takes longer in all. An answer may take, or stream, any
         time.
@@ -81,7 +83,6 @@ class Site(server.Site):
     Serves a resource within bounds.
 
     :ivar bounds: gives the bounds as they are now.
-    :ivar refused_connections: connections closed for lack of room, since the start.
     :ivar waiting_bytes: the size of all bodies whose requests have not been answered.
     """
 
@@ -116,11 +117,12 @@ class Site(server.Site):
         self.too_large = too_large
         self.refused = refused
         self._more_samples = more_samples
-        self.refused_connections = 0
+        self._bound = ConnectionBound(clock)
         self._wrong_protocols: Counter[str] = Counter()
         self._complained_at: float | None = None
         self.waiting_bytes = 0
-        self._connections: set[Connection] = set()
+        # With the address of each client when it came.
+        self._connections: dict[Connection, str] = {}
         self._closed: Deferred[None] | None = None
 
     def close(self) -> Deferred[None]:
@@ -143,9 +145,17 @@ class Site(server.Site):
 
         :param listener: the option in ``[listen]``.
         """
-        yield from connection_samples(listener, len(self._connections), self.refused_connections)
+        yield from connection_samples(listener, len(self._connections), self._bound.refused)
         yield from wrong_protocol_samples(listener, self._wrong_protocols)
         yield from self._more_samples()
+
+    def troubles(self, listener: str) -> list[str]:
+        """
+        Return what does not work now, a line each.
+
+        :param listener: the option in ``[listen]``.
+        """
+        return self._bound.troubles(listener)
 
     # Called by the connections.
 
@@ -155,15 +165,17 @@ class Site(server.Site):
 
     def connected(self, connection: Connection) -> bool:
         """Count a new connection; return false if there is no room for it."""
-        if len(self._connections) >= self.bounds().connections:
-            self.refused_connections += 1
+        address = address_of(connection.getPeer())
+        if not self._bound.admit(address, self.bounds().connections):
             return False
-        self._connections.add(connection)
+        self._connections[connection] = address
         return True
 
     def disconnected(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
-        self._connections.discard(connection)
+        address = self._connections.pop(connection, None)
+        if address is not None:
+            self._bound.leave(address)
         if self._closed is not None and not self._connections:
             closed, self._closed = self._closed, None
             closed.callback(None)

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
@@ -78,10 +78,11 @@ class SyslogTests(SynchronousTestCase):
         self.routed: list[list[bytes]] = []
         self.factory = SyslogFactory(self.route, self.counters, LIMITS, self.clock)
 
-    def route(self, messages: list[bytes], unreadable: int) -> None:
+    def route(self, messages: list[bytes], unreadable: int) -> int:
         if b"<13>1 bug" in messages:
             raise RuntimeError("secret")
         self.routed.append(messages)
+        return sum(b"unknown" not in message for message in messages)
 
     def numbers(self) -> tuple[float, float]:
         """Open connections, and refused ones."""
@@ -131,6 +132,25 @@ class MessageTests(SyslogTests):
         sender.write(b"GET it done\n", b"GET / HTTP/1.1\n", b"<13>1 one\n")
         self.assertFalse(sender.closed)
         self.assertEqual(self.routed, [[b"<13>1 one"]])
+
+    def test_no_known_token(self) -> None:
+        """A connection that brings nothing else is closed, and told once."""
+        self.factory.limits = Live(Limits(syslog_unknown_messages=10))
+        with capturedLogs() as events:
+            sender = Sender(self.factory)
+            sender.write(*[b"<13>1 unknown\n"] * 8, b"garbage\n")
+            self.assertFalse(sender.closed)
+            sender.write(b"<13>1 unknown\n<13>1 one\n", *[b"<13>1 unknown\n"] * 9)
+            self.assertFalse(sender.closed)
+            sender.write(b"<13>1 unknown\n")
+            self.assertTrue(sender.closed)
+        self.assertEqual(self.factory.unknown_connections, 1)
+        lines = [formatEvent(event) for event in events]
+        self.assertIn(
+            "syslog from 192.168.1.1: closed, because none of its last 10 messages had a known "
+            "token",
+            lines,
+        )
 
     def test_joined_lines(self) -> None:
         """A message is routed once no line has come for a tenth of a second."""

@@ -81,11 +81,13 @@ class TlsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.routed: list[bytes] = []
-        self.syslog = SyslogFactory(
-            lambda messages, _: self.routed.extend(messages), Counters(), LIMITS, self.clock
-        )
+        self.syslog = SyslogFactory(self.route, Counters(), LIMITS, self.clock)
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
+
+    def route(self, messages: list[bytes], unreadable: int) -> int:
+        self.routed.extend(messages)
+        return len(messages)
 
     def file(self, name: str, content: bytes) -> str:
         path = self.directory / name
