@@ -33,10 +33,10 @@ L31_INTERVAL_S = 600.0
 @define(eq=False, repr=False)
 class ChannelNotices:
     """
-    Tell a channel about one of its drains: each kind of notice once per ``notice_interval_s`` at
-    most, and L31 once in :data:`L31_INTERVAL_S`.
+    Tell a channel about one of its drains. Each kind of notice is sent at most once per
+    ``notice_interval_s``, and L31 once per :data:`L31_INTERVAL_S`.
 
-    :ivar about: the drain's own outlet, which gets none of the notices.
+    :ivar about: the outlet of the drain, which does not get these notices.
     """
 
     tell: Tell
@@ -54,7 +54,7 @@ class ChannelNotices:
     _next_denied: float = field(default=0.0, init=False)
 
     def lost(self, count: int) -> None:
-        """Tell of messages that are lost now, together with others."""
+        """Note lost messages, of which the channel is told soon."""
         now = self.clock.seconds()
         if self._loss is not None:
             self._loss = Loss(self._loss.count + count, self._loss.since)
@@ -63,7 +63,7 @@ class ChannelNotices:
         self._timer = self.clock.callLater(max(GATHER_S, self._next_l10 - now), self.flush)
 
     def flush(self) -> None:
-        """Tell now of the losses that were gathered."""
+        """Tell the channel of all noted losses now."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
@@ -76,7 +76,7 @@ class ChannelNotices:
 
     def failed(self, reason: str, since: float) -> None:
         """
-        Tell why the drain does not deliver, if that is another reason than the channel was told.
+        Tell the channel why the drain does not deliver, unless it was told this reason before.
 
         :param since: the time of the first failure after the last success.
         """
@@ -110,13 +110,13 @@ class RunningDrain:
     """
     A drain with a destination.
 
-    Its lifecycle is made with its first message: most drains of a large node never get one, and a
-    lifecycle takes several times the memory of the rest.
+    Its lifecycle is made when its first message arrives, because a lifecycle takes much memory, and
+    most drains of a large node never get a message.
 
     :ivar drain: the value in the registry.
     :ivar destination: the receiver of the messages, also while a move is not yet done.
-    :ivar make_lifecycle: makes a lifecycle that reads ``drain`` and ``destination`` of this drain,
-        now and at each move.
+    :ivar make_lifecycle: makes the lifecycle, which reads ``drain`` and ``destination``, also after
+        a move.
     """
 
     drain: Drain
@@ -153,7 +153,7 @@ class RunningDrain:
         )
 
     def refused(self, why: Failure) -> None:
-        """Tell the channel why no connection could be made, if that is its business."""
+        """Tell the channel why no connection could be made, for reasons that its owner can mend."""
         if isinstance(why.value, CertificateRejected):
             self.notices.certificate_rejected(str(why.value), self.destination)
         elif isinstance(why.value, DestinationDenied):
@@ -161,7 +161,7 @@ class RunningDrain:
 
     def move(self, drain: Drain, destination: Destination) -> None:
         """
-        Send to another receiver. The old one settles what is just being sent; the new one gets
+        Move to another receiver. The old one gets what is just being sent; the new one gets
         everything else in the buffer.
         """
         self.drain = drain

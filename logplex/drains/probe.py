@@ -27,11 +27,11 @@ TIMEOUT_S = 10.0
 @define(eq=False, repr=False)
 class Probe:
     """
-    One message that no drain counts and no channel shows.
+    A test message, which no drain counts and no channel shows.
 
     Implements :class:`~logplex.drains.delivery.courier.Reports` for one courier.
 
-    :ivar buffer: holds the message; the courier takes it from there.
+    :ivar buffer: a buffer with the message, for the courier.
     """
 
     clock: IReactorTime
@@ -50,7 +50,9 @@ class Probe:
 
     def send(self, courier: Courier[Any]) -> Deferred[DrainTest]:
         """
-        :param courier: made with this probe, its buffer and its outcome.
+        Send the message, and return the outcome of the test.
+
+        :param courier: a courier that was made with this probe, its buffer and its outcome.
         """
         sending = Deferred.fromCoroutine(self._send(courier))
         sending.addTimeout(TIMEOUT_S, self.clock)

@@ -40,11 +40,10 @@ _log = Logger()
 @implementer(IDrainObserver, IDrains)
 class DrainService:
     """
-    Start, move and stop the drains of the registry; tell how they fare, and test them.
+    Start, move and stop the drains of the registry; report their status, and test them.
 
-    :param registry: its channels give the drains their messages; it is observed from :meth:`start`
-        on.
-    :param tell: gets the notices about drains.
+    :param registry: the source of drains and of their messages; observed after :meth:`start`.
+    :param tell: called with the notices about drains.
     :param reactor: makes connections, and is the clock.
     :param resolver: looks up hosts; the default asks the system.
     :param connect_to: returns an endpoint for a host and port, without TLS; the default connects
@@ -100,7 +99,7 @@ class DrainService:
         self._registry.observe_drains(self)
 
     def stop(self) -> Deferred[None]:
-        """Let all drains send what they hold, for ``flush_s`` at most, and end them."""
+        """Let all drains send their buffered messages, for ``flush_s`` at most, and stop them."""
         self._stopped = True
         for drain_id in list(self._running):
             self._end(drain_id)
@@ -134,7 +133,7 @@ class DrainService:
         return {phase.value: states[phase] for phase in Phase}
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the numbers of drains in each state, and what all of them hold."""
+        """Yield the number of drains in each state, and the number of messages in their buffers."""
         for state, count in self.states().items():
             yield Sample("logplex_drains", "Drains, by state", count, {"state": state})
         yield Sample(

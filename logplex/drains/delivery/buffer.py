@@ -4,8 +4,8 @@ A drain's buffer: a bounded queue of messages that drops the oldest, and counts 
 At any time ``received == delivered + dropped + buffered``; a message that was taken to be sent is
 buffered until it is delivered or lost.
 
-Every drain is sure of room for some messages. What is more goes into its overflow, whose bytes are
-charged to a buffer that all drains of the node share (PROTOCOL §8).
+Every drain has guaranteed room for some messages. Further messages go into its overflow, whose
+bytes are charged to a buffer that all drains of the node share (PROTOCOL §8).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MAX_MARKS = 64
 
 
 def _is_notice(message: bytes) -> bool:
-    """Return whether a message, cooked or formatted, is a notice of ours."""
+    """Return whether a message, cooked or formatted, is a notice of Logplex."""
     return _NOTICE_MARK in message[:_NOTICE_HEAD_BYTES]
 
 
@@ -62,11 +62,11 @@ class Loss:
 @define(eq=False, repr=False)
 class SharedBuffer:
     """
-    The bytes of all messages that drains hold beyond those of which they are sure.
+    The room that all drains share for messages beyond their guaranteed number.
 
     When it is full, the channel whose drains use most of it drops its oldest messages.
 
-    :ivar size_bytes: the room; 0 if drains hold nothing beyond.
+    :ivar size_bytes: the size of the room; 0 if drains hold only their guaranteed messages.
     """
 
     size_bytes: int
@@ -79,7 +79,7 @@ class SharedBuffer:
         return self.used_bytes + size <= self.size_bytes
 
     def charge(self, buffer: Buffer, size: int) -> None:
-        """Take note that an overflow has grown; make room if it is too much."""
+        """Note that an overflow has grown. Drop old messages if the shared room is full."""
         channel_id = buffer.channel_id
         self.used_bytes += size
         self._channels[channel_id] = self._channels.get(channel_id, 0) + size
@@ -88,7 +88,7 @@ class SharedBuffer:
             self._make_room()
 
     def release(self, buffer: Buffer, size: int) -> None:
-        """Take note that an overflow has become smaller."""
+        """Note that an overflow has become smaller."""
         channel_id = buffer.channel_id
         self.used_bytes -= size
         self._channels[channel_id] -= size
@@ -112,13 +112,13 @@ class Buffer:
     """
     The messages that wait for one drain, and the counts of all that it was given.
 
-    :ivar limit: the number of waiting messages of which the drain is sure.
-    :ivar on_loss: called with the number of messages that were lost, without notices of ours.
+    :ivar limit: the number of waiting messages that are guaranteed.
+    :ivar on_loss: called with the number of lost messages, not counting notices of Logplex.
     :ivar channel_id: the channel to which :attr:`shared` charges the overflow.
     :ivar wake: called when a push leaves ``wake_at`` messages or more; set by the running drain.
     :ivar wake_at: set by the drain's lifecycle.
-    :ivar give_up: called before waiting messages are dropped: a courier loses what is older than
-        they, but for what is just being sent.
+    :ivar give_up: called before waiting messages are dropped, so that the courier first drops older
+        messages that it holds and is not sending.
     :ivar messages: the oldest of the waiting messages, the oldest first; couriers take from the
         left.
     :ivar overflow: the waiting messages after them; there are none unless ``messages`` is full.
@@ -155,8 +155,8 @@ class Buffer:
 
     def oldest_s(self) -> float | None:
         """
-        Return the age in seconds of the oldest buffered message, by its arrival; ``None`` if there
-        is none. It is at most a second too large while fewer than 64 messages a minute come.
+        Return the time since the arrival of the oldest buffered message, in seconds; ``None`` if
+        there is none. With fewer than 64 messages a minute it is exact to a second.
         """
         buffered = self.buffered
         if not buffered:
@@ -190,7 +190,7 @@ class Buffer:
                 self._spill()
 
     def took(self, count: int, unparsable: int = 0) -> None:
-        """Take note of messages that left the queue: to be sent, or since they cannot be sent."""
+        """Note that messages left the queue, because they are sent now or cannot be sent."""
         self.in_flight += count
         if unparsable:
             self.unparsable += unparsable
@@ -199,17 +199,17 @@ class Buffer:
             self._refill()
 
     def deliver(self, count: int) -> None:
-        """Take note of messages that were under way and have arrived."""
+        """Note that sent messages have been delivered."""
         self.in_flight -= count
         self.delivered += count
         self.counters.drain_delivered += count
 
     def lose(self, formatted: Iterable[bytes]) -> None:
-        """Take note of messages that were under way and will not arrive."""
+        """Note that sent messages have been lost."""
         self.in_flight -= self._lose(formatted)
 
     def put_back(self, messages: list[bytes]) -> None:
-        """Put messages that were under way before all others again."""
+        """Put messages that were not delivered back to the front of the queue."""
         self.in_flight -= len(messages)
         if self.messages is _NOTHING:
             self.messages = deque()
@@ -218,7 +218,7 @@ class Buffer:
             self._spill()
 
     def clear(self) -> int:
-        """Lose all that waits. Return the number of messages."""
+        """Drop all waiting messages. Return their number."""
         count = self._lose(self.messages) + self._lose(self.overflow)
         self.messages.clear()
         self.overflow.clear()
@@ -244,20 +244,20 @@ class Buffer:
 
     def take_loss(self) -> Loss | None:
         """
-        Return the loss that the receiver is told of now. If it cannot be told,
-        :meth:`return_loss` takes it again.
+        Return the loss of which the receiver can be told now. If telling it fails, call
+        :meth:`return_loss`.
         """
         loss, self.loss = self.loss, None
         return loss
 
     def return_loss(self, loss: Loss | None) -> None:
-        """Take a loss again of which the receiver was not told."""
+        """Add a loss again, because the receiver could not be told of it."""
         if loss:
             later = self.loss.count if self.loss else 0
             self.loss = Loss(loss.count + later, loss.since)
 
     def _refuse_notice(self, messages: list[bytes]) -> bool:
-        """Lose a notice of ours for which there is no room: it must not push out a message."""
+        """Drop a notice of Logplex for which there is no room: it must not push out a message."""
         notice = messages[0]
         if len(messages) > 1 or not _is_notice(notice) or self.shared.has_room(len(notice)):
             return False
@@ -265,7 +265,7 @@ class Buffer:
         return True
 
     def _spill(self) -> None:
-        """Move what is beyond the limit into the overflow."""
+        """Move messages beyond the limit into the overflow."""
         if self.overflow is _NOTHING:
             self.overflow = deque()
         size = 0
@@ -276,7 +276,7 @@ class Buffer:
         self._charge(size)
 
     def _refill(self) -> None:
-        """Move what has room within the limit out of the overflow."""
+        """Move messages from the overflow into free places within the limit."""
         count = min(self.limit - len(self.messages), len(self.overflow))
         moved = list(islice(self.overflow, count))
         for _ in moved:
@@ -294,7 +294,7 @@ class Buffer:
             self.shared.release(self, size)
 
     def _mark(self) -> None:
-        """Remember when the next message comes."""
+        """Remember the time at which the next message arrives."""
         now = self.clock.seconds()
         marks = self._marks
         if not (self.messages or self.in_flight):

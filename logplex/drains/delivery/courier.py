@@ -16,18 +16,18 @@ from twisted.python.failure import Failure
 
 
 class Reports(Protocol):
-    """The results that a courier reports: the drain's lifecycle takes them, or a test message."""
+    """The results that a courier reports to its owner: the drain's lifecycle, or a test message."""
 
     def finished(self, at_once: bool = False) -> None:
         """
-        Everything that was sent is settled, and the connection is free again.
+        Note that everything that was sent is delivered or lost, and the connection is free again.
 
         :param at_once: the waiting messages have waited already; send them without a linger.
         """
 
     def over(self, delay_s: float = 0.0) -> None:
         """
-        The connection has ended, with or without something being sent.
+        Note that the connection has ended; something may just have been sent.
 
         :param delay_s: the shortest time until the next connection.
         """
@@ -37,10 +37,10 @@ class ReceiverConnection(Protocol):
     """An open connection to a receiver. After ``close`` or ``abort`` it reports nothing more."""
 
     def close(self) -> None:
-        """End the connection politely; nothing is being sent on it."""
+        """Close the connection; nothing is being sent on it."""
 
     def abort(self) -> None:
-        """End the connection now."""
+        """Cut the connection."""
 
 
 C = TypeVar("C", bound=ReceiverConnection)
@@ -54,20 +54,23 @@ class Courier(Protocol[C]):
         """True while the courier holds messages of the buffer that it still has to send."""
 
     def connect(self) -> Deferred[C]:
-        """Make a connection that can be used at once (TLS included). May be cancelled."""
+        """Make a connection, and finish its TLS handshake. May be cancelled."""
 
     def send(self, connection: C) -> None:
         """
-        Send what is under way, or else the next messages of the buffer.
+        Send again what was not delivered, or else the next messages of the buffer.
 
         Causes one call of :meth:`Reports.finished` or :meth:`Reports.over`, now or later.
         """
 
     def refused(self, why: Failure) -> float:
-        """Take note that no connection could be made. Return the seconds until the next try."""
+        """Note that no connection could be made. Return the seconds until the next attempt."""
 
     def recall(self) -> None:
-        """Put what is under way back into the buffer: this courier will not send it."""
+        """
+        Put the messages that are not delivered back into the buffer: another courier will send
+        them.
+        """
 
 
 @define
@@ -89,16 +92,16 @@ class Outcome:
     _failing_since: float | None = None
 
     def succeeded(self, now: float) -> None:
-        """Take note that the receiver took something."""
+        """Note that the receiver accepted something."""
         self.last_success = now
         self._failing_since = None
 
     def failed(self, now: float, error: str, detail: str = "", notice: bool = True) -> None:
         """
-        Take note that the receiver could not be reached, or did not take what was sent.
+        Note that the receiver could not be reached, or did not accept what was sent.
 
         :param detail: more about the error, for the owner of the drain only.
-        :param notice: false if the channel gets another notice about this.
+        :param notice: false if the channel is told of this failure in another way.
         """
         self.noted(now, error + detail)
         if self._failing_since is None:
@@ -107,6 +110,6 @@ class Outcome:
             self.on_failed(error, self._failing_since)
 
     def noted(self, now: float, error: str) -> None:
-        """Take note of a message that cannot be sent, which says nothing about the receiver."""
+        """Note that a message cannot be sent, for a reason other than the receiver."""
         self.last_error = error
         self.last_error_at = now

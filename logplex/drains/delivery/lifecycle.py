@@ -109,7 +109,7 @@ class _Sending:
 
 @define(eq=False, repr=False)
 class _Retiring:
-    """The courier is sending for the last time: the drain moves to another receiver."""
+    """The courier finishes sending before the drain moves to another receiver."""
 
     phase = Phase.RETIRING
     open: _Open
@@ -130,9 +130,9 @@ _State = (
 @define(eq=False, repr=False)
 class _Stop:
     """
-    A stop that was asked for.
+    A request to stop the drain.
 
-    :ivar limit: stops the drain with messages left.
+    :ivar limit: the timer that stops the drain even if messages are left.
     :ivar stopped: fires with the number of messages that were left.
     """
 
@@ -185,7 +185,7 @@ class Lifecycle:
     # Events from the owner of the drain.
 
     def offer(self) -> None:
-        """The buffer holds as many messages as the state asked for."""
+        """Note that the buffer holds the number of messages that the state asked for."""
         state = self._state
         if isinstance(state, _Connected):
             state.timer.cancel()
@@ -198,8 +198,8 @@ class Lifecycle:
 
     def move(self) -> None:
         """
-        Replace the courier: the drain has another receiver. The old one settles what is just being
-        sent; the new one gets everything else.
+        Replace the courier, because the drain has another receiver. The old courier finishes what
+        it is sending; the new one gets everything else.
         """
         state = self._state
         if isinstance(state, _Sending):
@@ -299,7 +299,7 @@ class Lifecycle:
         self._buffer.wake_at = wake_at
 
     def _leave(self, state: _State) -> None:
-        """Give up what a state holds."""
+        """Close the connection and stop the timers of a state."""
         if isinstance(state, _Waiting | _Connected | _Lingering):
             state.timer.cancel()
         if isinstance(state, _Connected | _Lingering | _Sending):
@@ -335,7 +335,7 @@ class Lifecycle:
         attempt.addErrback(lambda bug: _log.failure("bug: a drain's connection", failure=bug))
 
     def _send(self, open: _Open) -> None:
-        """Have the courier send. A bug there costs the connection."""
+        """Let the courier send. A bug in it costs the connection."""
         sending = _Sending(open)
         self._enter(sending)
         now = self._clock.seconds()

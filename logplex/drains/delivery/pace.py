@@ -1,5 +1,5 @@
 """
-The times of drains: how long busy ones wait for more messages, and how long failing ones wait.
+The times of drains: the linger of busy ones, and the backoff of failing ones.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ STEADY_AFTER_S = 1.0
 @define(eq=False, repr=False)
 class Linger:
     """
-    The time between two batches of a busy drain, the same for all drains of a node: they count
-    themselves, and wait the longer the more they are.
+    The time between two batches of a busy drain. It is the same for all drains of a node, and grows
+    with the number of busy drains.
 
     A drain is busy if it has sent something in the last two to four times ``most_s``.
 
@@ -52,7 +52,7 @@ class Linger:
         return min(self.most_s, max(self.least_s, busy / BATCHES_PER_S))
 
     def sends(self, now: float, last_sent_at: float) -> None:
-        """Count a drain that sends something now, and has sent something before."""
+        """Count a drain that sends something, not for the first time."""
         window_s = 2 * self.most_s
         age_s = now - self._began_at
         if not 0 <= age_s < window_s:  # A clock may be set back.
@@ -75,14 +75,14 @@ class Backoff:
     _steady: IDelayedCall | None = field(default=None, init=False)
 
     def wrote(self) -> None:
-        """Take note that the kernel took a write."""
+        """Note that the kernel accepted a write."""
         self.outcome.succeeded(wall_s(self.clock))
         if self._failures and self._steady is None:
             self._steady = self.clock.callLater(STEADY_AFTER_S, self._forgive)
 
     def failed(self, why: str, notice: bool = True) -> float:
         """
-        Take note that a connection could not be made, or ended without our doing.
+        Note that a connection could not be made, or was ended by the peer.
 
         :param notice: see :meth:`Outcome.failed`.
         :return: the seconds until the next one may be tried.
@@ -95,11 +95,11 @@ class Backoff:
         return min(self.settings.syslog_backoff_max_s, wait_s)
 
     def unfit(self, why: str) -> None:
-        """Take note of a message that cannot be sent over any connection."""
+        """Note that a message cannot be sent over any connection."""
         self.outcome.noted(wall_s(self.clock), why)
 
     def stop(self) -> None:
-        """Take note that the connection has ended: it cannot prove good any more."""
+        """Note that the connection has ended before it could prove to be good."""
         steady, self._steady = self._steady, None
         if steady is not None:
             steady.cancel()
@@ -116,8 +116,8 @@ class Pace:
 
     :ivar linger: the time between two batches of a busy drain.
     :ivar linger_messages: the number of messages that do not wait for more.
-    :ivar idle_s: a connection is closed that was not used for this, and up to ``idle_jitter_s``
-        more.
+    :ivar idle_s: the time after which an unused connection is closed; up to ``idle_jitter_s`` is
+        added.
     :ivar max_age_s: the longest life of a connection.
     """
 

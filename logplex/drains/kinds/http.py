@@ -58,12 +58,13 @@ class _HttpBatch:
     """
     The content of one request, and of every repeat of it.
 
-    :ivar loss: the loss of which the notice before the frames tells the receiver.
-    :ivar full: no more messages fitted, and more were waiting.
+    :ivar loss: the lost messages of which a notice before the frames tells the receiver.
+    :ivar full: true if more messages were waiting, and did not fit.
     :ivar tries: the number of requests that have failed.
-    :ivar age_s: the time since the first of them, up to ``aging_since``, without the times in which
-        there was no connection.
-    :ivar aging_since: ``None`` before the first failure, and while there is no connection.
+    :ivar age_s: the time since the first failure, up to ``aging_since``, without times that had no
+        connection.
+    :ivar aging_since: the time at which ``age_s`` was last updated; ``None`` before the first
+        failure, and while there is no connection.
     """
 
     frames: list[bytes]
@@ -76,7 +77,7 @@ class _HttpBatch:
     aging_since: float | None = None
 
     def age(self, now: float, connected: bool) -> None:
-        """Grow older up to now, and go on if there is a connection."""
+        """Update the age of the batch; it grows only while there is a connection."""
         if self.aging_since is not None:
             self.age_s += now - self.aging_since
         self.aging_since = now if connected and self.tries else None
@@ -236,7 +237,7 @@ class HttpCourier:
         return b"%032X" % self.random.getrandbits(128)
 
     def _settle(self) -> _HttpBatch:
-        """Return the batch of the request, which has ended."""
+        """Return the batch of the request that has ended."""
         batch, self._sent = self._sent, None
         assert batch is not None
         return batch
@@ -311,8 +312,8 @@ def _request_head(destination: HttpDestination, drain_token: str) -> bytes:
 
 def _cooked(frame: bytes) -> bytes:
     """
-    Return the message of a frame, without what no drain shows: host, message id and structured
-    data.
+    Return the message of a frame, without the fields that drains omit: host, message id and
+    structured data.
     """
     _, head, time, host, source, process, _, text = frame.split(b" ", 7)
     return b"%b %b %b %b %b - - %b" % (head, time, host, source, process, text)

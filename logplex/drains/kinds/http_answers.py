@@ -44,7 +44,7 @@ _MAX_HEAD_BYTES = 65_536
 
 
 class Unreadable(Exception):
-    """The answer is not HTTP/1.1, is too long, or is broken off."""
+    """The answer is not HTTP/1.1, is too long, or is incomplete."""
 
 
 @frozen
@@ -52,7 +52,7 @@ class Answer:
     """
     The final answer to a request.
 
-    :ivar retry_after: the header's value, as it came.
+    :ivar retry_after: the value of the header ``Retry-After``, unchanged.
     :ivar location: the place that a redirect names, without user info, query and fragment; empty
         if there is none.
     :ivar excerpt: the beginning of the body.
@@ -69,7 +69,7 @@ class AnswerReader:
     Reads the answer to one request.
 
     :param body_bytes: the longest body that is read.
-    :ivar heard: true once something has come.
+    :ivar heard: true once a byte has arrived.
     :ivar reusable: true if the connection can serve again; known once the answer is whole.
     """
 
@@ -88,7 +88,7 @@ class AnswerReader:
         Take the next bytes, or no bytes if the connection has ended.
 
         :return: the answer, as soon as it is whole.
-        :raises Unreadable: there will be no whole answer.
+        :raises Unreadable: the answer can never become complete.
         """
         self.heard = self.heard or bool(data)
         if self._parser is None:
@@ -155,7 +155,7 @@ def read_plain(data: bytes, most_bytes: int) -> Answer | None:
     a length (or needs none), and leaves the connection open.
 
     :param most_bytes: the longest body that is read.
-    :return: ``None`` if the answer is not plain; it may be a good one.
+    :return: ``None`` if the answer is not plain; h11 then has to read it.
     """
     head = _PLAIN_HEAD.match(data)
     if head is None:
@@ -178,7 +178,7 @@ def read_plain(data: bytes, most_bytes: int) -> Answer | None:
 
 
 def _public(location: bytes) -> str:
-    """Return the URL in a header without what may be secret in it."""
+    """Return the URL in a header, without its secret parts."""
     text = location.decode("ascii", "replace")
     try:
         parts = urlsplit(text)
@@ -191,7 +191,7 @@ def _public(location: bytes) -> str:
 
 def retry_after_s(value: bytes | None, now: float) -> float:
     """
-    Return the seconds for which the receiver asks to be left alone (RFC 9110 §10.2.3).
+    Return the seconds that the receiver asks the drain to wait (RFC 9110 §10.2.3).
 
     :param value: seconds, or an HTTP date.
     :return: 0 if the receiver does not ask, or the value cannot be understood.

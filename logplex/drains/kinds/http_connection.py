@@ -22,21 +22,21 @@ class Exchanges(Contract):
 
     def answered(self, answer: Answer, reusable: bool) -> None:
         """
-        The receiver has answered.
+        Note that the receiver has answered.
 
         :param reusable: true if the connection is free again.
         """
 
     def unanswered(self, why: str, excusable: bool) -> None:
         """
-        The request stays without an answer; the connection is gone.
+        Note that the connection is lost, and the request stays without an answer.
 
         :param excusable: true if the connection had served before and was lost without a byte: most
             likely the receiver closed it, idle, before it saw the request.
         """
 
     def left(self) -> None:
-        """The connection is gone; no request was waiting for an answer."""
+        """Note that the connection is lost while no request was waiting."""
 
 
 @define
@@ -97,7 +97,7 @@ class HttpConnection(StreamConnection):
         """
         Read the next bytes.
 
-        :param otherwise: the error if they are not (the next part of) an answer.
+        :param otherwise: the error if the bytes are not part of an answer.
         """
         try:
             answer = reader.read(data)
@@ -114,7 +114,7 @@ class HttpConnection(StreamConnection):
         self._break(self._reader, f"no whole answer within {self._limits.answer_timeout_s:g} s")
 
     def _break(self, reader: AnswerReader, why: str) -> None:
-        """End the exchange early. If the status has come, it decides."""
+        """End the exchange early. If the status has arrived, it counts as the answer."""
         self.abort()
         answer = reader.so_far()
         if answer is not None:

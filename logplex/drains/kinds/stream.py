@@ -1,5 +1,5 @@
 """
-The common part of all stream connections of drains: their begin, with TLS too, and their end.
+The common part of all stream connections of drains: start, TLS handshake, and end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLOSE_TIMEOUT_S = 5.0
 @implementer(IHandshakeListener)
 class StreamConnection(Protocol):
     """
-    A connection that reports nothing once it was closed or aborted.
+    A connection that reports nothing after it was closed or aborted.
 
     :ivar secured: fires when the connection can be used, if it uses TLS.
     """
@@ -39,7 +39,7 @@ class StreamConnection(Protocol):
         self.timer: IDelayedCall | None = None
 
     def lost(self, reason: Failure) -> None:
-        """The peer or the network ended the connection, which was in use."""
+        """Note that the peer or the network ended the connection while it was in use."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class StreamConnection(Protocol):
             self._abort_transport()
 
     def end(self) -> None:
-        """Report nothing more."""
+        """Stop reporting."""
         self.ended = True
         self.stop_timer()
 
@@ -97,7 +97,7 @@ class StreamConnection(Protocol):
     # How connections are given up.
 
     def _forsaken(self, _: object) -> None:
-        """Abort: the attempt was cancelled during the handshake."""
+        """Abort the connection, because the attempt was cancelled during the handshake."""
         self.secured = None
         self.abort()
 

@@ -1,9 +1,10 @@
 """
-Syslog drains over TCP and TLS: pieces of octet-counted frames, as fast as the peer reads
-(PROTOCOL §9, RFC 6587 §3.4.1, RFC 5425).
+Syslog drains over TCP and TLS (PROTOCOL §9, RFC 6587 §3.4.1, RFC 5425).
 
-A piece counts as delivered once the kernel has taken all of it. What the kernel took just before
-the peer closed is lost unseen: TCP has no receipts.
+They write octet-counted frames, in pieces of some kilobytes, as fast as the peer reads.
+
+A piece counts as delivered once the kernel has accepted all of it. Bytes that the kernel accepted
+just before the peer closed are lost without notice: TCP tells no more.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ class Pieces(Contract):
     """The results that a connection reports: the courier takes them."""
 
     def taken(self) -> None:
-        """The kernel has taken all of the piece; the connection is free again."""
+        """Note that the kernel has accepted all of the piece, and the connection is free again."""
 
     def left(self, why: str) -> None:
-        """The connection is gone, with or without a piece being written."""
+        """Note that the connection is lost; a piece may just have been written."""
 
     def closed_idle(self) -> None:
-        """The receiver has closed the connection, which was not used."""
+        """Note that the receiver has closed the unused connection."""
 
 
 @implementer(IPullProducer)
@@ -132,7 +133,10 @@ class SyslogConnection(StreamConnection):
         return transport.transport if self._tls else transport
 
     def _look_for_progress(self) -> None:
-        """Look after all pieces with one timer: most of them take no time at all."""
+        """
+        Check the progress of the present piece. One timer serves all pieces, since most end at
+        once.
+        """
         self.timer = None
         if not self._writing:
             return
@@ -173,7 +177,7 @@ class _Write:
     """
     A piece: it is written at once, and sent again if the kernel does not take all of it.
 
-    :ivar loss: the loss of which the notice before the frames tells the receiver.
+    :ivar loss: the lost messages of which a notice before the frames tells the receiver.
     """
 
     frames: list[bytes]

@@ -56,7 +56,7 @@ class UdpCourier:
     """
     The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over UDP.
 
-    A datagram counts as delivered once the kernel has taken it: UDP has no receipts.
+    A datagram counts as delivered once the kernel has accepted it: UDP has no acknowledgements.
 
     :ivar reactor: opens sockets, and is the clock.
     """
@@ -137,7 +137,7 @@ class UdpCourier:
         self.reports.finished()
 
     def unreachable(self) -> None:
-        """Take note that the network reports: no program takes these datagrams."""
+        """Note that the network has reported that no program receives the datagrams."""
         self._over("the receiver's host says that no program listens there")
 
     # How addresses are chosen and failures end.
@@ -185,8 +185,8 @@ class UdpSocket(DatagramProtocol):
         """
         Send a datagram.
 
-        :raise OSError: it could not be sent, or an earlier one did not arrive.
-        :raise MessageLengthError: it is too long for the way to the receiver.
+        :raise OSError: the datagram could not be sent, or an earlier one did not arrive.
+        :raise MessageLengthError: the message is too long for a datagram.
         """
         self._writing = True
         try:

@@ -39,6 +39,6 @@ def explain(why: Failure) -> str:
 
 
 def printable(said: str | bytes) -> str:
-    """Return the part of a stranger's text that is safe to show."""
+    """Return the beginning of a receiver's text, in printable characters."""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
     return "".join(each if each.isprintable() else " " for each in text[:MAX_CHARACTERS])

@@ -1,9 +1,9 @@
 """
-The addresses that drains may not connect to: a drain's URL is a stranger's, and may point at our
-own network, or at the node itself.
+The addresses that drains may not connect to. Any user can choose the URL of a drain, and it may
+lead into the operator's own network, or to the node itself.
 
-The address is checked that is about to be connected to, on every connection. So it does not matter
-what a name meant a moment ago, or how an address is written.
+The guard checks the numeric address just before each connection. So it does not matter what a name
+meant a moment ago, or how an address is written.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _LOW_32_BITS = 0xFFFF_FFFF
 
 class Guard:
     """
-    Knows the addresses that drains may not connect to.
+    Check if drains may connect to an address.
 
     :param networks: as in ``10.0.0.0/8``; an IPv4 network covers every IPv6 address that leads
         into it.
@@ -70,9 +70,11 @@ class Guard:
 
     def check(self, address: str, port: int = 0) -> None:
         """
-        :param address: numeric; an IPv6 address may have a zone.
-        :param port: of TCP; 0 for UDP, over which the node has no service.
-        :raise DestinationDenied: drains may not connect there.
+        Refuse an address that drains may not connect to.
+
+        :param address: a numeric address; an IPv6 address may have a zone.
+        :param port: a TCP port; 0 for UDP, since the node has no service over UDP.
+        :raise DestinationDenied: drains may not connect to the address.
         """
         meanings = list(_meanings(_parsed(address)))
         for meant in meanings:
@@ -90,7 +92,7 @@ def _parsed(address: str) -> IPv4Address | IPv6Address:
 
 
 def _is_this_machine(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether connections to an address end on this machine: a socket can have it."""
+    """Return whether an address belongs to this machine: a socket can be bound to it."""
     if address.is_loopback or address.is_unspecified:
         return True
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6

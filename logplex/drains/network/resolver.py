@@ -1,9 +1,9 @@
 """
 The addresses of drains' hosts.
 
-A lookup may take long, as long as the owner of the name likes. So drains have threads of their own
-for it, for which the end of the node does not wait. A name is looked up once at a time, however
-many drains ask for it.
+The owner of a name can make its lookup slow. So drains have threads of their own for lookups, and
+the node does not wait for these threads when it ends. Drains that look up the same name share one
+lookup.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Resolver:
 
 
 def _literal(host: str, port: int) -> Address | None:
-    """Return the address if the host is one: that needs no thread."""
+    """Return the host if it is an address, which needs no lookup; else ``None``."""
     if isIPAddress(host):
         return IPv4Address("TCP", host, port)
     if isIPv6Address(host):

@@ -53,7 +53,7 @@ class Trust:
     :param ca_file: PEM certificates of the authorities to trust; empty: the system's.
     :param pinned_file: PEM certificates of receivers that are trusted whatever their chains, names
         and dates are; may be empty.
-    :param pinned: more of them, as PEM text.
+    :param pinned: more pinned certificates, as PEM text.
     :raise BadPem: a file cannot be read, or there is no certificate in it.
     """
 
@@ -88,8 +88,8 @@ class Trust:
 
 class _Unbuffered(TLSMemoryBIOFactory):
     """
-    TLS that writes at once. Twisted's own gathers small writes for a turn of the reactor; drains
-    write in pieces, and have to know the result of each.
+    TLS that writes at once. Twisted's TLS collects small writes for one turn of the reactor, but
+    drains have to know the result of each write.
     """
 
     protocol = TLSMemoryBIOProtocol
