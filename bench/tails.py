@@ -163,7 +163,8 @@ async def idle_kb_per_tail(tails: int) -> float:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        async with running_node({}) as node:
+        limits = {"tails_per_channel": tails + 10}
+        async with running_node({"limits": limits}) as node:
             await node.channel("app-1")
             path = await session(node, "app-1", tail=True)
             async with running_readers(node, path, 10):

@@ -92,6 +92,9 @@ class Counters:
     spool_evicted: int = _total(
         "logplex_spool_evicted", "Messages removed from the spool because of its bound on bytes"
     )
+    tails_refused: int = _total(
+        "logplex_tails_refused", "Tails that were refused: their channel had too many"
+    )
     tail_delivered: int = _total(
         "logplex_tail_lines_delivered", "Messages sent to readers of sessions"
     )

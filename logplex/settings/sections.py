@@ -135,6 +135,7 @@ class Limits:
     tokens_per_channel: int = positive(1_000)
     drains_per_channel: int = not_negative(6)
     sessions_per_channel: int = not_negative(1_000)
+    tails_per_channel: int = not_negative(1_000)
     session_lifetime_s: float = positive(360.0)
     auth_failures: int = not_negative(10)
     auth_address_failures: int = not_negative(100)

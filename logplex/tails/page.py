@@ -52,6 +52,8 @@ _DISCARDED = b"Warning: log history discarded due to excessive volume."
 
 #: The quality of a media type in ``Accept`` (RFC 9110 §12.4.2) that means "not acceptable".
 _QUALITY_0 = re.compile(rb"q\s*=\s*0(?:\.0{0,3})?", re.IGNORECASE)
+#: The time after which a client may try again if its channel has too many tails.
+_RETRY_AFTER_S = 10
 #: The time for which a browser remembers the answer to a preflight.
 _PREFLIGHT_MAX_AGE_S = 86_400
 
@@ -124,6 +126,8 @@ class HttpAnswer:
         if not self.is_lost:
             body = text.encode()
             self._head(status)
+            for name, value in self.headers.items():
+                self.request.setHeader(name, value)
             self.request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
             self.request.setHeader(b"Content-Length", b"%d" % len(body))
             self.request.write(body)
@@ -182,6 +186,10 @@ class _NotFound(Exception):
     """The session does not exist, or its channel is gone."""
 
 
+class _TooMany(Exception):
+    """The channel has as many tails as it may have."""
+
+
 class _Denied(Exception):
     """Tails must not be opened now."""
 
@@ -210,7 +218,7 @@ class Sessions:
         return SessionPage(self, session_id, tail)
 
     async def show(self, answer: HttpAnswer, session_id: str, tail: bool) -> None:
-        """OpenAnswer a request for a session."""
+        """Answer a request for a session."""
         try:
             owner, session = await self._find(session_id)
             if not tail:
@@ -220,6 +228,9 @@ class Sessions:
             answer.refuse(404, "Not found")
         except BadSession as bad:
             answer.refuse(400, str(bad))
+        except _TooMany:
+            answer.headers[b"Retry-After"] = b"%d" % _RETRY_AFTER_S
+            answer.refuse(429, "Too many tails of this channel")
         except _Denied:
             answer.refuse(503, "Tail sessions are denied")
         except StoreAway:
@@ -247,6 +258,8 @@ class Sessions:
             raise _NotFound
         if session.tail and self.rods.now.deny_tail_sessions:
             raise _Denied
+        if session.tail and not self.tails.has_room(channel.id):
+            raise _TooMany
         events = wants_events(answer.request)
         answer.headers[b"Content-Type"] = (
             b"text/event-stream; charset=utf-8" if events else b"text/html; charset=utf-8"

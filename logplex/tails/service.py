@@ -11,6 +11,7 @@ from itertools import count
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from logplex.clock import wall_s
@@ -32,6 +33,10 @@ from logplex.tails.view import View
 #: The longest time for which a stopping node waits for its readers.
 STOP_TIMEOUT_S = 1.0
 _LOOK_INTERVAL_S = 0.02
+#: The log has a line about refused tails at most once in this time.
+LOG_INTERVAL_S = 60.0
+
+_log = Logger()
 
 
 @define(eq=False, repr=False)
@@ -102,6 +107,7 @@ class Tails:
     _leases: Leases = field(init=False)
     _pasts: Pasts = field(init=False)
     _is_stopped: bool = False
+    _refusal_logged_s: float = float("-inf")
 
     def __attrs_post_init__(self) -> None:
         self._keepalive = Keepalive(self.clock, self.limits)
@@ -120,6 +126,24 @@ class Tails:
             pasts=self._pasts,
             clock=self.clock,
         )
+
+    def has_room(self, channel_id: str) -> bool:
+        """Return whether a channel may have one more tail. If not, count and log the refusal."""
+        tailed = self._channels.get(channel_id)
+        bound = self.limits.now.tails_per_channel
+        if (0 if tailed is None else len(tailed)) < bound:
+            return True
+        self.counters.tails_refused += 1
+        now = self.clock.seconds()
+        if now - self._refusal_logged_s >= LOG_INTERVAL_S:
+            self._refusal_logged_s = now
+            _log.warn(
+                "channel {channel_id} has {bound} tails, [limits] tails_per_channel: further ones"
+                " are refused",
+                channel_id=channel_id,
+                bound=bound,
+            )
+        return False
 
     async def begin(
         self,

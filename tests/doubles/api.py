@@ -246,7 +246,18 @@ class DescribedCase(ApiCase):
 
 
 class SessionPage(Data):
-    """A session's page that shows one text, and answers preflights."""
+    """
+    A session's page that shows one text, and answers preflights. Its channel has too many tails if
+    the client asks for events.
+    """
+
+    def render_GET(self, request: Request) -> bytes:
+        if request.getHeader("Accept") != "text/event-stream":
+            return bytes(super().render_GET(request))
+        request.setResponseCode(429)
+        request.setHeader("Content-Type", "text/html; charset=utf-8")
+        request.setHeader("Retry-After", "10")
+        return b"Too many tails of this channel"
 
     def render_OPTIONS(self, request: Request) -> bytes:
         request.setResponseCode(204)

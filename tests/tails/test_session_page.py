@@ -12,7 +12,9 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
+from logplex.live import Live
 from logplex.model.values import NO_REDIS
+from logplex.settings import Limits
 from logplex.tails.page import END_TIMEOUT_S
 from tests.doubles.interfaces import DictConfigStore
 from tests.doubles.session_node import (
@@ -312,6 +314,22 @@ class RefusalTests(SynchronousTestCase):
         self.node.rods.now = evolve(self.node.rods.now, deny_tail_sessions=True)
         self.node.put_session(tail=True)
         self.refused(503, b"Tail sessions are denied")
+        self.node.put_session()
+        self.refused(200, b"")
+
+    def test_too_many_tails_of_the_channel(self) -> None:
+        limits = Live(Limits(tails_per_channel=2))
+        self.node = SessionNode(limits=limits)
+        self.node.put_session(tail=True)
+        connections = [self.node.get(), self.node.events()]
+        for _ in range(3):
+            self.refused(429, b"Too many tails of this channel")
+        self.assertEqual(b"10", self.node.get().answer().headers[b"retry-after"])
+        self.assertEqual(4, self.node.counters.tails_refused)
+        connections[0].leave()
+        self.assertEqual(200, self.node.get().answer().status)
+        limits.now = Limits(tails_per_channel=0)
+        self.refused(429, b"Too many tails of this channel")
         self.node.put_session()
         self.refused(200, b"")
 

@@ -73,6 +73,7 @@ class AnswersTests(LegacyCase):
         for path in ("/sessions", "/v2/sessions", "/v2/canary-sessions"):
             self.ask("POST", path, {"channel_id": "99"})
             self.ask("POST", path, {"channel_id": "7"}, basic("one"))
+        self.ask("GET", READING[0], auth=None, headers={"Accept": "text/event-stream"})
         self.ask("OPTIONS", READING[0], auth=None)
         self.ask("OPTIONS", READING[0].replace("x-1", "%FF"), auth=None)
         for path in ("/sessions", "/v2/sessions", "/v2/canary-sessions"):
