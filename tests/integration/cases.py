@@ -5,8 +5,9 @@ The base of the integration tests: nodes and receivers that never outlive their 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.trial.unittest import TestCase
 
@@ -16,11 +17,29 @@ from tests.integration.receivers import HttpReceiver, TcpReceiver
 
 R = TypeVar("R", HttpReceiver, TcpReceiver)
 
+#: Elements of two lists that unittest compares within a moment.
+_LONG = 200
+
 
 class IntegrationTestCase(TestCase):
     """A test with real processes and real sockets, and a bound on its time."""
 
     timeout = 60
+
+    def assertListEqual(self, list1: list[Any], list2: list[Any], msg: Any = None) -> None:
+        """
+        Compare lists, and tell long ones apart at their first difference only.
+
+        unittest looks for all differences, which takes it hours for thousands of messages; no bound
+        on the test's time ends that.
+        """
+        if list1 == list2 or len(list1) + len(list2) <= _LONG:
+            super().assertListEqual(list1, list2, msg)
+            return
+        pairs = enumerate(zip_longest(list1, list2))
+        place, found = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
+        counts = f"{len(list1)} and {len(list2)} long, differ from {place} on"
+        self.fail(f"{counts}: {found[0]!r:.200} != {found[1]!r:.200} : {msg or ''}")
 
     def directory(self) -> Path:
         """A new, empty directory."""
