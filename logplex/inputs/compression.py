@@ -30,7 +30,7 @@ _RAW = -zlib.MAX_WBITS
 
 
 class BadCompression(ValueError):
-    """The body is not of its encoding, or is cut off."""
+    """The body does not have the announced encoding, or is incomplete."""
 
 
 class TooLarge(ValueError):
@@ -42,10 +42,10 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> Iterator[bytes]:
     Decompress a body piece by piece.
 
     :param encoding: one of :data:`ENCODINGS`.
-    :param max_bytes: bound on the result; at most one piece more is decompressed.
-    :raises BadCompression: the body is not of this encoding, is cut off, or has more than
+    :param max_bytes: the bound on the result; up to one piece more may be decompressed.
+    :raises BadCompression: the body does not have this encoding, is incomplete, or has more than
         :data:`MAX_MEMBERS` members.
-    :raises TooLarge: the result would be larger.
+    :raises TooLarge: the result would be larger than the bound.
     """
     room = max_bytes
     for piece in _DECODERS[encoding](body):

@@ -75,7 +75,9 @@ class LogsGate:
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Refusal | None:
-        """Store the :class:`Sender` of a request, as far as it is known; refuse it or not."""
+        """
+        Store the :class:`Sender` of a request if it is known, and return a refusal or ``None``.
+        """
         request.setComponent(Sender, _UNKNOWN)
         allowed = _METHODS.get(request.path)
         if allowed is None:

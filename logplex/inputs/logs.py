@@ -107,7 +107,7 @@ def _bounds(limits: Limits) -> Bounds:
 
 
 class _HealthCheck(Resource):
-    """``GET /healthcheck``."""
+    """The resource of ``GET /healthcheck``."""
 
     isLeaf = True
 
@@ -125,7 +125,7 @@ class _HealthCheck(Resource):
 
 class _Logs(Resource):
     """
-    ``POST /logs``, for requests that :mod:`logplex.inputs.gate` has admitted.
+    The resource of ``POST /logs``, for requests that :mod:`logplex.inputs.gate` has admitted.
 
     Routing a body and remembering its frame id happen in one turn of the reactor. So if two
     requests with one frame id overlap, the second finds the id of the first.

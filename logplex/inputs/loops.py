@@ -25,8 +25,8 @@ FORGET_INTERVAL_S = 10.0
 @define(eq=False, repr=False)
 class Loops:
     """
-    Find requests of drains that close a circle: into the drain's own channel, or into one whose
-    drains were seen to lead back to it, over any number of channels.
+    Find requests of drains that send messages in a circle: into the drain's own channel, or into a
+    channel whose drains lead back to it, over any number of channels.
     """
 
     registry: Registry
@@ -40,7 +40,7 @@ class Loops:
 
     def closes(self, drain_token: str, channel_ids: Collection[str]) -> bool:
         """
-        Return true if a request closes a circle, and tell the drain's channel, once.
+        Return true if a request closes a circle. The channel of the drain is told once.
 
         :param drain_token: the header ``Logplex-Drain-Token`` of the request.
         :param channel_ids: the channels that the request writes into.
@@ -59,7 +59,7 @@ class Loops:
         return True
 
     def _reached(self, channel_ids: Collection[str]) -> set[str]:
-        """Return the channels, and those that drains carry their messages to."""
+        """Return these channels, and all channels to which drains carry their messages."""
         reached = set(channel_ids)
         waiting = list(channel_ids)
         while waiting and len(reached) < MAX_CHANNELS:
@@ -70,7 +70,7 @@ class Loops:
         return reached
 
     def _forget(self) -> None:
-        """Forget what was seen long ago, and drains that are gone."""
+        """Forget old observations, and drains that are gone."""
         now = self.clock.seconds()
         if now - self._forgot_at < FORGET_INTERVAL_S:
             return

@@ -111,7 +111,7 @@ class SyslogProtocol(Protocol):
                 self._flushing.reset(JOIN_S)
 
     def _flush(self) -> None:
-        """Route the message that no more lines were joined to in time."""
+        """Route the last message, because no more lines came in time to be joined to it."""
         self._flushing = None
         self._route(self._decoder.flush())
 
@@ -175,7 +175,9 @@ class SyslogProtocol(Protocol):
         self._unreadable = decoder.unreadable
 
     def _check_idle(self) -> None:
-        """Close a silent connection. The timer is only set again when it fires, not per chunk."""
+        """
+        Close a silent connection. The timer is set again when it fires, and not at each chunk.
+        """
         rest = self.active_at + self._patience_s - self.factory.clock.seconds()
         if rest > 0:
             self._call_later(rest, self._check_idle)

@@ -77,7 +77,7 @@ class ServerTls:
 
     def reload(self, tls: Tls) -> bool:
         """
-        Read these files again, and use them for new connections.
+        Read the files of new settings, and use them for new connections.
 
         :return: true if there is another certificate.
         :raise BadPem: the files cannot be used; the previous ones stay in use.
@@ -87,7 +87,7 @@ class ServerTls:
         return self._certificate != before
 
     def factory(self, wrapped: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
-        """Return a factory that adds TLS to one whose protocols never write."""
+        """Return a factory that adds TLS to another factory, whose protocols never write."""
         return _SilentFactory(TLSMemoryBIOFactory(self, False, wrapped, clock))
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -96,7 +96,7 @@ class ServerTls:
 
 class _Silent(ProtocolWrapper):
     """
-    The transport below TLS. It holds back data that only a client which reads would need.
+    The transport below TLS. It holds back data that is useless for a client that never reads.
 
     In TLS 1.3 a server sends session tickets (RFC 8446 §4.6.1) after the handshake. Senders of
     syslog never read. When one closes with unread tickets, its kernel resets the connection, and
@@ -116,7 +116,7 @@ class _Silent(ProtocolWrapper):
 
     @property
     def _is_for_readers(self) -> bool:
-        """True if the data of TLS belongs neither to the handshake nor to the close."""
+        """Return true if the data belongs neither to the handshake nor to the close of TLS."""
         tls: Any = self.wrappedProtocol
         connection: SSL.Connection = tls.getHandle()
         return (

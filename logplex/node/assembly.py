@@ -48,11 +48,11 @@ class Parts:
     """
     The parts of a node, none of them started.
 
-    :ivar limits: shared by all parts, so that SIGHUP can change it while they run.
+    :ivar limits: the limits, shared by all parts, so that SIGHUP can change them.
     :ivar rods: the positions of the control rods, shared in the same way.
     :ivar panel: changes the positions of the rods.
     :ivar ports: the open ports.
-    :ivar tls: ``None`` if no listener uses TLS.
+    :ivar tls: the TLS of listeners; ``None`` if no listener uses it.
     :ivar sites: the HTTP sites, by the listener's name.
     """
 
@@ -93,8 +93,8 @@ def assemble(
     """
     Put a node together.
 
-    :param config: not opened yet. ``config.open(registry)`` loads the configuration.
-    :param spool: must use the same counters.
+    :param config: the configuration store, not opened yet; ``config.open(registry)`` loads it.
+    :param spool: the spool; it must use the same counters.
     :param reactor: makes connections, and is the clock of everything.
     :param redis_addresses: the addresses of the Redis servers that the node uses, read anew each
         time.

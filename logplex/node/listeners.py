@@ -84,7 +84,7 @@ def describe(address: IAddress) -> str:
 
 
 def _listen(reactor: IReactor, listener: Listener) -> IListeningPort:
-    """Open one port. Every endpoint of Twisted does so at once, so the result is already there."""
+    """Open one port. The endpoints of Twisted do this at once, so no Deferred is returned."""
     opened: list[IListeningPort | Failure] = []
     text, factory = listener.endpoint, listener.factory
     if text.startswith(_PROXIED):

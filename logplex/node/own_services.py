@@ -2,8 +2,8 @@
 The addresses of the node's own services: its listeners, and the Redis servers that it uses. No
 drain may connect to them.
 
-A drain that wrote to the Redis of its node could give commands there, and one that wrote to a
-listener would send its channel's messages round in a circle.
+A drain that wrote to the node's Redis could give commands there. A drain that wrote to a listener
+of the node would send messages in a circle.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class WatchedReactor(_ReactorProxy):  # type: ignore[misc]
     """
     A reactor that remembers every address that its users look up to connect to it.
 
-    :ivar addresses: numeric, each with its port, the newest last.
+    :ivar addresses: the numeric addresses, each with its port, the newest last.
     """
 
     def __init__(self, reactor: IReactor) -> None:

@@ -1,5 +1,6 @@
 """
-The PROXY protocol, versions 1 and 2: a load balancer tells the address of its client first.
+The PROXY protocol, versions 1 and 2: a load balancer begins each connection with its client's
+address.
 
 Twisted's own wrapper refuses ``PROXY UNKNOWN``, which HAProxy writes for clients on Unix sockets
 and for its health checks, and headers that come in pieces.
@@ -62,9 +63,9 @@ class Header:
     """
     A header of the PROXY protocol.
 
-    :ivar size_bytes: its length.
-    :ivar source: the address of the client; ``None`` if the balancer does not tell it, so for its
-        own checks.
+    :ivar size_bytes: the length of the header.
+    :ivar source: the address of the client; ``None`` if the load balancer does not give it, as in
+        its own health checks.
     :ivar target: the address that the client connected to.
     """
 
@@ -195,7 +196,7 @@ class _Proxied(ProtocolWrapper):
 
 
 class ProxyFactory(WrappingFactory[_Proxied]):
-    """Give the protocols of another factory the addresses that a balancer tells."""
+    """Give the protocols of another factory the addresses that a load balancer sends."""
 
     protocol = _Proxied
     noisy = False

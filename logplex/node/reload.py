@@ -61,9 +61,10 @@ class LogFilter:
 @frozen
 class ChangedOption:
     """
-    An option that has a new value. As a string: the option as operators write it.
+    An option with a new value. Its string is the option as operators write it.
 
-    :ivar option: ``None`` for a list of tables, such as ``[[credentials]]``.
+    :ivar option: the name of the option; ``None`` for a list of tables, such as
+        ``[[credentials]]``.
     """
 
     section: str

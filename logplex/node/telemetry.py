@@ -1,5 +1,5 @@
 """
-The node's numbers: pages for Prometheus, and counts told to a channel once a minute.
+The metrics of the node: pages for Prometheus, and a line in a channel once a minute.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class MetricsChannel:
     """
     Write the counts since the previous line into a channel: ``source=NODE count#NAME=N …``.
 
-    :ivar channel_id: the channel; empty to write nothing.
+    :ivar channel_id: the channel; if it is empty, no lines are written.
     :ivar node: the node's name.
     """
 

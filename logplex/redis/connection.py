@@ -77,7 +77,7 @@ def _code(text: str) -> str:
 
 @define(eq=False, repr=False)
 class _CommandBatch:
-    """Commands that were given in one go, and the answers that have come."""
+    """Commands that were sent together, and the answers that have arrived."""
 
     missing: int
     answers: list[Any] = field(factory=list)
@@ -92,11 +92,11 @@ class _CommandBatch:
 
 class _Answers:
     """
-    The queue of those that wait for answers, in order. It replaces the queue of txredisapi, and
-    takes batches too, without a Deferred for each command.
+    The commands and batches that wait for answers, in order. It replaces the queue of txredisapi,
+    which needs a Deferred for each command.
 
     :ivar waiting: empty if nothing waits.
-    :ivar count: the number of answers that have not come.
+    :ivar count: the number of answers that have not arrived.
     """
 
     def __init__(self) -> None:
@@ -104,21 +104,23 @@ class _Answers:
         self.count = 0
 
     def get(self) -> Deferred[Any]:
-        """Fires with the first answer after all those that are waited for now."""
+        """Return a Deferred that fires with the answer to the next command."""
         self.count += 1
         answer: Deferred[Any] = Deferred()
         self.waiting.append(answer)
         return answer
 
     def get_many(self, count: int) -> Deferred[list[Any]]:
-        """Fires with this number of answers, when the last of them has come."""
+        """
+        Return a Deferred that fires with the answers to the next commands, when all have arrived.
+        """
         self.count += count
         batch = _CommandBatch(count)
         self.waiting.append(batch)
         return batch.complete
 
     def put(self, answer: Any) -> None:
-        """Give an answer that has come to the first that waits."""
+        """Give an answer to the command that has waited longest."""
         if not self.waiting:
             return
         self.count -= 1
@@ -133,12 +135,12 @@ class _Answers:
 
 class _Connection:
     """
-    The common part of both kinds of connection, beside the protocols of txredisapi.
+    The common part of the two kinds of connection, besides the protocols of txredisapi.
 
-    :ivar quiet: how often the link has looked at the connection since the last bytes came, or
-        since a command was given while none was waiting.
+    :ivar quiet: the number of looks of the link since the last bytes arrived, or since the first
+        waiting command was sent.
     :ivar given_up: the reason why this side ended the connection; empty if it did not.
-    :ivar reason: the cause of its loss; ``None`` while it is there.
+    :ivar reason: the cause of its loss; ``None`` while it exists.
     :ivar tells_role: false once Redis has refused to tell its role.
     """
 
@@ -188,14 +190,17 @@ class _Connection:
         return answer.addErrback(self._failed)
 
     def give_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
-        """Send commands in one go; a refused command has its error as its answer."""
+        """Send commands together. The answer to a refused command is its error."""
         if not self.waiting():
             self.quiet = 0
         self.transport.write(b"".join([_packed(tuple(command)) for command in commands]))
         return self.replyQueue.get_many(len(commands)).addCallback(self._answered)
 
     def ask_if_there(self) -> None:
-        """Ask Redis for a sign of life: its role if it tells that, so that a replica is noticed."""
+        """
+        Ask Redis for a sign of life. If Redis permits, ask for its role, so that a replica is
+        noticed.
+        """
         asked = self.give_all([("ROLE",) if self.tells_role else ("PING",)])
         asked.addCallbacks(lambda answers: self.take_role(answers[0]), lambda _: None)
 
@@ -224,8 +229,8 @@ class _Connection:
 
     def _raise_if_away(self, error: BaseException | None) -> None:
         """
-        Turn the errors of a Redis that is away into :class:`StoreAway`. A replica is away for good:
-        the primary is elsewhere.
+        Turn the errors of a Redis that is away into :class:`StoreAway`. A replica counts as away,
+        because the primary is elsewhere.
         """
         if isinstance(error, txredisapi.ConnectionError):
             raise StoreAway(self.given_up or "the connection to Redis was lost") from error
@@ -235,11 +240,11 @@ class _Connection:
             raise StoreAway(f"Redis: {error}") from error
 
     def _build_command(self, *command: Argument, **_: object) -> bytes:
-        """Encode in C, as all parsing is done: txredisapi needs 2 µs for every argument."""
+        """Encode a command in C. The encoder of txredisapi needs 2 µs for each argument."""
         return _packed(command)
 
     def tryConvertData(self, data: Any) -> Any:
-        """Return an answer as it came; txredisapi would look at each element."""
+        """Return an answer unchanged. The method of txredisapi would look at each element."""
         return data
 
     def end(self) -> Deferred[None]:

@@ -1,8 +1,8 @@
 """
 A link to one Redis: one connection, made again whenever it is lost.
 
-A command is answered or fails with :class:`StoreAway` within a bound. Nothing waits for a Redis
-that is away.
+Each command gets an answer, or fails with :class:`StoreAway`, within a bound. No command waits for
+a Redis that is away.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def nothing() -> None:
 
 
 class Connect(Protocol):
-    """Make a link to a Redis that it knows; the link is not started."""
+    """A function that makes a link to one Redis. The link is not started."""
 
     def __call__(
         self,
@@ -80,8 +80,8 @@ class RedisLink:
 
     :param name: its name in the log, such as ``configuration`` or ``shard a``.
     :param up: called each time a connection can be used (authenticated, database selected).
-    :param down: called each time such a connection is lost, but not for :meth:`stop`; commands
-        that waited have failed by then.
+    :param down: called each time such a connection is lost, after the waiting commands have failed;
+        not called for :meth:`stop`.
     :param received: takes the channel and the body of published messages. If it is given, the
         connection is only for ``(P)SUBSCRIBE`` and the like, with one channel per command.
     :param jitter: returns a random number from 0 to 1.
@@ -120,7 +120,7 @@ class RedisLink:
 
     @property
     def connected(self) -> bool:
-        """True while commands can be given."""
+        """True while commands can be sent."""
         return self._connection is not None and self._connection.reason is None
 
     @property
@@ -153,7 +153,7 @@ class RedisLink:
 
     def ask(self, *command: Argument) -> Deferred[Any]:
         """
-        Give a command; text in its answer is ``bytes``.
+        Send a command. Text in the answer is ``bytes``.
 
         Fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses the command.
         """
@@ -165,8 +165,8 @@ class RedisLink:
 
     def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """
-        Give commands in one go; fires with all answers in order. The answer to a refused command
-        is its ``Refused``. Fails only with :class:`StoreAway`.
+        Send commands together; fires with all answers in order. The answer to a refused command is
+        its ``Refused``. Fails only with :class:`StoreAway`.
         """
         if not commands:
             return succeed([])
@@ -178,7 +178,7 @@ class RedisLink:
 
     def transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """
-        Give commands that take effect in one step; fires with their answers in order.
+        Send commands in one transaction; fires with their answers in order.
 
         Fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses one of them.
         """
@@ -188,7 +188,7 @@ class RedisLink:
         return answers.addCallback(lambda answers: _taken(answers[-1]))
 
     def _refusal(self, commands: int) -> StoreAway | None:
-        """Return the reason why this number of commands cannot be given now, or ``None``."""
+        """Return the reason why this number of commands cannot be sent now, or ``None``."""
         if not self.connected:
             return StoreAway(self.trouble)
         if self._connection.waiting() + commands > self._bounds.waiting_commands:
@@ -313,7 +313,7 @@ def _taken(answers: list[Any]) -> list[Any]:
 
 
 class _OneProtocol(Factory):
-    """A factory for the one connection of an attempt."""
+    """A factory for one connection."""
 
     noisy = False
 

@@ -1,5 +1,5 @@
 """
-All links to one Redis, which find its primary together.
+All links to one Redis. They find its present primary together.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from logplex.redis.sentinel import SentinelAddress
 @define(eq=False, repr=False)
 class Primary:
     """
-    Makes the links to one Redis, and ends the connections of all if one finds a replica there.
+    Make the links to one Redis, and end all their connections when one of them finds a replica.
 
-    Only some connections can find that out: Redis does not tell its role to a connection with
-    subscriptions, and a replica does not refuse to be read.
+    Only some connections can notice a replica: Redis does not tell its role to a connection with
+    subscriptions, and a replica permits reading.
 
-    :ivar endpoint: connects to the present primary, as far as the address tells it.
+    :ivar endpoint: connects to the present primary, if the address says where it is.
     """
 
     address: Address

@@ -38,7 +38,7 @@ class SentinelAddress:
     The Sentinels that know where a Redis is, and how to log in there (PROTOCOL §10).
 
     :ivar service: the name that the Sentinels have for the Redis.
-    :ivar user: empty for the default user; Sentinels that ask for a password get the same.
+    :ivar user: the user for Redis and Sentinels; empty for the default user.
     :ivar tls: true if the Redis and the Sentinels speak TLS.
     """
 
@@ -98,10 +98,10 @@ class _OneConnection(Factory):
 @implementer(IStreamClientEndpoint)
 class SentinelEndpoint:
     """
-    Connects to the primary that the first Sentinel to answer names.
+    Connect to the primary that the first answering Sentinel names.
 
     A Sentinel may not know yet that the primary has changed. So every attempt begins with another
-    Sentinel, and the user of the connection must look at the role of what it is connected to.
+    Sentinel, and the caller must check the role of the connected Redis.
 
     :param endpoint_to: returns the endpoint for a host, a port and a timeout in seconds.
     """
@@ -131,7 +131,7 @@ class SentinelEndpoint:
         """
         Return the address of the primary.
 
-        :raise StoreAway: no Sentinel tells it; the text says why, for each.
+        :raise StoreAway: no Sentinel names it; the text has a reason for each Sentinel.
         """
         failures = []
         for sentinel in list(self._sentinels):

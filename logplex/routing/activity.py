@@ -1,5 +1,5 @@
 """
-The counts of what came for each channel: for the channel's owner.
+The counts of the messages and requests of each channel, for the owner of the channel.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from logplex.syslog.message import VALID_HEADS
 @define(eq=False, repr=False)
 class ChannelActivity:
     """
-    The counts of what came for one channel on this node, since the node has known the channel.
+    The counts of one channel on this node, since the node has known the channel.
 
     There is one object for each channel. The inputs change it and others read it, because a copy
     for each of 10,000 channels every second would cost too much.
 
     :ivar received: messages that reached the channel.
-    :ivar received_at: the time of the last of them, in seconds since the epoch.
+    :ivar received_at: the time of the last message, in seconds since the epoch.
     :ivar received_bytes: their size; counted only while a reader watches.
     :ivar sources: messages by source and process, at most :attr:`MAX_SOURCES` pairs; counted only
         while a reader watches.
@@ -58,7 +58,7 @@ class ChannelActivity:
 
 
 def count_sources(messages: Iterable[bytes]) -> Counter[tuple[str, str]]:
-    """Count messages by source and process, those of RFC 5424 only."""
+    """Count messages by source and process. Messages that are not RFC 5424 are left out."""
     counts: Counter[tuple[bytes, bytes]] = Counter()
     for message in messages:
         fields = message.split(b" ", 6)

@@ -37,7 +37,7 @@ class Firehose:
 
     @property
     def runs(self) -> bool:
-        """True if there are copies to make; most nodes have no firehose."""
+        """True if the node has a firehose; most nodes have none."""
         return bool(self.settings.channel_ids) and not self.rods.now.disable_firehose
 
     def copies(
@@ -80,8 +80,8 @@ class Firehose:
 
     def _may_want(self, stream: Stream) -> bool:
         """
-        Return true if a token of the channel has one of the filter's names. This is called for
-        every channel of every chunk, before any of its messages is read.
+        Return true if a token of the channel has one of the filter's names. This is a quick check
+        before the messages of a channel are read.
         """
         return any(token.name in self._names for token in stream.tokens.values())
 

@@ -44,7 +44,7 @@ class Router:
     """
     Distribute the frames of the inputs, and put notices into the stream of a channel.
 
-    :ivar limits: hold the shortest time between two log lines about unknown tokens.
+    :ivar limits: the limits, with the shortest time between two log lines about unknown tokens.
     """
 
     registry: Registry
@@ -138,7 +138,7 @@ class Router:
         return ((stream.id, stream.activity) for stream in self.registry.streams())
 
     def watch(self) -> None:
-        """Count bytes and sources too, for :data:`WATCH_S`. They cost time for every message."""
+        """Count bytes and sources too, for :data:`WATCH_S`; this costs time for every message."""
         self._watched_until = self.clock.seconds() + WATCH_S
 
     @property

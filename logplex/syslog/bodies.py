@@ -19,7 +19,7 @@ class FramingError(ValueError):
     """
     A body is not whole octet-counted frames, one after another (PROTOCOL §4).
 
-    :ivar byte: the position of the frame that is malformed or cut off, from 1.
+    :ivar byte: the position of the malformed or incomplete frame, from 1.
     :ivar frame: the number of that frame, from 1.
     """
 
@@ -42,7 +42,7 @@ def decode_body(
     :param heads: the memory of frame heads that many bodies share; ``None``: one of its own.
     :return: the messages, the number of them that were too long and truncated, and the number of
         them without a head of RFC 5424.
-    :raises FramingError: a frame is malformed or cut off.
+    :raises FramingError: a frame is malformed or incomplete.
     :raises TooManyMessages: the body holds more than ``max_messages``.
     """
     heads = FrameHeads() if heads is None else heads

@@ -21,9 +21,9 @@ class FrameHeads:
     The memory of frame heads that were read: the size of a message by the first 11 bytes of its
     frame, for LENs of three digits, as most frames have.
 
-    One look-up here checks LEN and PRI, in two thirds of the time of two look-ups in constant
-    tables. Only :meth:`read` decides about a head. When it has stored :attr:`MAX_HEADS`, it forgets
-    them all, so that a sender of odd frames slows the others down for a moment only.
+    One look-up checks LEN and PRI together. :meth:`read` decides about a head that is not stored
+    yet. When :attr:`MAX_HEADS` are stored, it forgets them all, so that a sender of odd frames
+    slows the others down for a moment only.
 
     :ivar sizes: size by head, for :func:`cut_frames`.
     """

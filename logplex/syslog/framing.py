@@ -58,17 +58,18 @@ class FrameDecoder:
     Find the messages in the bytes of one connection (PROTOCOL §3).
 
     Messages are octet-counted frames (RFC 6587 §3.4.1) and lines that begin with ``<PRI>1``
-    (§3.4.2), in any mixture and in any number of pieces. The decoder skips everything else. It
-    keeps at most :data:`MAX_HELD_BYTES` between two chunks, and reads no byte more than a few
-    times.
+    (§3.4.2), in any mixture and cut into any chunks. The decoder skips everything else. It keeps at
+    most :data:`MAX_HELD_BYTES` between two chunks, and reads each byte only a few times.
 
-    :ivar malformed: the number of stretches that were skipped, each at most one line.
+    :ivar malformed: the number of skipped pieces, each at most one line.
     :ivar truncated: the number of messages that were too long and lost their end.
     :ivar unreadable: the number of messages without a head of RFC 5424.
     """
 
     def __init__(self, heads: FrameHeads | None = None, join_lines: bool = False) -> None:
         """
+        Make a decoder for one connection.
+
         :param heads: the memory of frame heads that many decoders share; ``None``: one of its own.
         :param join_lines: lines without a head belong to the line before, up to
             :data:`MAX_JOINED_LINES`. The last line is kept until it is known to be complete; see
@@ -137,10 +138,9 @@ class FrameDecoder:
 
     def finish(self) -> list[bytes]:
         """
-        Take the end of the connection.
+        Note that the connection has ended. An incomplete frame is malformed.
 
-        :return: the last line, if its sender ended it with the connection instead of a line end.
-            An incomplete frame is malformed.
+        :return: the last line, if it has no line end; else nothing.
         """
         rest = bytes(self._held)
         self._held.clear()
@@ -158,11 +158,11 @@ class FrameDecoder:
 
     @property
     def is_open(self) -> bool:
-        """True if the last message is kept because more lines may be joined to it."""
+        """True if the last message is held back, because more lines may be joined to it."""
         return bool(self._open)
 
     def flush(self) -> list[bytes]:
-        """Return the message that was kept; no more lines will be joined to it."""
+        """Return the message that was held back. No more lines will be joined to it."""
         frames: list[bytes] = []
         self._close(frames)
         return frames
@@ -206,7 +206,7 @@ class FrameDecoder:
         return end + 1
 
     def _keep_last(self, frames: list[bytes]) -> None:
-        """Keep the last line, which more lines may be joined to."""
+        """Hold back the last line, because more lines may be joined to it."""
         if self._joins_lines:
             self._open.append(frames.pop())
 

@@ -25,7 +25,9 @@ _SPACES = re.compile(rb" +")
 
 
 class _Lengths(dict[int, bytes]):
-    """``LEN SP`` by LEN: with a look-up and ``join`` a frame takes 0.32 µs, with ``%`` 0.42."""
+    """
+    The text ``LEN SP`` for each LEN. A look-up and ``join`` take 0.32 µs a frame, ``%`` takes 0.42.
+    """
 
     def __missing__(self, size: int) -> bytes:
         return b"%d " % size
@@ -43,12 +45,13 @@ def sort_frames(
     """
     Cook each frame whose token is known, and append it to its channel's pending list.
 
-    :param frames: whole messages; the token is the fourth of the fields that spaces part.
-    :param routes: by token id.
-    :param touched: gets the stream of every channel whose pending list was empty, once.
-    :param now: seconds since the epoch, the time of arrival.
-    :return: the frames whose token is in no route, and the streams of those messages that have too
-        few fields to be shown, although they begin as messages do.
+    :param frames: whole messages; the token is the fourth field, between spaces.
+    :param routes: the routes, by token id.
+    :param touched: a list to which the stream of each channel is added when its pending list was
+        empty.
+    :param now: the time of arrival, in seconds since the epoch.
+    :return: the frames with unknown tokens; and the streams of messages that begin as RFC 5424
+        does, but have too few fields to be shown.
     """
     unknown = []
     short = []
@@ -92,8 +95,8 @@ def cook_frames(
     Cook each frame (PROTOCOL §2): put the token's name in the place of the token's id in the head,
     or, if the head has none, of its first occurrence in the text.
 
-    :return: the messages, and the number of those that have too few fields to be shown, although
-        they begin as messages do.
+    :return: the messages, and the number of those that begin as RFC 5424 does, but have too few
+        fields to be shown.
     """
     cooked = []
     short = 0

@@ -39,7 +39,7 @@ _PART_OF_A_CHARACTER = re.compile(
 
 def cut_message(beginning: bytes) -> bytes:
     """
-    Return the message to keep of one that is too long: whole UTF-8 characters, and ``…``.
+    Return the part of a too long message that is kept: whole UTF-8 characters, and ``…``.
 
     :param beginning: the first :data:`MAX_MESSAGE_BYTES` bytes of the message, or more.
     """

@@ -27,12 +27,18 @@ def l10_http_frame(now: float, dropped: int, since: float) -> bytes:
 
 
 def l10_syslog_frame(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
-    """Return the same notice for a syslog drain over TCP or TLS (PROTOCOL §9)."""
+    """
+    Return the notice to a syslog drain's receiver that messages were dropped, for TCP or TLS
+    (PROTOCOL §9).
+    """
     return _frame(l10_datagram(now, drain_token, dropped, since) + b"\n")
 
 
 def l10_datagram(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
-    """Return the same notice for a syslog drain over UDP (PROTOCOL §9)."""
+    """
+    Return the notice to a syslog drain's receiver that messages were dropped, for UDP (PROTOCOL
+    §9).
+    """
     text = _lost(dropped, since)
     return b"<172>1 %b %b heroku logplex - - %b" % (timestamp(now), drain_token, text)
 
