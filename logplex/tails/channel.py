@@ -33,10 +33,10 @@ LINGER_PER_READER_S = 0.000_05
 @define(eq=False, repr=False)
 class TailedChannel:
     """
-    Follows a channel for all its tails on this node.
+    Follow a channel for all its tails on this node.
 
     :param unused: called when the last tail has left.
-    :ivar is_away: true while the spool is away; only this node's messages come then.
+    :ivar is_away: true while the spool is away, so that only this node's messages arrive.
     """
 
     channel_id: str
@@ -78,7 +78,7 @@ class TailedChannel:
         return None if tail.is_over else recent
 
     def enter(self, tail: Tail) -> None:
-        """Let a tail take its place among the live messages: what comes from now on is new."""
+        """Add a tail to its group. All messages from now on are new to it."""
         # What waits here is in the tail's past.
         self._publish()
         tail.group = self._group(tail.view)
@@ -88,7 +88,7 @@ class TailedChannel:
         return len(self._joining) + sum(map(len, self._groups.values()))
 
     def readers(self) -> list[Reader]:
-        """Return all tails, also those that wait for their past."""
+        """Return all tails, also those that still wait for their past."""
         live = [reader for group in self._groups.values() for reader in group.readers()]
         return [*self._joining, *live]
 
@@ -96,7 +96,7 @@ class TailedChannel:
         """
         End every tail.
 
-        :param notice: a line that the readers are shown last.
+        :param notice: the last line that the readers are shown.
         """
         self._publish()
         for reader in self.readers():
@@ -130,7 +130,9 @@ class TailedChannel:
     # Internals.
 
     def _begin_again(self) -> None:
-        """Forget the numbers so far: the spool has lost its own, and gives lower ones now."""
+        """
+        Forget all numbers, because the spool has lost its sequence and begins again below them.
+        """
         self._publish()
         self._last = 0
         for group in list(self._groups.values()):
@@ -151,7 +153,7 @@ class TailedChannel:
         return group
 
     def _groups_of(self, filter_: Filter) -> list[Group]:
-        """Return the groups with these filters: of plain lines, of events, or both."""
+        """Return the groups with these filters: one of plain lines, one of events, or both."""
         found = (self._groups.get(View(*filter_, events)) for events in (False, True))
         return [group for group in found if group is not None]
 

@@ -36,10 +36,14 @@ class OpenAnswer(Protocol):
         """True once the connection is gone."""
 
     def history_is_away(self) -> None:
-        """Note for the head, which is not written yet, that the history cannot be had now."""
+        """
+        Note for the head, which is not written yet, that the recent messages cannot be read now.
+        """
 
     def start(self, producer: IPushProducer) -> None:
-        """Write the head, and from now on tell the producer when there is room and when not."""
+        """
+        Write the head. From now on tell the producer when the transport has room and when not.
+        """
 
     def write(self, text: bytes) -> None:
         """Write a part of the body."""
@@ -58,13 +62,15 @@ class Reader(Protocol):
     place: Place
 
     def write(self, text: bytes) -> None:
-        """Write what comes next. The reader may fall behind in the course of it."""
+        """
+        Write the next bytes. If the transport has no room after them, the reader falls behind.
+        """
 
     def pump(self) -> None:
-        """Take from the group whatever there is, as long as the transport has room."""
+        """Write the next entries of the group, as long as the transport has room."""
 
     def end(self, notice: bytes) -> None:
-        """End the answer, after a last notice if there is one."""
+        """End the answer, after a last notice if one is given."""
 
     def drop(self) -> None:
         """Cut the connection at once."""
@@ -76,9 +82,9 @@ class Reader(Protocol):
 @define(eq=False, repr=False)
 class Group:
     """
-    Gives each block of messages to the tails that are live at once. Those that are behind take it
-    from the window when they can: tails whose past is not written yet, whose transport has no room,
-    or that have seen the present messages elsewhere.
+    Write each block of messages to the live tails at once. Tails that are behind take it from the
+    window later: their past is not written yet, their transport has no room, or they have seen the
+    present messages on another node.
 
     :param now: gives the seconds since the epoch, for stamps.
     :param last: gives the newest number that the channel's groups have been told of.
@@ -108,9 +114,9 @@ class Group:
 
     def publish(self, block: Block, indexes: Sequence[int]) -> None:
         """
-        Show live messages to all tails here, now or when they read on.
+        Show live messages to all tails of the group, now or when they have room.
 
-        :param indexes: of the messages that the filters let through.
+        :param indexes: the indexes of the messages that the filters let through.
         """
         if self._live:
             numbers, texts = block.shown(self.view, indexes)
@@ -131,7 +137,7 @@ class Group:
         self.pump()
 
     def pump(self) -> None:
-        """Let the tails that are behind take what has come."""
+        """Let the tails that are behind take new entries."""
         for reader in list(self._behind):
             try:
                 reader.pump()
@@ -139,16 +145,19 @@ class Group:
                 self._bug(reader)
 
     def begin_again(self) -> None:
-        """Note that numbers begin again below the earlier ones: what comes now is new to all."""
+        """
+        Note that numbers begin again below the earlier ones: all messages from now on are new.
+        """
         for reader in self.readers():
             reader.place.seen = 0
 
     def trim(self) -> bool:
         """
-        Push out what is beyond the window's bounds, and count it for each tail that has lost it.
+        Remove the entries beyond the window's bounds, and count them for each tail that has lost
+        them.
 
-        While a tail reads from the window, that tail is not too slow but the node too busy. Then
-        the bounds are larger by the factor ``PATIENCE``.
+        While a tail is reading from the window, not the tail is too slow but the node too busy.
+        Then the bounds are larger by the factor ``PATIENCE``.
 
         :return: true if the window must be trimmed again soon.
         """
@@ -168,18 +177,18 @@ class Group:
         return is_read
 
     def readers(self) -> list[Reader]:
-        """Return all tails here."""
+        """Return all tails of the group."""
         return [*self._live, *self._behind]
 
     # Called by the tails.
 
     def enter(self, reader: Reader) -> None:
-        """Take in a tail. What comes from now on is new to it."""
+        """Add a tail. All messages from now on are new to it."""
         reader.place = Place(self.window.end)
         self._behind[reader] = None
 
     def leave(self, reader: Reader) -> None:
-        """Let go of a tail. It may have left already."""
+        """Remove a tail. It may have been removed already."""
         self._live.pop(reader, None)
         self._behind.pop(reader, None)
         self._clear_if_unused()
@@ -199,8 +208,8 @@ class Group:
 
     def take(self, reader: Reader) -> bytes:
         """
-        Return what a tail that is behind is shown next. If there is nothing, it has caught up: it
-        is live as soon as the messages are new to it.
+        Return the next bytes for a tail that is behind. If there are none, the tail has caught up,
+        and is live as soon as messages are new to it.
         """
         if reader not in self._behind:
             return b""

@@ -6,7 +6,7 @@ recent messages, or is not kept; everything that it is told later is new. A tail
 its group at this moment, so it misses nothing and is shown nothing twice. See
 :meth:`logplex.interfaces.ISpool.join`.
 
-A reader that resumes (``Last-Event-ID``) has seen the messages up to a number, wherever that was.
+A reader that resumes (``Last-Event-ID``) has seen the messages up to a number, on any node.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Past:
     The messages that a reader is shown before the live ones.
 
     :ivar messages: the messages, oldest first.
-    :ivar comment: what the reader must know of messages that are not there; may be empty.
-    :ivar unparsable: the count of kept messages that no reader can be shown.
-    :ivar last: the number up to which the past goes; 0 if there is none.
+    :ivar comment: a remark for the reader about missing messages; may be empty.
+    :ivar unparsable: the number of kept messages that no reader can be shown.
+    :ivar last: the number of the last message of the past; 0 if there is none.
     :ivar seen: live messages up to this number are not new to the reader; 0: all are new.
-    :ivar is_whole: true if, with this past, the reader has seen every message up to ``last`` that
-        it wants and that is kept.
+    :ivar is_whole: true if the past completes what the reader has seen: every kept message up to
+        ``last`` that its filters let through.
     """
 
     messages: Sequence[Message]
@@ -56,11 +56,11 @@ class Past:
 
 def past_of(recent: Recent, view: View, num: int, after: int | None, now_us: int) -> Past:
     """
-    Choose what a reader is shown of the recent messages.
+    Choose the recent messages that a reader is shown.
 
     :param num: the most messages to show, the newest ones, counted after the filters.
     :param after: show all messages after this number instead, if it can be one of the channel's.
-    :param now_us: the clock's microseconds since the epoch.
+    :param now_us: the present time, in microseconds since the epoch.
     """
     start, comment = (None, b"") if after is None else _resume(recent, after)
     kept = recent.entries[start:]
@@ -89,8 +89,8 @@ class _Gap:
 
     :ivar newest: the highest number so far.
     :ivar start: the index of the first kept entry after the last one seen.
-    :ivar gone: the count of messages that were numbered but are not kept.
-    :ivar is_broken: numbers were given and lost again, so that counting says nothing.
+    :ivar gone: the number of messages that were numbered but are not kept.
+    :ivar is_broken: true if the spool has lost its sequence, so that the count means nothing.
     """
 
     newest: int
@@ -99,14 +99,14 @@ class _Gap:
     is_broken: bool = False
 
     def pass_seen(self, index: int) -> None:
-        """Pass an entry that the reader has seen."""
+        """Count an entry that the reader has seen."""
         self.start = index + 1
 
     def pass_new(self, number: int, before: int) -> None:
         """
-        Pass an entry that the reader has not seen.
+        Count an entry that the reader has not seen.
 
-        :param before: the channel's number before it.
+        :param before: the channel's number before the entry.
         """
         self.gone += max(0, before - self.newest)
         self.is_broken = self.is_broken or before < self.newest
@@ -157,10 +157,10 @@ def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:
 
 def _seen_elsewhere(recent: Recent, after: int | None, now_us: int) -> int:
     """
-    Return the number up to which live messages are not new.
+    Return the number up to which live messages are not new to a reader.
 
-    Messages that the reader has seen on another node come here once more when the spool, which is
-    away from this node, is back.
+    While the spool is away from this node, the reader may have seen messages on another node. They
+    arrive here when the spool is back.
     """
     if recent.complete or after is None or not _OLDEST_NUMBER <= after <= now_us:
         return 0

@@ -1,5 +1,5 @@
 """
-The sessions that tails stream: kept alive meanwhile, and watched for their end.
+The sessions that tails are streaming: they are kept alive, and watched for their end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHECK_INTERVAL_S = 1.0
 @define(eq=False, repr=False)
 class _Lease:
     """
-    One session that is streamed.
+    A session that is being streamed.
 
     :ivar may_read: false as soon as the session has lost its owner.
     :ivar renewed_s: the time at which its lifetime began, in seconds since the epoch.
@@ -43,8 +43,8 @@ class _Lease:
 @define(eq=False, repr=False)
 class Leases:
     """
-    Keeps sessions alive while tails stream them, so that a client that is cut finds its session
-    again; and ends the tails of sessions that were ended, or have lost their owner.
+    Keep sessions alive while tails stream them, so that a client can reconnect to its session. End
+    the tails of sessions that were ended, or have lost their owner.
 
     It looks at the sessions once a second, all together, and renews each after a third of its
     lifetime, and when its last tail is over.
@@ -72,7 +72,7 @@ class Leases:
             self._set_timer()
 
     async def stop(self) -> None:
-        """Renew all sessions once more, and forget them."""
+        """Renew all sessions a last time, and forget them."""
         if self._timer is not None:
             if self._timer.active():
                 self._timer.cancel()

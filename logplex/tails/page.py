@@ -61,11 +61,11 @@ _PREFLIGHT_MAX_AGE_S = 86_400
 @define(eq=False, repr=False)
 class HttpAnswer:
     """
-    The :class:`logplex.tails.group.OpenAnswer` of a request: chunked for HTTP/1.1, until the end
-    of the connection for HTTP/1.0, the head alone for HEAD. Never compressed.
+    The :class:`logplex.tails.group.OpenAnswer` of a request. It is chunked for HTTP/1.1, ends with
+    the connection for HTTP/1.0, and is only a head for HEAD. It is never compressed.
 
     :param request: the request, just received.
-    :param origins: the origins of web pages that may read the answer; ``*``: all.
+    :param origins: the origins of web pages that may read the answer; ``*`` means all.
     :ivar headers: headers in addition to those that each such answer has.
     :ivar reader: the reader to tell when the client leaves.
     :ivar is_lost: true once the client has left.
@@ -117,12 +117,12 @@ class HttpAnswer:
         return self.is_lost or not self._transport.connected
 
     def head(self) -> None:
-        """Give the whole answer to a HEAD."""
+        """Write the whole answer to a HEAD request."""
         self._start()
         self.request.finish()
 
     def refuse(self, status: int, text: str) -> None:
-        """Give an error as the whole answer, if the client is still there."""
+        """Write an error as the whole answer, if the client is still connected."""
         if not self.is_lost:
             body = text.encode()
             self._head(status)
@@ -197,10 +197,10 @@ class _Denied(Exception):
 @define(eq=False, repr=False)
 class Sessions:
     """
-    Looks sessions up and shows them.
+    Look up sessions, and show their messages.
 
-    :param rods: the control rods, one of which denies tails.
-    :param urls: the origins of web pages that may read sessions.
+    :param rods: the control rods; one of them denies tails.
+    :param urls: the settings with the origins of web pages that may read sessions.
     """
 
     store: IConfigStore
@@ -213,7 +213,7 @@ class Sessions:
         """
         Return the resource of one session's URL, for GET and HEAD.
 
-        :param tail: false: show only recent messages, whatever the session says.
+        :param tail: false: show only recent messages, even if the session wants live ones.
         """
         return SessionPage(self, session_id, tail)
 
@@ -302,7 +302,7 @@ class SessionPage(Resource):
         self._tail = tail
 
     def render_GET(self, request: Request) -> int:
-        """Answer a GET, or a HEAD: Twisted calls this method for both."""
+        """Answer a GET or HEAD request; Twisted calls this method for both."""
         answer = self._answer(request)
         showing = self._sessions.show(answer, self._session_id, self._tail)
         Deferred.fromCoroutine(showing).addErrback(_failed, answer)
@@ -338,7 +338,7 @@ def wants_events(request: Request) -> bool:
 
 
 def _watch(transport: object) -> None:
-    """Let the kernel notice a client whose host has vanished."""
+    """Let the kernel detect a client whose host is gone."""
     handle = getattr(transport, "getHandle", lambda: None)()
     if isinstance(handle, socket.socket):
         for level, option, value in _KEEPALIVE:

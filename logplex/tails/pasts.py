@@ -1,9 +1,9 @@
 """
-The pasts that readers have not read yet: bounded together, and kept once for each channel.
+The memory for pasts that readers have not read yet: one bound for all, one copy for each channel.
 
-Readers of one channel mostly wait for the same messages. Each message is kept, and charged, once
-for all of them. If all pasts together exceed their bound, the channel that holds most gives way:
-its reader that has read nothing for longest loses its past, and is told so (L11).
+Readers of one channel mostly wait for the same messages, so each message is kept and counted once.
+If all pasts exceed their bound, the channel with the most bytes gives way: of its readers, the one
+that has read nothing for the longest time loses its past, and is told so (L11).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOG_INTERVAL_S = 60.0
 
 
 class Holder(Protocol):
-    """A reader whose past waits."""
+    """A reader that has not read its whole past yet."""
 
     def lose_past(self) -> None:
         """Drop the rest of the past, and call :meth:`Pasts.release`."""
@@ -37,7 +37,7 @@ class Holder(Protocol):
 
 @define(eq=False, repr=False)
 class _Shared:
-    """A message, and the count of readers that wait for it."""
+    """A message, and the number of readers that wait for it."""
 
     message: Message
     readers: int = 1
@@ -48,7 +48,7 @@ class _ChannelPasts:
     """
     The pasts of one channel's readers.
 
-    :ivar holders: the readers that wait; first the one that has read nothing for longest.
+    :ivar holders: the waiting readers; first the one that has read nothing for the longest time.
     :ivar shared: the messages that they wait for, by their numbers.
     """
 
@@ -57,7 +57,7 @@ class _ChannelPasts:
     shared: dict[int | None, _Shared] = field(factory=dict)
 
     def take(self, message: Message) -> tuple[Message, int]:
-        """Return the message to keep for a reader, and the bytes that it takes in addition."""
+        """Return the copy of a message to keep for a reader, and the bytes that this adds."""
         number, text = message
         known = self.shared.get(number)
         if known is None:
@@ -70,7 +70,7 @@ class _ChannelPasts:
         return message, len(text) + MESSAGE_BYTES
 
     def leave(self, message: Message) -> int:
-        """Let go of a message that was kept for a reader; return the bytes that are freed."""
+        """Release a message of a reader; return the bytes that this frees."""
         number, text = message
         known = self.shared.get(number)
         if known is not None and known.message is message:
@@ -84,10 +84,10 @@ class _ChannelPasts:
 @define(eq=False, repr=False)
 class Pasts:
     """
-    Accounts for the pasts of all readers of a node.
+    Account for the memory of the pasts of all readers of a node.
 
-    :param now: gives the seconds of a clock.
-    :ivar used_bytes: exceeds the bound only if a single reader does.
+    :param now: returns the seconds of a clock.
+    :ivar used_bytes: the bytes of all pasts; above the bound only if a single reader is.
     """
 
     limits: Live[Limits]
@@ -99,9 +99,9 @@ class Pasts:
 
     def hold(self, channel_id: str, holder: Holder, messages: Sequence[Message]) -> list[Message]:
         """
-        Keep a reader's past until it is released. Other readers may lose theirs for it.
+        Keep a reader's past until it is released. Other readers may lose their pasts to make room.
 
-        :return: the messages, each of them the one that other readers wait for, if there is one.
+        :return: the messages; those that other readers wait for too are the same objects.
         """
         if not messages:
             return []
@@ -116,9 +116,9 @@ class Pasts:
         self, channel_id: str, holder: Holder, messages: Sequence[Message], *, is_last: bool
     ) -> None:
         """
-        Let go of messages of a reader's past.
+        Release messages of a reader's past.
 
-        :param is_last: nothing is left of it; else the reader has just read.
+        :param is_last: true if nothing is left of the past; false if the reader has just read.
         """
         channel = self._channels.get(channel_id)
         if channel is None or holder not in channel.holders:
@@ -152,7 +152,7 @@ class Pasts:
             holder.lose_past()
 
     def _victim(self, newcomer: Holder) -> tuple[str, Holder] | None:
-        """Return the reader that gives way, and its channel."""
+        """Return the reader that loses its past next, and its channel."""
         found = [
             (channel.used_bytes, channel_id, holder)
             for channel_id, channel in self._channels.items()

@@ -1,5 +1,5 @@
 """
-All readers of this node: begun, kept alive, and ended.
+All readers of this node: the service starts them, keeps them alive, and ends them.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _log = Logger()
 @define(eq=False, repr=False)
 class Keepalive:
     """
-    Writes a sign of life to every reader of events after some seconds of silence.
+    Write a keepalive to every reader of events after some seconds of silence.
 
-    It forgets a tail that is over when its time comes.
+    It forgets an ended tail when its next keepalive is due.
     """
 
     clock: IReactorTime
@@ -93,8 +93,8 @@ class Keepalive:
 @define(eq=False, repr=False)
 class Tails:
     """
-    Begins readers. Ends tails when their channel is deleted or gets the flag ``no_tail``, when
-    their session is ended, when an operator ends all tails, and when the node stops.
+    Start readers. End tails when their channel is deleted or gets the flag ``no_tail``, when their
+    session is ended, when an operator ends all tails, and when the node stops.
     """
 
     spool: ISpool
@@ -115,7 +115,7 @@ class Tails:
         self._pasts = Pasts(self.limits, self.counters, self.clock.seconds)
 
     def tail(self, session: Session, events: bool, answer: OpenAnswer) -> Tail:
-        """Return a tail that has not begun. It may be told already that its client is gone."""
+        """Return a tail that has not begun. Its client may leave before it begins."""
         view = View(session.source, session.ps, events)
         return Tail(
             channel_id=session.channel_id,
@@ -199,7 +199,9 @@ class Tails:
             tailed.end()
 
     async def stop(self) -> None:
-        """Write the last messages, end every tail, and wait a moment for the clients to take it."""
+        """
+        Write the last messages, end every tail, and wait a moment until the clients have read them.
+        """
         self._is_stopped = True
         self._keepalive.stop()
         answers = [

@@ -26,7 +26,7 @@ from logplex.tails.window import Place
 @define(eq=False, repr=False)
 class Tail:
     """
-    An open session. Nothing is formatted for it while its transport has no room.
+    A reader of a session. No message is formatted for it while its transport has no room.
 
     :param channel_id: the channel that is read.
     :param pasts: accounts for the rest of the past.
@@ -81,12 +81,12 @@ class Tail:
         self.pump()
 
     def write(self, text: bytes) -> None:
-        """Write what the reader is shown next."""
+        """Write the next bytes for the reader."""
         self.written_s = self.clock.seconds()
         self.answer.write(text)
 
     def pump(self) -> None:
-        """Write whatever there is, as long as the transport has room."""
+        """Write the past and the entries of the group, as long as the transport has room."""
         while not (self.is_paused or self.is_over or self._past is None):
             text = self._next()
             if not text:
@@ -95,8 +95,8 @@ class Tail:
 
     def keep_alive(self) -> None:
         """
-        Write a sign of life, with the number up to which the reader has seen all: a client that is
-        cut resumes there, even if no message that it wants has had a number.
+        Write a keepalive, with the number up to which the reader has seen all messages. A client
+        that reconnects resumes there, even if its filters have hidden all numbered messages.
         """
         if self.is_paused:
             return
@@ -107,9 +107,9 @@ class Tail:
 
     def end(self, notice: bytes = b"") -> None:
         """
-        End the answer. If it has not begun it never will.
+        End the answer. A tail that has not begun writes nothing.
 
-        :param notice: a line that the reader is shown last.
+        :param notice: the last line that the reader is shown.
         """
         if self.is_over:
             return
@@ -140,18 +140,18 @@ class Tail:
     # Called by the transport.
 
     def pauseProducing(self) -> None:
-        """Note that there is no room."""
+        """Note that the transport has no room."""
         self.is_paused = True
         if self.group is not None:
             self.group.fall_behind(self)
 
     def resumeProducing(self) -> None:
-        """Note that there is room again."""
+        """Note that the transport has room again."""
         self.is_paused = False
         self.pump()
 
     def stopProducing(self) -> None:
-        """Note that there will never be room again."""
+        """Note that the connection is gone."""
         self.lost()
 
     # Internals.

@@ -2,8 +2,8 @@
 The messages that a reader wants to see, and the form in which it gets them: plain lines, or the
 events of Server-Sent Events (the HTML standard, section 9.2).
 
-Each line becomes one unnamed event. No text of a line can end its field or its event: every line
-break in it begins a new ``data:`` field.
+Each line becomes one unnamed event. A line break within a line begins a new ``data:`` field, so
+text cannot end an event or begin another field.
 """
 
 from __future__ import annotations
@@ -53,29 +53,31 @@ class View:
         )
 
     def encode(self, numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:
-        """Return lines, each of which ends in LF, as the reader gets them."""
+        """Return lines, each with LF at its end, in the format of the reader."""
         return events(numbers, lines) if self.events else list(lines)
 
     def show(self, messages: Sequence[tuple[int | None, bytes]]) -> bytes:
-        """Return messages, each with its number or ``None``, as the reader gets them."""
+        """Return messages, each with its number or ``None``, in the format of the reader."""
         lines = tail_lines([message for _, message in messages])
         numbers = [number for number, _ in messages]
         return b"".join(self.encode(numbers, [line for line in lines if line is not None]))
 
     def notice(self, line: bytes) -> bytes:
-        """Return a notice, which has no number, as the reader gets it."""
+        """Return a notice, which has no number, in the format of the reader."""
         return event(None, line) if self.events else line
 
     def comment(self, text: bytes) -> bytes:
-        """Return a remark that only readers of events can be given; else nothing."""
+        """Return a comment for readers of events; nothing for readers of plain lines."""
         return comment(text) if self.events else b""
 
     def position(self, number: int | None) -> bytes:
-        """Return a sign of life that also says up to which number the reader has seen all."""
+        """Return a keepalive with the number up to which the reader has seen all messages."""
         return position(number) if self.events else b""
 
     def texts(self, entries: Sequence[Entry]) -> list[bytes]:
-        """Return entries as the reader gets them. Each entry keeps its text for other readers."""
+        """
+        Return entries in the format of the reader. Each entry keeps its text for other readers.
+        """
         raw = [entry for entry in entries if entry.message is not None]
         if raw:
             messages = [entry.message for entry in raw if entry.message is not None]
@@ -91,8 +93,8 @@ class View:
 
 class Filters:
     """
-    The filters of a channel's groups, found by the source and the process of a message. It takes
-    as long to find a few of them as it takes to find one of hundreds.
+    The filters of a channel's groups, found by the source and the process of a message. The time to
+    find them does not depend on the number of filters.
     """
 
     __slots__ = ("_filters", "_found", "_lengths")
@@ -155,7 +157,7 @@ class Block:
     Live messages with consecutive numbers, each parsed once and formatted at most once.
 
     :ivar numbers: one for each message; all ``None`` if the messages have no numbers.
-    :ivar unparsable: the count of messages that no reader can be shown, once they are selected.
+    :ivar unparsable: the number of messages that no reader can be shown; set by :meth:`select`.
     """
 
     numbers: Sequence[int | None]
@@ -170,7 +172,7 @@ class Block:
         """
         Sort the messages by the filters that let them through.
 
-        :param format_all: format them at once if there is but one filter, which shows all.
+        :param format_all: format the messages at once if the only filter shows all.
         :return: for each filter that shows something, the indexes of its messages.
         """
         if filters.show_all:
@@ -197,7 +199,7 @@ class Block:
         return [index for index, each in enumerate(found) if each is not None]
 
     def shown(self, view: View, indexes: Sequence[int]) -> tuple[Sequence[int | None], list[bytes]]:
-        """Return the numbers of messages, and their lines as the view gives them."""
+        """Return the numbers of messages, and their lines in the format of the view."""
         lines = self._lines
         missing = [index for index in indexes if lines[index] is None]
         if missing:
@@ -211,7 +213,7 @@ class Block:
         return numbers, view.encode(numbers, chosen)
 
     def entries(self, indexes: Sequence[int]) -> list[Entry]:
-        """Return messages, to be formatted when they are first read."""
+        """Return entries of messages that are formatted when they are first read."""
         return [Entry.of(self.numbers[index], self.messages[index]) for index in indexes]
 
 
@@ -241,10 +243,10 @@ def _block(first: int | None, messages: Sequence[bytes], start: int, end: int) -
 
 def events(numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:
     """
-    Return an event for each line.
+    Return one event for each line.
 
     :param numbers: the events' ids, one for each line; ``None``: an event without id.
-    :param lines: each ends in LF, which is not part of the event's data.
+    :param lines: the lines; each ends in LF, which is not part of the data.
     """
     together = b"".join(lines)
     if not _is_utf8(together):
@@ -261,7 +263,7 @@ def event(number: int | None, line: bytes) -> bytes:
     """
     Return one event.
 
-    :param line: ends in LF.
+    :param line: the line; it ends in LF.
     """
     data = _LINE_BREAK.sub(b"\ndata: ", _as_utf8(line)[:-1])
     if number is None:

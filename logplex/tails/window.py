@@ -1,9 +1,9 @@
 """
 The newest entries of a group, kept once for all its tails that are behind.
 
-Tails with equal filters see the same entries in the same order. So one bounded list does for all
-of them what a bounded buffer for each would do: a tail that is further behind than the list reaches
-has lost the oldest entries that waited for it.
+Tails with equal filters see the same entries in the same order. So one bounded list serves all of
+them, instead of a bounded buffer for each. A tail that falls further behind than the list reaches
+loses its oldest waiting entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Entry:
     :ivar message: the cooked message until it is formatted; then ``None``.
     :ivar text: the bytes that readers get; empty until it is formatted.
     :ivar is_message: false for a notice: a reader that misses it has lost no message.
-    :ivar size_bytes: its share of the bound on a window's bytes.
+    :ivar size_bytes: the bytes that count for the bound of the window.
     """
 
     number: int | None
@@ -33,29 +33,29 @@ class Entry:
 
     @classmethod
     def of(cls, number: int | None, message: bytes) -> Entry:
-        """Return a message that is formatted when it is first read."""
+        """Return an entry of a message that is formatted when it is first read."""
         return cls(number, message, b"", True, len(message))
 
     @classmethod
     def formatted(cls, number: int | None, text: bytes) -> Entry:
-        """Return a message as readers get it."""
+        """Return an entry of a formatted message."""
         return cls(number, None, text, True, len(text))
 
     @classmethod
     def notice(cls, text: bytes) -> Entry:
-        """Return a notice as readers get it."""
+        """Return an entry of a formatted notice."""
         return cls(None, None, text, False, len(text))
 
 
 class Window:
     """
-    Entries by position. Positions count up from the window's beginning; none is used twice.
+    Entries by position. Positions grow, and none is used twice.
 
-    The bounds hold after each :meth:`trim`. Between two of them everything stays, so that a tail
-    can read what came at once even if that is more than the bounds.
+    :meth:`trim` enforces the bounds. Between two calls everything is kept, so that a tail can read
+        a large block even if it exceeds the bounds.
 
     :ivar start: the position of the oldest entry that is kept.
-    :ivar end: the position of the next entry to come.
+    :ivar end: the position of the next new entry.
     """
 
     __slots__ = ("_bytes", "_entries", "end", "start")
@@ -73,21 +73,23 @@ class Window:
         self._bytes += sum([entry.size_bytes for entry in entries])
 
     def skip(self, count: int) -> None:
-        """Count entries that no tail is behind to read. The window must be empty."""
+        """
+        Skip the positions of entries that every tail has read already. The window must be empty.
+        """
         self.end += count
         self.start = self.end
 
     def clear(self) -> None:
-        """Drop all entries: no tail is behind any more."""
+        """Drop all entries, because no tail is behind any more."""
         self._entries.clear()
         self._bytes = 0
         self.start = self.end
 
     def trim(self, max_entries: int, max_bytes: int) -> list[Entry]:
         """
-        Push out the oldest entries beyond these bounds, but never the newest one.
+        Remove the oldest entries beyond these bounds, but never the newest one.
 
-        :return: the entries that were pushed out, the oldest first.
+        :return: the removed entries, the oldest first.
         """
         excess = max(0, len(self._entries) - max_entries)
         self._bytes -= sum([entry.size_bytes for entry in self._entries[:excess]])
@@ -100,7 +102,9 @@ class Window:
         return pushed_out
 
     def read(self, position: int, max_bytes: int) -> list[Entry]:
-        """Return entries from a position on, of about ``max_bytes``; none only at the end."""
+        """
+        Return entries from a position on, about ``max_bytes``; at least one unless it is the end.
+        """
         begin = end = position - self.start
         size_bytes = 0
         while end < len(self._entries) and size_bytes < max_bytes:
@@ -116,7 +120,7 @@ class Place:
 
     :ivar position: the position of the next entry that the tail is to be shown.
     :ivar seen: messages up to this number are not new to the tail; 0: all are new.
-    :ivar lost: the count of messages that the tail has lost since it was last told.
+    :ivar lost: the number of messages that the tail has lost since it was last told.
     :ivar lost_since: the time of the first such loss, in seconds since the epoch.
     """
 
@@ -137,10 +141,10 @@ class Place:
 
     def push(self, start: int, pushed_out: Sequence[Entry], now: float) -> int:
         """
-        Go forward to the start of a window that has lost its oldest entries.
+        Move to the start of the window, which has removed entries that the tail had not read.
 
         :param start: the position of the oldest entry that is left.
-        :return: the count of messages that the tail has lost by that.
+        :return: the number of messages that the tail has lost.
         """
         missed = start - self.position
         if missed <= 0:

@@ -34,11 +34,11 @@ HALF_CLOSED_ANSWER_S = 2.0
 @frozen
 class Refusal:
     """
-    An answer that is given as soon as a request's head has been read.
+    An answer that is sent as soon as the head of a request has been read.
 
     :ivar headers: added to those that are already set on the request. ``Content-Length`` is set
         from the body.
-    :ivar delay_s: seconds until the answer is given; meanwhile only a little of the body is read.
+    :ivar delay_s: the seconds to wait before the answer; meanwhile little of the body is read.
     :ivar reason: the cause in one word, for counters.
     """
 
@@ -70,7 +70,7 @@ class _Bounds(Protocol):
 
     @property
     def body_bytes(self) -> int:
-        """A larger body is refused."""
+        """The size above which a body is refused."""
 
     @property
     def body_bytes_per_s(self) -> float:
@@ -102,10 +102,10 @@ class _Site(Protocol):
         """Count bytes of a body that is not held any more."""
 
     def refused(self, request: Request, refusal: Refusal) -> None:
-        """Take note of a refusal."""
+        """Note a refusal."""
 
     def wrong_protocol(self, connection: Connection, protocol: str) -> None:
-        """Take note of a connection that is closed because it speaks another protocol."""
+        """Note a connection that is closed because it speaks another protocol."""
 
 
 def other_protocol(beginning: bytes, before: bytes = b"") -> str | None:
@@ -253,7 +253,7 @@ class Request(server.Request):
 
 @implementer(IHalfCloseableProtocol)
 class Connection(http.HTTPChannel):
-    """One connection. The names in camel case, and those that begin with ``_``, are Twisted's."""
+    """A connection of a client. The methods in camel case override those of Twisted."""
 
     site: _Site
     discard_bytes: int | None = None
@@ -293,7 +293,7 @@ class Connection(http.HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """
-        Take the end of the client's side. The client may still read, so its request is answered,
+        Note that the client has ended its direction. It may still read, so its request is answered,
         but only within a bound.
         """
         if not self._handlingRequest:
@@ -305,7 +305,7 @@ class Connection(http.HTTPChannel):
             self.cutting_off = self.callLater(max(0.0, rest), self.abort)
 
     def writeConnectionLost(self) -> None:
-        """Do nothing: we never close only our side."""
+        """Do nothing: the node never closes only its own direction."""
 
     def resetTimeout(self) -> None:
         """Give a client more time: for a new head, and for a body that comes fast enough."""
@@ -382,11 +382,11 @@ class Connection(http.HTTPChannel):
             self.close()
 
     def abort(self) -> None:
-        """Close at once, and drop what was written and not sent."""
+        """Close at once, and drop bytes that are not sent yet."""
         cast(Any, self.transport).abortConnection()
 
     def close(self) -> None:
-        """Close; abort after a bound if the client does not read what was written."""
+        """Close; abort after a bound if the client does not read the rest."""
         if self._abortingCall is None:
             self.setTimeout(None)
             self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)

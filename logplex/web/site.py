@@ -1,5 +1,5 @@
 """
-A site: a resource, with the checks and bounds that a request passes before it reaches it.
+A site: a resource behind checks and bounds that every request has to pass.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Bounds:
     The bounds of a site.
 
     :ivar body_bytes: larger bodies are refused, by ``Content-Length`` or when more has arrived.
-    :ivar connections: for all listeners of the site together; a further one is closed at once. One
+    :ivar connections: the most connections of all listeners of the site together; a further one is
+        closed at once. One
         address gets at most half of those that the others leave free.
     :ivar idle_timeout_s: a connection is closed if no request, or no further part of its body,
         arrives for this long, or if a head takes longer in all. An answer may take, or stream, any
@@ -63,7 +64,7 @@ class Bounds:
 
 
 def api_bounds(limits: Live[Limits]) -> Callable[[], Bounds]:
-    """Return a function that gives the bounds of the APIs' sites as the limits are then."""
+    """Return a function that returns the present bounds of the APIs' sites."""
     return lambda: Bounds(
         limits.now.api_body_bytes, limits.now.api_connections, limits.now.api_idle_timeout_s
     )
@@ -80,9 +81,9 @@ Admit = Callable[[Request], Refusal | None]
 
 class Site(server.Site):
     """
-    Serves a resource within bounds.
+    A site that serves a resource within bounds.
 
-    :ivar bounds: gives the bounds as they are now.
+    :ivar bounds: returns the present bounds.
     :ivar waiting_bytes: the size of all bodies whose requests have not been answered.
     """
 
@@ -102,12 +103,14 @@ class Site(server.Site):
         more_samples: Source = tuple,
     ) -> None:
         """
+        Make a site, which listeners can share.
+
         :param admit: called for every request as soon as its head has been read. A request that it
             refuses never reaches the resource; its body is not read, and no ``100 Continue`` is
             sent.
-        :param too_large: the refusal of a larger body.
+        :param too_large: the refusal of a body that is larger than the bound.
         :param refused: called for every refusal, with the request as far as it has arrived.
-        :param more_samples: gives numbers of the site's own, for the metrics.
+        :param more_samples: returns further numbers of the site, for the metrics.
         """
         super().__init__(
             resource, requestFactory=Request, reactor=clock, parsePOSTFormSubmission=False
@@ -208,7 +211,7 @@ class Site(server.Site):
         """
         Refuse a request on its head, or return ``None``.
 
-        :param length: of the body; ``None`` if the head does not say it.
+        :param length: the length of the body; ``None`` if the head does not give it.
         """
         try:
             refusal = self._admit(request)
