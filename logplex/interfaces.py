@@ -54,6 +54,10 @@ class StoreAway(Exception):
     """
 
 
+class StoreFailed(StoreAway):
+    """The store refuses an operation and has changed nothing; the text says why, for people."""
+
+
 class StoreUnusable(Exception):
     """The store cannot be opened, and waiting will not help. The text is one line for people."""
 

@@ -39,6 +39,8 @@ CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
 #: Schema version -> the statement that makes the next version of it.
 _UPGRADES = {1: "ALTER TABLE drain ADD COLUMN durable INTEGER NOT NULL DEFAULT 0"}
 
+#: The codes of SQLite for a disk that is full, or fails (without the extended part of a code).
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 #: The errors of a file that cannot be opened; see :func:`unusable`.
 OPENING_ERRORS = (OSError, sqlite3.DatabaseError, StoreUnusable)
 
@@ -107,27 +109,62 @@ def taken(path: str) -> Iterator[None]:
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
-    """Check that the database belongs to Logplex, and create the tables of an empty one."""
+    """
+    Check that the database belongs to Logplex, and create the tables of an empty one.
+
+    If the disk is full, the database can still be read, and is written as soon as there is room.
+    For that SQLite must not share the database: a backup by another program waits until a restart.
+    """
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        version = _pragma(connection, "user_version")
-        application = _pragma(connection, "application_id")
-        if application == 0 and not connection.execute("SELECT * FROM sqlite_master").fetchone():
-            _make_tables(connection)
-        elif application != APPLICATION_ID:
-            raise StoreUnusable("the database belongs to another program")
-        elif version > SCHEMA_VERSION:
-            raise StoreUnusable(
-                f"a newer Logplex wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
-            )
+        if path and not _has_room(path):
+            _open_without_room(connection)
         else:
-            _upgrade(connection, version)
-        connection.commit()
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+            _prepare(connection)
     except BaseException:
         connection.close()
         raise
+
+
+def _has_room(path: str) -> bool:
+    """
+    Return false if the disk is full or fails. A connection that has tried to write then cannot be
+    used any more, so this needs one of its own.
+    """
+    with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
+        try:
+            _prepare(connection)
+        except sqlite3.OperationalError as error:
+            return error.sqlite_errorcode & 0xFF not in _NO_ROOM
+    return True
+
+
+def _open_without_room(connection: sqlite3.Connection) -> None:
+    """Check a database that cannot be written now."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA synchronous = FULL")
+    is_ours = _pragma(connection, "application_id") == APPLICATION_ID
+    if not is_ours or _pragma(connection, "user_version") != SCHEMA_VERSION:
+        raise StoreUnusable("there is no room on the disk to prepare the database")
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    version = _pragma(connection, "user_version")
+    application = _pragma(connection, "application_id")
+    if application == 0 and not connection.execute("SELECT * FROM sqlite_master").fetchone():
+        _make_tables(connection)
+    elif application != APPLICATION_ID:
+        raise StoreUnusable("the database belongs to another program")
+    elif version > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"a newer Logplex wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
+        )
+    else:
+        _upgrade(connection, version)
+    connection.commit()
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from attrs import astuple
+from prometheus_client.core import CounterMetricFamily
 from twisted.enterprise.adbapi import ConnectionPool, Transaction
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway
+from logplex.interfaces import IConfigListener, IConfigStore, RodsTold, StoreAway, StoreFailed
 from logplex.metrics import Sample
 from logplex.model.session import channel_of_session
 from logplex.model.values import (
@@ -52,6 +54,8 @@ _FROM_ROW: dict[Kind, Callable[..., Value]] = {
         id, secret, name, bool(full_api), channel
     ),
 }
+_log = Logger()
+
 _T = TypeVar("_T")
 
 
@@ -72,6 +76,9 @@ class SqliteConfigStore:
         self._path = path
         self._pool = pool
         self._clock = clock
+        #: The reason of the last failure, until a change succeeds.
+        self._failure = ""
+        self._failures = 0
         self._listener: IConfigListener | None = None
         self._closed = False
         self._lock: ExitStack | None = None
@@ -93,19 +100,19 @@ class SqliteConfigStore:
         if not changes:
             return succeed(None)
         changes = tuple(changes)
-        return self._run(_write, changes).addCallback(lambda _: self._tell(changes))
+        return self._change(_write, changes).addCallback(lambda _: self._tell(changes))
 
     def new_id(self, counter: str) -> Deferred[int]:
         """See :class:`IConfigStore`."""
-        return self._run(_increment, counter)
+        return self._change(_increment, counter)
 
     def count_healthcheck(self) -> Deferred[int]:
         """See :class:`IConfigStore`."""
-        return self._run(_increment, "healthcheck")
+        return self._change(_increment, "healthcheck")
 
     def put_session(self, session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
         """See :class:`IConfigStore`."""
-        return self._run(_put_session, session_id, body, self._clock.seconds(), lifetime_s)
+        return self._change(_put_session, session_id, body, self._clock.seconds(), lifetime_s)
 
     def get_session(self, session_id: str) -> Deferred[bytes | None]:
         """See :class:`IConfigStore`."""
@@ -113,7 +120,7 @@ class SqliteConfigStore:
 
     def renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> Deferred[None]:
         """See :class:`IConfigStore`."""
-        return self._run(_renew_sessions, list(sessions), self._clock.seconds(), lifetime_s)
+        return self._change(_renew_sessions, list(sessions), self._clock.seconds(), lifetime_s)
 
     def ended_sessions(self, session_ids: Sequence[str]) -> Deferred[list[str]]:
         """See :class:`IConfigStore`."""
@@ -121,11 +128,11 @@ class SqliteConfigStore:
 
     def end_session(self, session_id: str) -> Deferred[bool]:
         """See :class:`IConfigStore`."""
-        return self._run(_end_session, session_id, self._clock.seconds())
+        return self._change(_end_session, session_id, self._clock.seconds())
 
     def end_sessions(self, channel_id: str) -> Deferred[None]:
         """See :class:`IConfigStore`."""
-        return self._run(_end_sessions, channel_id)
+        return self._change(_end_sessions, channel_id)
 
     def close(self) -> Deferred[None]:
         """See :class:`IConfigStore`."""
@@ -141,17 +148,44 @@ class SqliteConfigStore:
 
     def samples(self) -> Iterable[Sample]:
         """See :class:`IConfigStore`."""
-        return ()
+        yield Sample(
+            "logplex_store_failures",
+            "Operations that SQLite refused, for example because the disk is full",
+            self._failures,
+            kind=CounterMetricFamily,
+        )
 
     def troubles(self) -> list[str]:
         """See :class:`IConfigStore`."""
-        return []
+        return [f"the store fails: {self._failure}"] if self._failure else []
 
     def _run(self, interaction: Callable[..., _T], *args: object) -> Deferred[_T]:
         if self._closed:
             return fail(StoreAway("the store is closed"))
         answer: Deferred[_T] = self._pool.runInteraction(interaction, *args)
-        return answer.addErrback(_away)
+        return answer.addErrback(self._failed)
+
+    def _change(self, interaction: Callable[..., _T], *args: object) -> Deferred[_T]:
+        """Run an interaction that writes."""
+        return self._run(interaction, *args).addCallback(self._changed)
+
+    def _changed(self, result: _T) -> _T:
+        if self._failure:
+            self._failure = ""
+            _log.info("the store takes changes again")
+        return result
+
+    def _failed(self, failure: Failure) -> Failure:
+        """Errback: turn the failure of a full or broken disk into :class:`StoreFailed`."""
+        error = failure.value
+        if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+            why = f"SQLite: {error}"
+            self._failures += 1
+            if why != self._failure:
+                self._failure = why
+                _log.error("the store fails: {why}", why=why)
+            raise StoreFailed(why) from error
+        return failure
 
     def _shut(self, _: object) -> None:
         self._pool.close()
@@ -166,14 +200,6 @@ class SqliteConfigStore:
         if isinstance(failure.value, OPENING_ERRORS):
             raise unusable(self._path, failure.value) from failure.value
         return failure
-
-
-def _away(failure: Failure) -> Failure:
-    """Errback: turn the failure of a full or broken disk into :class:`StoreAway`."""
-    error = failure.value
-    if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
-        raise StoreAway(f"SQLite: {error}") from error
-    return failure
 
 
 # These functions run in the thread of the store.

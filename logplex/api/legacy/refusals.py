@@ -12,7 +12,7 @@ from klein import Response
 from logplex.api import refusals
 from logplex.api.json import AUTHENTICATE, Headers, error_answer, text_answer
 from logplex.api.names import TOKEN_NAME_RULE
-from logplex.interfaces import StoreAway
+from logplex.interfaces import StoreAway, StoreFailed
 from logplex.model.destination import BadDestination
 from logplex.model.session import BadSession
 
@@ -50,6 +50,7 @@ _ANSWERS: dict[type[Any], tuple[int, str]] = {
     refusals.TooManyTokens: (422, "You have already added the maximum number of tokens allowed"),
     refusals.TooManySessions: (429, "Too many sessions of this channel"),
     StoreAway: (503, "the store is away; a change may still take effect"),
+    StoreFailed: (503, "{}"),
     refusals.Unavailable: (503, "{}"),
 }
 
@@ -64,6 +65,7 @@ _ANSWERS_OF_ROUTES: dict[tuple[str, type[Any]], tuple[int, str]] = {
     ("attach_drain", refusals.UnknownChannel): (404, "Unknown drain."),
     ("attach_drain", refusals.UnknownDrain): (404, "Unknown drain."),
     ("health_check", StoreAway): (500, "Increment healthcheck counter failed"),
+    ("health_check", StoreFailed): (500, "Increment healthcheck counter failed"),
 }
 
 

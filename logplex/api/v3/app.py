@@ -16,7 +16,7 @@ from logplex.api.json import AUTHENTICATE, JSON_TYPE, Headers, error_answer
 from logplex.api.names import TOKEN_NAME_RULE
 from logplex.api.refused import remember_refusal
 from logplex.api.routes import App
-from logplex.interfaces import StoreAway
+from logplex.interfaces import StoreAway, StoreFailed
 from logplex.model.destination import BadDestination
 from logplex.model.session import BadSession
 
@@ -73,6 +73,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.TooManyTokens: (422, "maximum number of tokens reached"),
     refusals.TooManySessions: (429, "too many sessions of this channel"),
     StoreAway: (503, "the store is away; a change may still take effect"),
+    StoreFailed: (503, None),
     refusals.Unavailable: (503, None),
 }
 
