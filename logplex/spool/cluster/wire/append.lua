@@ -18,7 +18,7 @@
 -- are to be kept remain. What is counted are messages, since numbers jump.
 
 local KEEP, FORGET, RAISE = 1, 2, 4
-local STATE = '^(%d+) (%d+) (%d+) (%d+) (%d+)([ %d+]*)$'
+local STATE = '^(%d+) (%d+) (%d+) (%d+) (%d+)(.*)'
 -- So many starts of one node are remembered: one alive, and some that may still have calls
 -- under way.
 local MOST_STARTS = 8
@@ -133,12 +133,14 @@ local function trimmed(stream, stretches)
         total = total + tonumber(count)
     end
     local from = 1
-    while total - counts[from] >= limit do
+    while counts[from] and total - counts[from] >= limit do
         total = total - counts[from]
         from = from + 1
     end
     if from == 1 then
         return stretches
+    elseif not ids[from] then
+        return ''
     end
     call('XTRIM', stream, 'MINID', ids[from])
     local left = ''
@@ -158,7 +160,8 @@ local values = call('MGET', unpack(sequences))
 local receivers = call('PUBSUB', 'NUMSUB', unpack(names))
 
 for at = 1, #heads do
-    local channel, flags, size, lost = unpack(heads[at])
+    local head = heads[at]
+    local channel, flags, size, lost = head[1], head[2], head[3], head[4]
     local messages, count = ARGV[PAYLOADS + at], tonumber(size)
     local sequence, stream, value = sequences[at], 'log:' .. channel, values[at]
     local least, before, entry, gone, stamp, held, stretches = floor
