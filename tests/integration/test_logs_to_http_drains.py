@@ -221,7 +221,7 @@ class OutageTests(IntegrationTestCase):
 
     async def test_receiver_down_for_five_seconds(self) -> None:
         """It gets all that the buffer held, in order, and before it the exact count of the rest."""
-        node = await self.node()
+        node = await self.node({"drains": {"shared_buffer_bytes": 0}})
         receiver = self.receiver(HttpReceiver())
         token = await node.channel("app-1", [receiver.url])
         await send(node.ports["syslog"], octet_counted(numbered(token, [0])))
@@ -407,7 +407,9 @@ class MemoryTests(IntegrationTestCase):
 
     async def test_flat_under_load(self) -> None:
         """After the buffers are full, more messages to a dead receiver need no more memory."""
-        node = await self.node({"spool": {"max_bytes": 1_000_000}})
+        node = await self.node(
+            {"spool": {"max_bytes": 1_000_000}, "drains": {"shared_buffer_bytes": 0}}
+        )
         receiver = self.receiver(HttpReceiver())
         token = await node.channel("app-1", [receiver.url])
         await receiver.down()
