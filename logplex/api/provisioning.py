@@ -30,7 +30,7 @@ from logplex.api.refusals import (
     UnknownSession,
     UnknownToken,
 )
-from logplex.api.sessions import OpenSessions
+from logplex.api.session_bound import SessionBound
 from logplex.clock import wall_s
 from logplex.interfaces import IConfigStore, ISpool, StoreAway
 from logplex.live import Live
@@ -95,10 +95,10 @@ class Provisioning:
     _counters: Counters
     _new_uuid: Callable[[], UUID] = uuid4
     _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
-    _sessions: OpenSessions = field(init=False)
+    _sessions: SessionBound = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._sessions = OpenSessions(self._clock, self._limits, self._counters)
+        self._sessions = SessionBound(self._clock, self._limits, self._counters)
 
     @_bounded
     async def ensure_channel(

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from logplex.access.authenticator import Authenticator, NotKnown
 from logplex.api.audit import Audit
 from logplex.api.json import request_id
+from logplex.api.refusal_counts import RefusalCounts, reason_of
 from logplex.api.refusals import BadHead, NotAuthenticated, OtherOrigin, RequestRefused
-from logplex.api.refused import RefusedRequests, reason_of
 from logplex.api.routes import Admission, AdmittedResource, remember
 from logplex.live import Live
 from logplex.model.values import Credential
@@ -84,7 +84,7 @@ def api_site(
     too_large: Response,
     audit: Audit,
     *,
-    refusals: RefusedRequests,
+    refusals: RefusalCounts,
     limits: Live[Limits],
     clock: IReactorTime,
 ) -> Site:

@@ -18,7 +18,7 @@ from logplex.access.credentials import credential_from_file
 from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
-from logplex.api.refused import RefusedRequests
+from logplex.api.refusal_counts import RefusalCounts
 from logplex.api.v3.activity import ActivityRoutes, NodeActivity
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
@@ -157,7 +157,7 @@ def assemble(
     )
     share = config.share_rods(panel.share)
     operation = OperationRoutes(health, panel, share, tails.end_all, spool.replacement, reactor)
-    refused = [RefusedRequests(api, reactor) for api in ("api_v3", "api")]
+    refused = [RefusalCounts(api, reactor) for api in ("api_v3", "api")]
     audit = Audit(settings.auth.log_api_user)
     provisioning = Provisioning(config, registry, spool, reactor, limits, counters)
     pages: dict[bytes, list[Source]] = {

@@ -9,7 +9,7 @@ from twisted.web.server import Request
 
 from logplex.api.audit import Audit
 from logplex.api.json import error_answer, text_answer
-from logplex.api.refused import RefusedRequests
+from logplex.api.refusal_counts import RefusalCounts
 from logplex.api.routes import Admission, App, DrainId, match
 from logplex.api.site import api_site
 from logplex.live import Live
@@ -55,7 +55,7 @@ class RouteTests(SynchronousTestCase):
             lambda refused, request: error_answer(404, "none"),
             error_answer(413, "too large"),
             Audit(),
-            refusals=RefusedRequests("api", Clock()),
+            refusals=RefusalCounts("api", Clock()),
             limits=Live(Limits()),
             clock=Clock(),
         )

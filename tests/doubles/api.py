@@ -18,7 +18,7 @@ from logplex.access.authenticator import Authenticator, Throttle
 from logplex.api.audit import Audit
 from logplex.api.legacy.site import legacy_site
 from logplex.api.provisioning import Provisioning
-from logplex.api.refused import RefusedRequests
+from logplex.api.refusal_counts import RefusalCounts
 from logplex.api.v3.activity import ActivityRoutes, NodeActivity
 from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
@@ -77,7 +77,7 @@ class ApiCase(SynchronousTestCase):
         self.troubles: list[str] = []
         self.ended: list[str] = []
         self.watched: list[str] = []
-        self.refused = [RefusedRequests(api, self.clock) for api in ("api_v3", "api")]
+        self.refused = [RefusalCounts(api, self.clock) for api in ("api_v3", "api")]
         self.drains = FakeDrains({1: DrainStatus("connected", received=3, delivered=3)})
         self.share = SharedPanel(self.panel) if self.in_cluster else None
         self.replacement = FakeReplacement() if self.in_cluster else None

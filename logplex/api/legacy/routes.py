@@ -27,8 +27,8 @@ from logplex.api.json import (
 from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.names import shown_tokens, url_with_port
 from logplex.api.provisioning import Provisioning
+from logplex.api.refusal_counts import remember_refusal
 from logplex.api.refusals import BadBody, MissingName, NotPermitted, RequestRefused, UnknownChannel
-from logplex.api.refused import remember_refusal
 from logplex.api.routes import App, admission_of
 from logplex.hosts import host_and_port
 from logplex.interfaces import IConfigStore, StoreAway

@@ -16,8 +16,8 @@ from logplex.api.json import text_answer
 from logplex.api.legacy.refusals import HTML_TYPE, legacy_answer_to
 from logplex.api.legacy.routes import Legacy, SessionPage
 from logplex.api.provisioning import Provisioning
+from logplex.api.refusal_counts import RefusalCounts
 from logplex.api.refusals import NotAuthenticated, Unavailable
-from logplex.api.refused import RefusedRequests
 from logplex.api.routes import READING, Admission, match
 from logplex.api.site import api_site, authenticated, refuse_other_origins
 from logplex.interfaces import IConfigStore
@@ -77,7 +77,7 @@ def legacy_site(
     limits: Live[Limits],
     clock: IReactorTime,
     audit: Audit,
-    refusals: RefusedRequests,
+    refusals: RefusalCounts,
     session_page: SessionPage,
 ) -> Site:
     """

@@ -14,7 +14,7 @@ from twisted.web.server import Request
 from logplex.api import refusals
 from logplex.api.json import AUTHENTICATE, JSON_TYPE, Headers, error_answer
 from logplex.api.names import TOKEN_NAME_RULE
-from logplex.api.refused import remember_refusal
+from logplex.api.refusal_counts import remember_refusal
 from logplex.api.routes import App
 from logplex.interfaces import StoreAway, StoreFailed
 from logplex.model.destination import BadDestination

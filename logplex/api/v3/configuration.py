@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.server import Request
 
-from logplex.api.imports import check_import
+from logplex.api.import_checks import check_import
 from logplex.api.json import JSON_TYPE, json_answer, read_object
 from logplex.api.refusals import BadBody
 from logplex.api.routes import admission_of

@@ -15,8 +15,8 @@ from logplex.api.audit import Audit
 from logplex.api.json import check_json_type, error_answer
 from logplex.api.names import check_channel_id
 from logplex.api.provisioning import Provisioning
+from logplex.api.refusal_counts import RefusalCounts
 from logplex.api.refusals import NotAuthenticated, RequestRefused, Unavailable
-from logplex.api.refused import RefusedRequests
 from logplex.api.routes import READING, Admission, Match, match
 from logplex.api.site import api_site, authenticated
 from logplex.api.v3.activity import ActivityRoutes
@@ -138,7 +138,7 @@ def v3_site(
     limits: Live[Limits],
     clock: IReactorTime,
     audit: Audit,
-    refusals: RefusedRequests,
+    refusals: RefusalCounts,
     activity: ActivityRoutes,
     operation: OperationRoutes,
 ) -> Site:

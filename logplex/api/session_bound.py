@@ -1,5 +1,5 @@
 """
-The number of sessions that this node has opened for each channel, and that have not expired.
+The bound on the sessions that this node opens for one channel.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LOG_INTERVAL_S = 60.0
 
 
 @define(eq=False, repr=False)
-class OpenSessions:
+class SessionBound:
     """
-    Bounds the sessions of one channel, so that no tenant fills the store of all with them.
+    The bound on the sessions of one channel, so that no tenant fills the store of all with them.
 
     Each node counts the sessions that it opens, for the time of their first lifetime, even if they
     are ended or renewed before.

@@ -45,7 +45,7 @@ def reason_of(error: BaseException) -> str:
 
 
 @define(eq=False, repr=False)
-class RefusedRequests:
+class RefusalCounts:
     """
     The refusals of one API.
 

@@ -6,8 +6,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
+from logplex.api.refusal_counts import LOG_INTERVAL_S, reason_of
 from logplex.api.refusals import TooManyDrains, UnknownChannel
-from logplex.api.refused import LOG_INTERVAL_S, reason_of
 from tests.doubles.api import LegacyCase, V3Case, basic
 
 
