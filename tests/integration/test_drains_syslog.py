@@ -12,7 +12,7 @@ from tests.integration.process import reactor, until
 from tests.integration.receivers import TcpReceiver, octet_frames
 
 #: Times that a test can wait for.
-QUICK = DrainSettings(syslog_stall_timeout_s=0.3, syslog_backoff_max_s=0.2)
+QUICK = DrainSettings(shared_buffer_bytes=0, syslog_stall_timeout_s=0.3, syslog_backoff_max_s=0.2)
 
 
 class Deaf(Protocol):

@@ -47,6 +47,8 @@ class UnreliableReceiverTests(IntegrationTestCase):
             {
                 "drains": {
                     "buffer_messages": 200,
+                    "shared_buffer_bytes": 0,
+                    "http_tries": 3,
                     "http_batch_messages": 50,
                     "http_answer_timeout_s": 0.3,
                     "http_retry_delays_s": [0.01, 0.02],

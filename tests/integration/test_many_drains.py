@@ -66,7 +66,9 @@ class DrainCrowdTests(IntegrationTestCase):
         50 receivers hang, 50 refuse connections, 50 answer 500, 50 are well. These get every
         message in order, as soon as they would alone.
         """
-        node = await self.node({"drains": {"buffer_messages": _BUFFER_MESSAGES}})
+        node = await self.node(
+            {"drains": {"buffer_messages": _BUFFER_MESSAGES, "shared_buffer_bytes": 0}}
+        )
         well = await self.crowd(node, "well")
         for receiver in well.receivers:
             receiver.up()
