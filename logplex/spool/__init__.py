@@ -17,7 +17,7 @@ from logplex.spool.memory import MemorySpool
 
 def make_spool(settings: Settings, reactor: IReactor, counters: Counters) -> ISpool:
     """
-    Make the spool that ``[store]`` asks for.
+    Make the spool for the settings in ``[store]``.
 
     :param reactor: makes the connections to Redis, and is the clock.
     :raise StoreUnusable: a file that the settings name cannot be used, or two shards have one

@@ -29,7 +29,7 @@ def make_cluster_spool(
     jitter: Callable[[], float] = random,
 ) -> ClusterSpool:
     """
-    A spool on ``[store] shards``, or on the Redis of ``[store] url``.
+    Make a spool on ``[store] shards``, or on the Redis of ``[store] url``.
 
     :raises ValueError: two shards have one name.
     :raises StoreUnusable: ``[store] ca_file`` cannot be read.

@@ -1,5 +1,6 @@
 """
-A channel's recent messages: from its home, from where it was before, and from what waits here.
+The recent messages of a channel, from its shard, from its earlier shard, and from this node's
+outbox.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ _MOST_READINGS = 3
 
 async def read_recent(shards: Shards, channel_id: str, kept: int, clock: IReactorTime) -> Recent:
     """
-    Do what :meth:`logplex.interfaces.ISpool.recent` promises. A channel that moved, and has not had
-    many messages since, is looked for on the other shards too.
+    Return the recent messages of a channel; see :meth:`logplex.interfaces.ISpool.recent`. If a
+    channel has moved and has few messages since, the other shards are read too.
 
-    :param kept: how many messages of a channel are kept.
+    :param kept: the number of messages that a channel keeps.
     """
     while True:
         homes = shards.topology.homes(channel_id)
@@ -49,12 +50,11 @@ async def read_joining(
     shards: Shards, channel_id: str, following: Following, kept: int, clock: IReactorTime
 ) -> Recent:
     """
-    Do what :meth:`logplex.interfaces.ISpool.join` promises: return what the channel's followers
-    have been told up to the moment of the return, as far as it is kept.
+    Return the kept messages that the channel's followers have been told up to the moment of the
+    return; see :meth:`logplex.interfaces.ISpool.join`.
 
-    While this reads other shards, or the other home of a channel that moves, messages come. They
-    are remembered beside each history that was read, and belong to the result. If a shard of the
-    channel goes away or comes back meanwhile, all is read again.
+    Messages that arrive while other shards are read belong to the result too. If a shard of the
+    channel goes away or comes back meanwhile, everything is read again.
     """
     for _ in range(_MOST_READINGS):
         homes, turns = shards.topology.homes(channel_id), following.turns
@@ -115,9 +115,8 @@ async def _older(
     clock: IReactorTime,
 ) -> list[History]:
     """
-    Return what the shards that are not the channel's homes have, if something is wanting, and as
-    far as they answer soon. The others are not waited for, but not broken off either: Redis answers
-    what it was asked.
+    Return the entries of shards that are not the channel's homes, if its homes have too few. Shards
+    that do not answer soon are not waited for; their late answers are dropped.
     """
     if len(homes) == 1 and sum(each.count for each in found) >= kept:
         return []

@@ -1,9 +1,9 @@
 """
 Replacing the shards of a running node, in three steps, without losing a message (PROTOCOL §11).
 
-Every node is taken through the same step, forward or back, before any goes on to the next. From
-the first step to the last a node listens to both homes of a channel that moves, so it does not
-matter in which order the nodes are asked.
+All nodes must finish one step, forward or back, before any node begins the next. From the first
+step to the last, every node listens to both homes of a channel that moves, so the order of the
+nodes within a step does not matter.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _STEPS: dict[type, Step] = {
 @implementer(IReplacement)
 class Replacement:
     """
-    The three steps.
+    The replacement of the shards of this node, step by step.
 
-    :param followings: of the channels that are followed, as they are at every moment.
+    :param followings: the followed channels, kept up to date.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Replacement:
 
     async def prepare(self, urls: Sequence[str]) -> None:
         """
-        First step: reach all new shards, and listen to the channels that move to them. Shards whose
-        URLs stay are kept. If it fails, everything is as before.
+        First step: connect to all new shards, and listen to the channels that move to them. Shards
+        with the same URL are kept. If the step fails, nothing has changed.
 
-        :raises ValueError: these URLs make no ring, or a new one leads to the database of another.
-        :raises StoreAway: a new shard was not there in time.
+        :raises ValueError: the URLs do not make a ring, or two of them lead to one database.
+        :raises StoreAway: a new shard could not be reached in time.
         :raises WrongStep: a replacement is under way.
         """
         settled = self._shards.topology
@@ -104,8 +104,8 @@ class Replacement:
 
     async def commit(self) -> None:
         """
-        Second step: write to the new shards. Done when the old ones have taken what waits for
-        them, but within :data:`_COMMIT_TIMEOUT_S`.
+        Second step: write to the new shards. The step ends when the old shards have taken all
+        waiting messages, after :data:`_COMMIT_TIMEOUT_S` at most.
 
         :raises WrongStep: nothing is prepared.
         """
@@ -126,9 +126,8 @@ class Replacement:
 
     async def abort(self) -> None:
         """
-        One step back. After the commit: write to the old shards again, and go on listening to the
-        new ones, because other nodes may still write there. After the first step: give the new
-        shards up.
+        Go one step back. After the commit: write to the old shards again, and still listen to the
+        new ones, because other nodes may write there. After the first step: give up the new shards.
 
         :raises WrongStep: nothing is prepared or committed.
         """
@@ -142,7 +141,7 @@ class Replacement:
 
     @contextmanager
     def _taking(self, step: Step) -> Iterator[None]:
-        """Show this step until its work is done."""
+        """Show this step to operators while its work is going on."""
         self._under_way = step
         try:
             yield
@@ -171,7 +170,7 @@ class Replacement:
                 )
 
     async def _listen(self, preparing: Preparing) -> None:
-        """Listen at the second homes of all followed channels, too."""
+        """Listen to the second homes of all followed channels too."""
         # Exactly these are followed at one home only: a follower that comes later finds both.
         followed = list(self._followings.items())
         prepared = self._shards.topology = preparing.listen()
@@ -184,8 +183,9 @@ class Replacement:
 
     async def _switch(self, switched: Prepared | Committed) -> None:
         """
-        Write to the other set from now on: for a channel that moves, when its old shard has taken
-        all of it, and with numbers above the clock, since the new one may know old numbers.
+        Write to the other set from now on. A channel that moves is written there when its old shard
+        has taken all its messages. Its numbers begin above the clock, since the new shard may know
+        old ones.
         """
         with self._taking(Step.SWITCHING):
             shards = switched.all()
@@ -208,12 +208,12 @@ class Replacement:
                 shard.writer.let_go()
 
     async def _within(self, seconds: float, waiting: list[Deferred[None]]) -> None:
-        """Wait for all of them, but no longer."""
+        """Wait for all of them, with a timeout."""
         with suppress(TimeoutError):
             await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
 
     async def _settle(self) -> None:
-        """Hear both sets out, forget the other, and close what is only in it."""
+        """Receive all messages of both sets, forget the other set, and close its shards."""
         topology = self._shards.topology
         assert not isinstance(topology, Settled)
         with self._taking(Step.SWITCHING):

@@ -21,12 +21,12 @@ _POINTS_PER_DIGEST = 8
 
 class Ring:
     """
-    Channel id to shard name. Every shard owns many short arcs of the ring: those that end at its
-    points.
+    The ring that maps each channel id to a shard. Every shard has many points on the ring; a
+    channel belongs to the shard of the next point.
 
-    :param urls: of the shards, in any order.
-    :raises ValueError: no URL, one without host, or two shards of one name.
-    :ivar names: the shards' names, in an order that does not depend on that of the URLs.
+    :param urls: the URLs of the shards, in any order.
+    :raises ValueError: there is no URL, a URL has no host, or two shards have one name.
+    :ivar names: the names of the shards, in an order that is the same for any order of the URLs.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -45,7 +45,7 @@ class Ring:
 
 def shard_name(url: str) -> str:
     """
-    Return the name of a shard: its URL's fragment, else the URL without user info.
+    Return the name of a shard: the fragment of its URL, or the URL without user and password.
 
     :raises ValueError: the URL has no host.
     """

@@ -1,3 +1,3 @@
 """
-One shard: the links to its Redis, what waits for it, and who follows its channels.
+One shard: the links to its Redis, the messages that wait for it, and the followers of its channels.
 """

@@ -1,8 +1,8 @@
 """
-Three links to one shard's Redis, and what is asked over which.
+Three links to the Redis of one shard: for writing, for reading, and for published messages.
 
-Writing has a link of its own, so that it never waits for reading; what is published comes over a
-third, because Redis gives such a connection nothing else to do.
+Writing has its own link, so that it never waits for reading. Published messages have another,
+because Redis accepts no other commands on a connection with subscriptions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
 class Link(Protocol):
-    """The part that a shard uses of :class:`logplex.redis.link.RedisLink`."""
+    """The methods of :class:`logplex.redis.link.RedisLink` that a shard uses."""
 
     @property
     def connected(self) -> bool: ...
@@ -42,7 +42,8 @@ class Link(Protocol):
 
 
 class MakeLink(Protocol):
-    """Make a link to the shard, not started yet; arguments as ``RedisLink`` has them."""
+    """A function that makes a link to the shard, not started yet. The arguments are those of
+    ``RedisLink``."""
 
     def __call__(
         self,
@@ -55,14 +56,14 @@ class MakeLink(Protocol):
 
 class ShardLinks:
     """
-    The links, and what is said over them.
+    The three links of a shard, and the conversations over them.
 
-    Whatever is asked fails with :class:`StoreAway` where the shard is away, or may not do it now.
+    Every request fails with :class:`StoreAway` if the shard is away, or cannot do it now.
 
     :param writable: called when the link for writing is connected.
-    :param connected: called when one of the others is.
-    :param lost: called when any of them is lost.
-    :param published: takes what is published.
+    :param connected: called when one of the other links is connected.
+    :param lost: called when any link is lost.
+    :param published: called with the name and the bytes of each publication.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ShardLinks:
 
     @property
     def trouble(self) -> str | None:
-        """Why the first of those that are away is."""
+        """The reason why the first missing link is away; ``None`` if all are connected."""
         return next((link.trouble for link in self._all if link.trouble), None)
 
     def start(self) -> None:
@@ -89,16 +90,16 @@ class ShardLinks:
             link.start()
 
     async def stop(self) -> None:
-        """Give them up."""
+        """Close all links."""
         await gatherResults([link.stop() for link in self._all], consumeErrors=True)
 
     async def introduce(self, prefix: str, origin: Origin) -> tuple[bytes, list[str]]:
         """
-        See that the shard may be written to and read, and that it knows of a restart.
+        Check that the shard may be written and read, and tell it that this node has started.
 
-        :param prefix: of the names of live channels.
-        :return: the run id of its process, empty if it does not tell us; and the keys that held
-            something else and were replaced.
+        :param prefix: the prefix of the names of publications.
+        :return: the run id of the Redis process, empty if Redis does not give it; and the keys that
+            had another type and were replaced.
         """
         try:
             found = _RUN_ID.search(await self.writing.ask("INFO", "server"))
@@ -112,8 +113,8 @@ class ShardLinks:
 
     def write(self, script: Script, *arguments: Argument) -> Deferred[Any]:
         """
-        Run a script that writes. Fails with ``Refused``, too, where the shard
-        refuses this and would always.
+        Run a script that writes. Fails with ``Refused`` too, if the shard would refuse the call
+        every time.
         """
         return _run(self.writing, script, *arguments)
 
@@ -126,7 +127,7 @@ class ShardLinks:
         return await _read(self.reading, channel_id, origin, after)
 
     def listen(self, *command: Argument) -> Deferred[Any]:
-        """Give a command over the connection that is subscribed."""
+        """Send a command over the link for published messages."""
         return self.listening.ask(*command).addErrback(reading_refused)
 
 
@@ -139,7 +140,7 @@ async def _read(link: Link, channel_id: str, origin: Origin, after: int | None) 
 
 
 def _run(link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
-    """Run a script; the shard is told its text where it does not know it (any more)."""
+    """Run a script. If the shard does not know the script, its text is sent."""
 
     def told(failure: Failure) -> Any:
         if isinstance(failure.value, Refused) and failure.value.code == "NOSCRIPT":

@@ -1,7 +1,8 @@
 """
-What waits to be written to one shard: collected by channel, sealed into numbered batches, bounded.
+The outbox of a shard: waiting messages, collected by channel, and sealed into numbered batches.
 
-No I/O and no clock: whoever owns an outbox says when to seal, and which batch the shard has taken.
+There is no I/O and no clock here: the owner of an outbox says when to seal, and which batch the
+shard has taken.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ _MOST_LOSERS = 100_000
 @frozen
 class OutboxBounds:
     """
-    How much may wait, and how much goes into one call.
+    The bounds of an outbox and of its batches.
 
-    :ivar waiting_batches: sealed, the one under way included; then the newest is dropped.
-    :ivar waiting_bytes: of all messages that wait; the same.
-    :ivar batch_channels: a call costs Redis 6 to 12 µs per channel, and it does nothing else.
-    :ivar batch_bytes: a batch that has so much takes no further channel; and so much is collected
-        before a batch is sealed behind others that wait.
-    :ivar kept: messages of a channel that the shard keeps.
+    :ivar waiting_batches: the most sealed batches, with the one being written. Further messages are
+        dropped.
+    :ivar waiting_bytes: the most bytes of waiting messages. Further messages are dropped.
+    :ivar batch_channels: the most channels of a batch. Redis needs 6 to 12 µs for each channel of a
+        call, and does nothing else meanwhile.
+    :ivar batch_bytes: a batch of this size takes no further channel. While other batches wait, a
+        batch is sealed only at this size.
+    :ivar kept: the number of messages of a channel that the shard keeps.
     """
 
     waiting_batches: int = 2_000
@@ -50,7 +53,7 @@ class OutboxBounds:
 
 @define(eq=False, repr=False)
 class _Collected:
-    """What came for one channel since it was sealed last."""
+    """The messages of one channel since its last sealed batch."""
 
     keep: bool
     forget: bool = False
@@ -61,16 +64,16 @@ class _Collected:
 @define(eq=False, repr=False)
 class Outbox:
     """
-    Messages in the order in which they came, per channel, on their way to one shard.
+    Messages on their way to one shard, in order of arrival for each channel.
 
     Every message that is appended is counted once: as written, as dropped, or as waiting.
 
-    :param numbers: of batches; shared by all outboxes of a node, because a shard that is given up
-        and comes again later still knows the numbers it was given.
-    :ivar number: of the batch that was sealed last.
-    :ivar taken: the shard is known to have taken everything up to this batch, answered or not.
-    :ivar raised_above: channels that :meth:`raise_sequence` named get numbers above it.
-    :ivar waiting_messages: collected or sealed, and not yet done with.
+    :param numbers: the numbers of batches. All outboxes of a node share them, because a shard that
+        is given up and used again remembers earlier numbers.
+    :ivar number: the number of the last sealed batch.
+    :ivar taken: the number of the last batch that the shard is known to have taken.
+    :ivar raised_above: channels named by :meth:`raise_sequence` get message numbers above this.
+    :ivar waiting_messages: the number of messages, collected or sealed, that are not written yet.
     """
 
     bounds: OutboxBounds
@@ -102,11 +105,11 @@ class Outbox:
 
     @property
     def collected(self) -> KeysView[str]:
-        """Channels of which something is not sealed yet."""
+        """The channels with messages that are not sealed yet."""
         return self._collected.keys()
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
-        """Collect them, or drop and count them where there is no room."""
+        """Collect messages; drop and count them if there is no room."""
         bounds = self.bounds
         count = len(messages)
         # A chunk that touches hundreds of channels has one message for each: ask no iterator then.
@@ -133,7 +136,10 @@ class Outbox:
         self.waiting_messages += count
 
     def forget(self, channel_id: str) -> None:
-        """Let the shard forget the channel, after what is sealed; what is not is dropped."""
+        """
+        Let the shard forget the channel after the sealed batches. Messages that are not sealed are
+        dropped.
+        """
         collected = self._collected.pop(channel_id, None)
         if collected is not None:
             self._let_go(len(collected.messages), collected.size_bytes)
@@ -143,16 +149,16 @@ class Outbox:
         self._lost.pop(channel_id, None)
 
     def raise_sequence(self, channel_id: str) -> None:
-        """Let this channel's next messages be numbered above :attr:`raised_above`."""
+        """Number the next messages of this channel above :attr:`raised_above`."""
         self._to_raise.add(channel_id)
 
     def seal(self, channel_ids: Iterable[str] | None = None, force: bool = False) -> bool:
         """
-        Make batches of what is collected.
+        Seal the collected messages into batches.
 
-        :param channel_ids: of these channels, or of all.
-        :param force: even above the bound on batches.
-        :return: whether all of it found room.
+        :param channel_ids: seal only these channels; ``None`` means all.
+        :param force: ignore the bound on batches.
+        :return: true if all messages found room.
         """
         names = list(self._collected if channel_ids is None else channel_ids)
         most = self.bounds.waiting_batches
@@ -165,10 +171,10 @@ class Outbox:
 
     def done(self, followed: Container[str] = ()) -> None:
         """
-        The shard has taken the head.
+        Note that the shard has taken the first batch.
 
-        :param followed: channels whose followers have not heard it yet. A shard that is killed may
-            have taken it and never publish it.
+        :param followed: the channels whose followers have not heard the batch yet. A shard that is
+            killed may have taken it without publishing it.
         """
         batch = self._sealed.popleft()
         for piece in batch.pieces:
@@ -181,7 +187,7 @@ class Outbox:
         self.counters.spool_written += batch.messages
 
     def drop(self) -> None:
-        """The shard will never take the head."""
+        """Drop the first batch, because the shard will never take it."""
         batch = self._sealed.popleft()
         self._let_go(batch.messages, batch.size_bytes)
         self.counters.spool_dropped += batch.messages
@@ -189,20 +195,23 @@ class Outbox:
             self._lose(piece.channel_id, piece.count)
 
     def drop_all(self) -> None:
-        """Nothing will be written any more."""
+        """Drop everything, because nothing will be written any more."""
         self.seal(force=True)
         while self._sealed:
             self.drop()
 
     def last_batch_of(self, channel_id: str) -> int:
-        """The number of the last sealed batch with something of this channel; 0: there is none."""
+        """
+        Return the number of the last sealed batch with messages of this channel; 0 if there is
+        none.
+        """
         for batch in reversed(self._sealed):
             if any(piece.channel_id == channel_id for piece in batch.pieces):
                 return batch.number
         return 0
 
     def heard(self, batch: int, channel_id: str) -> None:
-        """The shard has published this piece, and with it all that came before."""
+        """Note that the shard has published this piece, and so all pieces before it."""
         unheard = self._unheard
         while unheard and unheard[0][0] < batch:
             self._forget_unheard()
@@ -212,8 +221,8 @@ class Outbox:
 
     def unheard(self, channel_ids: Container[str]) -> dict[str, list[tuple[int, list[bytes]]]]:
         """
-        Return what is sealed of these channels and was perhaps not heard by their followers, in
-        order, with the numbers of the batches.
+        Return the sealed pieces of these channels that their followers may not have heard, in
+        order, with the numbers of their batches.
         """
         found: dict[str, list[tuple[int, list[bytes]]]] = {}
         sealed = ((batch.number, piece) for batch in self._sealed for piece in batch.pieces)
@@ -223,7 +232,8 @@ class Outbox:
         return found
 
     def to_be_kept(self, channel_id: str) -> list[bytes]:
-        """What waits of this channel, was perhaps not taken, and will be kept; oldest first."""
+        """Return the waiting messages of this channel that will be kept, oldest first. The shard may already
+        have taken some."""
         found: list[bytes] = []
         for batch in self._sealed:
             if batch.number > self.taken:
@@ -247,7 +257,7 @@ class Outbox:
         return piece
 
     def _seal_some(self, names: list[str], at: int) -> int:
-        """Seal one batch, from this place of the names on; gives the place where it ends."""
+        """Seal one batch from an index in the channels on; return the index at which it ends."""
         bounds = self.bounds
         pieces: list[Piece] = []
         messages = size_bytes = 0
@@ -274,8 +284,8 @@ class Outbox:
 
     def _cut(self, channel_id: str, whole: _Collected) -> _Collected:
         """
-        The first part of what is collected of a channel; the rest stays. A channel has one piece in
-        a batch at most, because the number of the batch is what followers know it by.
+        Return the first part of a channel's collected messages; the rest stays. A batch has at most
+        one piece of a channel, because followers recognise a piece by the number of its batch.
         """
         sizes = accumulate(map(len, whole.messages[:_PIECE_MESSAGES]))
         count = max(1, sum(size <= _PIECE_BYTES for size in sizes))

@@ -1,5 +1,5 @@
 """
-What a shard refuses, and which of it means that the shard is as good as away.
+The refusals of a shard that mean that it counts as away.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _CANNOT_WRITE = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"}
 
 
 def reading_refused(failure: Failure) -> Any:
-    """Errback: a shard that does not let itself be read is as good as away."""
+    """Errback: a shard that refuses reading counts as away."""
     failure.trap(Refused, StoreAway)
     return fail(StoreAway(failure.getErrorMessage()))
 
 
 def writing_refused(failure: Failure) -> Any:
-    """Errback: so is one that may not write now, or does not let us."""
+    """Errback: a shard that cannot write now, or refuses writing, counts as away."""
     error = failure.value
     if isinstance(error, Refused) and error.code in _CANNOT_WRITE:
         return fail(StoreAway(failure.getErrorMessage()))
