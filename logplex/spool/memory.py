@@ -1,5 +1,5 @@
 """
-The embedded spool: every channel's newest messages in this process's memory.
+The embedded spool: the newest messages of every channel, in the memory of this process.
 
 The hot path is :meth:`MemorySpool.append`: a few operations per call, none per message.
 """
@@ -32,7 +32,7 @@ _SWEEP_INTERVAL_S = 60.0
 
 @define(eq=False, repr=False)
 class _Piece:
-    """Messages with consecutive numbers, thrown away together."""
+    """Messages with consecutive numbers, which are dropped together."""
 
     first: int
     messages: list[bytes]
@@ -41,14 +41,14 @@ class _Piece:
 
 @define(eq=False, repr=False)
 class _Backlog:
-    """What is kept of one channel: pieces in order, the newest last."""
+    """The kept messages of one channel: pieces in order, the newest last."""
 
     written_s: float
     pieces: list[_Piece] = field(factory=list)
     count: int = 0
 
     def add(self, first: int, messages: list[bytes]) -> int:
-        """Keep them; gives the bytes that this takes."""
+        """Keep messages; return the bytes that this takes."""
         self.count += len(messages)
         size_bytes = sum(map(len, messages)) + MESSAGE_OVERHEAD_BYTES * len(messages)
         if self.pieces:
@@ -193,7 +193,7 @@ class MemorySpool:
                 del self._backlogs[channel_id]
 
     def _expire(self, now_s: float) -> None:
-        """Let go of what nobody has written to for the time of retention."""
+        """Drop the channels that got no message for the time of retention."""
         self._sweep_s = now_s + _SWEEP_INTERVAL_S
         written_before_s = now_s - self._settings.retention_s
         while self._backlogs:

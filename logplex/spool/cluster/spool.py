@@ -1,7 +1,7 @@
 """
 The spool of a cluster: every channel's newest messages on one of several Redis shards.
 
-Nodes share nothing but the shards; each knows by the ring which of them keeps a channel.
+Nodes share nothing but the shards. The ring tells each node the shard of a channel.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class ClusterSpool:
         return closing.addCallback(lambda _: None)
 
     def when_present(self) -> Deferred[None]:
-        """Fires as soon as every shard has been reached."""
+        """Fire as soon as every shard has been reached."""
         reached = gatherResults([shard.when_present() for shard in self._shards.topology.all()])
         return reached.addCallback(lambda _: None)
 

@@ -4,9 +4,9 @@ The shards of a node as a value: settled, or at one of the steps of a replacemen
 A step makes a new value from the old one (:mod:`~logplex.spool.cluster.replacement`):
 
 * :class:`Settled`: one set of shards.
-* :class:`Preparing`: the new set is being reached, and nothing else has changed.
+* :class:`Preparing`: connections to the new set are made; nothing else has changed.
 * :class:`Prepared`: the other set is read and listened to, because other nodes may write there.
-* :class:`Committed`: the two sets have changed places; the old one is still listened to.
+* :class:`Committed`: the two sets have been swapped; the old one is still listened to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PLACES = 200_000
 
 @frozen(eq=False, repr=False)
 class ShardSet:
-    """Shards by their names, and the ring that says which of them keeps which channel."""
+    """A set of shards by name, and the ring that assigns channels to them."""
 
     ring: Ring
     shards: dict[str, Shard]
@@ -37,10 +37,12 @@ class ShardSet:
 @frozen
 class _Topology:
     """
+    The shards of a node, at any step.
+
     :ivar current: the shards that this node writes to.
-    :ivar before: the shards that it wrote to before the last switch; at first the current ones. A
-        channel may have its first message since then long after the replacement is over, and its
-        new home may know lower numbers.
+    :ivar before: the shards that it wrote to before the last replacement; at first the current
+        ones. A channel may get its next message long after a replacement, and its new home may know
+        lower numbers.
     """
 
     current: ShardSet
@@ -60,7 +62,7 @@ class Settled(_Topology):
     """One set of shards."""
 
     def prepare(self, new: ShardSet) -> Preparing:
-        """Begin a replacement by these shards; those that stay are in both sets."""
+        """Begin a replacement by these shards. Shards that stay are in both sets."""
         return Preparing(self.current, self.before, new)
 
 
@@ -85,20 +87,22 @@ class _TwoSets(_Topology):
 
     @property
     def has_switched(self) -> bool:
-        """True if this node has committed, and so has written to both sets."""
+        """True if this node has committed, so that it has written to both sets."""
         return self.before is self.other
 
     def settle(self) -> Settled:
-        """End the replacement; the other set is given up."""
+        """End the replacement, and give up the other set."""
         return Settled(self.current, self.before)
 
 
 @frozen
 class Preparing(_TwoSets):
-    """The other set is new and is being reached. No channel has a home there yet."""
+    """
+    The other set is new, and connections to it are being made. No channel has a home there yet.
+    """
 
     def listen(self) -> Prepared:
-        """All new shards are there."""
+        """Note that all new shards are connected."""
         return Prepared(self.current, self.before, self.other)
 
 
@@ -114,19 +118,19 @@ class _TwoHomes(_TwoSets):
 
 @frozen
 class Prepared(_TwoHomes):
-    """The other set is new, or was written to until an abort."""
+    """The other set is new, or this node wrote to it before an abort."""
 
     def commit(self) -> Committed:
-        """Let the two sets change places."""
+        """Swap the two sets: write to the new one."""
         return Committed(current=self.other, before=self.current, other=self.current)
 
 
 @frozen
 class Committed(_TwoHomes):
-    """The other set is the old one."""
+    """The other set is the old one, to which this node wrote before the commit."""
 
     def abort(self) -> Prepared:
-        """Let the two sets change places again."""
+        """Swap the two sets back."""
         return Prepared(current=self.other, before=self.current, other=self.current)
 
 
@@ -136,8 +140,7 @@ Topology = Settled | Preparing | Prepared | Committed
 
 def doubles(shards: Iterable[Shard]) -> list[tuple[Shard, Shard]]:
     """
-    Return the shards that are one database of one Redis under different URLs: the first of them,
-    with each of the others.
+    Return pairs of shards whose different URLs lead to the same database of the same Redis.
     """
     first: dict[tuple[bytes, int], Shard] = {}
     found = []
@@ -153,7 +156,7 @@ class Shards:
     """
     The topology of this node as it is now, and the home of each channel in it.
 
-    :param make_shard: makes a shard for a URL, not started.
+    :param make_shard: makes a shard for a URL; it is not started yet.
     """
 
     def __init__(
@@ -168,7 +171,7 @@ class Shards:
 
     @property
     def topology(self) -> Topology:
-        """The shards, and the step at which they stand."""
+        """The present topology: the shards, and the step of the replacement."""
         return self._topology
 
     @topology.setter
@@ -181,8 +184,8 @@ class Shards:
         """
         Make a set of shards.
 
-        :param known: shards that are used again if their URL is the same.
-        :raises ValueError: these URLs make no ring.
+        :param known: shards that are reused if their URL is the same.
+        :raises ValueError: the URLs do not make a ring.
         """
         ring = Ring(urls)
         by_url = {each.url: each for each in known}
@@ -192,8 +195,8 @@ class Shards:
 
     def home(self, channel_id: str) -> Shard:
         """
-        Return the shard that this node writes the channel to. A channel that has moved there goes
-        on with numbers above the clock.
+        Return the shard to which this node writes the channel. A channel that has moved to it
+        continues with numbers above the clock.
         """
         return self._places.get(channel_id) or self._locate(channel_id)
 

@@ -1,6 +1,7 @@
 """
-A channel that is followed on this node: what its followers have been told, and how far it has come
-on a shard. No I/O and no clock.
+A followed channel: the messages that its followers have been told, and its progress on a shard.
+
+There is no I/O and no clock here.
 """
 
 from __future__ import annotations
@@ -33,14 +34,16 @@ Waiting = tuple[int, list[bytes]]
 @define(eq=False, repr=False)
 class Following:
     """
-    The followers of one channel on this node, whichever shards have the channel's messages.
+    The followers of one channel on this node, independent of the shards that have the channel.
 
-    While shards are replaced a channel can be on two. Then its followers are away if one of them
-    is, and a number that would not grow is left out.
+    While shards are replaced, a channel can be on two shards. Then the followers count as
+    interrupted if one of the shards is away, and messages whose numbers would not grow are left
+    out.
 
-    :ivar joins: the follower of each join that is under way and was not left.
-    :ivar pending: how many joins are under way.
-    :ivar turns: how often a shard of the channel went away or came back, or messages were missed.
+    :ivar joins: the follower of each join that is going on, unless the follower has left.
+    :ivar pending: the number of joins that are going on.
+    :ivar turns: the number of times that a shard of the channel went away or came back, or that
+        messages were missed.
     """
 
     joins: list[IFollower] = field(factory=list)
@@ -53,7 +56,7 @@ class Following:
 
     @property
     def away(self) -> bool:
-        """True while a shard of the channel is away from its followers."""
+        """True while a shard of the channel is away."""
         return self._away > 0
 
     @property
@@ -62,19 +65,19 @@ class Following:
         return not self._followers and not self.pending
 
     def begin(self, follower: IFollower) -> None:
-        """A follower wants to join."""
+        """Begin the join of a follower."""
         self.joins.append(follower)
         self.pending += 1
 
     def finish(self, follower: IFollower) -> None:
-        """Its history ends here: it is told what comes from now on, unless it has left."""
+        """End a join: the follower is told all messages from now on, unless it has left."""
         if self.abandon(follower) and follower not in self._followers:
             self._followers.append(follower)
             if self.away:
                 self._tell_one(follower, lambda each: each.interrupted())
 
     def abandon(self, follower: IFollower) -> bool:
-        """End its join; return false if it has left meanwhile."""
+        """End a join without a result; return false if the follower has left."""
         self.pending -= 1
         if follower not in self.joins:
             return False
@@ -82,7 +85,7 @@ class Following:
         return True
 
     def leave(self, follower: IFollower) -> None:
-        """Tell it nothing more."""
+        """Remove a follower."""
         self.joins = [each for each in self.joins if each is not follower]
         if follower in self._followers:
             self._followers.remove(follower)
@@ -95,15 +98,17 @@ class Following:
         self._tell(lambda each: each.received(number, list(messages)))
 
     def begin_again(self, last: int) -> None:
-        """The shard has lost its numbers, and goes on after this one."""
+        """Note that the shard has lost its sequence, and continues after this number."""
         self._last = last
 
     def unnumbered(self, messages: Sequence[bytes]) -> None:
-        """Tell them of this node's own messages, of which they will not hear again."""
+        """
+        Tell the followers of this node's own messages, which will not come again with numbers.
+        """
         self._tell(lambda each: each.received(None, list(messages)))
 
     def interrupted(self) -> None:
-        """A shard of the channel is away."""
+        """Note that a shard of the channel is away."""
         self._away += 1
         self.turns += 1
         if self._away == 1:
@@ -111,7 +116,7 @@ class Following:
             self._tell(lambda each: each.interrupted())
 
     def resumed(self, complete: bool) -> None:
-        """It is back."""
+        """Note that a shard of the channel is back."""
         self._away -= 1
         self.turns += 1
         self._is_complete = self._is_complete and complete
@@ -121,7 +126,7 @@ class Following:
                 self.missed()
 
     def missed(self) -> None:
-        """What comes next does not follow on what came before."""
+        """Tell the followers that messages may be missing at this place."""
         self.turns += 1
         self._tell(lambda each: each.missed())
 
@@ -141,13 +146,12 @@ class Following:
 @define(eq=False, repr=False)
 class Reading:
     """
-    A history that is read for a join, and what the channel's followers are told since it was asked
-    for.
+    A history that is being read for a join, and the messages that the followers are told meanwhile.
 
-    :ivar kept: how many messages of a channel are kept.
-    :ivar own: the batches of this node that its followers were told without number before, and that
-        perhaps wait for the shard.
-    :ivar history: nothing before it has come.
+    :ivar kept: the number of messages that a channel keeps.
+    :ivar own: the batches of this node that followers were told without numbers, and that may still
+        wait for the shard.
+    :ivar history: the history; ``None`` before it has arrived.
     """
 
     kept: int
@@ -157,21 +161,21 @@ class Reading:
     _count: int = 0
 
     def hear(self, first: int, messages: list[bytes]) -> None:
-        """The followers are told of these."""
+        """Add messages that the followers are told."""
         self._heard.append(StreamEntry(first, messages, before=first - 1))
         self._count += len(messages)
         while self._count - len(self._heard[0].messages) >= self.kept:
             self._count -= len(self._heard.popleft().messages)
 
     def up_to_now(self) -> History:
-        """Return what was read, and what was heard beyond it."""
+        """Return the history, and the messages that were told after it."""
         history = self.history
         new = [each for each in self._heard if each.first > history.last]
         last = new[-1].last if new else history.last
         return History(last, history.own_batch, [*history.entries, *new])
 
     def own_messages(self) -> list[bytes]:
-        """Return this node's messages of which the shard had not taken the batch."""
+        """Return this node's messages whose batch the shard had not taken."""
         taken = self.history.own_batch
         return [message for batch, texts in self.own if batch > taken for message in texts]
 
@@ -179,19 +183,21 @@ class Reading:
 @define(eq=False, repr=False)
 class Progress:
     """
-    How far a channel has come on one shard.
+    The progress of a followed channel on one shard.
 
-    :ivar away: nothing is heard of the shard, or not everything yet: what this node itself
-        receives is told at once, without number, and not again when it comes through the shard.
-    :ivar position: the channel's newest number, as it was read or heard last: everything up to it
-        is known, or need not be; ``None`` before the first reading.
-    :ivar seen: the last batch of every origin that is known.
-    :ivar told: batches of this node, from and up to, whose messages were told without numbers;
-        the end is ``None`` while the shard is away.
-    :ivar held: publications that wait for the reading; ``None`` if none is awaited.
-    :ivar held_bytes: of their messages.
-    :ivar overflowed: the last number of those that found no room to wait.
-    :ivar readings: those of joins that are under way; told what the followers are told.
+    :ivar away: true while publications of the shard do not arrive, or not completely. Messages of
+        this node are then told at once, without numbers, and not again when the shard publishes
+        them.
+    :ivar position: the newest number that was read or published. All messages up to it are known,
+        or not needed. ``None`` before the first reading.
+    :ivar seen: for each origin, the number of the last known batch.
+    :ivar told: ranges of this node's batches whose messages were told without numbers. The end of
+        the last range is ``None`` while the shard is away.
+    :ivar held: publications that wait until a history has been read; ``None`` if none is being
+        read.
+    :ivar held_bytes: the bytes of the held messages.
+    :ivar overflowed: the last number of the publications that found no room.
+    :ivar readings: the readings of the joins that are going on; they get all told messages.
     """
 
     following: Following
@@ -206,7 +212,10 @@ class Progress:
     readings: list[Reading] = field(factory=list)
 
     def published(self, published: Published) -> None:
-        """The shard has numbered messages: tell what is new, or hold it."""
+        """
+        Tell the followers of published messages that are new; hold them while a history is being
+        read.
+        """
         if self.held is None:
             self._pass_on(published)
         elif len(self.held) < _HELD_PUBLICATIONS and self.held_bytes < _HELD_BYTES:
@@ -216,12 +225,12 @@ class Progress:
             self.overflowed = published.last
 
     def received(self, messages: Sequence[bytes]) -> None:
-        """This node has received messages."""
+        """Note messages that this node has received; tell them at once if the shard is away."""
         if self.away:
             self.following.unnumbered(messages)
 
     def read(self, reading: Reading, history: History) -> None:
-        """Its history has come, while the shard was there."""
+        """Take the history of a join, which arrived while the shard was present."""
         reading.history = history
         if self.position is None:
             self._mark(self.own, history.own_batch)
@@ -229,10 +238,11 @@ class Progress:
 
     def lost(self, unheard: Sequence[Waiting], begin: int) -> None:
         """
-        The shard is away. Tell this node's own messages at once: it may have lost them.
+        Note that the shard is away. Tell this node's own messages at once, since it may have lost
+        them.
 
-        :param unheard: everything of this node that was perhaps not heard.
-        :param begin: the number of the batch that is sealed next.
+        :param unheard: all messages of this node that the followers may not have been told.
+        :param begin: the number of the next batch.
         """
         if self.away:
             return
@@ -247,16 +257,16 @@ class Progress:
         self.told.append((begin, None))
 
     def subscribed(self) -> None:
-        """The shard publishes again: hold that until :meth:`caught_up`."""
+        """Note that publications arrive again; hold them until :meth:`caught_up`."""
         self.held, self.held_bytes, self.overflowed = [], 0, 0
 
     def caught_up(self, history: History, told: int) -> None:
         """
-        The history was read, after the subscription: tell what was missed, and go on.
+        Tell the messages that were missed, from a history that was read after the subscription.
 
-        :param history: at least the entries after :attr:`position`.
-        :param told: the number of the batch that was sealed last; everything that this node has
-            received up to now is in batches up to it, and was told.
+        :param history: the entries after :attr:`position`, or more.
+        :param told: the number of the last sealed batch. All messages that this node has received
+            are in batches up to it, and were told.
         """
         missed: list[StreamEntry] = []
         complete = False
@@ -277,20 +287,20 @@ class Progress:
 
     def ended(self, unwritten: bool) -> None:
         """
-        The channel is not followed here any more.
+        Note that the channel is not followed on this shard any more.
 
-        :param unwritten: as far as this node knows no node has written here meanwhile.
+        :param unwritten: true if this node knows of no message written here meanwhile.
         """
         if self.away:
             others = any(origin != self.own for origin in self.seen)
             self.following.resumed(complete=unwritten and not others)
 
     def was_told(self, batch: int) -> bool:
-        """Return true if this batch of this node was told without numbers."""
+        """Return true if the followers were told this batch of this node without numbers."""
         return any(begin <= batch and (end is None or batch <= end) for begin, end in self.told)
 
     def _read_to(self, last: int) -> None:
-        """The history was read, up to this number: tell what was held."""
+        """Tell the held publications after this number, up to which the history was read."""
         if last < (self.position or 0):
             self.following.begin_again(last)
         self.position = last
@@ -302,7 +312,7 @@ class Progress:
             self.following.missed()
 
     def _mark(self, origin: Origin, batch: int) -> None:
-        """Everything of this origin up to this batch is known."""
+        """Note that all batches of an origin up to this one are known."""
         if batch > self.seen.get(origin, 0):
             if len(self.seen) >= _ORIGINS and origin not in self.seen:
                 del self.seen[next(iter(self.seen))]
@@ -311,7 +321,7 @@ class Progress:
                 self.told = [each for each in self.told if each[1] is None or each[1] > batch]
 
     def _take(self, first: int, messages: list[bytes], batch: int, origin: Origin) -> None:
-        """Tell one batch's messages, unless they are known already."""
+        """Tell the messages of one batch, unless they are known already."""
         if batch > self.seen.get(origin, 0):
             known = origin == self.own and self.was_told(batch)
             self._mark(origin, batch)
@@ -335,7 +345,7 @@ class Progress:
 
 
 def _joins(entries: Sequence[StreamEntry], number: int, last: int) -> bool:
-    """Return true if everything is there that was numbered after this number, up to the last."""
+    """Return true if a history has every message after this number."""
     for entry in entries:
         if entry.before != number:
             return False

@@ -1,6 +1,6 @@
 """
-The channels that this node follows on one shard: subscribed while they are followed, and told
-exactly, across joins, losses and repeats.
+The channels that this node follows on one shard. They are subscribed, and their followers are told
+each message once, also when the shard goes away and comes back.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ _RESUMED_AT_A_TIME = 8
 
 class Followers:
     """
-    The followed channels of one shard.
+    The channels of one shard that this node follows.
 
-    :param prefix: of the names of live channels.
-    :param presence: gives a number that grows each time the shard comes, ``None`` while it is away.
-    :param ask: gives a command over the connection that is subscribed.
-    :param read: reads a channel's sequence and its entries after a number; none after ``None``.
-    :param written: fires when what waits of a channel was written, or at the end of its patience.
-    :param failed: told why the shard could not be asked although it is said to be there.
+    :param prefix: the prefix of the names of publications.
+    :param presence: returns a number that grows each time the shard comes back; ``None`` while it
+        is away.
+    :param ask: sends a command over the link for published messages.
+    :param read: reads a channel's sequence, and its entries after a number; no entries if that is
+        ``None``.
+    :param written: fires when the waiting messages of a channel are written, or after a timeout.
+    :param failed: called with the reason if the shard does not answer although it is present.
     """
 
     def __init__(
@@ -59,28 +61,28 @@ class Followers:
 
     @property
     def channels(self) -> KeysView[str]:
-        """What is followed, now and whenever it is looked at."""
+        """The followed channels; the view stays up to date."""
         return self._followed.keys()
 
     def came(self) -> None:
-        """The shard is present: let all channels catch up."""
+        """Let all channels catch up, because the shard is present."""
         presence = self._presence()
         channels = iter(list(self._followed.items()))
         for _ in range(min(_RESUMED_AT_A_TIME, len(self._followed))):
             _start(self._resume(channels, presence))
 
     def went(self) -> None:
-        """The shard is away."""
+        """Note that the shard is away."""
         self._lose(list(self._followed))
 
     def received(self, channel_id: str, messages: list[bytes]) -> None:
-        """This node has received messages of a channel, and will hand them to the shard."""
+        """Note messages that this node has received, and will write to the shard."""
         progress = self._followed.get(channel_id)
         if progress is not None:
             progress.received(messages)
 
     def published(self, name: bytes, data: bytes) -> None:
-        """The shard has published something under this name."""
+        """Take a publication of the shard."""
         channel_id = name.decode("utf-8", "replace").removeprefix(self._prefix)
         progress = self._followed.get(channel_id)
         if progress is None:
@@ -95,7 +97,7 @@ class Followers:
         progress.published(published)
 
     def away_from(self, channel_id: str) -> bool:
-        """Return true if the channel's followers are, or would be, told of an interruption."""
+        """Return true if the followers of a channel are interrupted, or would be if it had some."""
         progress = self._followed.get(channel_id)
         return self._presence() is None if progress is None else progress.away
 
@@ -103,12 +105,11 @@ class Followers:
         self, channel_id: str, following: Following, after: int | None = 0
     ) -> Reading | None:
         """
-        Follow the channel, and read its history for a follower that joins. The result arrives when
-        the other followers have been told everything that is in it.
+        Follow a channel, and read its history for a follower that joins. The result fires when the
+        other followers have been told all messages in it.
 
         :param after: read the entries after this number; none if ``None``.
-        :return: ``None`` if the shard is away, and the followers are told so. Otherwise to be given
-            back by :meth:`joined`.
+        :return: the reading, to pass to :meth:`joined`; ``None`` if the shard is away.
         """
         progress = self._followed.get(channel_id)
         if progress is None:
@@ -140,13 +141,13 @@ class Followers:
         return reading if is_current else None
 
     def joined(self, channel_id: str, reading: Reading) -> None:
-        """The join for which this was read is over."""
+        """Release a reading, because its join is over."""
         progress = self._followed.get(channel_id)
         if progress is not None and reading in progress.readings:
             progress.readings.remove(reading)
 
     def leave(self, channel_id: str, unwritten: bool = False) -> None:
-        """Follow this channel no more; see :meth:`Progress.ended`."""
+        """Stop following a channel; see :meth:`Progress.ended`."""
         progress = self._followed.pop(channel_id, None)
         if progress is not None:
             progress.ended(unwritten)
@@ -157,7 +158,7 @@ class Followers:
         return self._followed.get(channel_id) is progress and not progress.away
 
     async def _resume(self, channels: Iterator[tuple[str, Progress]], presence: int | None) -> None:
-        """Let these channels catch up, one after the other, while the shard stays."""
+        """Let these channels catch up, one after another, while the shard is present."""
         for channel_id, progress in channels:
             if self._presence() != presence:
                 return
@@ -178,7 +179,10 @@ class Followers:
             progress.caught_up(history, self._outbox.number)
 
     def _lose(self, channel_ids: Iterable[str]) -> None:
-        """Tell these channels' followers that the shard is away, and what they have not heard."""
+        """
+        Tell the followers of these channels that the shard is away, and the messages that they
+        missed.
+        """
         outbox, lost = self._outbox, set(channel_ids)
         if not lost.isdisjoint(outbox.collected):
             outbox.seal(force=True)

@@ -232,8 +232,10 @@ class Outbox:
         return found
 
     def to_be_kept(self, channel_id: str) -> list[bytes]:
-        """Return the waiting messages of this channel that will be kept, oldest first. The shard may already
-        have taken some."""
+        """
+        Return the waiting messages of this channel that will be kept, oldest first. The shard may
+        already have taken some.
+        """
         found: list[bytes] = []
         for batch in self._sealed:
             if batch.number > self.taken:

@@ -1,5 +1,5 @@
 """
-One shard as this node sees it: present or away, what is written to it and who listens.
+One shard of this node: its presence, the messages to write to it, and its followers.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ _OWN_WRITES_PATIENCE_S = 1.0
 @frozen
 class Identity:
     """
-    Which shard, and who speaks to it.
+    The names of a shard and of this node.
 
-    :ivar name: on the ring.
-    :ivar url: with its password; two shards of one name and different URLs are two.
-    :ivar db: the number of its database. Publications know no databases, so their names tell it.
+    :ivar name: the name on the ring.
+    :ivar url: the URL, with its password. Shards with different URLs differ even if their names are
+        equal.
+    :ivar db: the number of the database. It is part of the names of publications, which Redis
+        shares between databases.
     """
 
     name: str
@@ -51,10 +53,10 @@ class Shard:
     """
     One shard, present or away.
 
-    Present means that it takes batches, answers, and publishes to us. While it is away batches
-    wait, followers are told of this node's own messages, and nothing can be read.
+    A shard is present if it takes batches, answers, and publishes to this node. While it is away,
+    batches wait, followers are told of this node's own messages, and reading is not possible.
 
-    :ivar absences: how often it went away.
+    :ivar absences: the number of times that it went away.
     """
 
     def __init__(
@@ -111,20 +113,20 @@ class Shard:
 
     @property
     def present(self) -> bool:
-        """True while it takes batches, answers, and publishes to us."""
+        """True while it takes batches, answers, and publishes to this node."""
         return self._presence is not None
 
     @property
     def database(self) -> tuple[bytes, int] | None:
         """
-        Which database of which Redis process it was when it was reached last; ``None`` where it
-        was not reached yet, or does not tell. Two shards can be one under different URLs.
+        The database and the Redis process that the URL led to at the last connection; ``None`` if
+        they are unknown. Two URLs can lead to one database.
         """
         return (self._run_id, self._db) if self._run_id else None
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong now, for health and operators."""
+        """The present trouble of the shard, for the health check and operators."""
         if self.present:
             return None
         return (
@@ -137,7 +139,7 @@ class Shard:
         self._links.start()
 
     def when_present(self) -> Deferred[None]:
-        """Fires as soon as it is present."""
+        """Fire as soon as the shard is present."""
         if self.present:
             return succeed(None)
         waiter: Deferred[None] = Deferred(self._when_present.remove)
@@ -145,7 +147,7 @@ class Shard:
         return waiter
 
     async def close(self, flush_s: float) -> None:
-        """Write what waits, within this time, and give the links up."""
+        """Write all waiting messages, within a time, and close the links."""
         await self._within(flush_s, self.writer.everything_written())
         await self._links.stop()
         self.writer.stop()
@@ -160,8 +162,8 @@ class Shard:
 
     async def history(self, channel_id: str) -> History | None:
         """
-        Return everything that the shard has of a channel, and what this node has for it; ``None``
-        if the shard is away.
+        Return all messages of a channel on the shard, and those that still wait here; ``None`` if
+        the shard is away.
         """
         if self.followers.away_from(channel_id):
             return None
@@ -172,7 +174,7 @@ class Shard:
             return None
 
     def own_messages(self, channel_id: str) -> list[bytes]:
-        """Return what waits of a channel and will be kept, oldest first."""
+        """Return the waiting messages of a channel that will be kept, oldest first."""
         return self.outbox.to_be_kept(channel_id)
 
     async def join(self, channel_id: str, following: Following) -> Reading | None:
@@ -180,20 +182,20 @@ class Shard:
         return await self.followers.join(channel_id, following)
 
     async def follow(self, channel_id: str, following: Following) -> None:
-        """Follow the channel; done when no message can be missed, or the shard is away."""
+        """Follow a channel. Fires when no message can be missed, or the shard is away."""
         reading = await self.followers.join(channel_id, following, after=None)
         if reading is not None:
             self.followers.joined(channel_id, reading)
 
     async def everything_heard(self) -> None:
-        """Done when all that the shard has published until now was heard, or it is away."""
+        """Fire when all publications so far have arrived, or the shard is away."""
         with suppress(StoreAway):
             await self._links.listen("PING")
 
     # How it comes and goes.
 
     def _introduce(self) -> None:
-        """The link for writing is connected."""
+        """Introduce this node to the shard, because the link for writing is connected."""
         Deferred.fromCoroutine(self._introduction()).addErrback(
             lambda failure: _log.failure("bug: shard {name}", failure, name=self.name)
         )
@@ -209,7 +211,7 @@ class Shard:
             self._returned()
 
     def _returned(self) -> None:
-        """Something works again; perhaps everything does."""
+        """Check if the shard is present, because a link is connected or a request was answered."""
         if self.present or not self.writer.is_open:
             return
         if self._links.reading.connected and self._links.listening.connected:
@@ -221,7 +223,7 @@ class Shard:
                 waiter.callback(None)
 
     def _lost(self) -> None:
-        """A link is down."""
+        """Note that a link is lost."""
         if not self._links.writing.connected:
             self.writer.shut()
         if self.present:
@@ -230,7 +232,7 @@ class Shard:
             self.followers.went()
 
     def _stumbled(self, because: str) -> None:
-        """It could not do what was asked; where no link is down by now, try again soon."""
+        """Note that a request failed. If all links are still connected, try again soon."""
         if because != self._because:
             self._because = because
             _log.warn("shard {name}: {because}", name=self.name, because=because)
@@ -250,7 +252,7 @@ class Shard:
         self.followers.published(name, data)
 
     def _replaced(self, keys: list[str]) -> None:
-        """Tell of keys that held something else."""
+        """Log the keys that had another type and were replaced."""
         self.outbox.counters.spool_keys_replaced += len(keys)
         for key in keys:
             if self._warnings < _MOST_WARNINGS:
@@ -270,6 +272,6 @@ class Shard:
         await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
 
     async def _within(self, seconds: float, wanted: Deferred[None]) -> None:
-        """Wait for it, but no longer."""
+        """Wait for a result, with a timeout."""
         with suppress(TimeoutError):
             await wanted.addTimeout(seconds, self._clock)

@@ -1,8 +1,8 @@
 """
-When one shard is written to: one call at a time, at a tick, sooner where somebody listens.
+The writer of one shard: one call at a time, at a tick, and sooner for followed channels.
 
-While a call is under way messages are collected, so a shard that is slow gets fewer and fuller
-batches. A call whose answer was lost is repeated as it was; the shard knows it by its number.
+Messages are collected during a call, so a slow shard gets fewer and larger batches. A call whose
+answer was lost is repeated unchanged; the shard recognises it by its number.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ Run = Callable[..., Deferred[Any]]
 @frozen
 class WritingTimes:
     """
-    :ivar tick_s: from a message to its writing, at most, where the shard is quick.
-    :ivar tick_max_s: the same, however many channels get messages.
-    :ivar followed_tick_s: the same, where the channel has listeners.
-    :ivar followed_for_s: how long a channel that had listeners counts as having some.
-    :ivar retention_s: how long the shard keeps a channel that is not written to.
+    The times of a writer.
+
+    :ivar tick_s: the longest time from a message to its writing, if few channels get messages.
+    :ivar tick_max_s: the longest time if many channels get messages.
+    :ivar followed_tick_s: the longest time for a channel with followers.
+    :ivar followed_for_s: the time for which a channel counts as followed after its last follower.
+    :ivar retention_s: the time for which the shard keeps a channel without new messages.
     """
 
     tick_s: float = 0.05
@@ -56,12 +58,12 @@ class WritingTimes:
 
 class ShardWriter:
     """
-    The way from an outbox into its shard.
+    Write the batches of an outbox to its shard.
 
-    :param prefix: of the names of live channels.
-    :param followed: channels that this node itself listens to.
-    :param failed: told why the shard cannot take a batch now; writing is shut by then.
-    :param replaced: told of the keys on the shard that held something else and were replaced.
+    :param prefix: the prefix of the names of publications.
+    :param followed: the channels that this node follows.
+    :param failed: called with the reason if the shard cannot take a batch; the writer is shut then.
+    :param replaced: called with the keys that had another type and were replaced.
     """
 
     def __init__(
@@ -99,27 +101,27 @@ class ShardWriter:
 
     @property
     def is_open(self) -> bool:
-        """Whether the shard takes batches."""
+        """True while the shard takes batches."""
         return self._open
 
     @property
     def is_behind(self) -> bool:
-        """True if the shard has not taken what was there when :meth:`hold` was called."""
+        """True if messages from before :meth:`hold` are not written yet."""
         head = self.outbox.head
         return head is not None and head.number <= (self._hold_above or 0)
 
     def open(self) -> None:
-        """The shard takes batches."""
+        """Start writing: the shard takes batches."""
         self._open = True
         self._pump()
 
     def shut(self) -> None:
-        """It takes none now. A call under way will be repeated."""
+        """Stop writing: the shard takes no batches now. The present call will be repeated."""
         self._open = False
         self._wake(all_of_them=True)
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
-        """Write these at the channel's next tick."""
+        """Write messages at the channel's next tick."""
         self.outbox.append(channel_id, messages, keep)
         if channel_id in self._followed or channel_id in self._listened:
             if self._followed_tick is None:
@@ -135,17 +137,19 @@ class ShardWriter:
         self._write_all()
 
     def hold(self) -> None:
-        """Keep back what comes from now on, until :meth:`let_go`."""
+        """Hold back new messages until :meth:`let_go`."""
         self.outbox.seal(force=True)
         self._hold_above = self.outbox.number
 
     def let_go(self) -> None:
-        """Write what was kept back."""
+        """Write the messages that were held back."""
         self._hold_above = None
         self._write_all()
 
     def written(self, channel_id: str) -> Deferred[None]:
-        """Fires when what is collected of this channel now was written, or cannot be now."""
+        """
+        Fire when the collected messages of this channel are written, or cannot be written now.
+        """
         if not self._open:
             return succeed(None)
         if channel_id in self.outbox.collected:
@@ -153,12 +157,12 @@ class ShardWriter:
         return self._when_written(self.outbox.last_batch_of(channel_id))
 
     def everything_written(self) -> Deferred[None]:
-        """Fires when everything that is collected now was written, or cannot be now."""
+        """Fire when all collected messages are written, or cannot be written now."""
         self.outbox.seal(force=True)
         return self._when_written(self.outbox.number if self.outbox.head else 0)
 
     def stop(self) -> None:
-        """Write nothing more; what waits is dropped and counted."""
+        """Stop for good; waiting messages are dropped and counted."""
         self.shut()
         for call in (self._tick, self._followed_tick):
             if call is not None and call.active():
@@ -196,7 +200,7 @@ class ShardWriter:
         self._pump()
 
     def _pump(self) -> None:
-        """Write the next batch, where there is one and nothing stands in the way."""
+        """Write the next batch, if there is one and no call is going on."""
         if self._calling or not self._open:
             return
         if self.outbox.head is None and self._due:
@@ -250,7 +254,7 @@ class ShardWriter:
         self._go_on()
 
     def _wake(self, all_of_them: bool = False) -> None:
-        """Tell those who wait for what is written now."""
+        """Fire the Deferreds that wait for written messages."""
         head = self.outbox.head
         waiters, self._waiters = self._waiters, []
         for number, waiter in waiters:

@@ -1,3 +1,3 @@
 """
-What is stored on a shard and said to it: scripts and their formats.
+The wire formats of a shard: its scripts, and their arguments and answers.
 """

@@ -1,8 +1,8 @@
 """
 The commands that read a channel's history from a shard, and the entries in their answer.
 
-An entry is one piece of a channel as one node wrote it. It says which entry was before it, so a
-reader sees a hole, however the numbers jump.
+An entry is a piece of a channel as one node wrote it. It has the number before it, so that a reader
+sees a gap even if numbers jump.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class StreamEntry:
     """
     Messages with consecutive numbers, oldest first.
 
-    :ivar first: the number of the first.
-    :ivar before: the channel's last number before the first of these.
-    :ivar batch: the number of the batch of its origin.
-    :ivar gone: how many messages between the entry before and this one are not kept.
+    :ivar first: the number of the first message.
+    :ivar before: the last number of the channel before the entry.
+    :ivar batch: the number of the batch, as its origin counts.
+    :ivar gone: the number of messages between the previous entry and this one that are not kept.
     """
 
     first: int
@@ -48,9 +48,9 @@ class History:
     """
     The state of a channel on a shard at one moment.
 
-    :ivar last: the channel's newest number, 0 if there is none.
+    :ivar last: the newest number of the channel; 0 if there is none.
     :ivar own_batch: the number of the last batch that the shard took from the asking node.
-    :ivar entries: oldest first.
+    :ivar entries: the entries, oldest first.
     """
 
     last: int
@@ -59,7 +59,7 @@ class History:
 
     @property
     def count(self) -> int:
-        """How many messages there are."""
+        """The number of messages."""
         return sum(len(entry.messages) for entry in self.entries)
 
 
@@ -67,7 +67,7 @@ def reading(channel_id: str, origin: Origin, after: int | None) -> list[list[byt
     """
     Return the commands that read a channel in one atomic step.
 
-    :param origin: of the asking node.
+    :param origin: the origin of this node.
     :param after: read the entries after this number; all of them if 0, none if ``None``.
     """
     start = b"+" if after is None else b"(%d" % after if after else b"-"
@@ -82,8 +82,8 @@ def reading(channel_id: str, origin: Origin, after: int | None) -> list[list[byt
 
 def parse_history(answer: Sequence[Any]) -> History:
     """
-    Return the history in what ``EXEC`` answered. What is of another kind than ours counts as
-    absent; the next write replaces it.
+    Return the history in the answer to ``EXEC``. A key of another type counts as absent; the next
+    write replaces it.
     """
     state, own_batch, found = answer
     last = state.partition(b" ")[0] if isinstance(state, bytes) else b""

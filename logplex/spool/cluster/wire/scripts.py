@@ -39,10 +39,10 @@ APPEND = Script.load("append.lua")
 @frozen
 class Origin:
     """
-    One life of one node, as shards remember it.
+    One run of a node, as shards remember it.
 
     :ivar node: the node's name, without line breaks.
-    :ivar start: fixed width, and greater than those of the node's earlier lives.
+    :ivar start: the time of the start, in fixed width; it is greater than those of earlier runs.
     """
 
     node: bytes
@@ -54,8 +54,8 @@ class Piece:
     """
     The messages of one channel in a batch.
 
-    :ivar lost: how many messages were dropped before the first of them.
-    :ivar payload: the messages as a msgpack array, as a shard keeps and publishes them.
+    :ivar lost: the number of messages that were dropped before the first one.
+    :ivar payload: the messages as a msgpack array, which the shard keeps and publishes.
     """
 
     channel_id: str
@@ -67,29 +67,29 @@ class Piece:
     @classmethod
     def pack(cls, channel_id: str, flags: int, messages: Sequence[bytes], lost: int = 0) -> Piece:
         """
-        Return the piece of these messages.
+        Return a piece of these messages.
 
         :param messages: oldest first; there may be none if the channel is only forgotten.
         """
         return cls(channel_id, flags, len(messages), lost, _pack(messages))
 
     def messages(self) -> list[bytes]:
-        """Return what was packed."""
+        """Return the messages of the piece."""
         return unpack(self.payload)
 
     @property
     def head(self) -> tuple[str, int, str, int]:
-        """What a call of :data:`APPEND` says of it before its payload."""
+        """Return the arguments of :data:`APPEND` for this piece that stand before its payload."""
         return self.channel_id, self.flags, str(self.count), self.lost
 
 
 @frozen
 class Batch:
     """
-    One call of a shard. It never changes, however often it must be repeated.
+    The content of one call to a shard. It stays the same when the call is repeated.
 
-    :ivar number: above that of every earlier batch of the node.
-    :ivar raised: the number that sequences flagged :data:`RAISE` begin above.
+    :ivar number: the number of the batch, above those of all earlier batches of the node.
+    :ivar raised: sequences with the flag :data:`RAISE` continue above this number.
     """
 
     number: int
@@ -102,10 +102,10 @@ class Batch:
 @frozen
 class Published:
     """
-    What a shard tells those who listen to a channel.
+    A publication of a shard: new messages of a channel.
 
-    :ivar before: the channel's last number before the first of these; 0 where it had none. Numbers
-        may jump, so this is what shows whether something is missing.
+    :ivar before: the last number of the channel before these messages; 0 if it had none. A follower
+        that knows another number has missed messages.
     """
 
     first: int
@@ -122,7 +122,7 @@ class Published:
 def append_arguments(
     origin: Origin, batch: Batch, prefix: str, kept: int, retention_s: float
 ) -> list[bytes | str | int]:
-    """The arguments of :data:`APPEND`; see there."""
+    """Return the arguments of :data:`APPEND` for a batch."""
     # Redis knows whole ones, and none at all would mean that nothing is kept.
     seconds = max(1, int(retention_s))
     arguments: list[bytes | str | int] = [
@@ -135,8 +135,8 @@ def append_arguments(
 
 def parse_appended(answer: bytes) -> tuple[list[int], list[str]]:
     """
-    Return the places, from 0, of the channels that are followed somewhere, and the keys that held
-    something else and were replaced.
+    Return the indexes of the channels that any node follows, and the keys that had another type and
+    were replaced.
     """
     followed, replaced = msgpack.unpackb(answer, raw=True)
     return [place - 1 for place in followed], [_text(key) for key in replaced]
@@ -144,9 +144,9 @@ def parse_appended(answer: bytes) -> tuple[list[int], list[str]]:
 
 def parse_published(data: bytes) -> Published:
     """
-    Return what :data:`APPEND` published.
+    Return the publication of :data:`APPEND` in these bytes.
 
-    :raises ValueError: it is something else.
+    :raises ValueError: the bytes are malformed.
     """
     head, _, payload = data.partition(b"\n")
     last, before, batch, start, node = head.split(b" ", 4)
@@ -161,7 +161,7 @@ def unpack(payload: bytes) -> list[bytes]:
     """
     Return the messages of a piece.
 
-    :raises ValueError: it is something else.
+    :raises ValueError: the bytes are malformed.
     """
     try:
         messages = msgpack.unpackb(payload, raw=True)
