@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``python -m bench``: what a node needs for its work, on this machine, now.
 

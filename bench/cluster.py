@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A cluster: how soon another node knows of a change of the configuration, what the first load takes,
 and what a shard takes for writing and reading messages.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``python -m bench.compare BEFORE AFTER``: two checkouts against each other, on this machine, now.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The resources that a process has used, read from ``/proc``.
 """

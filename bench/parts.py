@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The processes of a benchmark: a node, a sink, a generator of load, each of its own.
 """

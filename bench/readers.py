@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Readers of one session who count lines, and those that came twice, cheaper than the node that writes
 them; the first also measures how old they are. A process of its own::

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Scenarios to measure: an input, a number of channels with a drain each, and a pace.
 """

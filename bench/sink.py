@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Receivers that count and forget, far cheaper than what they measure. Each a process of its own::
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A steady stream of messages that say when they were sent, for latencies. A process of its own::
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The cost of open tails: of many readers of one busy channel, and of readers of silent ones.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 PEM files with certificates and private keys, and the verdicts of OpenSSL on certificates.
 

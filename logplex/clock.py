@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The two clocks of a node: one for durations, and one for stamps.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Hosts and ports as text."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The contracts between the rooms of Logplex, and the values that pass between rooms.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The SQLite file of the embedded store: opened, locked, checked, and created if it is missing.
 """

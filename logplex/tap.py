@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``twistd logplex``: read the options and the settings, and make the service of the node.
 """

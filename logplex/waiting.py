@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Waiting: no longer than a bound, without breaking off what has begun, and for several at once.
 """

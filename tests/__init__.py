@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The tests of Logplex: in the folders of the code, and with real processes in ``integration``."""
 
 from contextlib import suppress

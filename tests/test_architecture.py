@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The house rules that can be read off the source: who imports whom, and how long a module is.
 """

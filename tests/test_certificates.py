@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex.certificates``: PEM files, and the lines that say why one cannot be used."""
 
 from __future__ import annotations

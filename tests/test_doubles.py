@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The stand-ins keep the contracts of what they stand for."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The rules of language that can be held by a test: docstrings, names of classes, the glossary.
 """

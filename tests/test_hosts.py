@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex.hosts``: hosts and ports as text."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The exposition: every counter under its name, and what the parts of the node report."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex.waiting``: a bound on waiting, and operations that are not broken off."""
 
 from __future__ import annotations

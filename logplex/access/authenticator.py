@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Authentication of requests: HTTP basic auth (RFC 7617), the ``auth_key``, and a throttle.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Make credentials: secrets, their hashes, and the first credential of a new node.
 """

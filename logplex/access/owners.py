@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The owner of a session: the stored credential that opened it, with the password of that moment.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The API's lines in the log: one for every change and for every export of the configuration, and,
 as an option, one for every request.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The checks of an import: a value that the other routes refuse is refused here too.
 """

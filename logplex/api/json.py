@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Answers in JSON and text, and the reading of a request's body and headers.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The rules for names that clients choose, and tokens and URLs as both APIs show them.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The verbs of both APIs: they change channels, tokens, drains and sessions, or raise a refusal.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The requests that an API refused: counted by status and reason, and told in the log now and then.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Refusals of the APIs, one class for each reason: every API answers to them in its own words.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The route of a request: found once, on the request's head, and answered when the body has arrived.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The bound on the sessions that this node opens for one channel.
 """

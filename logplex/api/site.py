@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 An API as a site: its gate, its routes, its answers to refused requests, and its lines in the log.
 """

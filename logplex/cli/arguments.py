@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The arguments of this process, as other users of the machine see them (``ps``, ``/proc``).
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Declare commands and their common options, and find the node that a command talks to.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The failures that end a command: one line on standard error and an exit status each.
 """

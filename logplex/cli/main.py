@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The entry point of ``logplex``. It prepares the process, then loads and runs the command.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The reactor and the HTTP client of one command, and the loop that runs the command to its end.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The shared configuration: channels, tokens, drains, credentials, sessions and counters.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The configuration store of a single node: SQLite, in a file or in memory, owned by one process.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Drains: every message of a channel is sent to the receivers that its drains name.
 

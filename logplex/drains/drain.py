@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 One drain while it runs, and the notices about it in its channel.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A test message to a drain's receiver, sent as the drain's messages are.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 All drains of the node: the service follows the registry, and starts, moves and stops them.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Decompression of bodies (RFC 1950 to 1952, RFC 8878) within bounds.
 """

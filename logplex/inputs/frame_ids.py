@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Requests that were answered before, recognised by their ``Logplex-Frame-Id`` (PROTOCOL §4).
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Admission to the listener for logs, decided on the request head alone: readiness, method, sender,
 content type (PROTOCOL §4).

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``POST /logs`` (PROTOCOL §4): bodies of frames from authenticated senders.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Drains that send a channel's messages back into it (PROTOCOL §4).
 """

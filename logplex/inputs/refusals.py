@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The refusals of requests with messages (PROTOCOL §4): counted, logged, and known to the channel.
 """

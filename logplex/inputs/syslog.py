@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Syslog over TCP and TLS (PROTOCOL §3). Senders write; the node never answers.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 TLS for listeners (RFC 5425): the node's certificate, and the authorities of senders' certificates.
 """

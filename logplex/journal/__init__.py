@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The journal: messages on this node's disk, in one SQLite file, until every durable drain has them.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A backlog: the rows that one durable drain still has to deliver, up to the end of its channel.
 """

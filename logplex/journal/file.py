@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The file of a journal: its tables, one transaction, and reads. Synchronous; runs in one thread.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The journal of a process: it takes messages, gives them to backlogs, and keeps to its bounds.
 

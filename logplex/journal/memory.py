@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The newest rows of a journal, in memory, so that a drain at the end never reads the file.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 One thread that runs the blocking calls of a journal's file, one after another.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The values of a journal: rows, positions, and what one transaction changes.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The writer of a journal: all changes of a tick become one transaction, made in the thread.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Destinations: the rules for drain URLs, in one place for both APIs and the drains.
 

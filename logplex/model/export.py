@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The configuration as JSON, and back: for backups, and for moving from one store to another.
 

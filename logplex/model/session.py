@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The body of a session: the channel, the number of lines, live messages or not, and filters.
 

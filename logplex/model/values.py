@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The values of the configuration, and what credentials permit: frozen, and without Twisted.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The parts of a node: made, started and stopped in order, listening on its ports.
 

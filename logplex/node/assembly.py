@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Make all parts of a node and put them together. No other module knows all of them.
 """

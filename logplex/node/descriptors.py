@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The descriptors of the process: as many as it may have, and some in reserve.
 

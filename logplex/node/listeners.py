@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Listeners: the ports that a node opens, named after their options in ``[listen]``.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The node's log on standard output, which never blocks the node.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The addresses of the node's own services: its listeners, and the Redis servers that it uses. No
 drain may connect to them.

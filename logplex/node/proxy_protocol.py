@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The PROXY protocol, versions 1 and 2: a load balancer begins each connection with its client's
 address.

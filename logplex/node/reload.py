@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 SIGHUP: read the settings again, apply the options that can change while the node runs, and name
 the options that need a restart.

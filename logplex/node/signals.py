@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Signals: ignored while the node starts, obeyed while it runs.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The metrics of the node: pages for Prometheus, and a line in a channel once a minute.
 """

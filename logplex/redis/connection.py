@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A connection to a Redis: the protocols of txredisapi, with what a link needs to supervise them.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A link to one Redis: one connection, made again whenever it is lost.
 

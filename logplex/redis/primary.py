@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 All links to one Redis. They find its present primary together.
 """

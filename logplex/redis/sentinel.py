@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A Redis whose primary is found by Sentinels.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The counts of the messages and requests of each channel, for the owner of the channel.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The firehose: channels that get a copy of other channels' messages, spread at random (PROTOCOL §11).
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The configuration in memory: token -> route, channel -> tokens, drains and outlets.
 

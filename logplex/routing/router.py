@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Routing: from a batch of frames to the outlets of each channel.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The environment variables of the Erlang Logplex, and the option that each of them sets.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Load settings from a TOML file and the environment; report every mistake in a line of its own.
 """

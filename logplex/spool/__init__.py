@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The newest messages of each channel, numbered, and told to the channel's followers.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The embedded spool: the newest messages of every channel, in the memory of this process.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Whole bodies of octet-counted frames (PROTOCOL §4): all messages, or none.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The first part of the inner loop: cut the common frames and lines off a buffer.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Syslog over a byte stream (RFC 6587): find the messages in the bytes of a connection.
 

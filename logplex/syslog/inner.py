@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The inner loop: all work that is done for every single message, on lists of ``bytes``.
 

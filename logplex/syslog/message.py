@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The parts of a syslog message (RFC 5424): its head, its structured data and its text.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The notices L10 to L31, which Logplex itself sends to readers and receivers (PROTOCOL §7, §8, §9).
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Sessions: URLs that show a channel's recent messages, and its live ones to a tail.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 One channel that is read on this node: its live messages, from the spool to its groups.
 """

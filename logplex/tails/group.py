@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The tails of one channel that are shown the same bytes: equal filters, one format.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The past of a reader: the recent messages that it is shown before the live ones.
 

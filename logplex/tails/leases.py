@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The sessions that tails are streaming: they are kept alive, and watched for their end.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The page of a session (``GET /sessions/:uuid``, ``GET /v2/canary-fetch/:uuid``), and the answer that
 stays open there. The URL is the right to read.

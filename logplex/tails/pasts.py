@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The memory for pasts that readers have not read yet: one bound for all, one copy for each channel.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 All readers of this node: the service starts them, keeps them alive, and ends them.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 One reader: its past, then the live messages, written as fast as the client reads.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The messages that a reader wants to see, and the form in which it gets them: plain lines, or the
 events of Server-Sent Events (the HTML standard, section 9.2).

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The newest entries of a group, kept once for all its tails that are behind.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The HTTP server of all listeners: bounds, and refusals before the body is read.
 

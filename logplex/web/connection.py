@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 One client's connection to a site, the requests that come over it, and refusals of requests.
 """

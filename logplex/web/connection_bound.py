@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The bound on a listener's open connections, in all and for each address.
 """

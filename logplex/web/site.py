@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A site: a resource behind checks and bounds that every request has to pass.
 """

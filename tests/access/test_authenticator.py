@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Basic auth, secrets and permissions."""
 
 from __future__ import annotations

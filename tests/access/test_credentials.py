@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The first credential: usable, in a private file, and never lost between file and store."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The owners of sessions."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Guessing passwords is slow."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The descriptions of the APIs, and whether an answer is one that they describe."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The lines in the log about requests."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Whatever an API is sent, its answer is one that its description has, and no failure."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Changes to channels, tokens, drains and sessions, and refused ones."""
 
 from __future__ import annotations

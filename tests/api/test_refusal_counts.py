@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The requests that the APIs refused, in the metrics and in the log."""
 
 from __future__ import annotations

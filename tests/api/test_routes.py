@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A request's route is searched for once, on its head."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The node that a command talks to, and its credential."""
 
 from __future__ import annotations

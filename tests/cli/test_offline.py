@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Stores without a node, opened and closed."""
 
 from __future__ import annotations

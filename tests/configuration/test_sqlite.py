@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The embedded configuration store, with its thread's work done at once.
 """

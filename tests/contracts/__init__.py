@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The form of a contract suite: an implementation may answer at once or later.
 

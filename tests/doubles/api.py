@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The APIs over memory; every answer is held against its API's description."""
 
 from __future__ import annotations

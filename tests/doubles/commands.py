@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Commands as they are typed, against a node in memory."""
 
 from __future__ import annotations

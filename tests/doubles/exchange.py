@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """One request to a site over memory, and its whole answer."""
 
 from __future__ import annotations

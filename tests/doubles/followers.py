@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Followers of a channel's spool that a test reads."""
 
 from __future__ import annotations

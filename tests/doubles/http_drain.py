@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """An HTTP drain without a network, and what its receiver reads and says."""
 
 from __future__ import annotations

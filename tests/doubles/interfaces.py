@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Stand-ins that several tests share; each passes the contract suite of its interface."""
 
 from __future__ import annotations

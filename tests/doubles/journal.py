@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Doubles for a journal: a reader that counts, a file on a disk that can be full, and no thread.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A model of a Redis shard: what its scripts do, one step at a time, over connections that a test
 may cut between any two steps. The real thing is in ``tests/integration``.

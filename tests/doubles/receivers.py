@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Receivers that are not there: a courier, an endpoint and connections under a test's control."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A resolver whose threads and addresses a test holds."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A runtime for commands without sockets: servers in memory, and a clock that goes as fast as it can.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A node's sessions, in memory: a real site over string transports, the embedded spool, a clock."""
 
 from __future__ import annotations

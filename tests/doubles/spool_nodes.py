@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Whole spools in memory: nodes on model shards, over links that can be cut."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A drain over one connection, without a network: what the cases of each kind have in common."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A spool that answers when the test says so, and an answer that keeps what is written."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A site and a client of it, in memory."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """One HTTP connection in memory: bytes to a site, and what it answers."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The notices to a channel about its drains, and the times between them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The owner's view of a drain: its status, and the result of a test message."""
 
 from __future__ import annotations

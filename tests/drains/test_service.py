@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """All drains of a node: they follow the registry, and cost each other nothing."""
 
 from __future__ import annotations

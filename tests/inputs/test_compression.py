@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Compressed bodies: exact, and never larger than they may be."""
 
 from __future__ import annotations

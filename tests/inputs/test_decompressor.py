@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Large compressed bodies: slice by slice, and one after the other."""
 
 from __future__ import annotations

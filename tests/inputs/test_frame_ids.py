@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Frame ids: which are remembered, how long, and how many."""
 
 from __future__ import annotations

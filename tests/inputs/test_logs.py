@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``POST /logs``, byte for byte over memory."""
 
 from __future__ import annotations

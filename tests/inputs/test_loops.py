@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Drains that lead back to their own channel."""
 
 from __future__ import annotations

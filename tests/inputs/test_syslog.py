@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Syslog over TCP: what senders write reaches the router, and nothing else happens."""
 
 from __future__ import annotations

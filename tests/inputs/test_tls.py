@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """TLS for senders: the files, reloading them, and who may connect."""
 
 from __future__ import annotations

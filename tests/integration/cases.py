@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The base of the integration tests: nodes and receivers that never outlive their test.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Three real nodes on three real shards, with a flood of numbered messages, and readers everywhere.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A way to a node that can be cut, and leads to where the node listens now.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Drains of this process with real sockets: a registry, its drains, and receivers to send to.
 """

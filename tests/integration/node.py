@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A real node: ``twistd logplex`` as a child process, on free ports, in a directory of its own.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Programs of other people's packages from npm, in pinned versions.
 """

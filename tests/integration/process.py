@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Child processes whose lines can be waited for, and bounded waiting in general.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Readers of sessions, who remember everything that they were shown.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Receivers that keep what drains send them: one for HTTP with scripted answers, one for TCP.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Real Redis servers, each a child process in a directory of its own.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Senders of numbered messages, and what came of their numbers.
 """

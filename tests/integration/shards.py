@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Several nodes' spools on several real shards, in one process: traffic, who follows it, and a proxy
 that loses answers.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``.ci/run``: what its last line and its exit status say of what ``make`` did.
 """

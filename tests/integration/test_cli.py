@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The ``logplex`` command as a process, against a real node or a store.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``logplex tail`` as a process: every message once and in order, over cuts and restarts.
 """

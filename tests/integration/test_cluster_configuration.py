@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Several real nodes that share their configuration through one Redis.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Nodes that are written to while their Redis is cut off, stopped and killed, again and again.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Three real nodes on three real shards, under load: what becomes of messages when a Redis is stopped,
 killed, and comes back empty.

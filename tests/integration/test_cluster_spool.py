@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Several nodes on several shards, and what becomes of messages when a shard does not behave.
 """

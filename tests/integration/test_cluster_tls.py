@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Real nodes that reach their Redis over TLS, as a user with a password, in a database of its own.
 """

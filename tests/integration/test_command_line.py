@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``twistd logplex`` as an operator and as systemd start it: what is said when it cannot start, and
 sockets that were open before it.

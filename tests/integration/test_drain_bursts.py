@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Bursts and hiccups, from a TCP sender through a real node to real receivers: nothing is lost that
 the node has room for.

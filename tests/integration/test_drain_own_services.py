@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A real node is never the receiver of its own drains, and neither is its Redis, with the default
 settings and through names.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """HTTP drains against receivers that behave, and receivers that do not."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Syslog drains against receivers that read, and receivers that do not."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Syslog drains into what people run: syslog-ng and rsyslog from Debian."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``etc/haproxy.cfg`` with three real nodes, which are restarted one after another under load.
 """

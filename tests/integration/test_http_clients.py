@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 HTTP clients that are unusual and right: each listener serves them.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A receiver that does at random what receivers do: every message is delivered once, or counted.
 """

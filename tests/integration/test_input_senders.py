@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Senders that people use, into a real node: which messages arrive, and how they read."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The main job on one real node: logs in over TCP and HTTP, routed, pushed to HTTP drains.
 

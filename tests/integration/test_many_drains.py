@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Two hundred drains, most of which are a trouble: the others must not notice.
 """

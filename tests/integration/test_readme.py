@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The walk through the README, word for word: on a copy of the checkout, and on ports of its own, so
 that it also passes beside a node that has the default ports.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 After any course of writes by several nodes, all nodes have the same configuration.
 """

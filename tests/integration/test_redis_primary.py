@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A Redis that answers, but is not the primary any more, and one that closes idle connections.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A configuration and a shard whose primary is found by three Sentinels.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Users of Redis who may not do everything: what they need, and what is said where it is missing.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Secrets stay out of a node's log, metrics and errors: after traffic of every kind, good and bad,
 each is searched for everything that is secret.

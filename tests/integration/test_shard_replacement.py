@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The shards of running nodes are replaced, while messages come and are followed.
 """

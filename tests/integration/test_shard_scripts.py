@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The scripts of a shard on a real Redis, and the model of them that other tests use, do the same.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Signals to a real node, and a standard output that is not read.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Syslog over TLS on a real node, with senders whose TLS is not Twisted's.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Real readers of tails: clients of event streams in Python and JavaScript, and nginx in between.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Tails of a real node, under load: nothing missing, nothing double, one order.
 """

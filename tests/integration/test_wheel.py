@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The wheel, as a user gets it: built from a copy of the source, alone in a new virtualenv.
 """

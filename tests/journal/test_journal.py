@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The journal: what is kept, read, claimed, moved past and given up; ticks, full disks, restarts.
 """

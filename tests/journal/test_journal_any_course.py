@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The journal in any order of events: nothing is missing, nothing has two contents, losses are exact.
 """

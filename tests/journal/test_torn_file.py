@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A journal whose file or log was torn by a loss of power: it opens, and holds a prefix of its rows.
 """

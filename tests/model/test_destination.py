@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The rules for drain URLs."""
 
 from __future__ import annotations

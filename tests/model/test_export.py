@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The configuration as JSON, and back."""
 
 from __future__ import annotations

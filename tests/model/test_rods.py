@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Control rods, and the order of those who throw them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Reading the body of a session."""
 
 from __future__ import annotations

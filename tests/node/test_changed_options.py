@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex.node.reload``: the options that differ between two settings."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The limit of descriptors, and the reserve that inputs leave.
 """

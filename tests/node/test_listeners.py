@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Opening ports: all or none, and one line that says why not."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The level of the node's log."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The node knows the addresses of its own services."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The PROXY protocol before other protocols."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The life of a node: what happens in which order, and what SIGHUP changes."""
 
 from __future__ import annotations

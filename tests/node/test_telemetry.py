@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The pages of the metrics listener, and the counts in the metrics channel."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The link to a Redis that a test plays itself, byte by byte.
 """

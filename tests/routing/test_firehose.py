@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The firehose: which messages are copied, and where they never go."""
 
 from __future__ import annotations

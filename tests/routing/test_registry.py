@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The registry: values by id, what belongs to a channel, and who is told."""
 
 from __future__ import annotations

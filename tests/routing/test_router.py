@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The router: who gets which message, and what is counted."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Captures of what real senders write; ``README.md`` in this folder describes them."""
 
 from __future__ import annotations

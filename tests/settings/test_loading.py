@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The configuration: what a file and the environment become, and what each mistake looks like.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Framing: exact, whatever the chunks are, and bounded, whatever the bytes are."""
 
 from __future__ import annotations

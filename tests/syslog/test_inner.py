@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The inner loop: routing and formatting, against a plain reference."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """RFC 5424 messages: where the text begins."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The notices, byte for byte."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The beginning and the end of a reader's past."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The answers of a session's URL (PROTOCOL §7)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Every reader sees every message once and in order, whatever happens in between; what it loses
 because it is too slow is counted, in its place.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Signs of life of quiet event streams."""
 
 from __future__ import annotations

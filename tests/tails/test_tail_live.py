@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Live messages follow the past of a tail (PROTOCOL §7)."""
 
 from __future__ import annotations

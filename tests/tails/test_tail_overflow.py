@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A reader that is too slow loses the oldest messages, and is told."""
 
 from __future__ import annotations

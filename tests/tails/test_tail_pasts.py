@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Readers that do not read: their pasts are charged once, bounded, and cost no other reader."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The sessions of open tails: kept alive, and watched for their end."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Tails of a channel whose spool goes away, comes back, or moves."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Messages in the form in which readers get them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """No text of a line can end its field or its event."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The entries that tails share while they are behind, and the place of each tail."""
 
 from __future__ import annotations

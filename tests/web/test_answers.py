@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Requests that are answered, and what no answer tells."""
 
 from __future__ import annotations

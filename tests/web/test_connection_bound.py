@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The bound on open connections: in all, and for each address."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The number, the duration and the end of connections."""
 
 from __future__ import annotations

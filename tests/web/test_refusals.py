@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Refusals before the body, late ones, and bodies that are too large."""
 
 from __future__ import annotations

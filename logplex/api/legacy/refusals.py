@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The legacy API's answers to errors (PROTOCOL §6): v1 in text, v2 in JSON; some routes have their
 own.

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The routes of the legacy API, v1 and v2 (PROTOCOL §6).
 """

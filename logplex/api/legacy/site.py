@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The legacy API as a site: its routes behind the gate that admits requests on their head.
 """

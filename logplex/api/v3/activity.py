@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 API v3: the activity of a channel on this node: the counts of received, refused and dropped
 messages, and the state of its drains.

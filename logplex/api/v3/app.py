@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The application of API v3: the names of its routes, and its answers to errors, ``{"error": …}``.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 API v3 (PROTOCOL §5): channels, their tokens, drains and logs, and sessions.
 """

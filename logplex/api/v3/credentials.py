@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 API v3: the credentials in the store. A password is shown once, when it is made.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 API v3 as a site: all its routes behind the gate that admits requests on their head.
 """

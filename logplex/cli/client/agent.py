@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The HTTP agent of a command: it finds proxies in the environment, and verifies certificates.
 """

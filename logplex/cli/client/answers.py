@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Read the bodies of HTTP responses, with bounds on their size and on pauses.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A client of API v3. Each request returns its answer or raises a failure of the command.
 """

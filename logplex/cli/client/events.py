@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A decoder for Server-Sent Events (HTML standard, section 9.2.6).
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Read a channel's lines exactly once and in order, over several connections and sessions.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Turn bytes into lines, lines into frames, and frames into parcels for ``POST /logs``.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The lines of a tail: their fields, filters for them, and their colours on a terminal.
 """

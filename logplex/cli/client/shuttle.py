@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Deliver lines to a node, in parcels that are sent one after another until the node takes them.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The commands of ``logplex``, one module for each subject, and the group that holds them all.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``logplex channel`` and ``logplex token``: channels, and the tokens to write into them.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``logplex credential``: the ids, passwords and permissions of clients.
 """

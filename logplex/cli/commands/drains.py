@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``logplex drain``: the URLs that get a channel's messages.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``logplex health``, ``rod`` and ``shards``: watch and switch running nodes.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``logplex send``: send standard input to a channel, each line as a message.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 ``logplex store``: export and import the whole configuration as JSON.
 """

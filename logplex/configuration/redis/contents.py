@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The values that a node knows of the configuration Redis, and the rules for changing them.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The keys and hashes of values in the configuration Redis, as Erlang nodes know them.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Keyspace notifications: events that name the keys of a Redis that any client changes.
 

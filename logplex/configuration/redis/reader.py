@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Read the configuration Redis: everything, or the keys that have changed.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Control rods that are thrown for all nodes of a cluster.
 

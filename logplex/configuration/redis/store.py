@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The configuration store of a cluster: one Redis that all nodes, Erlang nodes too, read and write.
 """

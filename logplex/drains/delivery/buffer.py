@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A drain's buffer: a bounded queue of messages that drops the oldest, and counts exactly.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The couriers of drains: the contract that each kind of drain fulfils, and the results.
 

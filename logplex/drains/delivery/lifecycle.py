@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The lifecycle of a drain: one state machine for all kinds.
 

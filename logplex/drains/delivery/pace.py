@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The times of drains: the linger of busy ones, and the backoff of failing ones.
 """

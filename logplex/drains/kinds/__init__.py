@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The kinds of drains: each has a courier, and a row in :meth:`Kinds.make`.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 HTTP drains: batches of messages, one ``POST`` at a time (PROTOCOL §8).
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A connection to an HTTP receiver: one request at a time, and its answer.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The common part of all stream connections of drains: start, TLS handshake, and end.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Syslog drains over TCP and TLS (PROTOCOL §9, RFC 6587 §3.4.1, RFC 5425).
 

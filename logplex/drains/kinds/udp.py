@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Syslog drains over UDP: one message a datagram (PROTOCOL §9, RFC 5426).
 

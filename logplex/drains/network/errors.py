@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The reasons why something failed, in words for the owner of a drain.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The addresses that drains may not connect to. Any user can choose the URL of a drain, and it may
 lead into the operator's own network, or to the node itself.

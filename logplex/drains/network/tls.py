@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 TLS to receivers: their chains and host names are verified (PROTOCOL §9, RFC 9525).
 

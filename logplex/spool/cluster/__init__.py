@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The cluster's spool as the settings ask for it: shards over real links.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The recent messages of a channel, from its shard, from its earlier shard, and from this node's
 outbox.

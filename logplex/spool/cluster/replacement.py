@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Replacing the shards of a running node, in three steps, without losing a message (PROTOCOL §11).
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The shard that keeps a channel: arithmetic on names, the same on every node and after a restart.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The spool of a cluster: every channel's newest messages on one of several Redis shards.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The shards of a node as a value: settled, or at one of the steps of a replacement.
 

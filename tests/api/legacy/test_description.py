@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The description of the legacy API as a whole."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The legacy API: every route, what it answers, and in which words it refuses."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The activity of a channel, as API v3 shows it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The routes of API v3 about channels, and the bodies of their answers."""
 
 from __future__ import annotations

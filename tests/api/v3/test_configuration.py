@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The whole configuration through API v3."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Credentials through API v3."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The routes of API v3 for operators."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Every route of API v3, by caller, by status of the API, by body."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The way of a request to its server: directly, or through a proxy."""
 
 from __future__ import annotations

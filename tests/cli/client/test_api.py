@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A client's troubles, in words."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Server-Sent Events."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """One stream of lines over many connections and sessions."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Lines, frames, parcels."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A tail's lines: read, chosen, painted."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Lines to a node that is slow, away, or refuses."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex channel``, ``token`` and ``drain``."""
 
 from __future__ import annotations

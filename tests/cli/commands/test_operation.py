@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex health``, ``rod``, ``shards``, and what drains say of themselves."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Standard input, read when there is something to read."""
 
 from __future__ import annotations

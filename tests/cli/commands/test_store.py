@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex store`` against a node."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """``logplex tail``: what stands on the screen."""
 
 from __future__ import annotations

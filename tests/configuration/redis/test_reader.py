@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Deleted values of a configuration Redis that changes while it is read.
 """

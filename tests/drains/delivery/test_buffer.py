@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A drain's buffer: what it keeps, what it drops, and that it counts every message once."""
 
 from __future__ import annotations

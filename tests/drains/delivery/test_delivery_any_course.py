@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """A drain counts right and never gets stuck, in any course of events."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The life of a drain with a connection: every transition, and every time."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The times for which busy drains wait for more messages."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Reading what HTTP receivers answer: plain answers are read as h11 reads them."""
 
 from __future__ import annotations

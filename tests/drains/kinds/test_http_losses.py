@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """HTTP drains: what is lost and told, and how connections and drains end."""
 
 from __future__ import annotations

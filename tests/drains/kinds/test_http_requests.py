@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """HTTP drains: what a request looks like, and how messages become batches."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """HTTP drains: what follows from a receiver's answer."""
 
 from __future__ import annotations

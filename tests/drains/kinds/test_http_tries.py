@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """HTTP drains: tries, and the waits between them and between connections."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """The connections of drains: the certificates that are verified, and what the kinds share."""
 
 from __future__ import annotations

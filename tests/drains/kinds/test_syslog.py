@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Syslog drains over TCP and TLS: every rule for pieces, failures and times."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Syslog drains over UDP: datagrams, where they go, and what the network says."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Addresses that drains may not connect to, however written and named."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Looking up the addresses of drains' hosts."""
 
 from __future__ import annotations

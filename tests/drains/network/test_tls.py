@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """Certificates of receivers: handshakes in memory, with good and bad ones."""
 
 from __future__ import annotations

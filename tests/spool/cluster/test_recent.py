@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 What can be read of a channel: from its home, from where it was before, from what waits here.
 """

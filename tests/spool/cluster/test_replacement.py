@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Shards are replaced on two nodes, step by step, while messages come in any order with the steps.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Two nodes, one shard, and random histories of what may happen between any two steps.
 """

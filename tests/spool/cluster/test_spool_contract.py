@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The cluster's spool on a model of Redis keeps the contract of a spool.
 """

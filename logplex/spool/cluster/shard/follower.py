@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A followed channel: the messages that its followers have been told, and its progress on a shard.
 

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The channels that this node follows on one shard. They are subscribed, and their followers are told
 each message once, also when the shard goes away and comes back.

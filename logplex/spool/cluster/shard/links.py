@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Three links to the Redis of one shard: for writing, for reading, and for published messages.
 

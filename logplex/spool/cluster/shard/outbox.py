@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The outbox of a shard: waiting messages, collected by channel, and sealed into numbered batches.
 

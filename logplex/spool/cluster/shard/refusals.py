@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The refusals of a shard that mean that it counts as away.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 One shard of this node: its presence, the messages to write to it, and its followers.
 """

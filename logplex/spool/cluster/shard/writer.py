@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The writer of one shard: one call at a time, at a tick, and sooner for followed channels.
 

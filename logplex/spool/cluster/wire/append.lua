@@ -1,3 +1,5 @@
+-- SPDX-License-Identifier: Apache-2.0
+
 -- Number, keep and publish one node's batch: the messages of many channels in one call.
 --
 -- ARGV: node, its start, the batch's number, prefix of the live channels, how many messages are

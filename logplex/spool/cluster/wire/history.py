@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The commands that read a channel's history from a shard, and the entries in their answer.
 

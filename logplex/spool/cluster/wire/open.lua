@@ -1,3 +1,5 @@
+-- SPDX-License-Identifier: Apache-2.0
+
 -- Introduce a connection to its shard. ARGV: the run id of the Redis process, prefix of the live
 -- channels.
 --

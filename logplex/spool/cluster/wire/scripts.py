@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The Lua scripts of a shard, their arguments, answers and publications. Bytes in, values out.
 """

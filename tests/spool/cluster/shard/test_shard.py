@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 One shard as a node sees it, over links that a test holds in its hands.
 """
