@@ -408,6 +408,11 @@ class IDrains(Interface):
         """
 
 
+#: ``take(messages by channel, frame)`` puts messages into the journal, all or none, and fires when
+#: they outlive a loss of power. ``frame`` is the digest of the request that brought them. It fails
+#: with ``JournalAway`` if nothing was taken.
+Take = Callable[[Mapping[str, Sequence[bytes]], bytes | None], Deferred[None]]
+
 #: ``tell(channel_id, message, except_for)`` sends a cooked notice to all outlets of a channel but
 #: one: the outlet that the notice is about.
 Tell = Callable[[str, bytes, object | None], None]

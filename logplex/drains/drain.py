@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from logplex.clock import wall_s
-from logplex.drains.delivery.buffer import Buffer, Loss
-from logplex.drains.delivery.courier import Outcome
+from logplex.drains.delivery.buffer import NEVER, Buffer
+from logplex.drains.delivery.courier import Loss, Outcome
+from logplex.drains.delivery.durable import DurableBuffer
 from logplex.drains.delivery.lifecycle import Lifecycle, Phase
 from logplex.drains.network.errors import CertificateRejected, DestinationDenied
 from logplex.interfaces import DrainStatus, IOutlet, Tell
@@ -123,15 +124,25 @@ class RunningDrain:
 
     drain: Drain
     destination: Destination
-    buffer: Buffer
+    buffer: Buffer | DurableBuffer
     outcome: Outcome
     notices: ChannelNotices
     make_lifecycle: Callable[[RunningDrain], Lifecycle]
     _lifecycle: Lifecycle | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.resume()
+
+    def pause(self) -> None:
+        """Send nothing until :meth:`resume`. Nothing has been sent yet."""
+        self.buffer.wake_at = NEVER
+
+    def resume(self) -> None:
+        """Send as soon as there is something to send."""
         self.buffer.wake = self._wake
         self.buffer.wake_at = 1
+        if self.buffer.messages:
+            self._wake()
 
     @property
     def phase(self) -> Phase:
@@ -146,7 +157,7 @@ class RunningDrain:
             dropped=self.buffer.dropped,
             buffered=self.buffer.buffered,
             buffered_beyond_bytes=self.buffer.overflow_bytes,
-            guaranteed=self.buffer.limit,
+            guaranteed=0 if isinstance(self.buffer, DurableBuffer) else self.buffer.limit,
             oldest_buffered_s=self.buffer.oldest_s(),
             last_success=self.outcome.last_success,
             last_error=self.outcome.last_error,
@@ -177,6 +188,9 @@ class RunningDrain:
 
         :return: fires with the number of messages that were not sent.
         """
+        if isinstance(self.buffer, DurableBuffer):
+            # What is not under way stays in the journal.
+            self.buffer.clear()
         return self._lifecycle.stop(within_s) if self._lifecycle else succeed(0)
 
     def _wake(self) -> None:

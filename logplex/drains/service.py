@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
 
+from attrs import evolve
 from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -20,23 +21,40 @@ from zope.interface import implementer
 
 from logplex.drains.delivery.buffer import Buffer, SharedBuffer
 from logplex.drains.delivery.courier import Courier, Outcome, Reports
+from logplex.drains.delivery.durable import DurableBuffer
 from logplex.drains.delivery.lifecycle import Lifecycle, Phase
 from logplex.drains.delivery.pace import Pace
 from logplex.drains.drain import ChannelNotices, RunningDrain
+from logplex.drains.journaled import JournaledChannels, check_durable
 from logplex.drains.kinds import Kinds
 from logplex.drains.network.guard import Guard, GuardedReactor
 from logplex.drains.network.resolver import Resolver
 from logplex.drains.network.tls import Trust
 from logplex.drains.probe import Probe
-from logplex.interfaces import DrainStatus, DrainTest, IDrainObserver, IDrains, IReactor, Tell
+from logplex.interfaces import (
+    DrainStatus,
+    DrainTest,
+    IDrainObserver,
+    IDrains,
+    IReactor,
+    Tell,
+)
+from logplex.journal.journal import Journal
 from logplex.live import Live
 from logplex.metrics import Counters, Sample
-from logplex.model.destination import BadDestination, Destination, parse_destination
+from logplex.model.destination import (
+    BadDestination,
+    Destination,
+    parse_destination,
+)
 from logplex.model.values import Drain
 from logplex.routing.registry import Registry
 from logplex.settings import DrainSettings, Limits
 
 _log = Logger()
+
+#: The time for which an ordinary drain that becomes durable may go on sending its buffer.
+_ALL_DAY_S = 86_400.0
 
 
 @implementer(IDrainObserver, IDrains)
@@ -52,6 +70,7 @@ class DrainService:
         over TCP to the fastest permitted address of the host.
     :param own_services: returns the addresses and ports of the node's own services, to which no
         drain may connect.
+    :param journal: keeps the messages of durable drains; without one they cannot run.
     :raise BadPem: a file of certificates cannot be used.
     """
 
@@ -68,8 +87,10 @@ class DrainService:
         resolver: Resolver | None = None,
         connect_to: Callable[[str, int], IStreamClientEndpoint] | None = None,
         own_services: Callable[[], Iterable[tuple[str, int]]] = tuple,
+        journal: Journal | None = None,
     ) -> None:
         self._registry = registry
+        self._journaled = JournaledChannels(registry, journal) if journal else None
         self._tell = tell
         self._counters = counters
         self._settings = settings
@@ -94,6 +115,8 @@ class DrainService:
         #: The reason for each drain that has a URL and cannot run.
         self._unusable: dict[int, str] = {}
         self._testing: set[int] = set()
+        #: Durable drains that become ordinary, each with the drain that takes its place.
+        self._successors: dict[RunningDrain, RunningDrain] = {}
         self._stopped = False
 
     def start(self) -> None:
@@ -112,15 +135,19 @@ class DrainService:
     def drain_put(self, drain: Drain) -> None:
         """See :class:`IDrainObserver`."""
         running = self._running.get(drain.id)
-        if running and (running.drain.url, running.drain.token) == (drain.url, drain.token):
+        if running and evolve(drain, channel_id=running.drain.channel_id) == running.drain:
             return
         destination = self._destination(drain)
         if destination is None or self._stopped:
             self._end(drain.id)
         elif running is None:
             self._start(drain, destination)
-        else:
+        elif drain.durable == running.drain.durable:
             running.move(drain, destination)
+        elif drain.durable:
+            self._make_durable(running, drain, destination)
+        else:
+            self._make_ordinary(running, drain, destination)
 
     def drain_deleted(self, drain: Drain) -> None:
         """See :class:`IDrainObserver`."""
@@ -205,7 +232,10 @@ class DrainService:
         try:
             if not (drain.token.isascii() and drain.token.isprintable()):
                 raise BadDestination("the drain's token is not printable ASCII")
-            return parse_destination(drain.url)
+            destination = parse_destination(drain.url)
+            if drain.durable:
+                check_durable(destination, self._journaled)
+            return destination
         except BadDestination as bad:
             self._unusable[drain.id] = bad.reason
             _log.warn(
@@ -217,9 +247,28 @@ class DrainService:
             return None
 
     def _start(self, drain: Drain, destination: Destination) -> None:
-        notices = ChannelNotices(
-            self._tell, self._limits, self._reactor, drain.channel_id, drain.token
-        )
+        if drain.durable:
+            self._start_durable(drain, destination)
+        else:
+            self._with_buffer(drain, destination)
+
+    def _start_durable(
+        self, drain: Drain, destination: Destination, after: Deferred[None] | None = None
+    ) -> None:
+        """
+        Run a durable drain.
+
+        :param after: fires when it may begin to send.
+        """
+        assert self._journaled is not None
+        notices = self._notices(drain)
+        buffer = DurableBuffer(self._reactor, self._counters, drain.token, notices.lost)
+        self._run(drain, destination, buffer, notices)
+        self._journaled.add(drain)
+        buffer.open(self._journaled.journal, str(drain.id), drain.channel_id, after)
+
+    def _with_buffer(self, drain: Drain, destination: Destination) -> RunningDrain:
+        notices = self._notices(drain)
         buffer = Buffer(
             self._reactor,
             self._counters,
@@ -229,11 +278,68 @@ class DrainService:
             shared=self._shared,
         )
         notices.about = buffer
+        self._registry.attach(drain.channel_id, buffer)
+        return self._run(drain, destination, buffer, notices)
+
+    def _notices(self, drain: Drain) -> ChannelNotices:
+        return ChannelNotices(
+            self._tell, self._limits, self._reactor, drain.channel_id, drain.token
+        )
+
+    def _run(
+        self,
+        drain: Drain,
+        destination: Destination,
+        buffer: Buffer | DurableBuffer,
+        notices: ChannelNotices,
+    ) -> RunningDrain:
         running = RunningDrain(
             drain, destination, buffer, Outcome(notices.failed), notices, self._make_lifecycle
         )
         self._running[drain.id] = running
-        self._registry.attach(drain.channel_id, buffer)
+        return running
+
+    def _make_durable(self, running: RunningDrain, drain: Drain, destination: Destination) -> None:
+        """Let the buffer go out first; what comes from now on is in the journal."""
+        if isinstance(running.buffer, DurableBuffer):
+            # It was about to become ordinary. If it is too late, this is asked for again.
+            running.buffer.stay()
+            return
+        del self._running[drain.id]
+        left: Deferred[None] = Deferred()
+        self._leave(running, _ALL_DAY_S)
+        leaving = self._leaving.get(running)
+        if leaving is None:
+            left.callback(None)
+        else:
+            leaving.addCallback(left.callback)
+        self._start_durable(drain, destination, left)
+
+    def _make_ordinary(self, running: RunningDrain, drain: Drain, destination: Destination) -> None:
+        """Let the backlog go out first; then what came meanwhile goes out of memory."""
+        running.move(drain, destination)
+        durable = running.buffer
+        journaled = self._journaled
+        assert isinstance(durable, DurableBuffer)
+        assert journaled is not None
+
+        def begin() -> Callable[[], None]:
+            journaled.remove(drain)
+            ordinary = self._with_buffer(drain, destination)
+            ordinary.pause()
+            self._running[drain.id] = running
+            self._successors[running] = ordinary
+
+            def finish() -> None:
+                del self._successors[running]
+                self._running[drain.id] = ordinary
+                self._leave(running, 0.0)
+                ordinary.resume()
+                self.drain_put(self._registry.drain(drain.id) or drain)
+
+            return finish
+
+        durable.retire(begin)
 
     def _make_lifecycle(self, running: RunningDrain) -> Lifecycle:
         def make_courier(reports: Reports) -> tuple[Courier[Any], Pace]:
@@ -252,9 +358,16 @@ class DrainService:
         if running is not None:
             self._leave(running)
 
-    def _leave(self, running: RunningDrain) -> None:
+    def _leave(self, running: RunningDrain, within_s: float | None = None) -> None:
         drain = running.drain
-        self._registry.detach(drain.channel_id, running.buffer)
+        if isinstance(running.buffer, Buffer):
+            self._registry.detach(drain.channel_id, running.buffer)
+        else:
+            assert self._journaled is not None
+            self._journaled.remove(drain)
+            successor = self._successors.pop(running, None)
+            if successor is not None:
+                self._leave(successor, within_s)
 
         def left(lost: int) -> None:
             if lost:
@@ -265,13 +378,16 @@ class DrainService:
                     lost=lost,
                 )
             running.notices.flush()
+            if isinstance(running.buffer, DurableBuffer) and not self._stopped:
+                running.buffer.backlog.end()
 
         def gone(result: Failure | None) -> None:
             self._leaving.pop(running, None)
             if isinstance(result, Failure):
                 _log.failure("bug: a drain cannot stop", failure=result)
 
-        leaving = running.stop(self._settings.flush_s).addCallback(left).addBoth(gone)
+        flush_s = self._settings.flush_s if within_s is None else within_s
+        leaving = running.stop(flush_s).addCallback(left).addBoth(gone)
         if not leaving.called:
             self._leaving[running] = leaving
 

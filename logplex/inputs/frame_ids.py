@@ -30,27 +30,31 @@ class FrameIds:
     def __len__(self) -> int:
         return len(self._times)
 
-    def add(self, sender: bytes, frame_id: bytes) -> None:
-        """Remember that the sender's request with this id was just answered with 204."""
+    def add(self, digest: bytes) -> None:
+        """
+        Remember that a request was just answered with 204.
+
+        :param digest: see :func:`frame_digest`.
+        """
         times = self._times
-        key = _digest(sender, frame_id)
-        times.pop(key, None)
-        times[key] = self._clock.seconds()
+        times.pop(digest, None)
+        times[digest] = self._clock.seconds()
         while times:
             oldest = next(iter(times))
             if len(times) <= self._limits.now.logs_frame_ids and not self._is_over(times[oldest]):
                 break
             del times[oldest]
 
-    def has(self, sender: bytes, frame_id: bytes) -> bool:
-        """Return true if the sender's request with this id was answered with 204 recently."""
-        given_at = self._times.get(_digest(sender, frame_id))
+    def has(self, digest: bytes) -> bool:
+        """Return true if the request of this digest was answered with 204 recently."""
+        given_at = self._times.get(digest)
         return given_at is not None and not self._is_over(given_at)
 
     def _is_over(self, given_at: float) -> bool:
         return self._clock.seconds() - given_at >= self._limits.now.logs_frame_id_lifetime_s
 
 
-def _digest(sender: bytes, frame_id: bytes) -> bytes:
+def frame_digest(sender: bytes, frame_id: bytes) -> bytes:
+    """Return 16 bytes that stand for a sender's request with this frame id."""
     # No sender's name contains a NUL, so different pairs give different bytes.
     return blake2b(b"%b\0%b" % (sender, frame_id), digest_size=16).digest()

@@ -18,10 +18,11 @@ from twisted.web.server import NOT_DONE_YET
 
 from logplex.access.authenticator import Authenticator
 from logplex.inputs.compression import BadCompression, TooLarge, decompress
-from logplex.inputs.frame_ids import FrameIds
+from logplex.inputs.frame_ids import FrameIds, frame_digest
 from logplex.inputs.gate import LogsGate, Sender, content_encoding
 from logplex.inputs.loops import Loops
 from logplex.inputs.refusals import Refusals
+from logplex.journal.values import JournalAway
 from logplex.live import Live
 from logplex.metrics import Counters, Sample
 from logplex.model.rods import Rods
@@ -44,6 +45,13 @@ _LOOP = plain_refusal(
 )
 _COUNT_MISMATCH = plain_refusal(400, "Message count mismatch", reason="count_mismatch")
 
+#: A later try may succeed; see PROTOCOL §12.
+_RETRY = (b"Retry-After", b"1")
+_JOURNAL_AWAY = plain_refusal(
+    503, "The node's disk takes no messages now", _RETRY, reason="journal"
+)
+_BEING_TAKEN = plain_refusal(503, "This request is being taken", _RETRY, reason="being_taken")
+
 _NUMBER = re.compile(rb"[-+]?[0-9_]+")
 _COUNT = re.compile(rb"[0-9]{1,18}")
 
@@ -61,8 +69,13 @@ def logs_site(
     counters: Counters,
     limits: Live[Limits],
     clock: IReactorTime,
+    frame_ids: FrameIds | None = None,
 ) -> Site:
-    """Return the site of the listener for logs over HTTP, with its health check."""
+    """
+    Return the site of the listener for logs over HTTP, with its health check.
+
+    :param frame_ids: remembers requests that were answered; a new one knows none.
+    """
     gate = LogsGate(registry, rods, authenticator)
     refusals = Refusals(registry, limits, clock)
     root = Resource()
@@ -73,7 +86,7 @@ def logs_site(
             registry,
             counters,
             limits,
-            frame_ids=FrameIds(limits, clock),
+            frame_ids=frame_ids or FrameIds(limits, clock),
             decompressor=Decompressor(clock),
             loops=Loops(registry, router.tell, clock),
         ),
@@ -155,6 +168,8 @@ class _Logs(Resource):
         self._decompressor = decompressor
         self._heads = FrameHeads()
         self._loops = loops
+        #: Digests of requests whose messages the journal is taking.
+        self._taking: set[bytes | None] = set()
 
     def render_POST(self, request: Request) -> int:
         body = request.content.getvalue()
@@ -180,10 +195,13 @@ class _Logs(Resource):
 
     def _take(self, request: Request, body: bytes) -> int:
         sender: Sender = request.getComponent(Sender)
-        frame_id = request.getHeader(b"Logplex-Frame-Id")
-        if frame_id is not None and self._frame_ids.has(sender.name, frame_id):
+        frame_id = _frame_id(request)
+        digest = frame_digest(sender.name, frame_id) if frame_id is not None else None
+        if digest is not None and self._frame_ids.has(digest):
             self._counters.repeated_requests += 1
             return _accept(request)
+        if digest in self._taking:
+            return _refuse(request, _BEING_TAKEN)
         try:
             frames, truncated, unreadable = decode_body(
                 body, self._limits.now.logs_body_messages, self._heads
@@ -199,12 +217,46 @@ class _Logs(Resource):
             return _refuse(request, _COUNT_MISMATCH)
         if self._is_loop(request, sender, frames):
             return _refuse(request, _LOOP)
-        self._counters.truncated += truncated
-        self._counters.unreadable += unreadable
-        self._route(sender, frames, unreadable)
-        if frame_id is not None:
-            self._frame_ids.add(sender.name, frame_id)
-        return _accept(request)
+        if sender.token is None and sender.channel_id is not None:
+            frames = self._permitted(sender.channel_id, frames)
+        taking = self._router.promise(frames, sender.token, digest)
+
+        def route(_: None) -> None:
+            self._counters.truncated += truncated
+            self._counters.unreadable += unreadable
+            journaled = taking is not None
+            if sender.token is not None:
+                self._router.route_as(sender.token, frames, unreadable, journaled)
+            else:
+                self._router.route(frames, unreadable, journaled)
+            if digest is not None:
+                self._frame_ids.add(digest)
+
+        if taking is None:
+            route(None)
+            return _accept(request)
+        if digest is not None:
+            self._taking.add(digest)
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def over(result: None) -> None:
+            self._taking.discard(digest)
+            return result
+
+        def answer(_: None) -> None:
+            # If the client has left meanwhile, its messages are routed all the same.
+            if not gone:
+                _accept(request)
+
+        def away(failure: Failure) -> None:
+            failure.trap(JournalAway)
+            if not gone:
+                _refuse(request, _JOURNAL_AWAY)
+
+        taking.addBoth(over).addCallback(route).addCallbacks(answer, away)
+        taking.addErrback(_fail, request)
+        return NOT_DONE_YET
 
     def _is_loop(self, request: Request, sender: Sender, frames: list[bytes]) -> bool:
         drain_token = request.getHeader(b"Logplex-Drain-Token")
@@ -216,14 +268,6 @@ class _Logs(Resource):
         if sender.channel_id is not None:
             channel_ids &= {sender.channel_id}
         return self._loops.closes(drain_token.decode("latin-1"), channel_ids)
-
-    def _route(self, sender: Sender, frames: list[bytes], unreadable: int) -> None:
-        if sender.token is not None:
-            self._router.route_as(sender.token, frames, unreadable)
-        elif sender.channel_id is None:
-            self._router.route(frames, unreadable)
-        else:
-            self._router.route(self._permitted(sender.channel_id, frames), unreadable)
 
     def _permitted(self, channel_id: str, frames: list[bytes]) -> list[bytes]:
         """Return the frames whose token belongs to this channel."""
@@ -296,6 +340,14 @@ def _refuse(request: Request, refusal: Refusal) -> int:
 def _answer(request: Request, status: int, text: bytes) -> int:
     request.setResponseCode(status)
     return request.answer(text)
+
+
+def _frame_id(request: Request) -> bytes | None:
+    """Return the id of a request that its repeats have too; log-shuttle has its own header."""
+    frame_id = request.getHeader(b"Logplex-Frame-Id")
+    if frame_id is None and (request.getHeader(b"User-Agent") or b"").startswith(b"log-shuttle/"):
+        frame_id = request.getHeader(b"X-Request-Id")
+    return frame_id
 
 
 def _fail(failure: Failure, request: Request) -> None:

@@ -141,6 +141,13 @@ class Backlog:
         rows = self._journal.read(self.channel, position.row, max_messages, max_bytes)
         return rows.addCallback(lambda found: [row for row in found if row.number <= last])
 
+    def read_row(self, number: int) -> Deferred[Row | None]:
+        """Return a row that holds messages set aside; ``None`` if it is not there."""
+        rows = self._journal.read(self.channel, number, 1, 1)
+        return rows.addCallback(
+            lambda found: next((row for row in found if row.number == number), None)
+        )
+
     def claim(self, rows: Rows) -> Deferred[None]:
         """
         Claim the rows that :meth:`read` returned. Fires when they may be sent.

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from logplex.clock import wall_s
 from logplex.journal.backlog import Backlog, BacklogReader, JournalChannel
 from logplex.journal.file import IN_MEMORY, JournalFile
 from logplex.journal.memory import NewestRows
@@ -101,7 +102,7 @@ class Journal:
         try:
             await self._open_file()
         except JournalBroken as error:
-            aside = _set_aside(self.path, self._clock.seconds())
+            aside = _set_aside(self.path, wall_s(self._clock))
             _log.error(
                 "{reason}; it is kept as {aside}, and a new journal begins",
                 reason=str(error),
@@ -225,7 +226,7 @@ class Journal:
     async def _open_file(self) -> None:
         self._file = await self._run(self._open_path, self.path)
         try:
-            self.stored = await self._run(self._file.open, self._clock.seconds(), FRAME_LIFETIME_S)
+            self.stored = await self._run(self._file.open, wall_s(self._clock), FRAME_LIFETIME_S)
         except sqlite3.DatabaseError as error:
             await self._run(self._file.close)
             if isinstance(error, sqlite3.OperationalError):
@@ -277,7 +278,7 @@ class Journal:
         excess = used_bytes - self.bounds.max_bytes
         if self.bounds.keep_free_bytes:
             excess = max(excess, self.bounds.keep_free_bytes - free_bytes)
-        now_s = self._clock.seconds()
+        now_s = wall_s(self._clock)
         is_old = now_s - self._aged_s >= _AGE_CHECK_S
         if excess <= 0 and not is_old:
             return None

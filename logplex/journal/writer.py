@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from logplex.clock import wall_s
 from logplex.journal.backlog import Backlog, JournalChannel
 from logplex.journal.file import JournalFile
 from logplex.journal.memory import NewestRows
@@ -100,7 +101,7 @@ class JournalWriter:
         size_bytes = sum(map(len, messages))
         if self.trouble is not None and self._waiting_bytes + size_bytes > WAITING_BYTES:
             self.dropped += len(messages)
-            now_s = self.clock.seconds()
+            now_s = wall_s(self.clock)
             for backlog in channel.backlogs:
                 backlog.lose(len(messages), now_s)
             return
@@ -181,7 +182,7 @@ class JournalWriter:
             if (needed := self._needed_from(channel)) > channel.kept_from
         }
         gaps = {channel.id: gap for channel in waiting.channels if (gap := channel.gap)}
-        now_s = self.clock.seconds()
+        now_s = wall_s(self.clock)
         changes = Transaction(
             rows,
             waiting.moved,
@@ -240,7 +241,7 @@ class JournalWriter:
         Return rows with the next numbers: first the messages of channels, then those of waiting
         callers.
         """
-        now_s = self.clock.seconds()
+        now_s = wall_s(self.clock)
         ends: dict[str, Row] = {}
         all_parts = [(channel, part) for channel, some in parts.items() for part in some]
         all_parts += [

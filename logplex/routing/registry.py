@@ -49,6 +49,7 @@ class Stream:
     :ivar channel: ``None`` while only tokens or drains of the channel are known.
     :ivar pending: the channel's messages in the present chunk; empty between chunks.
     :ivar outlets: the receivers of its messages, besides the spool.
+    :ivar journal: puts the channel's messages into the journal, if it has a durable drain.
     :ivar activity: the counts of what came for the channel.
     """
 
@@ -57,6 +58,7 @@ class Stream:
     keep: bool = True
     pending: list[bytes] = field(factory=list)
     outlets: tuple[IOutlet, ...] = ()
+    journal: IOutlet | None = None
     tokens: dict[str, Token] = field(factory=dict)
     drains: tuple[Drain, ...] = ()
     activity: ChannelActivity = field(factory=ChannelActivity)
@@ -74,6 +76,8 @@ class Registry:
     """
 
     def __init__(self) -> None:
+        #: The number of channels whose messages go into the journal.
+        self.journaled = 0
         self.routes: dict[bytes, Route[Stream]] = {}
         self.ready = False
         self.leaving = False
@@ -180,6 +184,13 @@ class Registry:
         stream = self._stream(channel_id)
         stream.outlets = (*stream.outlets, outlet)
 
+    def keep_in(self, channel_id: str, journal: IOutlet | None) -> None:
+        """Put the channel's messages into the journal too, or no longer."""
+        stream = self._stream(channel_id)
+        self.journaled += (journal is not None) - (stream.journal is not None)
+        stream.journal = journal
+        self._drop_if_empty(stream)
+
     def detach(self, channel_id: str, outlet: IOutlet) -> None:
         """Stop giving the channel's messages to this outlet."""
         stream = self._streams.get(channel_id)
@@ -196,7 +207,9 @@ class Registry:
         return stream
 
     def _drop_if_empty(self, stream: Stream) -> None:
-        if not (stream.channel or stream.tokens or stream.drains or stream.outlets):
+        if not (
+            stream.channel or stream.tokens or stream.drains or stream.outlets or stream.journal
+        ):
             self._streams.pop(stream.id, None)
 
     def _put(self, value: Value) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from logplex.clock import wall_s
-from logplex.interfaces import ISpool
+from logplex.interfaces import ISpool, Take
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
@@ -46,6 +47,7 @@ class Router:
     """
     Distribute the frames of the inputs, and put notices into the stream of a channel.
 
+    :ivar take: puts messages into the journal; ``None`` on a node without one.
     :ivar limits: the limits, with the shortest time between two log lines about unknown tokens.
     """
 
@@ -56,15 +58,17 @@ class Router:
     clock: IReactorTime = field(kw_only=True)
     limits: Live[Limits] = field(kw_only=True)
     firehose: Firehose = field(kw_only=True)
+    take: Take | None = field(default=None, kw_only=True)
     _unknown_unlogged: int = field(default=0, init=False)
     _unknown_logged_at: float | None = field(default=None, init=False)
     _watched_until: float = field(default=0.0, init=False)
 
-    def route(self, frames: Sequence[bytes], unreadable: int = 0) -> int:
+    def route(self, frames: Sequence[bytes], unreadable: int = 0, journaled: bool = False) -> int:
         """
         Route frames by the token in their fourth field.
 
         :param unreadable: the number of them without a head of RFC 5424, counted already.
+        :param journaled: their messages are in the journal already; see :meth:`promise`.
         :return: the number of them whose token is known.
         """
         counters = self.counters
@@ -84,7 +88,7 @@ class Router:
             activity = stream.activity
             activity.received += len(messages)
             activity.received_at = now
-            self._spread(stream, messages)
+            self._spread(stream, messages, journaled=journaled)
             if copying:
                 self._copy(stream, messages, None)
             if is_watched:
@@ -98,11 +102,18 @@ class Router:
             self._count_unknown_frames(unknown)
         return len(frames) - len(unknown)
 
-    def route_as(self, token_id: bytes, frames: Sequence[bytes], unreadable: int = 0) -> None:
+    def route_as(
+        self,
+        token_id: bytes,
+        frames: Sequence[bytes],
+        unreadable: int = 0,
+        journaled: bool = False,
+    ) -> None:
         """
         Route frames to the channel of this token; ignore their fourth field.
 
         :param unreadable: the number of them without a head of RFC 5424, counted already.
+        :param journaled: their messages are in the journal already; see :meth:`promise`.
         """
         self.counters.received += len(frames)
         route = self.registry.routes.get(token_id)
@@ -118,11 +129,40 @@ class Router:
             activity.received += len(messages)
             activity.received_at = now
             activity.drop(UNREADABLE, unreadable + short)
-            self._spread(stream, messages)
+            self._spread(stream, messages, journaled=journaled)
             if self.firehose.runs:
                 self._copy(stream, messages, name)
             if self._is_watched:
                 activity.measure(messages)
+
+    def promise(
+        self, frames: Sequence[bytes], token_id: bytes | None = None, frame: bytes | None = None
+    ) -> Deferred[None] | None:
+        """
+        Put the messages of a request into the journal, if they belong to channels that use it.
+
+        :param token_id: all frames belong to the channel of this token.
+        :param frame: the digest of the request, which the journal remembers.
+        :return: ``None`` if there is nothing to wait for. Else it fires when the messages outlive a
+            loss of power; then :meth:`route` them with ``journaled``. It fails as
+            :data:`~logplex.interfaces.Take` does if nothing was taken.
+        """
+        if not self.registry.journaled or self.take is None:
+            return None
+        pieces: dict[str, list[bytes]] = {}
+        now = wall_s(self.clock)
+        if token_id is None:
+            touched: list[Stream] = []
+            sort_frames(frames, self.registry.routes, touched, now)
+            for stream in touched:
+                if stream.journal is not None:
+                    pieces[stream.id] = stream.pending.copy()
+                stream.pending.clear()
+        else:
+            route = self.registry.routes.get(token_id)
+            if route is not None and route[2].journal is not None:
+                pieces[route[2].id] = cook_frames(frames, token_id, route[0], now)[0]
+        return self.take(pieces, frame) if pieces else None
 
     def tell(self, channel_id: str, message: bytes, except_for: object | None = None) -> None:
         """See :data:`logplex.interfaces.Tell`. A message for an unknown channel is dropped."""
@@ -148,7 +188,11 @@ class Router:
         return self._watched_until > 0 and self.clock.seconds() < self._watched_until
 
     def _spread(
-        self, stream: Stream, messages: list[bytes], except_for: object | None = None
+        self,
+        stream: Stream,
+        messages: list[bytes],
+        except_for: object | None = None,
+        journaled: bool = False,
     ) -> None:
         """Give messages to the outlets and the spool. A bug in one does not affect the others."""
         rods = self.rods.now
@@ -161,6 +205,8 @@ class Router:
                         _log.failure(
                             "bug: an outlet failed and lost {count} messages", count=len(messages)
                         )
+        if stream.journal is not None and not journaled:
+            stream.journal.push(messages)
         try:
             self.spool.append(stream.id, messages, stream.keep and not rods.deny_redis_buffers)
         except Exception:

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from logplex.clock import wall_s
+from logplex.drains.delivery.courier import Loss
 from logplex.interfaces import IOutlet
 from logplex.metrics import Counters
 
@@ -48,17 +49,9 @@ _MARK_EVERY_S = 1.0
 _MAX_MARKS = 64
 
 
-def _is_notice(message: bytes) -> bool:
+def is_notice(message: bytes) -> bool:
     """Return whether a message, cooked or formatted, is a notice of Logplex."""
     return _NOTICE_MARK in message[:_NOTICE_HEAD_BYTES]
-
-
-@frozen
-class Loss:
-    """The number of messages that were lost, and when the first was (seconds since the epoch)."""
-
-    count: int
-    since: float
 
 
 @define(eq=False, repr=False)
@@ -147,6 +140,7 @@ class Buffer:
     dropped: int = 0
     unparsable: int = 0
     loss: Loss | None = None
+    keeps: bool = field(default=False, init=False)
     #: The number of messages received before a moment, and the moment.
     _marks: list[tuple[int, float]] = field(factory=list, init=False)
 
@@ -210,6 +204,17 @@ class Buffer:
         """Note that sent messages have been lost."""
         self.in_flight -= self._lose(formatted)
 
+    def identify(self, offset: int, count: int) -> None:
+        """See :meth:`Supply.identify`. A batch that is lost is never made again."""
+
+    def refuse(self, formatted: list[bytes]) -> bool:
+        """See :meth:`Supply.refuse`. The message is lost."""
+        self.lose(formatted)
+        return True
+
+    def told(self, loss: Loss | None) -> None:
+        """See :meth:`Supply.told`."""
+
     def put_back(self, messages: list[bytes]) -> None:
         """Put messages that were not delivered back to the front of the queue."""
         self.in_flight -= len(messages)
@@ -261,7 +266,7 @@ class Buffer:
     def _refuse_notice(self, messages: list[bytes]) -> bool:
         """Drop a notice of Logplex for which there is no room: it must not push out a message."""
         notice = messages[0]
-        if len(messages) > 1 or not _is_notice(notice) or self.shared.has_room(len(notice)):
+        if len(messages) > 1 or not is_notice(notice) or self.shared.has_room(len(notice)):
             return False
         self._lose(messages)
         return True
@@ -314,7 +319,7 @@ class Buffer:
         count = tellable = 0
         for message in messages:
             count += 1
-            tellable += not _is_notice(message)
+            tellable += not is_notice(message)
         if count:
             self._count_dropped(count)
             since = self.loss.since if self.loss else wall_s(self.clock)

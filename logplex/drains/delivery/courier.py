@@ -9,12 +9,82 @@ the receiver has it, also over the end of a connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+
+
+@frozen
+class Loss:
+    """The number of messages that were lost, and when the first was (seconds since the epoch)."""
+
+    count: int
+    since: float
+
+
+class Supply(Protocol):
+    """
+    The messages of one drain: those in memory, or those of a durable drain in the journal.
+
+    :ivar messages: the oldest of the waiting messages, the oldest first; couriers take from the
+        left, and say so with :meth:`took`.
+    :ivar limit: the number of waiting messages of which the drain is sure.
+    :ivar wake_at: so many waiting messages wake the drain; set by its lifecycle.
+    :ivar give_up: called before waiting messages are dropped: a courier loses what is older than
+        they, but for what is just being sent.
+    :ivar keeps: true if no message may be given up while its receiver is away or refuses all.
+    """
+
+    messages: deque[bytes]
+    limit: int
+    wake_at: int
+    give_up: Callable[[], None] | None
+    keeps: bool
+
+    def took(self, count: int, unparsable: int = 0) -> None:
+        """Take note of messages that left the queue: to be sent, or since they cannot be sent."""
+
+    def identify(self, offset: int, count: int) -> bytes | None:
+        """
+        Return the frame id of messages under way, 32 hex digits; ``None`` if any id will do.
+
+        :param offset: the place of the first of them; 0 is the oldest under way.
+        """
+
+    def deliver(self, count: int) -> None:
+        """Take note of messages, the oldest under way, that have arrived."""
+
+    def lose(self, formatted: Iterable[bytes]) -> None:
+        """Take note of messages, the oldest under way, that will not arrive."""
+
+    def refuse(self, formatted: list[bytes]) -> bool:
+        """
+        Take note that the oldest message under way was refused alone.
+
+        :return: false if the receiver refuses every message: the next try has to wait.
+        """
+
+    def put_back(self, messages: list[bytes]) -> None:
+        """Put messages that were under way before all others again."""
+
+    def clear(self) -> int:
+        """Stop: lose all that waits, but for what is kept. Return the number of messages."""
+
+    def take_loss(self) -> Loss | None:
+        """
+        Return the loss that the receiver is told of now. If it cannot be told,
+        :meth:`return_loss` takes it again.
+        """
+
+    def return_loss(self, loss: Loss | None) -> None:
+        """Take a loss again of which the receiver was not told."""
+
+    def told(self, loss: Loss | None) -> None:
+        """Take note that the receiver was told of a loss."""
 
 
 class Reports(Protocol):

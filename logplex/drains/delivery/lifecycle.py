@@ -23,8 +23,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from logplex.clock import wall_s
-from logplex.drains.delivery.buffer import NEVER, Buffer
-from logplex.drains.delivery.courier import Courier, ReceiverConnection, Reports
+from logplex.drains.delivery.buffer import NEVER
+from logplex.drains.delivery.courier import Courier, ReceiverConnection, Reports, Supply
 from logplex.drains.delivery.pace import Pace
 
 _log = Logger()
@@ -156,7 +156,7 @@ class Lifecycle:
     def __init__(
         self,
         make_courier: MakeCourier,
-        buffer: Buffer,
+        buffer: Supply,
         clock: IReactorTime,
         random: Random,
         on_refused: Callable[[Failure], None] = lambda why: None,

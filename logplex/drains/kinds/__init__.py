@@ -13,8 +13,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, Outcome, Reports
+from logplex.drains.delivery.courier import Courier, Outcome, Reports, Supply
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
@@ -63,7 +62,7 @@ class Kinds:
         self,
         drain: Drain,
         destination: Destination,
-        buffer: Buffer,
+        buffer: Supply,
         outcome: Outcome,
         *,
         reports: Reports,

@@ -17,8 +17,7 @@ from twisted.python.failure import Failure
 
 from logplex import __version__
 from logplex.clock import wall_s
-from logplex.drains.delivery.buffer import Buffer, Loss
-from logplex.drains.delivery.courier import Outcome, Reports
+from logplex.drains.delivery.courier import Loss, Outcome, Reports, Supply
 from logplex.drains.delivery.pace import Linger, Pace
 from logplex.drains.kinds.http_answers import Answer, retry_after_s
 from logplex.drains.kinds.http_connection import AnswerLimits, HttpConnection
@@ -96,7 +95,7 @@ class HttpCourier:
 
     destination: HttpDestination
     drain_token: str
-    buffer: Buffer
+    buffer: Supply
     outcome: Outcome
     reports: Reports
     settings: DrainSettings
@@ -186,23 +185,35 @@ class HttpCourier:
         self.last_answer = answer
         status = answer.status
         if 200 <= status < 300:
-            self.buffer.deliver(len(batch.frames))
             self.outcome.succeeded(wall_s(self.clock))
-        elif status in _HALVED and len(batch.frames) > 1:
-            self._answer_failed(answer)
-            self._halve(batch)
-        elif 400 <= status < 500 and status not in _TRIED_AGAIN:
-            self._answer_failed(answer)
-            self._lose(batch)
+            self.buffer.told(batch.loss)
+            self.buffer.deliver(len(batch.frames))
         else:
             self._answer_failed(answer)
-            wait_s = retry_after_s(answer.retry_after, wall_s(self.clock))
-            self._try_again(batch, min(wait_s, self.settings.http_retry_after_max_s))
-            return
+            if not self._settle_refused(batch, answer):
+                return
         if reusable:
             self.reports.finished(at_once=batch.full or bool(self._waiting))
         else:
             self.reports.over()
+
+    def _settle_refused(self, batch: _HttpBatch, answer: Answer) -> bool:
+        """Halve, lose or repeat a batch. Return true if the connection may be used again."""
+        status, many = answer.status, len(batch.frames)
+        if status in _HALVED and many > 1:
+            self._halve(batch)
+        elif status in _HALVED and many:
+            self.buffer.return_loss(batch.loss)
+            if not self.buffer.refuse(batch.frames):
+                self.reports.over(self.settings.http_retry_after_max_s)
+                return False
+        elif 400 <= status < 500 and status not in _TRIED_AGAIN and not self.buffer.keeps:
+            self._lose(batch)
+        else:
+            wait_s = retry_after_s(answer.retry_after, wall_s(self.clock))
+            self._try_again(batch, min(wait_s, self.settings.http_retry_after_max_s))
+            return False
+        return True
 
     def unanswered(self, why: str, excusable: bool) -> None:
         """See :meth:`Exchanges.unanswered`."""
@@ -223,19 +234,25 @@ class HttpCourier:
 
     def _next_batch(self) -> _HttpBatch | None:
         queue = self.buffer.messages
+        loss = self.buffer.take_loss()
+        notice = l10_http_frame(wall_s(self.clock), loss.count, loss.since) if loss else b""
+        if loss and self.buffer.keeps:
+            # What is repeated must not change, so the notice, which tells the time, goes alone.
+            return _HttpBatch([], notice, self._random_id(), loss, full=bool(queue))
         frames, unparsable = take_http_frames(
             queue, self.settings.http_batch_bytes, self.settings.http_batch_messages
         )
         self.buffer.took(len(frames), unparsable)
         if not frames:
+            self.buffer.return_loss(loss)
             return None
-        loss = self.buffer.take_loss()
-        notice = b""
-        if loss is not None:
-            notice = l10_http_frame(wall_s(self.clock), loss.count, loss.since)
-        return _HttpBatch(frames, notice, self._frame_id(), loss, full=bool(queue))
+        return _HttpBatch(frames, notice, self._frame_id(len(frames)), loss, full=bool(queue))
 
-    def _frame_id(self) -> bytes:
+    def _frame_id(self, count: int, offset: int = 0) -> bytes:
+        """Return the id of a batch of messages under way; see :meth:`Supply.identify`."""
+        return self.buffer.identify(offset, count) or self._random_id()
+
+    def _random_id(self) -> bytes:
         return b"%032X" % self.random.getrandbits(128)
 
     def _settle(self) -> _HttpBatch:
@@ -246,10 +263,9 @@ class HttpCourier:
 
     def _halve(self, batch: _HttpBatch) -> None:
         middle = len(batch.frames) // 2
-        first = _HttpBatch(
-            batch.frames[:middle], batch.notice, self._frame_id(), batch.loss, full=True
-        )
-        second = _HttpBatch(batch.frames[middle:], b"", self._frame_id(), None, full=batch.full)
+        ids = self._frame_id(middle), self._frame_id(len(batch.frames) - middle, middle)
+        first = _HttpBatch(batch.frames[:middle], batch.notice, ids[0], batch.loss, full=True)
+        second = _HttpBatch(batch.frames[middle:], b"", ids[1], None, full=batch.full)
         self._waiting[:0] = [first, second]
 
     def _lose(self, batch: _HttpBatch) -> None:
@@ -268,13 +284,13 @@ class HttpCourier:
         batch.tries += 1
         batch.age(self.clock.seconds(), connected=True)
         left_s = settings.http_batch_max_age_s - batch.age_s
-        if left_s <= 0 or batch.tries == settings.http_tries:
+        if not self.buffer.keeps and (left_s <= 0 or batch.tries == settings.http_tries):
             self._lose(batch)
         else:
             delays = settings.http_retry_delays_s
             delay_s = delays[min(batch.tries, len(delays)) - 1] if delays else 0.0
             wait_s = max(wait_s, delay_s * self.random.uniform(1 - _JITTER, 1 + _JITTER))
-            wait_s = min(wait_s, left_s)
+            wait_s = wait_s if self.buffer.keeps else min(wait_s, left_s)
             self._waiting.insert(0, batch)
         self.reports.over(wait_s)
 

@@ -23,8 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.clock import wall_s
-from logplex.drains.delivery.buffer import Buffer, Loss
-from logplex.drains.delivery.courier import Reports
+from logplex.drains.delivery.courier import Loss, Reports, Supply
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.stream import StreamConnection, open_connection
 from logplex.drains.network.errors import NOTICED, explain
@@ -197,7 +196,7 @@ class SyslogCourier:
 
     destination: SyslogDestination
     drain_token: bytes
-    buffer: Buffer
+    buffer: Supply
     backoff: Backoff
     reports: Reports
     settings: DrainSettings

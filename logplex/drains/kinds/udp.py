@@ -23,8 +23,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 
 from logplex.clock import wall_s
-from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Reports
+from logplex.drains.delivery.courier import Reports, Supply
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.syslog import syslog_pace
 from logplex.drains.network.errors import NOTICED, DestinationDenied, explain
@@ -65,7 +64,7 @@ class UdpCourier:
 
     destination: UdpDestination
     drain_token: bytes
-    buffer: Buffer
+    buffer: Supply
     backoff: Backoff
     reports: Reports
     resolver: Resolver

@@ -17,7 +17,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from logplex.drains.delivery.buffer import Buffer, Loss, SharedBuffer
+from logplex.drains.delivery.buffer import Buffer, SharedBuffer
+from logplex.drains.delivery.courier import Loss
 from logplex.interfaces import IOutlet
 from logplex.metrics import Counters
 

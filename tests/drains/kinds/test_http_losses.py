@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from logplex.drains.delivery.buffer import Loss
+from logplex.drains.delivery.courier import Loss
 from logplex.settings import DrainSettings
 from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame
 from tests.doubles.stream_drain import NOW

@@ -1,0 +1,379 @@
+"""
+The buffer of a durable drain: its messages stay in the journal until the receiver has them.
+
+It holds the messages of one claim at a time, in order, and gives the journal the new position when
+they are settled. A message that is refused alone is set aside, and tried once more when a later
+one has been accepted: a wrong key, which many receivers answer with 400, costs no message
+(PROTOCOL §12).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from itertools import islice
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from logplex.clock import wall_s
+from logplex.drains.delivery.buffer import NEVER, is_notice
+from logplex.drains.delivery.courier import Loss
+from logplex.journal.backlog import Backlog
+from logplex.journal.journal import Journal
+from logplex.journal.values import JournalAway, Row, Rows
+from logplex.metrics import Counters
+from logplex.syslog.message import has_head
+
+_log = Logger()
+
+#: Messages that are set aside in a row before the drain begins again with the first of them.
+MAX_ASIDE = 10
+#: A journal that cannot be read is asked again after this time.
+_RETRY_S = 1.0
+
+
+@frozen
+class _Place:
+    """A message, and its place in the journal."""
+
+    row: Row
+    place: int
+
+    @property
+    def message(self) -> bytes:
+        return self.row.messages[self.place]
+
+
+@define(eq=False, repr=False)
+class DurableBuffer:
+    """
+    See :class:`~logplex.drains.delivery.courier.Supply`; its messages come from a journal.
+
+    :ivar drain_token: notices about the drain of this token are not sent to it.
+    :ivar on_loss: called with the number of messages that the journal gave up.
+    :ivar messages: messages of the claim that are not under way yet, or one that is tried again.
+    :ivar in_flight: the number of messages under way.
+    """
+
+    clock: IReactorTime
+    counters: Counters
+    drain_token: str
+    on_loss: Callable[[int], None]
+    backlog: Backlog = field(init=False)
+    journal_id: str = field(default="", init=False)
+    _sync: Callable[[], Deferred[None]] = field(init=False)
+    wake: Callable[[], None] = lambda: None
+    wake_at: int = NEVER
+    give_up: Callable[[], None] | None = None
+    limit: int = 1 << 30
+    overflow_bytes: int = 0
+    messages: deque[bytes] = field(factory=deque)
+    in_flight: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    unparsable: int = 0
+    keeps: bool = field(default=True, init=False)
+    _claimed: Rows = field(factory=list, init=False)
+    #: Messages of the claim that are not settled, in order; the first may be under way.
+    _places: deque[_Place] = field(factory=deque, init=False)
+    _aside: deque[_Place] = field(factory=deque, init=False)
+    #: The message that was set aside and is tried again now.
+    _again: _Place | None = field(default=None, init=False)
+    #: Fires when rows have come, or when the claim is settled; whichever :meth:`_feed` waits for.
+    _awaited: Deferred[None] | None = field(default=None, init=False)
+    _feeding: Deferred[None] = field(init=False)
+    _stopped: bool = field(default=False, init=False)
+    _retire: Callable[[], Callable[[], None]] | None = field(default=None, init=False)
+
+    def open(
+        self,
+        journal: Journal,
+        name: str,
+        channel_id: str,
+        after: Deferred[None] | None = None,
+    ) -> None:
+        """
+        Begin where the drain was left, or at the end of what its channel has.
+
+        :param after: nothing is offered before it fires.
+        """
+        self.journal_id = journal.stored.id
+        self._sync = journal.sync
+        self.backlog = journal.backlog(name, channel_id, self)
+        self._feeding = Deferred.fromCoroutine(self._feed(after)).addErrback(_ended)
+
+    def retire(self, begin: Callable[[], Callable[[], None]]) -> None:
+        """
+        Deliver what is in the journal, then end: the drain is ordinary from then on.
+
+        :param begin: called at the end of the backlog; from then on the channel's messages go
+            elsewhere. What it returns is called when the last of the journal is delivered.
+        """
+        self._retire = begin
+        if not self._places:
+            self._go_on()
+
+    def stay(self) -> None:
+        """Stay durable, unless the end of the backlog has been reached already."""
+        self._retire = None
+
+    # What the status shows.
+
+    @property
+    def buffered(self) -> int:
+        """The number of messages that are neither delivered nor given up."""
+        return self.backlog.messages + len(self.backlog.asides)
+
+    @property
+    def received(self) -> int:
+        """The number of messages for the drain since the start of the node."""
+        return self.delivered + self.dropped + self.buffered
+
+    def oldest_s(self) -> float | None:
+        """Return the age in seconds of the oldest message of the claim; ``None`` without one."""
+        if not self._places:
+            return None
+        return wall_s(self.clock) - self._places[0].row.at_s
+
+    # From the journal: see BacklogReader.
+
+    def rows_came(self) -> None:
+        """See :class:`~logplex.journal.backlog.BacklogReader`."""
+        if not self._places:
+            self._go_on()
+
+    def gave_up(self, count: int, since_s: float) -> None:
+        """See :class:`~logplex.journal.backlog.BacklogReader`."""
+        self.dropped += count
+        self.counters.drain_dropped += count
+        self.on_loss(count)
+
+    # For couriers: see Supply.
+
+    def identify(self, offset: int, count: int) -> bytes | None:
+        """See :meth:`Supply.identify`. The same messages have the same id after any crash."""
+        if self._again is not None and self.in_flight == 1:
+            first = last = self._again
+            kind = b"again"
+        else:
+            first, last = self._places[offset], self._places[offset + count - 1]
+            kind = b""
+        content = b"%b %b %b %d %d %d %d" % (
+            kind,
+            self.journal_id.encode("ascii"),
+            self.drain_token.encode("utf-8"),
+            first.row.number,
+            first.place,
+            last.row.number,
+            last.place,
+        )
+        return blake2b(content, digest_size=16).hexdigest().upper().encode("ascii")
+
+    def took(self, count: int, unparsable: int = 0) -> None:
+        """See :meth:`Supply.took`. Only messages that can be sent are in the queue."""
+        self.in_flight += count
+
+    def deliver(self, count: int) -> None:
+        """See :meth:`Supply.deliver`."""
+        self.in_flight -= count
+        self.delivered += count
+        self.counters.drain_delivered += count
+        if self._again is not None:
+            self._tried_again()
+            return
+        if self._aside and not self.in_flight:
+            self._again = self._aside.popleft()
+        self._settle(count)
+
+    def lose(self, formatted: Iterable[bytes]) -> None:
+        """See :meth:`Supply.lose`."""
+        count = sum(1 for _ in formatted)
+        self.in_flight -= count
+        self.backlog.lose(count, wall_s(self.clock))
+        self._settle(count)
+
+    def refuse(self, formatted: list[bytes]) -> bool:
+        """See :meth:`Supply.refuse`. The message is set aside; a second time it is given up."""
+        self.in_flight -= 1
+        if self._again is not None:
+            self.backlog.lose(1, wall_s(self.clock))
+            self._tried_again()
+            return True
+        self._aside.append(self._places[0])
+        if len(self._aside) < MAX_ASIDE:
+            self._note_asides()
+            self._settle(1)
+            return True
+        first = self._aside[0]
+        self._aside.clear()
+        self._note_asides()
+        self.backlog.rewind(first.row, first.place)
+        self._places.clear()
+        self.messages.clear()
+        self._go_on()
+        return False
+
+    def put_back(self, messages: list[bytes]) -> None:
+        """See :meth:`Supply.put_back`."""
+        self.in_flight -= len(messages)
+        self._offer()
+
+    def clear(self) -> int:
+        """Stop; nothing is lost. Return 0."""
+        self._stopped = True
+        self.messages.clear()
+        self._awaited = None
+        self._feeding.cancel()
+        return 0
+
+    def take_loss(self) -> Loss | None:
+        """See :meth:`Supply.take_loss`. The loss is in the journal until it :meth:`told`."""
+        position = self.backlog.position
+        return Loss(position.lost_count, position.lost_since_s) if position.lost_count else None
+
+    def return_loss(self, loss: Loss | None) -> None:
+        """See :meth:`Supply.return_loss`. Nothing was taken."""
+
+    def told(self, loss: Loss | None) -> None:
+        """See :meth:`Supply.told`."""
+        if loss is not None:
+            self.backlog.told(loss.count)
+
+    # The claim.
+
+    async def _feed(self, after: Deferred[None] | None) -> None:
+        """Claim what comes next, offer it, and go on when it is settled, until the drain stops."""
+        if after is not None:
+            await after
+        await self._read_asides()
+        finish: Callable[[], None] | None = None
+        while True:
+            rows = await self._claim()
+            if not rows:
+                if finish is not None:
+                    finish()
+                    return
+                if self._retire is None:
+                    await self._wait()
+                else:
+                    finish = self._retire()
+                    await self._written()
+                continue
+            self._claimed = rows
+            self._places.extend(self._sendable(rows))
+            if not self._places:
+                self._settle(0)
+                continue
+            self._offer()
+            await self._wait()
+
+    def _wait(self) -> Deferred[None]:
+        self._awaited = Deferred()
+        return self._awaited
+
+    def _go_on(self) -> None:
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.callback(None)
+
+    async def _claim(self) -> Rows:
+        """Return the rows of a new claim; none at the end."""
+        while True:
+            try:
+                rows = await self.backlog.read()
+                if not rows:
+                    return rows
+                try:
+                    await self.backlog.claim(rows)
+                except JournalAway:
+                    # A claim of one row needs nothing to be written.
+                    rows = rows[:1]
+                    await self.backlog.claim(rows)
+                return rows
+            except JournalAway as error:
+                _log.warn("the journal cannot be read: {reason}", reason=str(error))
+                await deferLater(self.clock, _RETRY_S)
+
+    async def _written(self) -> None:
+        """Wait until everything that came up to now is in the file."""
+        while True:
+            try:
+                return await self._sync()
+            except JournalAway:
+                await deferLater(self.clock, _RETRY_S)
+
+    async def _read_asides(self) -> None:
+        for number, place in sorted(self.backlog.asides):
+            row = await self.backlog.read_row(number)
+            if row is not None:
+                self._aside.append(_Place(row, place))
+
+    def _sendable(self, rows: Rows) -> Iterator[_Place]:
+        """Yield the messages that can be sent and are not notices about this drain."""
+        position = self.backlog.position
+        about = self.drain_token.encode("utf-8")
+        for row in rows:
+            begin = position.place if row.number == position.row else 0
+            for place in range(begin, len(row.messages)):
+                message = row.messages[place]
+                if not has_head(message):
+                    self.dropped += 1
+                    self.unparsable += 1
+                    self.counters.drain_dropped += 1
+                elif not (is_notice(message) and about in message):
+                    yield _Place(row, place)
+
+    def _offer(self) -> None:
+        """Put what is not under way into the queue: the message that is tried again goes alone."""
+        if self._stopped:
+            return
+        if self._again is not None:
+            self.messages = deque([] if self.in_flight else [self._again.message])
+        else:
+            self.messages = deque(
+                each.message for each in islice(self._places, self.in_flight, None)
+            )
+        if self.messages and len(self.messages) >= self.wake_at:
+            self.wake()
+
+    def _settle(self, count: int) -> None:
+        """Move the position past the oldest messages of the claim."""
+        for _ in range(count):
+            self._places.popleft()
+        if self._places:
+            following = self._places[0]
+            self.backlog.advance(following.row, following.place)
+            if self._again is not None:
+                self._offer()
+            return
+        last = self._claimed[-1]
+        self.backlog.advance(last, len(last.messages))
+        self.backlog.release()
+        if self._again is not None:
+            self._offer()
+        else:
+            self._go_on()
+
+    def _tried_again(self) -> None:
+        """Go on with the next message that was set aside, or with the claim."""
+        self._again = self._aside.popleft() if self._aside else None
+        self._note_asides()
+        if self._again is not None or self._places:
+            self._offer()
+        else:
+            self._go_on()
+
+    def _note_asides(self) -> None:
+        aside = [*self._aside, self._again] if self._again else self._aside
+        self.backlog.set_aside((each.row.number, each.place) for each in aside)
+
+
+def _ended(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        _log.failure("bug: a durable drain ended", failure)

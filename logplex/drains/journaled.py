@@ -1,0 +1,64 @@
+"""
+The channels whose messages go into the journal: those that have a durable drain.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from zope.interface import implementer
+
+from logplex.interfaces import IOutlet
+from logplex.journal.journal import Journal
+from logplex.model.destination import BadDestination, Destination, HttpDestination
+from logplex.model.values import Drain
+from logplex.routing.registry import Registry
+
+
+@implementer(IOutlet)
+@define(eq=False, repr=False)
+class JournalOutlet:
+    """Puts a channel's messages into the journal."""
+
+    journal: Journal
+    channel_id: str
+
+    def push(self, messages: list[bytes]) -> None:
+        """See :class:`IOutlet`."""
+        self.journal.append(self.channel_id, messages)
+
+
+@define(eq=False, repr=False)
+class JournaledChannels:
+    """Put the messages of a channel into the journal once, however many durable drains it has."""
+
+    registry: Registry
+    journal: Journal
+    _drains: dict[str, set[int]] = field(factory=dict, init=False)
+
+    def add(self, drain: Drain) -> None:
+        """Keep the messages of a durable drain's channel."""
+        drains = self._drains.setdefault(drain.channel_id, set())
+        if not drains:
+            outlet = JournalOutlet(self.journal, drain.channel_id)
+            self.registry.keep_in(drain.channel_id, outlet)
+        drains.add(drain.id)
+
+    def remove(self, drain: Drain) -> None:
+        """Let go of the channel if this was its last durable drain."""
+        drains = self._drains.get(drain.channel_id, set())
+        drains.discard(drain.id)
+        if not drains and self._drains.pop(drain.channel_id, None) is not None:
+            self.registry.keep_in(drain.channel_id, None)
+
+
+def check_durable(destination: Destination, journaled: JournaledChannels | None) -> None:
+    """
+    Check that a durable drain to this destination can run on this node.
+
+    :param journaled: ``None`` on a node without a journal.
+    :raise BadDestination: it cannot.
+    """
+    if journaled is None:
+        raise BadDestination("this node has no journal, so a drain cannot be durable")
+    if not isinstance(destination, HttpDestination):
+        raise BadDestination("only HTTP drains can be durable")
