@@ -12,8 +12,23 @@ from __future__ import annotations
 
 import time
 
+from attrs import frozen
 from twisted.internet.base import ReactorBase
 from twisted.internet.interfaces import IReactorTime
+
+
+@frozen
+class _Steady:
+    """
+    A function that returns the seconds since the epoch, from a clock that is never set.
+
+    It is the mark of a reactor that has two times, also behind a proxy for the reactor.
+    """
+
+    origin_s: float
+
+    def __call__(self) -> float:
+        return self.origin_s + time.monotonic()
 
 
 def make_steady(reactor: object) -> None:
@@ -24,8 +39,7 @@ def make_steady(reactor: object) -> None:
     too late.
     """
     if isinstance(reactor, ReactorBase):
-        origin_s = time.time() - time.monotonic()
-        reactor.seconds = lambda: origin_s + time.monotonic()
+        reactor.seconds = _Steady(time.time() - time.monotonic())
 
 
 def wall_s(clock: IReactorTime) -> float:
@@ -34,4 +48,4 @@ def wall_s(clock: IReactorTime) -> float:
 
     :param clock: the clock of the node. In a test, its seconds are also the stamps.
     """
-    return time.time() if isinstance(clock, ReactorBase) else clock.seconds()
+    return time.time() if isinstance(clock.seconds, _Steady) else clock.seconds()

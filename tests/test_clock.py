@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 
 from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
+from twisted.python.components import proxyForInterface
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.clock import make_steady, wall_s
@@ -46,3 +48,8 @@ class ClockTests(SynchronousTestCase):
         clock = Clock()
         clock.advance(7)
         self.assertEqual(wall_s(clock), 7)
+
+    def test_a_proxy_for_the_reactor_shows_the_time_of_the_machine(self) -> None:
+        self.set_by_s = 864_000.0
+        proxy = proxyForInterface(IReactorTime)(self.reactor)
+        self.assertApproximates(wall_s(proxy) - proxy.seconds(), 864_000.0, 1.0)

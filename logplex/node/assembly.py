@@ -126,7 +126,7 @@ def assemble(
         reactor=reactor,
         own_services=lambda: chain(listening(ports), redis_addresses),
     )
-    tails = Tails(spool, config, reactor, limits, counters)
+    tails = Tails(spool, config, reactor, limits, counters=counters)
     registry.observe_channels(tails)
     syslog = SyslogFactory(router.route, counters, limits, reactor)
     authenticator = Authenticator(
@@ -138,19 +138,19 @@ def assemble(
     panel = Panel(rods)
     tls = ServerTls(settings.tls) if settings.listen.syslog_tls else None
     health = Health(
-        settings.node.name,
-        reactor,
-        reactor.seconds(),
-        registry,
-        rods,
-        lambda: [
+        node=settings.node.name,
+        clock=reactor,
+        started_at_s=reactor.seconds(),
+        registry=registry,
+        rods=rods,
+        troubles=lambda: [
             *config.troubles(),
             *spool.troubles(),
             *(tls.troubles(wall_s(reactor)) if tls else ()),
             *syslog.troubles(),
             *(trouble for name, site in sites.items() for trouble in site.troubles(name)),
         ],
-        {
+        parts={
             "store": lambda: f"{config.name}; spool: {spool.name}",
             "listeners": lambda: [describe(port.getHost()) for port in ports],
             "drains": drains.states,
@@ -158,10 +158,17 @@ def assemble(
         },
     )
     share = config.share_rods(panel.share)
-    operation = OperationRoutes(health, panel, share, tails.end_all, spool.replacement, reactor)
+    operation = OperationRoutes(
+        health,
+        panel,
+        share,
+        tails.end_all,
+        replacement=spool.replacement,
+        clock=reactor,
+    )
     refused = [RefusalCounts(api, reactor) for api in ("api_v3", "api")]
     audit = Audit(settings.auth.log_api_user)
-    provisioning = Provisioning(config, registry, spool, reactor, limits, counters)
+    provisioning = Provisioning(config, registry, spool, reactor, limits=limits, counters=counters)
     pages: dict[bytes, list[Source]] = {
         b"/metrics": [
             partial(counter_samples, counters),
@@ -209,7 +216,7 @@ def assemble(
                     reactor.seconds(),
                     router.activity,
                     router.watch,
-                    tails.count_of,
+                    tails=tails.count_of,
                 ),
                 registry,
                 drains,
@@ -228,7 +235,7 @@ def assemble(
             clock=reactor,
             audit=audit,
             refusals=refused[1],
-            session_page=Sessions(config, registry, rods, tails, settings.urls).page,
+            session_page=Sessions(config, registry, rods, tails, urls=settings.urls).page,
         ),
         "metrics": metrics_site(pages, limits, reactor),
     }
@@ -244,7 +251,11 @@ def assemble(
         drains=drains,
         tails=tails,
         metrics_channel=MetricsChannel(
-            settings.metrics.channel_id, settings.node.name, counters, router.tell, reactor
+            settings.metrics.channel_id,
+            settings.node.name,
+            counters,
+            router.tell,
+            clock=reactor,
         ),
         syslog=syslog,
         tls=tls,

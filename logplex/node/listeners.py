@@ -97,5 +97,5 @@ def _listen(reactor: IReactor, listener: Listener) -> IListeningPort:
     if isinstance(opened[0], Failure):
         opened[0].raiseException()
     if not IListeningPort.providedBy(opened[0]):
-        raise ValueError("is no port that others could connect to")
+        raise ValueError("it does not open a port")
     return opened[0]

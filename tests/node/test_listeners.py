@@ -91,9 +91,7 @@ class OpenPortsTests(SynchronousTestCase):
 
     def test_what_is_no_port_is_named(self) -> None:
         """An endpoint such as ``stdio:`` opens something else."""
-        self.assertEqual(
-            self.refused(object), "[listen] api = 'tcp:1': is no port that others could connect to"
-        )
+        self.assertEqual(self.refused(object), "[listen] api = 'tcp:1': it does not open a port")
 
     def test_whatever_an_endpoint_raises_is_one_line(self) -> None:
         for raised, shown in (
