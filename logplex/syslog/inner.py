@@ -26,16 +26,9 @@ _SPACES_OF_A_HEAD = 6
 _SPACES = re.compile(rb" +")
 
 
-class _Lengths(dict[int, bytes]):
-    """
-    The text ``LEN SP`` for each LEN. A look-up and ``join`` take 0.32 µs a frame, ``%`` takes 0.42.
-    """
-
-    def __missing__(self, size: int) -> bytes:
-        return b"%d " % size
-
-
-_LENGTHS = _Lengths({size: b"%d " % size for size in range(1, MAX_MESSAGE_BYTES + 1)})
+# ``LEN SP`` by LEN: with a look-up and ``join`` a frame takes 0.53 µs, with a dict 0.57, with ``%``
+# 0.67. Cooked messages are longer than MAX_MESSAGE_BYTES only by a long name of a token.
+_LENGTHS = [b"%d " % size for size in range(MAX_MESSAGE_BYTES + 256)]
 
 
 def sort_frames(
@@ -100,24 +93,29 @@ def cook_frames(
     :return: the messages, and the number of those that begin as RFC 5424 does, but have too few
         fields to be shown.
     """
-    cooked = []
+    cooked: list[bytes] = []
+    append = cooked.append
+    join = b" ".join
+    room = len(token)
     short = 0
     for frame in frames:
         fields = frame.split(b" ", 6)
-        if (
-            len(fields) == 7
-            and fields[3] == token
-            and fields[4]
-            and fields[5]
-            and fields[1] != b"-"
-            and len(fields[2]) + len(fields[4]) + len(fields[5]) < len(token)
-        ):
-            fields[3] = name
-            cooked.append(b" ".join(fields))
-        else:
-            message = _cook(frame, token, name, now)
-            cooked.append(message)
-            short += is_short(message)
+        if len(fields) == 7:
+            _, time, host, source, process, msgid, _ = fields
+            # As in sort_frames.
+            if (
+                source == token
+                and process
+                and msgid
+                and time != b"-"
+                and len(host) + len(process) + len(msgid) < room
+            ):
+                fields[3] = name
+                append(join(fields))
+                continue
+        message = _cook(frame, token, name, now)
+        append(message)
+        short += is_short(message)
     return cooked, short
 
 
@@ -163,9 +161,12 @@ def take_http_frames(
     frames: list[bytes] = []
     unparsable = 0
     lengths = _LENGTHS
+    popleft = queue.popleft
+    append = frames.append
+    join = b" ".join
     room = max_bytes
     while queue and len(frames) < max_messages:
-        message = queue.popleft()
+        message = popleft()
         fields = message.split(b" ", 7)
         if len(fields) < 8 or fields[6] != b"-":
             fields = _fields(message)
@@ -173,13 +174,16 @@ def take_http_frames(
         if head not in VALID_HEADS:
             unparsable += 1
             continue
-        body = b" ".join((head, time, b"host", source, process, b"-", text))
-        frame = lengths[len(body)] + body
+        body = join((head, time, b"host", source, process, b"-", text))
+        try:
+            frame = lengths[len(body)] + body
+        except IndexError:
+            frame = b"%d %b" % (len(body), body)
         room -= len(frame)
         if room < 0 and frames:
             queue.appendleft(message)
             break
-        frames.append(frame)
+        append(frame)
     return frames, unparsable
 
 
@@ -197,9 +201,12 @@ def take_syslog_frames(
     frames: list[bytes] = []
     unparsable = 0
     lengths = _LENGTHS
+    popleft = queue.popleft
+    append = frames.append
+    join = b" ".join
     room = max_bytes
     while queue:
-        message = queue.popleft()
+        message = popleft()
         fields = message.split(b" ", 7)
         if len(fields) < 8 or fields[6] != b"-":
             fields = _fields(message)
@@ -207,15 +214,18 @@ def take_syslog_frames(
         if head not in VALID_HEADS:
             unparsable += 1
             continue
-        body = b" ".join((head, time, drain_token, source, process, b"- -", text))
+        body = join((head, time, drain_token, source, process, b"- -", text))
         if body[-1:] != b"\n":
             body += b"\n"
-        frame = lengths[len(body)] + body
+        try:
+            frame = lengths[len(body)] + body
+        except IndexError:
+            frame = b"%d %b" % (len(body), body)
         room -= len(frame)
         if room < 0 and frames:
             queue.appendleft(message)
             break
-        frames.append(frame)
+        append(frame)
     return frames, unparsable
 
 

@@ -199,14 +199,15 @@ class BatchTests(SynchronousTestCase):
 
     def test_longer_than_inputs_take(self) -> None:
         """A name that is longer than its token makes the longest message longer: LEN is right."""
-        longest = WELL_FORMED.ljust(MAX_MESSAGE_BYTES + 40, b"x")
-        for frames, _ in (
-            take_http_frames(deque([longest]), MANY, MANY),
-            take_syslog_frames(deque([longest]), DRAIN, MANY),
-        ):
-            size, _, body = frames[0].partition(b" ")
-            self.assertEqual(int(size), len(body))
-            self.assertGreater(len(body), MAX_MESSAGE_BYTES)
+        for longer in (40, 1_000):
+            longest = WELL_FORMED.ljust(MAX_MESSAGE_BYTES + longer, b"x")
+            for frames, _ in (
+                take_http_frames(deque([longest]), MANY, MANY),
+                take_syslog_frames(deque([longest]), DRAIN, MANY),
+            ):
+                size, _, body = frames[0].partition(b" ")
+                self.assertEqual(int(size), len(body))
+                self.assertGreater(len(body), MAX_MESSAGE_BYTES)
 
     def test_datagrams(self) -> None:
         queue = deque([WELL_FORMED] * 3)
