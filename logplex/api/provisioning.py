@@ -55,6 +55,8 @@ from logplex.waiting import in_time, unbroken
 
 #: The JSON of a session is kept as it came, up to this size.
 MAX_SESSION_BYTES = 8_192
+#: The owner of a session is kept longer, so that the session is never without it.
+OWNER_OUTLIVES_S = 60.0
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
@@ -312,16 +314,21 @@ class Provisioning:
         session = parse_session(body)
         if len(body) > MAX_SESSION_BYTES:
             raise BadSession(f"a session has at most {MAX_SESSION_BYTES} bytes")
-        async with self._alone(session.channel_id):
-            self._known(session.channel_id)
-            self._sessions.count(session.channel_id)
-            session_id = str(self._new_uuid())
-            lifetime_s = self._limits.now.session_lifetime_s
-            if self._registry.credential(caller.id) == caller:
-                owner = owner_of(caller, session.channel_id).body()
-                await self._store.put_session(owner_key(session_id), owner, lifetime_s + 60.0)
-            await self._store.put_session(session_id, body, lifetime_s)
-            return session_id
+        self._known(session.channel_id)
+        self._sessions.count(session.channel_id)
+        session_id = str(self._new_uuid())
+        lifetime_s = self._limits.now.session_lifetime_s
+        if self._registry.credential(caller.id) == caller:
+            owner = owner_of(caller, session.channel_id).body()
+            await self._store.put_session(
+                owner_key(session_id), owner, lifetime_s + OWNER_OUTLIVES_S
+            )
+        await self._store.put_session(session_id, body, lifetime_s)
+        if self._registry.channel(session.channel_id) is None:
+            # The channel was deleted meanwhile, with the sessions that it had then.
+            await self._store.end_session(session_id)
+            raise UnknownChannel
+        return session_id
 
     @_bounded
     async def end_session(self, session_id: str, caller: Credential) -> None:

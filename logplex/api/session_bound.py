@@ -6,7 +6,7 @@ The bound on the sessions that this node opens for one channel.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -35,8 +35,9 @@ class SessionBound:
     _clock: IReactorTime
     _limits: Live[Limits]
     _counters: Counters
-    _open: Counter[str] = field(factory=Counter, init=False)
-    _expiries: deque[tuple[float, str]] = field(factory=deque, init=False)
+    # By channel, and of all channels in order: the times at which their sessions expire.
+    _expiries: dict[str, deque[float]] = field(factory=dict, init=False)
+    _order: deque[tuple[float, str]] = field(factory=deque, init=False)
     _log_after_s: float = field(default=0.0, init=False)
 
     def count(self, channel_id: str) -> None:
@@ -46,22 +47,26 @@ class SessionBound:
         :raise TooManySessions: the channel has as many as it may have.
         """
         now = self._clock.seconds()
+        limits = self._limits.now
         self._forget_expired(now)
-        bound = self._limits.now.sessions_per_channel
-        if self._open[channel_id] >= bound:
+        expiries = self._expiries.get(channel_id, deque())
+        if len(expiries) >= limits.sessions_per_channel:
             self._counters.sessions_refused += 1
-            self._tell(channel_id, bound, now)
-            first_s = next((at for at, each in self._expiries if each == channel_id), now)
-            raise TooManySessions(max(1, round(first_s - now)))
-        self._open[channel_id] += 1
-        self._expiries.append((now + self._limits.now.session_lifetime_s, channel_id))
+            self._tell(channel_id, limits.sessions_per_channel, now)
+            wait_s = expiries[0] - now if expiries else limits.session_lifetime_s
+            raise TooManySessions(max(1, round(wait_s)))
+        expires_s = now + limits.session_lifetime_s
+        expiries.append(expires_s)
+        self._expiries[channel_id] = expiries
+        self._order.append((expires_s, channel_id))
 
     def _forget_expired(self, now: float) -> None:
-        while self._expiries and self._expiries[0][0] <= now:
-            _, channel_id = self._expiries.popleft()
-            self._open[channel_id] -= 1
-            if not self._open[channel_id]:
-                del self._open[channel_id]
+        while self._order and self._order[0][0] <= now:
+            _, channel_id = self._order.popleft()
+            expiries = self._expiries[channel_id]
+            expiries.popleft()
+            if not expiries:
+                del self._expiries[channel_id]
 
     def _tell(self, channel_id: str, bound: int, now: float) -> None:
         if now >= self._log_after_s:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from itertools import count
 from time import process_time
+from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -414,6 +415,21 @@ class SessionTests(ProvisioningCase):
         other = self.open(channel_id="other")
         self.successResultOf(self.provisioning.delete_channel("app"))
         self.assertEqual([other], list(self.store.sessions))
+
+    def test_opened_while_its_channel_is_deleted(self) -> None:
+        """The session ends, though it was not there yet when the channel's sessions ended."""
+        storing: Deferred[None] = Deferred()
+        put_session = DictConfigStore.put_session
+
+        def put_later(*arguments: Any) -> Deferred[None]:
+            return storing.addCallback(lambda _: put_session(*arguments))
+
+        self.patch(DictConfigStore, "put_session", put_later)
+        opening = self.provisioning.open_session(BODY, NOBODY)
+        self.successResultOf(self.provisioning.delete_channel("app"))
+        storing.callback(None)
+        self.failureResultOf(opening, UnknownChannel)
+        self.assertEqual({}, self.store.sessions)
 
     def test_a_channel_stays_if_its_sessions_cannot_be_ended(self) -> None:
         self.patch(DictConfigStore, "end_sessions", lambda *_: fail(StoreAway("away")))
