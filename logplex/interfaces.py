@@ -76,22 +76,22 @@ class IOutlet(Interface):
 
 
 class IConfigListener(Interface):
-    """The object that is told what the configuration store holds: the registry."""
+    """The listener of a configuration store: the registry."""
 
     def loaded(values: Sequence[Value]) -> None:
-        """The store holds exactly these values; called once, on opening."""
+        """Take all values of the store; called once, on opening."""
 
     def changed(changes: Sequence[Change]) -> None:
-        """These changes took effect, in this order."""
+        """Take changes that took effect, in this order."""
 
 
 class IShareRods(Interface):
-    """Throws control rods for all nodes of a cluster."""
+    """An object that throws control rods for all nodes of a cluster."""
 
     def throw(positions: Mapping[str, Position | None]) -> Deferred[None]:
         """
-        Throw rods. Fires when this node knows, and all others will. ``None`` takes back what was
-        thrown. Fails with :class:`StoreAway`.
+        Throw rods for all nodes. Fires when the store has the positions, and this node obeys them;
+        the other nodes follow. ``None`` resets a rod. Fails with :class:`StoreAway`.
         """
 
 
@@ -165,54 +165,52 @@ class IConfigStore(Interface):
         """
 
     def ended_sessions(session_ids: Sequence[str]) -> Deferred[list[str]]:
-        """Return those of the sessions that are not there any more."""
+        """Return those of the sessions that have ended."""
 
     def end_session(session_id: str) -> Deferred[bool]:
-        """End a session. Fires with false if it was not there."""
+        """End a session. Fires with false if it did not exist."""
 
     def end_sessions(channel_id: str) -> Deferred[None]:
         """End all sessions of a channel."""
 
     def close() -> Deferred[None]:
-        """Finish what is under way and release everything. May be called without ``open``."""
+        """Finish open operations and release everything. May be called without ``open``."""
 
 
 class IFollower(Interface):
-    """Who follows a channel live: a feed of tails."""
+    """A follower of a channel's live messages, such as its tails."""
 
     def received(first: int | None, messages: list[bytes]) -> None:
         """
-        Cooked messages with consecutive numbers, the first one's being ``first``; numbers grow
-        from call to call. ``None``: messages of this node that could not be numbered now; they
-        will not come again with a number.
+        Take cooked messages with consecutive numbers. Numbers grow from call to call.
 
-        :param messages: the list is the caller's and changes after the call.
+        :param first: the number of the first message. ``None``: these messages of this node have no
+            numbers, and will not come again with numbers.
+        :param messages: one or more. The caller changes the list after the call: copy it.
         """
 
     def interrupted() -> None:
-        """The spool of this channel is away; what other nodes receive does not come now."""
+        """Note that the spool of the channel is away: messages of other nodes do not arrive."""
 
     def resumed() -> None:
-        """It is back, and what came meanwhile follows."""
+        """Note that the spool is back. The messages received meanwhile follow."""
 
     def missed() -> None:
-        """Some messages may be missing between what was told before and what follows."""
+        """Note that messages may be missing at this place."""
 
 
 @frozen
 class Recent:
     """
-    A channel's kept messages.
+    The kept messages of a channel, at one moment.
 
-    :ivar last: the number of the channel's newest message at that moment, kept or not; 0 if the
-        channel has none.
+    :ivar last: the number of the channel's newest message, kept or not; 0 if it has none.
     :ivar entries: ``(number, cooked message)``, oldest first; the number is ``None`` for a
         message that was written without one.
-    :ivar complete: false if a part of the spool is away; the entries are then those that can still
-        be read.
-    :ivar moving: the channel is numbered in two places, or was while this was read. Messages with
-        numbers below :attr:`last` may still come.
-    :ivar jumps: number -> the channel's number before it, if that was not one less.
+    :ivar complete: false if a part of the spool is away, so that entries may be missing.
+    :ivar moving: true if the channel has two homes, or had while it was read. Messages with numbers
+        below :attr:`last` may still come.
+    :ivar jumps: number -> the channel's number before it, if that is not one less.
     """
 
     last: int
@@ -223,7 +221,7 @@ class Recent:
 
 
 class Step(Enum):
-    """Where a replacement of the shards stands."""
+    """The step of a replacement of the shards."""
 
     SETTLED = "settled"
     PREPARING = "preparing"
@@ -233,26 +231,28 @@ class Step(Enum):
 
 
 class WrongStep(Exception):
-    """The replacement is not where it would have to be for this; the text is for people."""
+    """The replacement is at another step than this operation needs; the text is for people."""
 
 
 class IReplacement(Interface):
     """
-    Replaces the shards of a running node, step by step (PROTOCOL §11).
+    The replacement of the shards of a running node, step by step (PROTOCOL §11).
 
-    A step that was begun must not be cancelled: half of one is none of the places where it stands.
+    A step that has begun must not be cancelled, because it cannot stop halfway. Each step raises
+    :class:`WrongStep` if it is not the next one.
     """
 
-    step: Step = Attribute("Where it stands.")
+    step: Step = Attribute("The present step.")
 
     def troubles() -> list[str]:
-        """Why shards, old or new, are not there now: a line each, without passwords."""
+        """Return a line for each shard, old or new, that is away: the reason, without passwords."""
 
     async def prepare(urls: Sequence[str]) -> None:
         """
-        Reach all new shards. Raises :class:`ValueError` where the URLs make no ring,
-        :class:`StoreAway` where a new shard was not there in time, with the reason for people,
-        and, as the other steps do, :class:`WrongStep`.
+        Connect to all new shards.
+
+        :raise ValueError: the URLs do not make a ring.
+        :raise StoreAway: a new shard could not be reached in time; the text is for people.
         """
 
     async def commit() -> None:
@@ -262,16 +262,16 @@ class IReplacement(Interface):
         """Give up the shards that are not needed any more."""
 
     async def abort() -> None:
-        """One step back."""
+        """Go one step back."""
 
 
 class ISpool(Interface):
     """
-    The newest messages of every channel, numbered, and told to who follows.
+    The spool: the newest messages of every channel, numbered, and told to followers.
 
-    A channel's numbers grow from message to message, mostly by one. Where a sequence does not exist
-    (yet, or any more) it begins at the clock's microseconds, so above all earlier numbers; what had
-    no room takes numbers too.
+    The numbers of a channel grow from message to message, mostly by one. A new sequence, or one
+    that was lost, begins at the clock's microseconds, so above all earlier numbers. Dropped
+    messages take numbers too.
     """
 
     name: str = Attribute("A description for the log.")
@@ -288,42 +288,42 @@ class ISpool(Interface):
     def append(channel_id: str, messages: list[bytes], keep: bool = True) -> None:
         """
         Number the messages, tell the followers, and keep them (unless ``keep`` is false).
-        Never waits; what finds no room is dropped and counted.
+        Never waits. Messages without room are dropped and counted.
 
-        :param messages: the list is the caller's and changes after the call.
+        :param messages: one or more. The caller changes the list after the call: copy it.
         """
 
     def recent(channel_id: str) -> Deferred[Recent]:
         """
-        Give what is kept of the channel. If its spool is away, give what this node still has to
-        write there; see :attr:`Recent.complete`. Never fails.
+        Return the kept messages of the channel. If its spool is away, return the messages that this
+        node still has to write; see :attr:`Recent.complete`. Never fails.
         """
 
     def join(channel_id: str, follower: IFollower) -> Deferred[Recent]:
         """
-        Follow the channel: give what is kept of it, and tell the follower of what comes.
+        Follow the channel: return its kept messages, and tell the follower all messages from then
+        on.
 
-        The result arrives between two calls of the follower, and this moment is the border.
-        Everything that the follower was told before is in the entries, or is not kept. Everything
-        that it is told later is not in the entries. A caller that does not wait after the result
-        shows every message once.
+        The result fires at a moment between two calls of the follower. Messages that the follower
+        was told before are in the entries, or are not kept. Messages that it is told later are not
+        in the entries. So a caller that does not wait after the result sees every message once.
 
-        A follower that follows already may join again, for one more reader: it gets the entries
-        of that moment, and is told nothing twice.
+        A follower may join again, for one more reader: it gets the entries of that moment, and is
+        told no message twice.
 
         If the channel's spool is away, the follower has been told ``interrupted``, the entries are
-        what this node still has to write there, and :attr:`Recent.complete` is false. Until
-        ``resumed`` the follower is told of what this node receives. Never fails.
+        the messages that this node still has to write, and :attr:`Recent.complete` is false. Until
+        ``resumed`` the follower is told the messages that this node receives. Never fails.
         """
 
     def leave(channel_id: str, follower: IFollower) -> None:
-        """Stop telling this follower. It is no error if it does not follow."""
+        """Stop telling this follower. It is not an error if it does not follow."""
 
     def forget(channel_id: str) -> None:
-        """The channel was deleted: drop what is kept of it."""
+        """Drop the kept messages of a channel, because it was deleted."""
 
     def close() -> Deferred[None]:
-        """Write what waits, within a bound, and release everything."""
+        """Write the waiting messages, within a bound, and release everything."""
 
 
 class IChannelObserver(Interface):

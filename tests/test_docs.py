@@ -110,24 +110,6 @@ class ReferenceTests(SynchronousTestCase):
         self.assertEqual([name for name in sorted(named) if not (ROOT / name).exists()], [])
 
 
-class GlossaryTests(SynchronousTestCase):
-    """``docs/glossary.md``"""
-
-    def setUp(self) -> None:
-        self.text = (ROOT / "docs" / "glossary.md").read_text("utf-8")
-
-    def test_places_exist(self) -> None:
-        """Every path that defines a word is there."""
-        paths = re.findall(r"`([\w/]+/[\w.]*)`", self.text)
-        self.assertGreater(len(paths), 40)
-        self.assertEqual([path for path in paths if not (ROOT / "logplex" / path).exists()], [])
-
-    def test_words_stand_once(self) -> None:
-        words = re.findall(r"^\| ([\w ,-]+) \|", self.text, flags=re.MULTILINE)
-        words = [word for word in words if word != "word"]
-        self.assertEqual(len(words), len(set(words)))
-
-
 class RecipeTests(SynchronousTestCase):
     """``CONTRIBUTING.md`` says where a new thing goes."""
 

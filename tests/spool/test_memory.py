@@ -29,7 +29,7 @@ START_S = 1_700_000_000
 
 
 class ContractTests(SpoolContract, AtOnce):
-    """What every spool does."""
+    """The contract suite on the embedded spool."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -46,7 +46,7 @@ class ContractTests(SpoolContract, AtOnce):
 
 
 class MemorySpoolTests(SynchronousTestCase):
-    """What only this one does."""
+    """The bounds and the metrics of the embedded spool."""
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-What can be read of a channel: from its home, from where it was before, from what waits here.
+The recent messages of a channel: from its shard, its earlier shard, and the outbox.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class RecentTests(SpoolsTestCase):
         return self.successResultOf(reading)
 
     def heal_all_but_writes(self) -> None:
-        """What is connected answers."""
+        """Let all connected shards answer."""
         while any(link.sent or link.arriving for link in self.links()):
             for link in self.links():
                 link.execute()
                 link.arrive()
 
     def heal_one(self, url: str) -> None:
-        """What is connected to this shard answers."""
+        """Let the connected links of this shard answer."""
         links = [link for link in self.links() if link.redis is self.shards[url]]
         while any(link.sent or link.arriving for link in links):
             for link in links:

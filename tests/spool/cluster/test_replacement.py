@@ -216,7 +216,7 @@ class HistoriesTests(SpoolsTestCase):
                 link.connect()
 
     def sent(self, channel_id: str) -> dict[str, int]:
-        """How many messages each node has sent to a channel."""
+        """Return the number of messages that each node has sent to a channel."""
         return {each.name: len(each.sent[channel_id]) for each in self.nodes}
 
     async def join(self, node: SpoolNode, channel_id: str) -> None:

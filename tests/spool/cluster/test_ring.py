@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Which shard keeps a channel.
+The shard of each channel.
 """
 
 from __future__ import annotations

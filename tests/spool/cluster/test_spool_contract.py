@@ -18,7 +18,7 @@ _MOST_ROUNDS = 100
 
 
 class ModelRedisContractTests(SpoolContract, SpoolsTestCase):
-    """What every spool does."""
+    """The contract suite on the cluster's spool, with modelled shards."""
 
     def settle(self, outcome: Deferred[None]) -> None:
         """Let what was sent arrive until the conversation is over."""

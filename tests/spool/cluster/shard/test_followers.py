@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Who follows a channel live, and what each has been told.
+The followers of channels on a shard, and the messages that each was told.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class ProgressTests(SynchronousTestCase):
         self.assertEqual(self.diary.since(), [(13, b"next")])
 
     def test_who_joins_while_the_shard_is_away_is_told_so(self) -> None:
-        """What waits is in the answer to the join."""
+        """Waiting messages are in the answer to the join."""
         self.progress.lost([(4, [b"waits"])], 4)
         diary = self.join()
         self.progress.received([b"new"])

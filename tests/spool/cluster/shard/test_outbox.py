@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-What waits to be written to one shard.
+The messages that wait to be written to one shard.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.counters.spool_dropped, 1)
 
     def lost(self, outbox: Outbox) -> list[int]:
-        """How many were dropped before each of the pieces of the head."""
+        """Return the number of messages dropped before each piece of the first batch."""
         assert outbox.head is not None
         return [each.lost for each in outbox.head.pieces]
 

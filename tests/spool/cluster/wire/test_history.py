@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-What the answer to a reading says of a channel.
+The history in the answer to a reading.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-What is said to a shard and what it says.
+The arguments, answers and publications of the scripts.
 """
 
 from __future__ import annotations
