@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -52,13 +53,19 @@ class StopSignals:
     def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._received = 0
-        self._stop: dict[int, object] = {}
+        self._stop: dict[int, Callable[[int, FrameType | None], object]] = {}
 
     def begin(self) -> None:
-        """Count the signals from now on. The reactor has installed its handlers already."""
+        """
+        Count the signals from now on. The reactor has installed its handlers already.
+
+        A signal without a handler stays so: shells start background processes with SIGINT ignored.
+        """
         for number in _STOPPING:
-            self._stop[number] = signal.getsignal(number)
-            signal.signal(number, self._take)
+            stop = signal.getsignal(number)
+            if callable(stop):
+                self._stop[number] = stop
+                signal.signal(number, self._take)
 
     def stopping(self) -> None:
         """Take note that the node stops, whatever the reason."""
@@ -67,15 +74,13 @@ class StopSignals:
     def end(self) -> None:
         """Let the handlers of the reactor be called again."""
         for number, handler in self._stop.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         self._stop.clear()
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         self._received += 1
         if self._received == 1:
-            stop = self._stop[number]
-            assert callable(stop)
-            stop(number, frame)
+            self._stop[number](number, frame)
         elif self._received == 2:
             self._reactor.callFromThread(self._tell, signal.Signals(number).name)
         else:

@@ -65,6 +65,15 @@ class StopSignalsTests(SynchronousTestCase):
         self.signals = StopSignals(reactor)
         self.signals.begin()
 
+    def test_an_ignored_one_stays_ignored(self) -> None:
+        """Shells start background processes with SIGINT ignored."""
+        self.signals.end()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.signals.begin()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual(self.stops, [signal.SIGTERM])
+
     def test_the_first_stops_the_second_is_told_the_third_ends(self) -> None:
         signal.raise_signal(signal.SIGTERM)
         self.assertEqual((self.stops, self.killed), ([signal.SIGTERM], []))
