@@ -170,6 +170,31 @@ class TailTests(IntegrationTestCase):
             reader.close()
         self.assertLess(most_mb - before_mb, MEMORY_MB)
 
+    async def test_readers_that_do_not_read_cost_no_other_channel(self) -> None:
+        node = await self.node({"limits": {"tail_history_bytes": 1_000_000}})
+        texts = [b"." * 9_000 for _ in range(300)]
+        for channel_id in ("greedy-1", "greedy-2"):
+            token = await node.channel(channel_id)
+            messages = [m + t for m, t in zip(numbered(token, range(300)), texts, strict=True)]
+            await post(node.ports["logs"], [octet_counted(messages)], CREDENTIAL, {})
+        token = await node.channel("modest")
+        await post(node.ports["logs"], [octet_counted(numbered(token, range(50)))], CREDENTIAL, {})
+        silent = []
+        for channel_id in ("greedy-1", "greedy-2") * 10:
+            path = await session(node, channel_id, num=300, tail=True)
+            silent.append(Reader(node, path))
+            await silent[-1].open(receive_buffer_bytes=4_096)
+            silent[-1].pause()
+            reader = Reader(node, await session(node, "modest", num=50))
+            await reader.open()
+            await self.seen(reader, 50)
+            self.assertEqual(list(range(50)), reader.numbers())
+            reader.close()
+        dropped = (await node.metrics())["logplex_tail_histories_dropped_total"]
+        self.assertGreater(dropped, 0)
+        for reader in silent:
+            reader.close()
+
     async def test_a_stopping_node_ends_its_tails(self) -> None:
         node = await self.node()
         token = await node.channel("app-1")

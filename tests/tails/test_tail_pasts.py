@@ -19,6 +19,7 @@ from logplex.tails.join import Message
 from logplex.tails.pasts import MESSAGE_BYTES, REFERENCE_BYTES, Pasts
 from tests.doubles.interfaces import LogLines
 from tests.doubles.session_node import Connection, SessionNode, SlowConnection, line
+from tests.doubles.tails import cooked
 
 TEXT = b"x" * 10_000
 #: The memory of a history of a hundred of these messages, and what a session needs beside it.
@@ -91,7 +92,8 @@ class ReaderTests(SynchronousTestCase):
         self.assertIn(b"Error L11", connection.body)
 
     def test_a_readers_own_bound(self) -> None:
-        for bound, shown in ((1_010_000, 100), (500_000, 49), (1, 1)):
+        needed = 100 * len(cooked(TEXT))
+        for bound, shown in ((needed + 1, 100), (needed, 100), (needed - 1, 99), (1, 1)):
             node = self.node_with(Limits(tail_reader_bytes=bound))
             body = node.get().body
             self.assertEqual(shown, body.count(TEXT), bound)
