@@ -89,7 +89,7 @@ class FileTests(DurableConfigStoreContract, AtOnce):
         self.assertEqual(str(checked), reason)
         return reason
 
-    def test_a_check_leaves_the_file_to_who_opens_it(self) -> None:
+    def test_a_check_does_not_keep_the_file_locked(self) -> None:
         check_file(str(self.path))
         self.successResultOf(self.store().open(Replica()))
 
@@ -98,7 +98,7 @@ class FileTests(DurableConfigStoreContract, AtOnce):
         for path in self.path.parent.iterdir():
             self.assertEqual(path.stat().st_mode & 0o777, 0o600, path)
 
-    def test_what_was_answered_is_in_the_file_at_once(self) -> None:
+    def test_an_answered_change_is_in_the_file(self) -> None:
         store = self.store()
         self.successResultOf(store.open(Replica()))
         self.successResultOf(store.commit([Put(CHANNEL)]))
@@ -147,7 +147,7 @@ class FileTests(DurableConfigStoreContract, AtOnce):
         self.successResultOf(copied.open(replica))
         self.assertEqual(replica.known(), {CHANNEL})
 
-    def test_a_file_that_is_no_database_is_refused_and_left_alone(self) -> None:
+    def test_a_file_of_another_kind_is_refused_and_left_alone(self) -> None:
         self.path.parent.mkdir(parents=True)
         self.path.write_text("[node]\n" * 1_000)
         self.assertIn("not an SQLite database", self.refusal())

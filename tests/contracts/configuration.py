@@ -140,7 +140,7 @@ class ConfigStoreContract:
         self.assertEqual(replica.known(), VALUES - {TOKEN, DRAIN, CREDENTIAL, CHANNEL})
 
     @conversation
-    async def test_deleting_what_is_not_there_is_no_error(self: Any) -> None:
+    async def test_a_missing_value_can_be_deleted(self: Any) -> None:
         store, replica = await self.opened()
         await store.commit(
             [
@@ -183,7 +183,7 @@ class ConfigStoreContract:
         self.assertEqual(replica.known(), {CHANNEL, DRAIN})
 
     @conversation
-    async def test_a_commit_keeps_what_its_caller_changes_afterwards(self: Any) -> None:
+    async def test_a_commit_does_not_see_later_changes_of_its_list(self: Any) -> None:
         store, replica = await self.opened()
         changes: list[Change] = [Put(CHANNEL)]
         commit = store.commit(changes)
@@ -322,7 +322,7 @@ class ConfigStoreContract:
         await store.close()
 
     @conversation
-    async def test_close_finishes_what_is_under_way(self: Any) -> None:
+    async def test_close_finishes_open_operations(self: Any) -> None:
         store, replica = await self.opened()
         commit = store.commit([Put(CHANNEL)])
         await store.close()

@@ -124,7 +124,7 @@ class _ContractTests(DurableConfigStoreContract, OnRedis, Later):
 class _ClusterTests(OnRedis):
     """Several nodes and strangers on one Redis, which sometimes is away."""
 
-    async def test_what_one_node_writes_every_node_knows(self) -> None:
+    async def test_changes_of_one_node_reach_all_nodes(self) -> None:
         server = await self.server()
         store, mine = await self.opened_store(server)
         _, theirs = await self.opened_store(server)
@@ -134,7 +134,7 @@ class _ClusterTests(OnRedis):
         await store.commit([Delete(Drain, DRAIN.id), Put(Channel(CHANNEL.id, "renamed"))])
         await self.knows(theirs, VALUES - {DRAIN, CHANNEL} | {Channel(CHANNEL.id, "renamed")})
 
-    async def test_what_an_operator_writes_every_node_knows(self) -> None:
+    async def test_changes_of_an_operator_reach_all_nodes(self) -> None:
         server = await self.server()
         _, replica = await self.opened_store(server)
         await server.ask("HMSET", "ch:shop:data", "name", "the shop", "flags", "no_tail")
@@ -148,7 +148,7 @@ class _ClusterTests(OnRedis):
         await server.ask("PEXPIRE", "ch:other:data", 1)
         await self.knows(replica, set())
 
-    async def test_what_an_erlang_node_wrote_is_loaded(self) -> None:
+    async def test_values_of_an_erlang_node_are_loaded(self) -> None:
         server = await self.server()
         for command in (
             "HMSET ch:1:data name app1 flags no_tail:no_redis",
@@ -184,7 +184,7 @@ class _ClusterTests(OnRedis):
         self.assertEqual(await store.get_session("x"), b"{}")
         self.assertEqual(await store.new_id("channel_index"), 3)
 
-    async def test_what_we_write_an_erlang_node_can_read(self) -> None:
+    async def test_an_erlang_node_can_read_our_values(self) -> None:
         server = await self.server()
         store, _ = await self.opened_store(server)
         drain = Drain(3, "1", "d.3", "https://u:p@h/x")
@@ -293,7 +293,7 @@ class _ClusterTests(OnRedis):
         await self.knows(replica, {CHANNEL, moved, Channel("new")})
         await self.well(store)
 
-    async def test_nothing_is_written_before_what_has_changed_meanwhile_is_known(self) -> None:
+    async def test_nothing_is_written_before_missed_changes_are_read(self) -> None:
         server = await self.server()
         channels = [("HSET", f"ch:{number}:data", "name", "") for number in range(5_000)]
         await server.ask_all(channels)
@@ -345,7 +345,7 @@ class _ClusterTests(OnRedis):
         await self.tells(store, "1 values that this node knows are not in it")
         self.assertEqual(replica.known(), {CHANNEL})
 
-    async def test_a_flushed_redis_is_noticed_whatever_is_written_first(self) -> None:
+    async def test_a_flush_is_noticed_although_something_is_written_first(self) -> None:
         server = await self.server()
         store, replica = await self.opened_store(server, rescan_interval_s=0.3)
         await store.commit([Put(CHANNEL), Put(TOKEN)])
@@ -377,7 +377,7 @@ class _ClusterTests(OnRedis):
         await self.knows(late, {CHANNEL, TOKEN, Channel("other")})
         await self.well(store)
 
-    async def test_who_writes_first_after_a_flush_notices_it(self) -> None:
+    async def test_the_first_change_after_a_flush_notices_it(self) -> None:
         everything: set[Value] = {CHANNEL, TOKEN, DRAIN}
         cases: list[tuple[list[Change], set[Value]]] = [
             ([Put(RESERVED)], everything | {RESERVED}),
@@ -424,7 +424,7 @@ class _ClusterTests(OnRedis):
         await self.tells(store, "2 values that this node knows are not in it")
         self.assertEqual(replica.known(), {CHANNEL, TOKEN, Channel("new")})
 
-    async def test_what_redis_evicts_stays_in_force(self) -> None:
+    async def test_evicted_values_stay_in_force(self) -> None:
         """On every node, also if the node was away meanwhile; and the policy is told."""
         server = await self.server("--maxmemory-policy", "allkeys-random")
         store, mine = await self.opened_store(server, rescan_interval_s=0.1)

@@ -144,7 +144,7 @@ class InstalledRedisTests(_LinkTests):
         await events.next("up")
         self.assertEqual(await link.ask("PING"), b"PONG")
 
-    async def test_a_certificate_that_nobody_vouches_for_is_refused(self) -> None:
+    async def test_a_certificate_of_an_unknown_authority_is_refused(self) -> None:
         url, _ = await self.tls_server()
         link, _ = self.link(url)
         await self.refused(link)

@@ -65,7 +65,7 @@ class _ConfigurationTests(OnRedis):
         await self.knows(replica, {CHANNEL, TOKEN, Channel("new")})
         self.assertEqual(store.troubles(), [])
 
-    async def test_who_may_not_configure_is_told_what_to_configure(self) -> None:
+    async def test_without_the_right_to_configure_the_option_is_named(self) -> None:
         server = await self.server()
         url = await user(server, _CONFIGURATION + " -config")
         store, replica = self.store(server, rescan_interval_s=0.1, url=url), Replica()
@@ -82,7 +82,7 @@ class _ConfigurationTests(OnRedis):
         await server.ask("CONFIG", "SET", "notify-keyspace-events", "Kg$hxe")
         await self.well(store)
 
-    async def test_who_may_not_hear_looks_for_changes(self) -> None:
+    async def test_without_the_right_to_subscribe_changes_are_looked_for(self) -> None:
         server = await self.server()
         url = await user(server, _CONFIGURATION + " resetchannels")
         store, replica = self.store(server, rescan_interval_s=0.1, url=url), Replica()
@@ -91,7 +91,7 @@ class _ConfigurationTests(OnRedis):
         await server.ask("HSET", "ch:new:data", "name", "")
         await self.knows(replica, {Channel("new")})
 
-    async def test_who_may_not_read_waits(self) -> None:
+    async def test_without_the_right_to_read_a_node_waits(self) -> None:
         server = await self.server()
         await server.ask("HSET", "ch:new:data", "name", "")
         url = await user(server, _CONFIGURATION + " -hgetall")
@@ -106,7 +106,7 @@ class _ConfigurationTests(OnRedis):
         await within(opened, "the store is open")
         self.assertEqual(replica.known(), {Channel("new")})
 
-    async def test_who_may_not_read_any_more_keeps_what_he_knows(self) -> None:
+    async def test_a_node_that_loses_the_right_to_read_keeps_its_values(self) -> None:
         server = await self.server()
         url = await user(server, _CONFIGURATION)
         store, replica = self.store(server, rescan_interval_s=0.1, url=url), Replica()
@@ -120,7 +120,7 @@ class _ConfigurationTests(OnRedis):
         await self.knows(replica, {CHANNEL, TOKEN, Channel("new")})
         await self.well(store)
 
-    async def test_who_may_not_write_is_refused(self) -> None:
+    async def test_without_the_right_to_write_changes_are_refused(self) -> None:
         server = await self.server()
         url = await user(server, _CONFIGURATION + " -@write")
         store, replica = self.store(server, url=url), Replica()
@@ -156,7 +156,7 @@ class _ShardTests(ShardsTestCase):
         self.assertEqual((await node.spool.recent("c")).entries, [])
         self.assertEqual((diary.events, node.spool.troubles()), ([], []))
 
-    async def test_who_may_not_ask_for_information_does_without(self) -> None:
+    async def test_a_node_works_without_the_right_to_ask_for_information(self) -> None:
         server = await self.server()
         node = await self.node(server, _SHARD + " -info")
         diary = await self.follow(node, "c")

@@ -89,11 +89,11 @@ class OpenPortsTests(SynchronousTestCase):
         error = self.assertRaises(CannotListen, open_ports, Reactor(), listeners)
         return str(error)
 
-    def test_what_is_no_port_is_named(self) -> None:
+    def test_an_endpoint_without_port_is_named(self) -> None:
         """An endpoint such as ``stdio:`` opens something else."""
         self.assertEqual(self.refused(object), "[listen] api = 'tcp:1': it does not open a port")
 
-    def test_whatever_an_endpoint_raises_is_one_line(self) -> None:
+    def test_any_error_of_an_endpoint_is_one_line(self) -> None:
         for raised, shown in (
             (AssertionError(), "AssertionError"),
             (RuntimeError("one\n  two"), "one two"),

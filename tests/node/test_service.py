@@ -176,14 +176,14 @@ class NodeTests(SynchronousTestCase):
         self.assertTrue(self.reactor.hasStopped)
         self.assertEqual(len(self.exits), 1)
 
-    def test_a_node_that_stops_while_it_loads_is_no_failure(self) -> None:
+    def test_a_node_that_stops_while_it_loads_does_not_fail(self) -> None:
         node = self.start()
         node.stopService()
         self.store.loading.errback(StoreUnusable("closed"))
         self.assertEqual(self.exits, [])
         self.flushLoggedErrors(ZeroDivisionError)
 
-    def test_a_stop_goes_on_where_a_part_fails(self) -> None:
+    def test_a_stop_goes_on_if_a_part_fails(self) -> None:
         node = self.start()
         self.store.load(Credential("me", "secret"))
         self.successResultOf(node.stopService())
@@ -273,7 +273,7 @@ class NodeTests(SynchronousTestCase):
         log.warn("two")
         self.assertEqual(self.told.lines, ["two"])
 
-    def test_what_needs_a_restart_is_named_until_there_is_one(self) -> None:
+    def test_options_that_need_a_restart_are_named_until_there_is_one(self) -> None:
         self.start()
         self.store.load(Credential("me", "secret"))
         self.settings = evolve(

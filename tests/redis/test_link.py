@@ -157,7 +157,7 @@ class RedisLinkTests(SynchronousTestCase):
         results = [self.successResultOf(answer) for answer in answers]
         self.assertEqual(results, [b"123", 4, [b"x", None]])
 
-    def test_what_redis_refuses_is_an_error_of_ours(self) -> None:
+    def test_a_refused_command_fails_with_an_error_of_ours(self) -> None:
         answer = self.connected().ask("NONSENSE")
         self.endpoint.says(b"-ERR unknown command\r\n")
         self.failureResultOf(answer, Refused)
@@ -220,7 +220,7 @@ class RedisLinkTests(SynchronousTestCase):
         self.endpoint.says(b"$1\r\n1\r\n" * 2)
         self.assertEqual([self.successResultOf(each) for each in waiting], [b"1", b"1"])
 
-    def test_a_lost_connection_fails_what_waits_then_tells(self) -> None:
+    def test_a_lost_connection_fails_waiting_commands_and_then_tells(self) -> None:
         link = self.connected()
 
         def failed(failure: Failure) -> None:
@@ -275,7 +275,7 @@ class RedisLinkTests(SynchronousTestCase):
         self.failureResultOf(answer, StoreAway)
         self.assertEqual(self.events, ["up", "down"])
 
-    def test_as_long_as_answers_come_nobody_is_impatient(self) -> None:
+    def test_a_link_waits_while_answers_come(self) -> None:
         link = self.connected()
         answers = [link.ask("GET", "a") for _ in range(10)]
         for answer in answers:
@@ -323,7 +323,7 @@ class RedisLinkTests(SynchronousTestCase):
         self.endpoint.says(b"+PONG\r\n" + REPLICA)
         self.assertIn("it is not the primary", str(link.trouble))
 
-    def test_an_idle_connection_to_what_became_a_replica_is_given_up(self) -> None:
+    def test_an_idle_connection_to_a_new_replica_is_given_up(self) -> None:
         link = self.connected(demoted=lambda: self.events.append("demoted"))
         self.clock.pump([0.3] * 3)
         self.endpoint.says(REPLICA)
@@ -354,7 +354,7 @@ class RedisLinkTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.assertEqual(self.endpoint.attempts, 2)
 
-    def test_who_speaks_no_redis_is_away(self) -> None:
+    def test_a_server_of_another_protocol_is_away(self) -> None:
         link = self.link()
         self.endpoint.says(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.assertFalse(link.connected)
@@ -382,7 +382,7 @@ class RedisLinkTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertTrue(link.connected)
 
-    def test_stopping_ends_the_connection_and_tells_nobody(self) -> None:
+    def test_stopping_ends_the_connection_without_telling(self) -> None:
         link = self.connected()
         answer = link.ask("GET", "a")
         self.successResultOf(link.stop())
@@ -428,7 +428,7 @@ class RedisAddressTests(SynchronousTestCase):
         address = RedisAddress.parse("redis://[::1]:7000")
         self.assertEqual((address.host, str(address)), ("::1", "redis://[::1]:7000/0"))
 
-    def test_what_is_shown_has_no_password(self) -> None:
+    def test_the_text_of_an_address_has_no_password(self) -> None:
         address = RedisAddress.parse("redis://user:secret@h/1")
         self.assertEqual(str(address), "redis://h:6379/1")
         self.assertNotIn("secret", repr(address))

@@ -44,14 +44,14 @@ class ContentsTests(SynchronousTestCase):
         self.load(A)
         self.assertEqual(self.replica.loads, 1)
 
-    def test_a_later_load_tells_what_differs(self) -> None:
+    def test_a_later_load_tells_the_differences(self) -> None:
         self.load(A, B)
         told: list[object] = []
         self.replica.changed = told.extend  # type: ignore[method-assign, assignment]
         self.load((A[0], [b"name", b"new"]), (b"ch:c:data", [b"name", b""]))
         self.assertEqual(told, [Put(Channel("a", "new")), Put(Channel("c")), Delete(Channel, "b")])
 
-    def test_what_is_put_while_a_load_is_under_way_is_not_missing(self) -> None:
+    def test_a_value_put_during_a_load_is_not_missing(self) -> None:
         self.load(A)
         self.contents.begin_load()
         self.contents.enter([A])
@@ -59,7 +59,7 @@ class ContentsTests(SynchronousTestCase):
         self.contents.end_load()
         self.assertEqual(self.replica.known(), {Channel("a", "one"), Channel("new")})
 
-    def test_what_is_deleted_while_a_load_is_under_way_stays_deleted(self) -> None:
+    def test_a_value_deleted_during_a_load_stays_deleted(self) -> None:
         self.load(A, B)
         self.contents.begin_load()
         self.contents.enter([A, B])
@@ -96,7 +96,7 @@ class ContentsTests(SynchronousTestCase):
             ],
         )
 
-    def test_what_others_write_into_an_emptied_redis_deletes_nothing(self) -> None:
+    def test_new_values_in_an_emptied_redis_delete_nothing(self) -> None:
         self.load(A)
         self.contents.begin_load()
         self.contents.enter([B])
@@ -121,7 +121,7 @@ class ContentsTests(SynchronousTestCase):
         self.load(A)
         self.assertEqual(self.replica.known(), {Channel("a", "one")})
 
-    def test_an_empty_redis_is_no_accident_where_nothing_was_known(self) -> None:
+    def test_an_empty_redis_was_not_emptied_if_nothing_was_known(self) -> None:
         self.load()
         self.assertEqual((self.replica.loads, self.contents.emptied), (1, 0))
 
@@ -130,7 +130,7 @@ class ContentsTests(SynchronousTestCase):
         self.contents.enter([(A[0], GONE), (b"ch:unknown:data", GONE)])
         self.assertEqual(self.replica.known(), {Channel("b", "two")})
 
-    def test_what_has_not_changed_is_not_told(self) -> None:
+    def test_an_unchanged_value_is_not_told(self) -> None:
         self.load(A)
         told: list[object] = []
         self.replica.changed = told.extend  # type: ignore[method-assign, assignment]
@@ -185,7 +185,7 @@ class ContentsTests(SynchronousTestCase):
         whole = self.contents.whole(changes, deleted, None)
         self.assertEqual(whole, [Put(Channel("a", "one")), *changes])
 
-    def test_what_belongs_to_the_channel_is_put_before_what_changes(self) -> None:
+    def test_values_of_the_channel_are_put_before_the_changes(self) -> None:
         """The channel, its tokens and its drains; nothing of other channels."""
         self.load(A, B)
         mine: list[Value] = [Token("t", "a", "web"), Drain(7, "a", "d.7")]

@@ -51,7 +51,7 @@ class KeysTests(SynchronousTestCase):
     """Keys and hashes."""
 
     @given(values)
-    def test_what_is_written_is_read(self, value: Value) -> None:
+    def test_written_values_are_read(self, value: Value) -> None:
         self.assertEqual(read_back(value), value)
 
     @given(values)
@@ -100,7 +100,7 @@ class KeysTests(SynchronousTestCase):
         for name in ((Token, "t"), (Drain, 1), (Credential, "c")):
             self.assertRaises(Malformed, value_of, name, {b"name": b"x", b"ch": b""})
 
-    def test_what_is_not_text_is_shown_as_well_as_can_be(self) -> None:
+    def test_bytes_that_are_not_text_are_replaced(self) -> None:
         channel = value_of((Channel, "c"), {b"name": b"caf\xe9", b"\xff": b""})
         self.assertEqual(channel, Channel("c", "caf\ufffd"))
 
