@@ -355,9 +355,9 @@ class DrainStatus:
         URL is not allowed.
     :ivar received: the number of messages since the start of the node. Each of them is delivered,
         dropped or buffered.
-    :ivar guaranteed: the number of messages that the drain may hold whatever other drains hold.
-    :ivar buffered_beyond_bytes: the bytes of the messages that it holds beyond them, in the buffer
-        that all drains share.
+    :ivar guaranteed: the number of messages for which the drain always has room.
+    :ivar buffered_beyond_bytes: the bytes of its further messages, in the buffer that all drains
+        share.
     :ivar oldest_buffered_s: the age of the oldest buffered message, by its arrival.
     :ivar last_error: a text for the channel's owner, without the secret parts of the URL.
     :ivar next_attempt: the time of the next attempt to connect; ``None`` if the drain does not wait

@@ -55,8 +55,8 @@ class Audit:
 
     def judged(self, request: Request, admission: Admission | None, refusal: object) -> None:
         """
-        Note that a request was admitted or refused on its head. If it changes something, or shows
-        every secret, write a line about that when it is answered.
+        Note that a request was admitted or refused, before its body was read. If it changes
+        something, or shows every secret, write a line about that when it is answered.
 
         :param admission: ``None`` if the request is refused.
         :param refusal: the reason for refusing it.

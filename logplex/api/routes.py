@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The route of a request: found once, on the request's head, and answered when the body has arrived.
+The route of a request: it is found once, before the body is read, and runs when the body has
+arrived.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class _FoundRoute:
     route: Match
 
     def bind(self, *_: object, **__: object) -> _FoundRoute:
-        """Return the adapter that Klein asks for the route."""
+        """Return the object that Klein asks to match the path; it has the route already."""
         return self
 
     def match(self, return_rule: bool) -> tuple[Rule, dict[str, Any]]:
@@ -156,7 +157,7 @@ class IAdmission(Interface):
 @frozen
 class Admission:
     """
-    The result of the checks on the head of a request that may pass.
+    The result of the gate's checks, for a request that was admitted.
 
     :ivar caller: the credential of the caller; :data:`NOBODY` on routes that are open to all.
     :ivar details: added by the route to the audit line about a change; nothing secret.

@@ -162,7 +162,7 @@ class Backlog:
         return self._journal.sync().addErrback(self._unclaimed)
 
     def advance(self, row: Row, place: int) -> None:
-        """Be done with all messages before a place in a claimed row; the claim goes on."""
+        """Mark all messages before a place in a claimed row as done. The claim stays."""
         is_whole = place == len(row.messages)
         self._done_count = row.before_count + place
         self._done_bytes = row.after_bytes if is_whole else row.before_bytes

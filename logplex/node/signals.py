@@ -68,7 +68,7 @@ class StopSignals:
                 signal.signal(number, self._take)
 
     def stopping(self) -> None:
-        """Take note that the node stops, whatever the reason."""
+        """Note that the node stops, for any reason."""
         self._received = max(self._received, 1)
 
     def end(self) -> None:

@@ -92,7 +92,7 @@ class _Site(Protocol):
         """Forget a connection that has ended."""
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:
-        """Refuse a request on its head, or return ``None``."""
+        """Return a refusal of a request whose head has been read, or ``None``."""
 
     def bounds(self) -> _Bounds:
         """Return the bounds as they are now."""

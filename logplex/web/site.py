@@ -211,7 +211,7 @@ class Site(server.Site):
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """
-        Refuse a request on its head, or return ``None``.
+        Return a refusal of a request whose head has been read, or ``None``.
 
         :param length: the length of the body; ``None`` if the head does not give it.
         """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The legacy API as a site: its routes behind the gate that admits requests on their head.
+The legacy API as a site: its routes, behind the gate that admits a request before its body is read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-API v3 as a site: all its routes behind the gate that admits requests on their head.
+API v3 as a site: all its routes, behind the gate that admits a request before its body is read.
 """
 
 from __future__ import annotations

@@ -330,7 +330,10 @@ class DurableBuffer:
                     yield _Place(row, place)
 
     def _offer(self) -> None:
-        """Put what is not under way into the queue: the message that is tried again goes alone."""
+        """
+        Put the messages that are not being sent into the queue. A message that is tried again goes
+        alone.
+        """
         if self._stopped:
             return
         if self._again is not None:

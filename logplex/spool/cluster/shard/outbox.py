@@ -261,7 +261,9 @@ class Outbox:
         return piece
 
     def _seal_some(self, names: list[str], at: int) -> int:
-        """Seal one batch from an index in the channels on; return the index at which it ends."""
+        """
+        Seal one batch of channels, beginning at an index. Return the index after its last channel.
+        """
         bounds = self.bounds
         pieces: list[Piece] = []
         messages = size_bytes = 0
