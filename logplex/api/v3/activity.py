@@ -19,6 +19,7 @@ from twisted.web.server import Request
 from logplex.api.json import json_answer
 from logplex.api.refusals import UnknownChannel
 from logplex.api.v3.app import ACTIVITY, V3App
+from logplex.clock import wall_s
 from logplex.interfaces import IDrains
 from logplex.model.destination import BadDestination, parse_destination
 from logplex.model.values import Drain
@@ -96,7 +97,7 @@ class ActivityRoutes:
         dropped = sum(activity.dropped.values()) + sum(each.get("dropped", 0) for each in drains)
         reading = _Reading(now, activity.received, activity.received_bytes, dropped)
         shown: dict[str, Any] = {
-            "at": now,
+            "at": wall_s(self._clock),
             "node": self._node.node,
             "uptime_s": round(now - self._node.started_at_s, 3),
             "channel": channel_id,
