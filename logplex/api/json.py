@@ -66,7 +66,11 @@ def request_id(request: Request) -> str:
 
 
 def check_json_type(request: Request) -> None:
-    """:raise WrongType: the content type is not JSON."""
+    """
+    Check that the body of a request is announced as JSON.
+
+    :raise WrongType: the content type is not JSON.
+    """
     media_type = (header(request, "Content-Type") or "").partition(";")[0]
     if media_type.strip().lower() != JSON_TYPE:
         raise WrongType

@@ -17,7 +17,7 @@ from logplex.routing.registry import Registry
 @implementer(IOutlet)
 @define(eq=False, repr=False)
 class JournalOutlet:
-    """Puts a channel's messages into the journal."""
+    """Write a channel's messages to the journal."""
 
     journal: Journal
     channel_id: str
@@ -29,7 +29,7 @@ class JournalOutlet:
 
 @define(eq=False, repr=False)
 class JournaledChannels:
-    """Put the messages of a channel into the journal once, however many durable drains it has."""
+    """Write the messages of a channel to the journal once, for all its durable drains."""
 
     registry: Registry
     journal: Journal
@@ -44,7 +44,7 @@ class JournaledChannels:
         drains.add(drain.id)
 
     def remove(self, drain: Drain) -> None:
-        """Let go of the channel if this was its last durable drain."""
+        """Stop writing the channel's messages if this was its last durable drain."""
         drains = self._drains.get(drain.channel_id, set())
         drains.discard(drain.id)
         if not drains and self._drains.pop(drain.channel_id, None) is not None:
@@ -56,7 +56,7 @@ def check_durable(destination: Destination, journaled: JournaledChannels | None)
     Check that a durable drain to this destination can run on this node.
 
     :param journaled: ``None`` on a node without a journal.
-    :raise BadDestination: it cannot.
+    :raise BadDestination: a durable drain cannot have this destination, or the node has no journal.
     """
     if journaled is None:
         raise BadDestination("this node has no journal, so a drain cannot be durable")

@@ -96,7 +96,7 @@ def _inflate(body: bytes, position: int, wbits: int) -> Generator[bytes, None, i
 
 
 def _zstd(body: bytes) -> Iterator[bytes]:
-    """Decompress all frames."""
+    """Decompress all frames of a Zstandard body."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
     position = 0
     for _ in range(MAX_MEMBERS):

@@ -243,7 +243,7 @@ class SyslogFactory(ServerFactory):
             protocol.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Read again."""
+        """Read from all connections again."""
         self.paused = False
         for protocol in list(self._open):
             protocol.active_at = self.clock.seconds()

@@ -49,7 +49,11 @@ class ServerTls:
     """
 
     def __init__(self, tls: Tls) -> None:
-        """:raise BadPem: the files cannot be used."""
+        """
+        Read the files of the settings.
+
+        :raise BadPem: the files cannot be used.
+        """
         self._options, self._certificate = _load(tls)
 
     @property

@@ -45,7 +45,7 @@ class BacklogSource(Protocol):
         """Write a backlog's position, and what it has set aside, with the next transaction."""
 
     def end(self, backlog: Backlog) -> None:
-        """Remove a position."""
+        """Remove the position of a backlog."""
 
 
 @define(eq=False, repr=False)

@@ -78,10 +78,10 @@ class JournalFile:
 
     def open(self, now_s: float, remember_s: float) -> Opened:
         """
-        Read the ends of the rows, and choose the first number of this opening.
+        Read the first and last rows of all channels, and choose the number of the next row.
 
         :param now_s: seconds since the epoch.
-        :param remember_s: the age above which frames are not returned.
+        :param remember_s: the age above which digests of requests are not returned.
         """
         with self._transaction(waited=True) as run:
             facts: dict[str, int | str] = dict(run("SELECT name, value FROM fact"))

@@ -130,7 +130,7 @@ class JournalWriter:
         self.touch(backlog.channel)
 
     def end(self, name: str) -> None:
-        """Remove a position."""
+        """Remove the position of a backlog."""
         self._waiting.moved[name] = None
         self._waiting.asides[name] = frozenset()
         self._soon()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The descriptors of the process: as many as it may have, and some in reserve.
+The file descriptors of the process: their limit, and a reserve.
 
-Inputs leave the last ones to the APIs and the metrics, which leave some to drains and stores. So a
-flood of connections cannot keep operators out, or stop the delivery of messages.
+Inputs may not use the last descriptors, so that the APIs and the metrics still get some; the very
+last ones are for drains and stores. So a flood of connections cannot keep operators out, or stop
+the delivery of messages.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def raise_limit() -> int:
 
 
 def missing_descriptors(settings: Settings, limit: int) -> int:
-    """Return the number of descriptors that the connections in ``[limits]`` need and lack."""
+    """Return the number of descriptors that are missing for the connections in ``[limits]``."""
     limits, listen = settings.limits, settings.listen
     needed = RESERVE
     if listen.syslog or listen.syslog_tls:
@@ -137,7 +138,7 @@ def process_samples() -> Iterator[Sample]:
 @implementer(IProtocolFactory)
 @define(eq=False, repr=False)
 class _ReservingFactory:
-    """A factory in front of another one, which never sees a connection that is refused."""
+    """A factory before another factory, which does not see refused connections."""
 
     _descriptors: Descriptors
     _listener: str

@@ -25,15 +25,15 @@ _DROPPED = b"logplex: %d lines of the log were dropped, because nothing read the
 
 class LogOutput:
     """
-    A text file for log lines that drops and counts lines if the other end does not read.
+    A text file for log lines. It drops and counts lines if the other end does not read.
 
     A pipe, a terminal or a socket can be full; then lines wait, up to a bound. They are written
     before the next line, or by :meth:`flush_within`. A regular file is written to at once.
 
-    A pipe that can be written to takes ``PIPE_BUF`` bytes without blocking (POSIX).
+    A pipe that is ready for writing takes ``PIPE_BUF`` bytes without blocking (POSIX).
 
-    :param descriptor: of the standard output. Its flags stay as they are, because other processes
-        may share them.
+    :param descriptor: the descriptor of standard output. Its flags are not changed, because other
+        processes may share them.
     :ivar dropped: the number of lines that were dropped.
     """
 
@@ -75,7 +75,7 @@ class LogOutput:
             self._write_waiting()
 
     def flush_within(self, seconds: float) -> None:
-        """Write everything that waits, but take no longer than this."""
+        """Write all waiting lines, for this time at most."""
         deadline_s = time.monotonic() + seconds
         self.flush()
         while self._waiting and (left_s := deadline_s - time.monotonic()) > 0:
@@ -92,7 +92,7 @@ class LogOutput:
         )
 
     def _open_terminal(self) -> None:
-        """Open the terminal once more, in a way that does not block."""
+        """Open the terminal a second time, without blocking."""
         try:
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
             self._descriptor = os.open(os.ttyname(self._descriptor), flags)
@@ -129,7 +129,9 @@ class LogOutput:
         return 0
 
     def _is_ready(self, timeout_s: float) -> bool:
-        """Wait until a piece can be written, or the other end is gone; return false if not yet."""
+        """
+        Wait until a piece can be written, or the other end is gone; return false after a timeout.
+        """
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         return bool(poll.poll(timeout_s * 1_000))

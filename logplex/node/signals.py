@@ -26,8 +26,8 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 class _Ignored:
     """
-    A handler that does nothing. It is false, so that ``twistd``, which looks if there is a handler,
-    puts its own in this place if SIGUSR1 is to rotate its log file.
+    A handler of signals that does nothing. It counts as false, so that ``twistd`` installs its own
+    handler of SIGUSR1 if it has to rotate a log file.
     """
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -46,8 +46,8 @@ def ignore_signals() -> None:
 
 class StopSignals:
     """
-    SIGTERM and SIGINT while the node runs: the first stops it, the second is told to operators, and
-    the third ends the process at once.
+    SIGTERM and SIGINT while the node runs. The first stops the node, the second is logged, and the
+    third ends the process at once.
     """
 
     def __init__(self, reactor: IReactor) -> None:

@@ -136,7 +136,7 @@ class Registry:
         return self._credentials.get(credential_id)
 
     def values(self) -> list[Value]:
-        """Return all values."""
+        """Return all values of the configuration."""
         return [value for of in self._values.values() for value in of.values()]
 
     def credentials(self) -> Iterator[Credential]:

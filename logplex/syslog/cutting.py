@@ -20,8 +20,8 @@ _FRAME_HEAD = re.compile(rb"([1-9][0-9]{0,4}) (<[0-9]{1,3}>1) ")
 
 class FrameHeads:
     """
-    The memory of frame heads that were read: the size of a message by the first 11 bytes of its
-    frame, for LENs of three digits, as most frames have.
+    A cache of frame heads: the first 11 bytes of a frame, if LEN has three digits, and the size of
+    its message.
 
     One look-up checks LEN and PRI together. :meth:`read` decides about a head that is not stored
     yet. When :attr:`MAX_HEADS` are stored, it forgets them all, so that a sender of odd frames

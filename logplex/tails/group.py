@@ -51,10 +51,10 @@ class OpenAnswer(Protocol):
         """Write a part of the body."""
 
     def finish(self) -> None:
-        """End the body."""
+        """End the answer."""
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Cut the connection to the reader."""
 
 
 class Reader(Protocol):

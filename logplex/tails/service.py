@@ -62,7 +62,7 @@ class Keepalive:
             self._set_timer()
 
     def stop(self) -> None:
-        """Forget all tails."""
+        """Stop all keepalives."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()

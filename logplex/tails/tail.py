@@ -123,7 +123,7 @@ class Tail:
             self.answer.finish()
 
     def drop(self) -> None:
-        """Cut the connection."""
+        """Cut the connection to the reader."""
         if not self.is_over:
             self._leave()
             self.answer.abort()

@@ -136,7 +136,7 @@ class Place:
         return entry.number is None or entry.number > self.seen
 
     def lose(self, count: int, now: float) -> None:
-        """Count lost messages."""
+        """Count messages that the tail has lost."""
         if count and not self.lost:
             self.lost_since = now
         self.lost += count

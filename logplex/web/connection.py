@@ -104,7 +104,7 @@ class _Site(Protocol):
         """Count bytes of a body that is not held any more."""
 
     def refused(self, request: Request, refusal: Refusal) -> None:
-        """Note a refusal."""
+        """Note that a request was refused."""
 
     def wrong_protocol(self, connection: Connection, protocol: str) -> None:
         """Note a connection that is closed because it speaks another protocol."""

@@ -54,7 +54,11 @@ _WITH_BODY = frozenset({b"POST", b"PUT"})
 
 
 def check_status(status: str, method: bytes) -> None:
-    """:raise Unavailable: an API of this status does not answer this method."""
+    """
+    Check that the API answers a method in its present status.
+
+    :raise Unavailable: it does not.
+    """
     if status == DISABLED:
         raise Unavailable("the API is disabled")
     if status == READ_ONLY and method not in READING:

@@ -191,7 +191,7 @@ class ConfigurationReader:
                 self._reading = None
 
     def stop(self) -> None:
-        """Stop reading."""
+        """Stop reading Redis."""
         self._changed.clear()
         if self._reading is not None:
             self._reading.cancel()

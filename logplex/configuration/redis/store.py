@@ -286,7 +286,7 @@ class RedisConfigStore:
         await self._link.stop()
 
     def _up(self) -> None:
-        """Start following, or start again."""
+        """Start to follow the changes in Redis, after each connection."""
         self._stop_following()
         if self._link.connected and self._notifications.link.connected:
             self._following = Deferred.fromCoroutine(self._follow(self._turn))

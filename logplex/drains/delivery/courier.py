@@ -112,7 +112,7 @@ class ReceiverConnection(Protocol):
         """Close the connection; nothing is being sent on it."""
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Cut the connection to the receiver."""
 
 
 C = TypeVar("C", bound=ReceiverConnection)

@@ -1,10 +1,10 @@
 """
 The buffer of a durable drain: its messages stay in the journal until the receiver has them.
 
-It holds the messages of one claim at a time, in order, and gives the journal the new position when
-they are settled. A message that is refused alone is set aside, and tried once more when a later
-one has been accepted: a wrong key, which many receivers answer with 400, costs no message
-(PROTOCOL §12).
+It holds the messages of one claim at a time, in order, and moves the position in the journal when
+they are delivered or lost. A message that is refused alone is set aside, and tried once more after
+a later message was accepted. So a wrong key, which many receivers answer with 400, costs no
+message (PROTOCOL §12).
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ class DurableBuffer:
         after: Deferred[None] | None = None,
     ) -> None:
         """
-        Begin where the drain was left, or at the end of what its channel has.
+        Begin at the drain's earlier position, or at the end of the channel's rows.
 
-        :param after: nothing is offered before it fires.
+        :param after: no message is offered before this fires.
         """
         self.journal_id = journal.stored.id
         self._sync = journal.sync
@@ -110,10 +110,10 @@ class DurableBuffer:
 
     def retire(self, begin: Callable[[], Callable[[], None]]) -> None:
         """
-        Deliver what is in the journal, then end: the drain is ordinary from then on.
+        Deliver the rest of the backlog, then end: the drain is not durable from then on.
 
-        :param begin: called at the end of the backlog; from then on the channel's messages go
-            elsewhere. What it returns is called when the last of the journal is delivered.
+        :param begin: called at the end of the backlog, when the channel's messages go to another
+            buffer. The function that it returns is called when the last row is delivered.
         """
         self._retire = begin
         if not self._places:
@@ -136,7 +136,9 @@ class DurableBuffer:
         return self.delivered + self.dropped + self.buffered
 
     def oldest_s(self) -> float | None:
-        """Return the age in seconds of the oldest message of the claim; ``None`` without one."""
+        """
+        Return the age of the oldest message of the claim, in seconds; ``None`` without a claim.
+        """
         if not self._places:
             return None
         return wall_s(self.clock) - self._places[0].row.at_s
@@ -225,7 +227,7 @@ class DurableBuffer:
         self._offer()
 
     def clear(self) -> int:
-        """Stop; nothing is lost. Return 0."""
+        """Stop without losing messages. Return 0, the number of lost messages."""
         self._stopped = True
         self.messages.clear()
         self._awaited = None
@@ -248,7 +250,7 @@ class DurableBuffer:
     # The claim.
 
     async def _feed(self, after: Deferred[None] | None) -> None:
-        """Claim what comes next, offer it, and go on when it is settled, until the drain stops."""
+        """Claim the next rows and offer their messages, again and again, until the drain stops."""
         if after is not None:
             await after
         await self._read_asides()
@@ -301,7 +303,7 @@ class DurableBuffer:
                 await deferLater(self.clock, _RETRY_S)
 
     async def _written(self) -> None:
-        """Wait until everything that came up to now is in the file."""
+        """Wait until all messages so far are in the file."""
         while True:
             try:
                 return await self._sync()
@@ -364,7 +366,7 @@ class DurableBuffer:
             self._go_on()
 
     def _tried_again(self) -> None:
-        """Go on with the next message that was set aside, or with the claim."""
+        """Continue with the next message that was set aside, or with the claim."""
         self._again = self._aside.popleft() if self._aside else None
         self._note_asides()
         if self._again is not None or self._places:

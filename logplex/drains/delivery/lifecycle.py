@@ -119,7 +119,7 @@ class _Retiring:
 
 @define(eq=False, repr=False)
 class _Stopped:
-    """The end."""
+    """The drain has stopped, for good."""
 
     phase = Phase.STOPPED
 

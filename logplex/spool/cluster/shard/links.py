@@ -87,7 +87,7 @@ class ShardLinks:
         return next((link.trouble for link in self._all if link.trouble), None)
 
     def start(self) -> None:
-        """Connect."""
+        """Connect all three links."""
         for link in self._all:
             link.start()
 

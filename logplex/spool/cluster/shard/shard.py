@@ -137,7 +137,7 @@ class Shard:
         )
 
     def start(self) -> None:
-        """Connect."""
+        """Connect to the shard, and again after every loss."""
         self._links.start()
 
     def when_present(self) -> Deferred[None]:
