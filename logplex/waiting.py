@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Waiting: no longer than a bound, without breaking off what has begun, and for several at once.
+Ways to wait for a result: with a timeout, without cancelling a change, and for several results.
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ class LogFilter:
         self._predicate.setLogLevelForNamespace("", LogLevel.levelWithName(level))
 
     def begin(self) -> None:
-        """Put the filter before every observer that the log has now."""
+        """
+        Put the filter in front of all present observers of the log: they see only what passes.
+        """
         # twistd makes the observer from its own options (a file, standard output, syslog) and
         # offers no way to get it. An observer of ours would have to support all these options.
         for observer in list(self._log._observers):

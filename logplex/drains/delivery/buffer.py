@@ -114,7 +114,7 @@ class Buffer:
     :ivar wake_at: set by the drain's lifecycle.
     :ivar give_up: called before waiting messages are dropped, so that the courier first drops older
         messages that it holds and is not sending.
-    :ivar messages: the oldest of the waiting messages, the oldest first; couriers take from the
+    :ivar messages: the first of the waiting messages, the oldest first; couriers take from the
         left.
     :ivar overflow: the waiting messages after them; there are none unless ``messages`` is full.
     :ivar in_flight: messages that were taken and are neither delivered nor lost.
