@@ -88,6 +88,7 @@ def assemble(
     spool: ISpool,
     counters: Counters,
     *,
+    limits: Live[Limits],
     reactor: IReactor,
     redis_addresses: Iterable[tuple[str, int]] = (),
     sources: Iterable[Source] = (),
@@ -97,13 +98,13 @@ def assemble(
 
     :param config: the configuration store, not opened yet; ``config.open(registry)`` loads it.
     :param spool: the spool; it must use the same counters.
+    :param limits: those of the settings; SIGHUP replaces them.
     :param reactor: makes connections, and is the clock of everything.
     :param redis_addresses: the addresses of the Redis servers that the node uses, read anew each
         time.
     :param sources: more numbers for the page of metrics.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
-    limits = Live(settings.limits)
     rods = Live(settings.rods)
     registry = Registry()
     firehose = Firehose(settings.firehose, registry, rods, SystemRandom())

@@ -21,15 +21,14 @@ from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, I
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from logplex.live import Live
 from logplex.metrics import Sample
-from logplex.settings import Settings
+from logplex.settings import Limits, Settings
 
 _log = Logger()
 
 #: The limit that the node asks for at most. A kernel allows no more by default.
 MAX_DESCRIPTORS = 1_048_576
-#: The descriptors that inputs leave to others; at most a quarter of all.
-RESERVE = 1_000
 #: The log has at most one line for refused connections in this time.
 LOG_INTERVAL_S = 60.0
 #: The listeners that may use a half of the reserve.
@@ -49,7 +48,7 @@ def raise_limit() -> int:
 def missing_descriptors(settings: Settings, limit: int) -> int:
     """Return the number of descriptors that are missing for the connections in ``[limits]``."""
     limits, listen = settings.limits, settings.listen
-    needed = RESERVE
+    needed = limits.reserved_descriptors
     if listen.syslog or listen.syslog_tls:
         needed += limits.syslog_connections
     if listen.logs:
@@ -80,6 +79,7 @@ class Descriptors:
 
     clock: IReactorTime
     limit: int
+    limits: Live[Limits]
     next_number: Callable[[], int | None] = next_number
     refused: dict[str, int] = field(factory=dict)
     _told_at: float | None = None
@@ -91,7 +91,7 @@ class Descriptors:
 
     def admit(self, listener: str) -> bool:
         """Return true if there is room for one more connection of a listener."""
-        reserve = min(RESERVE, self.limit // 4)
+        reserve = min(self.limits.now.reserved_descriptors, self.limit // 4)
         if listener in _PRIVILEGED:
             reserve //= 2
         # The system gives the lowest number that is free, so this many are in use at least.

@@ -16,10 +16,13 @@ from threading import RLock
 
 from prometheus_client.core import CounterMetricFamily
 
+from logplex.interfaces import IReactor
+from logplex.live import Live
 from logplex.metrics import Sample
+from logplex.settings import Limits
 
-#: The text that waits while nothing can be written; lines beyond it are dropped.
-MAX_WAITING_BYTES = 1_048_576
+#: After this time the node tries again to write lines that wait.
+RETRY_S = 0.2
 _DROPPED = b"logplex: %d lines of the log were dropped, because nothing read them\n"
 
 
@@ -27,13 +30,15 @@ class LogOutput:
     """
     A text file for log lines. It drops and counts lines if the other end does not read.
 
-    A pipe, a terminal or a socket can be full; then lines wait, up to a bound. They are written
-    before the next line, or by :meth:`flush_within`. A regular file is written to at once.
+    A pipe, a terminal or a socket can be full; then lines wait, up to ``[limits]
+    log_waiting_bytes``, and are written later. A regular file is written to at once.
 
     A pipe that is ready for writing takes ``PIPE_BUF`` bytes without blocking (POSIX).
 
     :param descriptor: the descriptor of standard output. Its flags are not changed, because other
         processes may share them.
+    :ivar limits: the limits of the node.
+    :ivar reactor: tries again to write lines that wait; without it the next line does.
     :ivar dropped: the number of lines that were dropped.
     """
 
@@ -52,6 +57,9 @@ class LogOutput:
         self._waiting = bytearray()
         self._is_writing = False
         self._untold = 0
+        self._retries = False
+        self.limits = Live(Limits())
+        self.reactor: IReactor | None = None
         self.dropped = 0
 
     def write(self, text: str) -> None:
@@ -59,7 +67,7 @@ class LogOutput:
         line = text.encode(errors="backslashreplace")
         with self._lock:
             self._write_waiting()
-            if len(self._waiting) + len(line) > MAX_WAITING_BYTES:
+            if len(self._waiting) + len(line) > self.limits.now.log_waiting_bytes:
                 self.dropped += 1
                 self._untold += 1
                 return
@@ -68,6 +76,9 @@ class LogOutput:
                 self._untold = 0
             self._waiting += line
             self._write_waiting()
+            if self._waiting and self.reactor is not None and not self._retries:
+                self._retries = True
+                self.reactor.callFromThread(self._retry_later)
 
     def flush(self) -> None:
         """Write what can be written now."""
@@ -81,6 +92,17 @@ class LogOutput:
         while self._waiting and (left_s := deadline_s - time.monotonic()) > 0:
             self._is_ready(left_s)
             self.flush()
+
+    def _retry_later(self) -> None:
+        if self.reactor is not None:
+            self.reactor.callLater(RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        with self._lock:
+            self._write_waiting()
+            self._retries = bool(self._waiting)
+            if self._retries:
+                self._retry_later()
 
     def samples(self) -> Iterator[Sample]:
         """Yield the number of dropped lines."""

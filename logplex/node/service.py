@@ -25,6 +25,7 @@ from logplex.access.credentials import make_first_credential
 from logplex.certificates import BadPem
 from logplex.configuration import make_config_store
 from logplex.interfaces import IReactor, StoreUnusable
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
 from logplex.node.descriptors import MAX_DESCRIPTORS, Descriptors, missing_descriptors
@@ -67,7 +68,10 @@ def make_service(
     :raise SystemExit: the node cannot work; the text is one line.
     """
     counters = Counters()
-    descriptors = Descriptors(reactor, descriptor_limit)
+    limits = Live(settings.limits)
+    descriptors = Descriptors(reactor, descriptor_limit, limits)
+    if log_output is not None:
+        log_output.limits, log_output.reactor = limits, reactor
     try:
         watched: Any = WatchedReactor(reactor)
         config = make_config_store(settings.store, watched)
@@ -77,6 +81,7 @@ def make_service(
             config,
             spool,
             counters,
+            limits=limits,
             reactor=reactor,
             redis_addresses=watched.addresses,
             sources=[descriptors.samples, *([] if log_output is None else [log_output.samples])],

@@ -149,6 +149,8 @@ class Limits:
     tail_keepalive_s: float = positive(15.0)
     unknown_token_log_interval_s: float = not_negative(60.0)
     notice_interval_s: float = not_negative(60.0)
+    log_waiting_bytes: int = not_negative(1_048_576)
+    reserved_descriptors: int = not_negative(1_000)
 
 
 @frozen

@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from logplex.live import Live
 from logplex.node.descriptors import (
-    RESERVE,
     Descriptors,
     missing_descriptors,
     next_number,
@@ -46,11 +46,11 @@ class LimitTests(SynchronousTestCase):
         settings = Settings(
             limits=Limits(syslog_connections=100, logs_connections=200, api_connections=50)
         )
-        needed = 100 + 200 + 3 * 50 + RESERVE
+        needed = 100 + 200 + 3 * 50 + 1_000
         self.assertEqual(missing_descriptors(settings, needed), 0)
         self.assertEqual(missing_descriptors(settings, needed - 1), 1)
         alone = evolve(settings, listen=Listen(logs=(), api=(), metrics=()))
-        self.assertEqual(missing_descriptors(alone, 0), 100 + 50 + RESERVE)
+        self.assertEqual(missing_descriptors(alone, 0), 100 + 50 + 1_000)
 
     def test_the_process_has_numbers(self) -> None:
         names = {sample.name for sample in process_samples()}
@@ -65,7 +65,7 @@ class ReserveTests(SynchronousTestCase):
 
     def admits(self, listener: str, in_use: int | None, limit: int = 400) -> bool:
         """Return true if a connection is taken while descriptors are in use."""
-        self.descriptors = Descriptors(self.clock, limit, lambda: in_use)
+        self.descriptors = Descriptors(self.clock, limit, Live(Limits()), lambda: in_use)
         factory = self.descriptors.reserving(listener, Factory.forProtocol(Protocol))
         return factory.buildProtocol(PEER) is not None
 
@@ -81,8 +81,10 @@ class ReserveTests(SynchronousTestCase):
             self.assertFalse(self.admits(listener, 350))
 
     def test_the_reserve_has_a_bound(self) -> None:
-        self.assertTrue(self.admits("syslog", 100_000 - RESERVE - 1, 100_000))
-        self.assertFalse(self.admits("syslog", 100_000 - RESERVE, 100_000))
+        self.assertTrue(self.admits("syslog", 98_999, 100_000))
+        self.assertFalse(self.admits("syslog", 99_000, 100_000))
+        self.descriptors.limits.now = Limits(reserved_descriptors=0)
+        self.assertTrue(self.descriptors.admit("syslog"))
 
     def test_none_is_left(self) -> None:
         self.assertFalse(self.admits("metrics", None))

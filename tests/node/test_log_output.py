@@ -10,10 +10,14 @@ import os
 import pty
 import socket
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from logplex.node.log_output import MAX_WAITING_BYTES, LogOutput
+from logplex.live import Live
+from logplex.node.log_output import RETRY_S, LogOutput
+from logplex.settings import Limits
 
 LINE = "x" * 999 + "\n"
 
@@ -53,7 +57,7 @@ class LogOutputTests(SynchronousTestCase):
             output.write(LINE)
         self.assertGreater(output.dropped, 800)
         kept = 2_000 - output.dropped
-        self.assertGreaterEqual(kept * len(LINE), MAX_WAITING_BYTES - len(LINE))
+        self.assertGreaterEqual(kept * len(LINE), Limits().log_waiting_bytes - len(LINE))
         dropped = output.dropped
         self.assertEqual(self.read(reading, output), LINE.encode() * kept)
         output.write("later\n")
@@ -63,12 +67,35 @@ class LogOutputTests(SynchronousTestCase):
     def test_a_bound_is_exact(self) -> None:
         reading, output = self.pipe()
         os.write(output._descriptor, b"y" * 65_536)
-        output.write("x" * (MAX_WAITING_BYTES - 1))
+        output.write("x" * (Limits().log_waiting_bytes - 1))
         output.write("1")
         self.assertEqual(output.dropped, 0)
         output.write("2")
         self.assertEqual(output.dropped, 1)
         self.assertEqual(self.read(reading, output)[-2:], b"x1")
+
+    def test_the_bound_is_an_option(self) -> None:
+        reading, output = self.pipe()
+        os.write(output._descriptor, b"y" * 65_536)
+        output.limits = Live(Limits(log_waiting_bytes=4))
+        for line in ("12\n", "3", "4"):
+            output.write(line)
+        self.assertEqual(output.dropped, 1)
+        self.assertEqual(self.read(reading, output)[-4:], b"12\n3")
+
+    def test_lines_that_wait_are_written_when_there_is_room(self) -> None:
+        """Without another line."""
+        reading, output = self.pipe()
+        clock: Any = Clock()
+        clock.callFromThread = lambda call: call()
+        output.reactor = clock
+        os.write(output._descriptor, b"y" * 65_536)
+        output.write("late\n")
+        clock.advance(RETRY_S)
+        os.read(reading, 65_536)
+        clock.advance(RETRY_S)
+        self.assertEqual(os.read(reading, 100), b"late\n")
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_the_number_is_a_metric(self) -> None:
         _, output = self.pipe()

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import IConfigListener, StoreUnusable
+from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.model.rods import Rods
 from logplex.model.values import Change, Channel, Credential, Value
@@ -105,7 +106,12 @@ class NodeTests(SynchronousTestCase):
         spool = Spool()
         spool.diary = self.diary
         self.parts = assemble(
-            self.settings, self.store, spool, Counters(), reactor=as_reactor(self.reactor)
+            self.settings,
+            self.store,
+            spool,
+            Counters(),
+            limits=Live(self.settings.limits),
+            reactor=as_reactor(self.reactor),
         )
         log_filter = LogFilter(self.log, self.settings.log.level)
         return Node(
@@ -115,7 +121,7 @@ class NodeTests(SynchronousTestCase):
             lambda: self.load(),
             origin="logplex: F",
             log_filter=log_filter,
-            descriptors=Descriptors(as_reactor(self.reactor), 1_000_000),
+            descriptors=Descriptors(as_reactor(self.reactor), 1_000_000, self.parts.limits),
         )
 
     def load(self) -> Settings:
