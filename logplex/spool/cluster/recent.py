@@ -44,7 +44,7 @@ async def read_recent(shards: Shards, channel_id: str, kept: int, clock: IReacto
         if homes == shards.topology.homes(channel_id):
             # Otherwise a step of a replacement was taken meanwhile.
             away = [home for home, each in zip(homes, found, strict=True) if each is None]
-            own = [message for home in away for message in home.own_messages(channel_id)]
+            own = [message for home in away for message in home.outbox.to_be_kept(channel_id)]
             return _recent(there + older, own, kept, complete=not away, moving=len(homes) > 1)
 
 
@@ -60,7 +60,7 @@ async def read_joining(
     """
     for _ in range(_MOST_READINGS):
         homes, turns = shards.topology.homes(channel_id), following.turns
-        readings = await together(home.join(channel_id, following) for home in homes)
+        readings = await together(home.followers.join(channel_id, following) for home in homes)
         try:
             there = [each for each in readings if each is not None]
             histories = [each.history for each in there]
@@ -87,7 +87,7 @@ def _joined(
     own: list[bytes] = []
     for home, reading in zip(homes, readings, strict=True):
         if home.followers.away_from(channel_id):
-            own += home.own_messages(channel_id)
+            own += home.outbox.to_be_kept(channel_id)
         elif reading is not None:
             histories.append(reading.up_to_now())
             own += reading.own_messages()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Three links to the Redis of one shard: for writing, for reading, and for published messages.
+Three links to the Redis of one shard: for writing, for reading, and for published messages; and
+the refusals that mean that the shard counts as away.
 
 Writing has its own link, so that it never waits for reading. Published messages have another,
 because Redis accepts no other commands on a connection with subscriptions.
@@ -13,15 +14,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults
 from twisted.python.failure import Failure
 
 from logplex.interfaces import StoreAway
 from logplex.redis.connection import Argument, Refused
-from logplex.spool.cluster.shard.refusals import reading_refused, writing_refused
 from logplex.spool.cluster.wire.history import History, parse_history, reading
 from logplex.spool.cluster.wire.scripts import OPEN, Origin, Script
 
+#: The codes of refusals by a shard that cannot be written to now, or not by this node.
+_CANNOT_WRITE = frozenset({"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"})
 _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
@@ -130,7 +132,7 @@ class ShardLinks:
 
     def listen(self, *command: Argument) -> Deferred[Any]:
         """Send a command over the link for published messages."""
-        return self.listening.ask(*command).addErrback(reading_refused)
+        return self.listening.ask(*command).addErrback(_reading_refused)
 
 
 async def _read(link: Link, channel_id: str, origin: Origin, after: int | None) -> History:
@@ -150,4 +152,18 @@ def _run(link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
         return failure
 
     running = link.ask("EVALSHA", script.sha, 0, *arguments)
-    return running.addErrback(told).addErrback(writing_refused)
+    return running.addErrback(told).addErrback(_writing_refused)
+
+
+def _reading_refused(failure: Failure) -> Any:
+    """Errback: a shard that refuses reading counts as away."""
+    failure.trap(Refused, StoreAway)
+    return fail(StoreAway(failure.getErrorMessage()))
+
+
+def _writing_refused(failure: Failure) -> Any:
+    """Errback: a shard that cannot write now, or refuses writing, counts as away."""
+    error = failure.value
+    if isinstance(error, Refused) and error.code in _CANNOT_WRITE:
+        return fail(StoreAway(failure.getErrorMessage()))
+    return failure

@@ -175,14 +175,6 @@ class Shard:
         except StoreAway:
             return None
 
-    def own_messages(self, channel_id: str) -> list[bytes]:
-        """Return the waiting messages of a channel that will be kept, oldest first."""
-        return self.outbox.to_be_kept(channel_id)
-
-    async def join(self, channel_id: str, following: Following) -> Reading | None:
-        """See :meth:`Followers.join`."""
-        return await self.followers.join(channel_id, following)
-
     async def follow(self, channel_id: str, following: Following) -> None:
         """Follow a channel. Fires when no message can be missed, or the shard is away."""
         reading = await self.followers.join(channel_id, following, after=None)

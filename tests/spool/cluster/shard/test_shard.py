@@ -346,5 +346,5 @@ class FollowingTests(ShardTestCase):
         self.writing.go()
         self.shard.append("c", [b"2", b"3"], True)
         self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(self.shard.history("c"))))
-        self.assertEqual(self.shard.own_messages("c"), [b"1", b"2", b"3"])
-        self.assertEqual(self.shard.own_messages("other"), [])
+        self.assertEqual(self.shard.outbox.to_be_kept("c"), [b"1", b"2", b"3"])
+        self.assertEqual(self.shard.outbox.to_be_kept("other"), [])
