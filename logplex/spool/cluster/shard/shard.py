@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from logplex.interfaces import StoreAway
 from logplex.redis.connection import Refused
-from logplex.spool.cluster.shard.follower import Following, Reading
+from logplex.spool.cluster.shard.follower import Following
 from logplex.spool.cluster.shard.followers import Followers
 from logplex.spool.cluster.shard.links import MakeLink, ShardLinks
 from logplex.spool.cluster.shard.outbox import Outbox
