@@ -48,7 +48,7 @@ ROOMS: dict[str, Rows] = {
         ("client", "offline"),
         ("arguments", "failures"),
     ),
-    "configuration": (("*",), ("redis", "sqlite")),
+    "configuration": (("*",), ("redis", "sqlite"), ("schema",)),
     "drains": (("*",), ("kinds",), ("delivery", "formats", "network")),
     "spool": (("*",), ("cluster", "memory")),
     "spool/cluster": (("*",), ("shard",), ("wire",)),
@@ -76,7 +76,7 @@ BLIND = {
 LIBRARIES = {
     "txredisapi": {"redis"},
     "hiredis": {"redis"},
-    "sqlite3": {"configuration/sqlite", "journal", "sqlite_file"},
+    "sqlite3": {"configuration/schema", "configuration/sqlite", "journal", "sqlite_file"},
     "msgpack": {"journal", "spool/cluster/wire"},
     "h11": {"drains/kinds"},
     "klein": {"api"},

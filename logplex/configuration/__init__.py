@@ -10,12 +10,13 @@ for all nodes of a cluster.
 from __future__ import annotations
 
 from logplex.configuration.redis.store import RedisConfigStore
+from logplex.configuration.schema import check_file, connection_pool
 from logplex.configuration.sqlite import SqliteConfigStore
 from logplex.interfaces import IConfigStore, IReactor
 from logplex.redis.primary import primary_at
 from logplex.settings import Store
 from logplex.settings.bounds import is_redis_url
-from logplex.sqlite_file import IN_MEMORY, check_file, connection_pool
+from logplex.sqlite_file import IN_MEMORY
 
 
 def make_config_store(store: Store, reactor: IReactor) -> IConfigStore:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from twisted.internet.task import Clock
 
+from logplex.configuration.schema import APPLICATION_ID, check_file
 from logplex.configuration.sqlite import SqliteConfigStore
 from logplex.interfaces import IConfigStore, StoreAway, StoreUnusable
 from logplex.model.values import Channel, Drain, Put
-from logplex.sqlite_file import APPLICATION_ID, check_file
 from tests.contracts import AtOnce
 from tests.contracts.configuration import (
     CHANNEL,

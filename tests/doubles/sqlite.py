@@ -13,8 +13,9 @@ from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from logplex.configuration.schema import connection_pool
 from logplex.configuration.sqlite import SqliteConfigStore
-from logplex.sqlite_file import IN_MEMORY, connection_pool
+from logplex.sqlite_file import IN_MEMORY
 from tests.doubles.interfaces import as_reactor
 
 
