@@ -9,9 +9,11 @@ Pure functions; PROTOCOL §10 is the source.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from sys import intern
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from attrs import frozen
 
 from logplex.hosts import host_and_port
 from logplex.model.values import (
@@ -97,34 +99,12 @@ def commands_of(change: Change) -> list[Sequence[str]]:
         return [("DEL", key_of((change.kind, change.id)))]
     value = change.value
     key = key_of((type(value), value.id))
-    fields, absent = _fields_of(value)
+    fields = _FORMS[type(value)].fields_of(value)
+    absent = [field for field, text in fields.items() if text is None]
     commands: list[Sequence[str]] = [("HDEL", key, *absent)] if absent else []
-    pairs = [text for pair in fields.items() for text in pair]
+    pairs = [each for field, text in fields.items() if text is not None for each in (field, text)]
     commands.append(("HMSET", key, *pairs))
     return commands
-
-
-def _fields_of(value: Value) -> tuple[dict[str, str], list[str]]:
-    """Return the fields of a value, and the names of fields that it must not have."""
-    if isinstance(value, Channel):
-        return {"name": value.name, "flags": join_flags(value.flags)}, []
-    if isinstance(value, Token):
-        created = str(value.created_us)
-        return {"ch": value.channel_id, "name": value.name, "created_us": created}, []
-    if isinstance(value, Drain):
-        fields = {"ch": value.channel_id, "token": value.token}
-        if value.url is not None:
-            fields |= {"url": value.url, "state": "provisioned"}
-        if value.durable:
-            return {**fields, "durable": "1"}, []
-        return fields, ["durable"]
-    permissions = {
-        "full_api": "1" if value.full_api else None,
-        "channel": value.channel,
-    }
-    fields = {"pass": value.secret, "name": value.name}
-    fields |= {field: text for field, text in permissions.items() if text is not None}
-    return fields, [field for field, text in permissions.items() if text is None]
 
 
 def value_of(name: Name, fields: Mapping[bytes, bytes]) -> Value:
@@ -139,28 +119,7 @@ def value_of(name: Name, fields: Mapping[bytes, bytes]) -> Value:
         field.decode(errors="replace"): value.decode(errors="replace")
         for field, value in fields.items()
     }
-    if kind is Channel:
-        flags = split_flags(text.get("flags", ""))
-        return Channel(intern(str(id)), text.get("name", ""), flags)
-    if kind is Token:
-        created = text.get("created_us", "")
-        created_us = int(created) if re.fullmatch(r"[0-9]{1,18}", created, re.ASCII) else 0
-        return Token(str(id), _shared(text, "ch"), _shared(text, "name"), created_us)
-    if kind is Drain:
-        return Drain(
-            int(id),
-            _shared(text, "ch"),
-            _needed(text, "token"),
-            _url_of(text),
-            text.get("durable") == "1",
-        )
-    return Credential(
-        str(id),
-        _needed(text, "pass"),
-        text.get("name", ""),
-        text.get("full_api") == "1",
-        text.get("channel") or None,
-    )
+    return _FORMS[kind].value_of(id, text)
 
 
 def _needed(text: Mapping[str, str], field: str) -> str:
@@ -188,3 +147,72 @@ def _url_of(text: Mapping[str, str]) -> str | None:
 def pairs(answer: Sequence[_T]) -> dict[_T, _T]:
     """Return the answer to ``HGETALL`` as a mapping."""
     return dict(zip(answer[::2], answer[1::2], strict=True))
+
+
+_Texts = Mapping[str, str]
+
+
+def _channel_fields(channel: Channel) -> dict[str, str | None]:
+    return {"name": channel.name, "flags": join_flags(channel.flags)}
+
+
+def _channel_of(id: str | int, text: _Texts) -> Channel:
+    return Channel(intern(str(id)), text.get("name", ""), split_flags(text.get("flags", "")))
+
+
+def _token_fields(token: Token) -> dict[str, str | None]:
+    return {"ch": token.channel_id, "name": token.name, "created_us": str(token.created_us)}
+
+
+def _token_of(id: str | int, text: _Texts) -> Token:
+    created = text.get("created_us", "")
+    created_us = int(created) if re.fullmatch(r"[0-9]{1,18}", created, re.ASCII) else 0
+    return Token(str(id), _shared(text, "ch"), _shared(text, "name"), created_us)
+
+
+def _drain_fields(drain: Drain) -> dict[str, str | None]:
+    fields: dict[str, str | None] = {"ch": drain.channel_id, "token": drain.token}
+    if drain.url is not None:
+        fields |= {"url": drain.url, "state": "provisioned"}
+    return {**fields, "durable": "1" if drain.durable else None}
+
+
+def _drain_of(id: str | int, text: _Texts) -> Drain:
+    channel_id, token = _shared(text, "ch"), _needed(text, "token")
+    return Drain(int(id), channel_id, token, _url_of(text), text.get("durable") == "1")
+
+
+def _credential_fields(credential: Credential) -> dict[str, str | None]:
+    return {
+        "pass": credential.secret,
+        "name": credential.name,
+        "full_api": "1" if credential.full_api else None,
+        "channel": credential.channel,
+    }
+
+
+def _credential_of(id: str | int, text: _Texts) -> Credential:
+    secret, name = _needed(text, "pass"), text.get("name", "")
+    full_api, channel = text.get("full_api") == "1", text.get("channel") or None
+    return Credential(str(id), secret, name, full_api, channel)
+
+
+@frozen
+class _Form:
+    """
+    The hash of one kind of value.
+
+    :ivar fields_of: gives the fields of a value; ``None`` for a field that it must not have.
+    :ivar value_of: gives the value from its id and its fields.
+    """
+
+    fields_of: Callable[[Any], dict[str, str | None]]
+    value_of: Callable[[str | int, _Texts], Value]
+
+
+_FORMS: dict[Kind, _Form] = {
+    Channel: _Form(_channel_fields, _channel_of),
+    Token: _Form(_token_fields, _token_of),
+    Drain: _Form(_drain_fields, _drain_of),
+    Credential: _Form(_credential_fields, _credential_of),
+}
