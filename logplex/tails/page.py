@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -99,8 +100,10 @@ class HttpAnswer:
         """See :class:`logplex.tails.group.OpenAnswer`."""
         self._start()
         self.request.registerProducer(producer, True)
-        # An empty write sends the head.
+        # An empty write sends the head. No header is needed any more; thousands of tails wait.
         self.request.write(b"")
+        self.headers = {}
+        self.request.requestHeaders = self.request.responseHeaders = Headers()
 
     def finish(self) -> None:
         """See :class:`logplex.tails.group.OpenAnswer`."""
