@@ -58,10 +58,10 @@ class TlsPort:
     ca_file: Path
 
 
-def tls_port(directory: Path) -> TlsPort:
-    """A port, and its certificate with its files."""
+def tls_port(directory: Path, *names: str) -> TlsPort:
+    """A port, and its certificate with its files, for ``localhost`` and other names."""
     authority, number = trustme.CA(), free_port()
-    certificate = authority.issue_cert("localhost")
+    certificate = authority.issue_cert("localhost", *names)
     key, chain, ca_file = (directory / name for name in ("key.pem", "chain.pem", "ca.pem"))
     certificate.private_key_pem.write_to_path(str(key))
     certificate.cert_chain_pems[0].write_to_path(str(chain))

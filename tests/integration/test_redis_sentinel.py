@@ -7,6 +7,7 @@ A configuration and a shard whose primary is found by three Sentinels.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.protocol import Factory
@@ -19,7 +20,7 @@ from logplex.redis.connection import Commands
 from logplex.settings import Store
 from tests.contracts.configuration import Replica
 from tests.integration.process import Child, Ended, reactor, until, within
-from tests.integration.redis_server import INSTALLED, RedisServer, free_port
+from tests.integration.redis_server import INSTALLED, RedisServer, free_port, tls_port
 from tests.integration.shards import ShardsTestCase
 
 SENTINEL = shutil.which("redis-sentinel")
@@ -138,3 +139,57 @@ class SentinelTests(ShardsTestCase):
 
     async def test_sentinels_with_a_password(self) -> None:
         await self.failover(PASSWORD)
+
+    async def test_everything_over_tls(self) -> None:
+        """The certificates are for the address that the Sentinel tells."""
+        assert INSTALLED is not None
+        assert SENTINEL is not None
+        server_port = tls_port(self.directory(), "127.0.0.1")
+        sentinel_port = tls_port(self.directory(), "127.0.0.1")
+        server = RedisServer(self.directory(), INSTALLED, server_port.options, PASSWORD)
+        self.addCleanup(server.kill)
+        try:
+            await server.start()
+        except Ended as ended:
+            self.skipTest(f"this Redis has no TLS: {ended.output[-200:]}")
+        directory = self.directory()
+        lines = [
+            "port 0",
+            "bind 127.0.0.1",
+            "tls-replication yes",
+            f"tls-ca-cert-file {server_port.ca_file}",
+            *_lines(sentinel_port.options),
+            f"sentinel monitor main 127.0.0.1 {server_port.number} 1",
+            f"sentinel auth-pass main {PASSWORD}",
+        ]
+        file = directory / "sentinel.conf"
+        file.write_text("\n".join(lines) + "\n")
+        child = Child.spawn([SENTINEL, str(file)], directory)
+        self.addCleanup(child.end)
+        await within(child.seen(r"\+monitor master main"), "the Sentinel watches")
+        both = directory / "both.pem"
+        both.write_text(server_port.ca_file.read_text() + sentinel_port.ca_file.read_text())
+        url = f"rediss+sentinel://:{PASSWORD}@127.0.0.1:{sentinel_port.number}/main"
+        store, known = make_config_store(Store(url, ca_file=str(both)), reactor), Replica()
+        self.addCleanup(store.close)
+        await within(store.open(known), "the configuration is read")
+        await self.writes(store, "c")
+
+        only_sentinel = str(sentinel_port.ca_file)
+        other = make_config_store(Store(url, ca_file=only_sentinel), reactor)
+        self.addCleanup(other.close)
+        opening = other.open(Replica())
+
+        async def refused() -> bool:
+            return "certificate verify failed" in " ".join(other.troubles())
+
+        await until(refused, "the certificate of the primary is refused")
+        self.assertNoResult(opening)
+
+
+def _lines(options: Sequence[str]) -> list[str]:
+    """Return the options of a command line as lines of a file."""
+    return [
+        f"{name.removeprefix('--')} {value}"
+        for name, value in zip(options[::2], options[1::2], strict=True)
+    ]
