@@ -20,8 +20,8 @@ MAX_FRAME_BYTES = 1_048_576
 #: The most digits of a LEN. Longer numbers are malformed.
 MAX_LENGTH_DIGITS = 18
 
-#: The most bytes that a decoder keeps between two chunks: a message, and what stands before it.
-MAX_HELD_BYTES = len(BOM) + len(b"%d " % MAX_FRAME_BYTES) + MAX_MESSAGE_BYTES
+#: The most bytes that a decoder keeps between two chunks: a message, and what stands around it.
+MAX_HELD_BYTES = 3 * len(BOM) + 2 * MAX_LENGTH_DIGITS + len(b"1  <191>") + MAX_MESSAGE_BYTES
 
 #: The most lines that are joined to one message.
 MAX_JOINED_LINES = 64
@@ -51,6 +51,11 @@ _RESUME = re.compile(
 _PART_OF_RESUME = re.compile(
     rb"[0-9]{1,%d}(?: (?:%b|%b%b1?)?)?\Z" % (MAX_LENGTH_DIGITS + 1, _PART_OF_PRI, _BOM, _PRI)
 )
+# The bytes that follow a frame of a right LEN.
+_FOLLOWING = re.compile(rb"\r?[\n\0]|%b%b %b%b|%b%b1 " % (_BOM, _LEN, _BOM, _PRI, _BOM, _PRI))
+_FIRST_OF_FOLLOWING = b"123456789<\xef\r\n\0"
+_LONGEST_FOLLOWING = 2 * len(BOM) + MAX_LENGTH_DIGITS + len(b" <191>")
+_ZERO = ord("0")
 _LONGEST_PART_OF_RESUME = MAX_LENGTH_DIGITS + 1 + len(b" " + BOM + b"<191>1")
 _DIGITS = b"0123456789"
 
@@ -92,6 +97,7 @@ class FrameDecoder:
         self._in_malformed = False
         # The byte that ended the first line of the connection: LF, NUL, or none yet.
         self._first_end = b""
+        self._is_finished = False
         self._joins_lines = join_lines
         # The lines of a message that more lines may be joined to.
         self._open: list[bytes] = []
@@ -144,9 +150,13 @@ class FrameDecoder:
 
         :return: the last line, if it has no line end; else nothing.
         """
+        frames: list[bytes] = []
+        if self._in_malformed and self._held:
+            self._is_finished = True
+            self._needed = 0
+            frames = self.feed(b"")
         rest = bytes(self._held)
         self._held.clear()
-        frames: list[bytes] = []
         line = rest.removesuffix(b"\r")
         if self._open and self._in_line and line and not _LINE.match(line):
             self._open.append(line)
@@ -190,7 +200,7 @@ class FrameDecoder:
             return None
         if self._open:
             return self._read_joined(chunk, start, frames)
-        return self._begin_malformed(start)
+        return self._begin_malformed(start, frames)
 
     def _read_joined(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
         """Join a line to the message before it, unless that is full."""
@@ -202,8 +212,7 @@ class FrameDecoder:
         line = chunk[start:end].removesuffix(b"\r")
         size = sum(map(len, self._open)) + len(self._open) + len(line)
         if end < 0 or size > MAX_MESSAGE_BYTES or len(self._open) >= MAX_JOINED_LINES:
-            self._close(frames)
-            return self._begin_malformed(start)
+            return self._begin_malformed(start, frames)
         self._open.append(line)
         return end + 1
 
@@ -224,13 +233,13 @@ class FrameDecoder:
         size = int(counted[1])
         head_end = counted.end(2)
         if size < head_end - text:
-            return self._begin_malformed(start)
+            return self._begin_malformed(start, frames)
         if size > MAX_FRAME_BYTES:
             if _PART_OF_A_VERSION.match(chunk, start):
                 self._needed = len(chunk) + 1 - start
                 return None
             if chunk[head_end : head_end + 2] != b"1 ":
-                return self._begin_malformed(start)
+                return self._begin_malformed(start, frames)
             self.malformed += 1
             self._skip = size
             return text
@@ -280,7 +289,8 @@ class FrameDecoder:
         self._in_rest_of_line = True
         return longest
 
-    def _begin_malformed(self, start: int) -> int:
+    def _begin_malformed(self, start: int, frames: list[bytes]) -> int:
+        self._close(frames)
         self.malformed += 1
         self._in_malformed = True
         return start
@@ -293,10 +303,19 @@ class FrameDecoder:
                 return self._resume(chunk, start, found.end())
             before = chunk[max(start, found.start() - MAX_LENGTH_DIGITS - 1) : found.start()]
             digits = before[len(before.rstrip(_DIGITS)) :]
-            if _is_length(digits) and int(digits) >= found.end("pri") - found.end():
-                return self._resume(chunk, start, found.start() - len(digits))
+            least = found.end("pri") - found.end()
+            count = self._count_digits(chunk, found.end(), digits[-MAX_LENGTH_DIGITS:], least)
+            if count is None:
+                undecided = found.start() - len(digits)
+                end = self._last_line_end(chunk, start, undecided)
+                if end:
+                    return self._resume(chunk, start, end)
+                self._held += chunk[undecided:]
+                return len(chunk)
+            if count:
+                return self._resume(chunk, start, found.start() - count)
             position = found.end()
-        end = max(chunk.rfind(b"\n", start), chunk.rfind(b"\0", start)) + 1
+        end = self._last_line_end(chunk, start, len(chunk))
         if end:
             return self._resume(chunk, start, end)
         window = max(start, len(chunk) - _LONGEST_PART_OF_RESUME)
@@ -305,6 +324,42 @@ class FrameDecoder:
             self._held += chunk[part.start() :]
             self._needed = 0
         return len(chunk)
+
+    def _last_line_end(self, chunk: bytes, start: int, stop: int) -> int:
+        """Return the position after the last line end in a part of the chunk; 0 without one."""
+        return max(chunk.rfind(b"\n", start, stop), chunk.rfind(b"\0", start, stop)) + 1
+
+    def _count_digits(self, chunk: bytes, text: int, digits: bytes, least: int) -> int | None:
+        """
+        Return the number of digits of a LEN that may stand right behind other digits, those of the
+        malformed text; 0 if there is none.
+
+        The fewest digits are right whose frame is followed by another start or a line end. If there
+        are none, LEN has the most digits of a frame that is not skipped.
+
+        :param text: the position of the message.
+        :param digits: the digits before the space before it.
+        :param least: the least LEN.
+        :return: ``None`` if more bytes must come to decide.
+        """
+        counts = [
+            count
+            for count in range(1, len(digits) + 1)
+            if digits[-count] != _ZERO and int(digits[-count:]) >= least
+        ]
+        while len(counts) > 1 and int(digits[-counts[-1] :]) > MAX_FRAME_BYTES:
+            counts.pop()
+        for count in counts[:-1]:
+            end = text + int(digits[-count:])
+            if end - text > MAX_MESSAGE_BYTES:
+                break
+            if _FOLLOWING.match(chunk, end) or (self._is_finished and end == len(chunk)):
+                return count
+            is_cut = len(chunk) < end + _LONGEST_FOLLOWING and not self._is_finished
+            if is_cut and (len(chunk) <= end or chunk[end] in _FIRST_OF_FOLLOWING):
+                self._needed = len(digits) + 1 + end - text + 1
+                return None
+        return counts[-1] if counts else 0
 
     def _resume(self, chunk: bytes, start: int, end: int) -> int:
         """Count the malformed lines after the first one, which has been counted already."""
@@ -339,7 +394,3 @@ class FrameDecoder:
             found = chunk.find(b"\0", start)
             self._nul = len(chunk) if found < 0 else found
         return self._nul
-
-
-def _is_length(digits: bytes) -> bool:
-    return 0 < len(digits) <= MAX_LENGTH_DIGITS and digits[:1] != b"0"

@@ -53,6 +53,11 @@ hostile = st.lists(
         ),
         lengths,
         heads,
+        st.builds(
+            lambda digits, text: b"x%d" % digits + encode(b"<13>1 " + text),
+            st.integers(0, 20_000),
+            st.binary(max_size=150),
+        ),
         st.binary(max_size=20),
     ),
     max_size=12,
@@ -177,6 +182,47 @@ class DamageTests(SynchronousTestCase):
             self.assertEqual(decode(stream), ([self.NEXT] * 3, 0, 0))
 
 
+class DigitTests(SynchronousTestCase):
+    """A LEN right behind a damaged text that ends in digits."""
+
+    MESSAGE = b"<13>1 ".ljust(80, b"m")
+
+    def decode_damaged(self, text: bytes, *after: bytes) -> Decoded:
+        return decode(b"x " + text + encode(self.MESSAGE), *after)
+
+    def test_followed(self) -> None:
+        """The digits that are a LEN are those whose frame something follows."""
+        for text in (b"took 1", b"id=47", b"0", b"1234567", b"1" * 30):
+            for after in (encode(self.MESSAGE) * 2, b"<13>1 line\n", b"\n"):
+                messages, malformed, _ = self.decode_damaged(text, after)
+                self.assertEqual(messages[0], self.MESSAGE, (text, after))
+                self.assertEqual(malformed, 1)
+
+    def test_last(self) -> None:
+        """The end of the connection is such a thing too."""
+        for text in (b"took 1", b"1234567", b"1" * 30):
+            self.assertEqual(self.decode_damaged(text), ([self.MESSAGE], 1, 0))
+
+    def test_longer(self) -> None:
+        """A LEN whose last digits are another one is still read whole."""
+        message = b"<13>1 ".ljust(180, b"m")
+        for after in (encode(self.MESSAGE), b""):
+            messages, malformed, _ = decode(b"x " + encode(message), after)
+            self.assertEqual((messages[0], malformed), (message, 1))
+
+    def test_one_too_large(self) -> None:
+        """LENs that are one too large cost no more than themselves and the next message."""
+        wrong = b"%d %b" % (len(self.MESSAGE) + 1, self.MESSAGE)
+        good = [self.MESSAGE[:-2] + b"%02d" % number for number in range(50)]
+        messages, _, _ = decode(wrong * 5, *map(encode, good))
+        self.assertEqual(messages[-49:], good[1:])
+
+    def test_many_digits(self) -> None:
+        """Digits before a LEN never make a connection deaf."""
+        messages, _, _ = decode(b"x 99999999999", encode(self.MESSAGE) * 10)
+        self.assertGreaterEqual(messages.count(self.MESSAGE), 9)
+
+
 class JoinTests(SynchronousTestCase):
     """Lines without a head, joined to the message before them where that is wanted."""
 
@@ -219,6 +265,12 @@ class JoinTests(SynchronousTestCase):
         )
         self.assertEqual(self.decode(first + b"\n" + b"b" * 240 + b"\n"), ([first], 1, 0))
         self.assertEqual(self.decode(first + b"\n" + b"b" * 20_000 + b"\n"), ([first], 1, 0))
+
+    def test_after_a_malformed_frame(self) -> None:
+        """Nothing is joined over one, whatever the pieces are."""
+        stream = b"<13>1 one\n1 <15> x\nat x\nat y\n"
+        for cuts in ([], [19], [24], [19, 24]):
+            self.assertEqual(self.decode(*chunked(stream, cuts)), ([b"<13>1 one"], 3, 0))
 
     def test_flush(self) -> None:
         """A message is given when its time is over, and what comes then is not joined to it."""
