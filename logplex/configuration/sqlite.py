@@ -142,7 +142,7 @@ class SqliteConfigStore:
         """See :class:`IConfigStore`."""
         if self._closed:
             return succeed(None)
-        # Whatever was asked for before is answered before this is, then the thread is idle.
+        # All earlier calls are answered before this one; then the thread is idle.
         last = self._run(_nothing) if self._pool.connections else succeed(None)
         self._closed = True
         return last.addBoth(self._shut)

@@ -189,7 +189,7 @@ class RunningDrain:
         :return: fires with the number of messages that were not sent.
         """
         if isinstance(self.buffer, DurableBuffer):
-            # What is not under way stays in the journal.
+            # Messages that are not being sent stay in the journal.
             self.buffer.clear()
         return self._lifecycle.stop(within_s) if self._lifecycle else succeed(0)
 

@@ -80,7 +80,7 @@ class Probe:
         """See :meth:`Reports.over`. There is one try only."""
         self._settle()
 
-    # How a test ends.
+    # The end of a test.
 
     def _settle(self) -> None:
         if not self._settled.called:

@@ -192,7 +192,7 @@ class Journal:
             await self._run(self._file.close)
         self._lock.close()
 
-    # What backlogs ask for; see BacklogSource.
+    # For backlogs: see BacklogSource.
 
     def read(
         self, channel: JournalChannel, number: int, max_messages: int, max_bytes: int

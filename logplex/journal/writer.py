@@ -34,7 +34,7 @@ _log = Logger()
 
 #: What may wait in memory while the disk is full or broken; then the newest is dropped.
 WAITING_BYTES = 67_108_864
-#: Digests of requests are remembered so long.
+#: The time for which digests of requests are remembered.
 FRAME_LIFETIME_S = 300.0
 #: A refused transaction is tried again after this time.
 RETRY_S = 1.0

@@ -27,7 +27,7 @@ _log = Logger()
 MESSAGE_OVERHEAD_BYTES = 41
 #: What messages that are kept together cost besides, their share of the channel included.
 PIECE_OVERHEAD_BYTES = 500
-#: Messages that come in small batches are put together up to about so many.
+#: Messages of small batches are joined up to about this number.
 _PIECE_MESSAGES = 64
 _SWEEP_INTERVAL_S = 60.0
 
@@ -95,7 +95,7 @@ class MemorySpool:
         self._followers: dict[str, tuple[IFollower, ...]] = {}
         self._bytes = 0
         self._sweep_s = 0.0
-        #: No sequence begins below it, even where the clock was set back.
+        #: No sequence begins below this, even if the clock was set back.
         self._floor = 0
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool = True) -> None:

@@ -81,7 +81,7 @@ class TailedChannel:
 
     def enter(self, tail: Tail) -> None:
         """Add a tail to its group. All messages from now on are new to it."""
-        # What waits here is in the tail's past.
+        # The waiting messages are in the past of the tail.
         self._publish()
         tail.group = self._group(tail.view)
         tail.group.enter(tail)

@@ -154,7 +154,7 @@ class HttpAnswer:
         for name, value in self.headers.items():
             self.request.setHeader(name, value)
         self._head(200)
-        # Strangers write the text of this answer.
+        # The text of this answer comes from senders.
         self.request.setHeader(b"X-Content-Type-Options", b"nosniff")
         self.request.setHeader(b"Content-Security-Policy", b"sandbox; default-src 'none'")
         self.request.setHeader(b"Connection", b"close")

@@ -174,7 +174,7 @@ class Buffer:
             queue = self.messages = deque()
         queue.extend(messages)
         if len(queue) >= self.wake_at:
-            # Before anything is dropped: a drain that lingers takes a batch, and makes room.
+            # Before messages are dropped: a lingering drain takes a batch, and makes room.
             try:
                 self.wake()
             except Exception:

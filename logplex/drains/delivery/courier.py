@@ -33,7 +33,7 @@ class Supply(Protocol):
     :ivar messages: the oldest of the waiting messages, the oldest first; couriers take from the
         left, and say so with :meth:`took`.
     :ivar limit: the number of waiting messages of which the drain is sure.
-    :ivar wake_at: so many waiting messages wake the drain; set by its lifecycle.
+    :ivar wake_at: the number of waiting messages that wakes the drain; set by its lifecycle.
     :ivar give_up: called before waiting messages are dropped: a courier loses what is older than
         they, but for what is just being sent.
     :ivar keeps: true if no message may be given up while its receiver is away or refuses all.

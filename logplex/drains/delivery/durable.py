@@ -123,7 +123,7 @@ class DurableBuffer:
         """Stay durable, unless the end of the backlog has been reached already."""
         self._retire = None
 
-    # What the status shows.
+    # For the status.
 
     @property
     def buffered(self) -> int:

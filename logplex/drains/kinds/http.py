@@ -230,14 +230,14 @@ class HttpCourier:
         """See :meth:`Exchanges.left`."""
         self.reports.over()
 
-    # How batches are made and settled.
+    # Making and settling batches.
 
     def _next_batch(self) -> _HttpBatch | None:
         queue = self.buffer.messages
         loss = self.buffer.take_loss()
         notice = l10_http_frame(wall_s(self.clock), loss.count, loss.since) if loss else b""
         if loss and self.buffer.keeps:
-            # What is repeated must not change, so the notice, which tells the time, goes alone.
+            # A repeated batch must not change, so the notice, which has a time, is sent alone.
             return _HttpBatch([], notice, self._random_id(), loss, full=bool(queue))
         frames, unparsable = take_http_frames(
             queue, self.settings.http_batch_bytes, self.settings.http_batch_messages

@@ -93,7 +93,7 @@ class HttpConnection(StreamConnection):
             # The end of the connection may be the end of an answer without length.
             self._read(self._reader, b"", f"the connection was lost: {explain(reason)}")
 
-    # How answers are read.
+    # Reading answers.
 
     def _read(self, reader: AnswerReader, data: bytes, otherwise: str) -> None:
         """

@@ -96,7 +96,7 @@ class StreamConnection(Protocol):
         else:
             self.lost(reason)
 
-    # How connections are given up.
+    # Giving up connections.
 
     def _forsaken(self, _: object) -> None:
         """Abort the connection, because the attempt was cancelled during the handshake."""

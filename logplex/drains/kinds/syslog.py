@@ -126,7 +126,7 @@ class SyslogConnection(StreamConnection):
         else:
             self._pieces.left(f"the connection was lost: {explain(reason)}")
 
-    # How progress is watched.
+    # Watching progress.
 
     @property
     def _lowest(self) -> Any:
@@ -269,7 +269,7 @@ class SyslogCourier:
         self.backoff.stop()
         self.reports.over()
 
-    # How pieces are made.
+    # Making pieces.
 
     def _next_piece(self) -> _Write | None:
         frames, unparsable = take_syslog_frames(

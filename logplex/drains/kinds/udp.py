@@ -141,7 +141,7 @@ class UdpCourier:
         """Note that the network has reported that no program receives the datagrams."""
         self._over("the receiver's host says that no program listens there")
 
-    # How addresses are chosen and failures end.
+    # The choice of addresses, and the end of failures.
 
     def _permitted(self, addresses: Iterable[Address]) -> Address:
         for address in addresses:

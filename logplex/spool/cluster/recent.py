@@ -21,11 +21,11 @@ from logplex.spool.cluster.topology import Shards, doubles
 from logplex.spool.cluster.wire.history import History, interleave
 from logplex.waiting import together
 
-#: Shards that are not a channel's home are waited for so long: they have its older messages at
+#: The time to wait for shards that are not the home of a channel: they have its older messages at
 #: best, and readers of other shards' channels shall not notice that one stands still. The answer
 #: takes milliseconds, and less than this with 1,500 of the longest messages.
 _OTHERS_PATIENCE_S = 0.25
-#: The history is read at most so often for one join, if shards come and go meanwhile.
+#: The most readings of a history for one join, if shards come and go meanwhile.
 _MOST_READINGS = 3
 
 

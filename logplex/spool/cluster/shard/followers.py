@@ -132,7 +132,7 @@ class Followers:
             if self._is_current(channel_id, progress):
                 progress.read(reading, history)
                 if (progress.position or 0) < history.last:
-                    # What was published before the reading is still on its way.
+                    # Earlier publications are still on their way.
                     await self._ask("PING")
                 is_current = self._is_current(channel_id, progress)
         except StoreAway as away:

@@ -29,7 +29,7 @@ _log = Logger()
 _RETRY_DELAY_S = 1.0
 #: Keys of a shard that are warned of; a cause that makes more of them is known by then.
 _MOST_WARNINGS = 100
-#: A reader waits so long for what its own node has not written yet.
+#: The longest time that a reader waits for messages that its own node has not written yet.
 _OWN_WRITES_PATIENCE_S = 1.0
 
 
@@ -186,7 +186,7 @@ class Shard:
         with suppress(StoreAway):
             await self._links.listen("PING")
 
-    # How it comes and goes.
+    # Presence.
 
     def _introduce(self) -> None:
         """Introduce this node to the shard, because the link for writing is connected."""
