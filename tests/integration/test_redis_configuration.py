@@ -6,6 +6,8 @@ The configuration store on real Redis servers.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from functools import partial
 from random import random
@@ -323,7 +325,8 @@ class _ClusterTests(OnRedis):
         await server.start()
         await self.tells(store, f"{len(VALUES)} values that this node knows are not in it")
         self.assertEqual(replica.known(), VALUES)
-        self.assertEqual(await store.new_id("drain_index"), 9)
+        highest = max(each.id for each in VALUES if isinstance(each, Drain))
+        self.assertEqual(await store.new_id("drain_index"), highest + 1)
 
         await server.ask("HSET", "ch:new:data", "name", "")
         await self.knows(replica, VALUES | {Channel("new")})
@@ -344,6 +347,24 @@ class _ClusterTests(OnRedis):
         await server.ask("FLUSHALL")
         await self.tells(store, "1 values that this node knows are not in it")
         self.assertEqual(replica.known(), {CHANNEL})
+
+    async def test_sessions_that_redis_has_lost_have_not_ended(self) -> None:
+        server = await self.server()
+        store, _ = await self.opened_store(server, rescan_interval_s=0.2)
+        await store.commit([Put(CHANNEL)], CHANNEL.id)
+        body = json.dumps({"channel_id": CHANNEL.id}).encode()
+        await store.put_session("lost", body, 360.0)
+        self.assertEqual(await store.ended_sessions(["lost"]), [])
+        await server.ask("FLUSHALL")
+        self.assertEqual(await store.ended_sessions(["lost"]), [])
+        # Another change fills Redis again.
+        with contextlib.suppress(StoreAway):
+            await store.commit([Put(CHANNEL)], CHANNEL.id)
+        await self.well(store)
+        await store.put_session("new", body, 360.0)
+        self.assertEqual(await store.ended_sessions(["lost", "new"]), [])
+        await store.end_session("new")
+        self.assertEqual(await store.ended_sessions(["lost", "new"]), ["new"])
 
     async def test_a_flush_is_noticed_although_something_is_written_first(self) -> None:
         server = await self.server()

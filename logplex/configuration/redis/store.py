@@ -86,6 +86,9 @@ class RedisConfigStore:
         #: True if everything was read since the connection for commands was made.
         self._is_current = False
         self._refusal: str | None = None
+        #: The mark at the last look at the sessions, and the sessions that Redis has lost.
+        self._sessions_mark: object = None
+        self._lost_sessions: set[str] = set()
 
     def share_rods(self, told: RodsTold) -> SharedRods:
         """See :class:`IConfigStore`."""
@@ -211,18 +214,30 @@ class RedisConfigStore:
             await self._transact(commands)
 
     async def _ended_sessions(self, session_ids: Sequence[str]) -> list[str]:
-        ended: list[str] = []
+        """A session has not ended because Redis has lost it."""
+        missing = await self._missing_sessions(session_ids)
+        # Last, because Redis may have been emptied meanwhile.
+        [answer] = await self._link.ask_all([READ_MARK])
+        mark = None if isinstance(answer, Refused) else answer
+        before, self._sessions_mark = self._sessions_mark, mark
+        self._lost_sessions &= missing
+        if self._contents.emptied or before not in (None, mark):
+            self._lost_sessions |= missing
+        return list(missing - self._lost_sessions)
+
+    async def _missing_sessions(self, session_ids: Sequence[str]) -> set[str]:
+        missing: set[str] = set()
         open_parts = list(_parts(session_ids))
         while open_parts:
             part = open_parts.pop()
             count = await self._ask("EXISTS", *map(session_key, part))
             if count < len(part):
                 if count == 0:
-                    ended += part
+                    missing.update(part)
                 else:
                     half = len(part) // 2
                     open_parts += [part[:half], part[half:]]
-        return ended
+        return missing
 
     async def _end_sessions(self, channel_id: str) -> None:
         listed = sessions_key(channel_id)
