@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -186,7 +187,9 @@ class _Logs(Resource):
     async def _take_compressed(self, request: Request, compressed: bytes, encoding: str) -> int:
         max_bytes = self._limits.now.logs_decompressed_bytes
         try:
-            body = await self._decompressor.decompress(compressed, encoding, max_bytes)
+            body = await self._decompressor.decompress(
+                compressed, encoding, max_bytes, request.getComponent(Sender).name
+            )
         except BadCompression:
             return _refuse(request, _BAD_COMPRESSION)
         except TooLarge:
@@ -284,20 +287,29 @@ class Decompressor:
     Decompress bodies in slices, and let the reactor do other work between the slices.
 
     Only one body is decompressed at a time. The bodies that wait are still compressed, so small.
+    Senders take turns, so that one with many large bodies does not keep the others waiting.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._lock = DeferredLock()
+        self._is_busy = False
+        # By sender, the next one first.
+        self._waiting: dict[bytes, deque[Deferred[None]]] = {}
 
-    async def decompress(self, body: bytes, encoding: str, max_bytes: int) -> bytes:
+    async def decompress(
+        self, body: bytes, encoding: str, max_bytes: int, sender: bytes = b""
+    ) -> bytes:
         """
         Return the decompressed body.
 
         :raises BadCompression: the body is not of this encoding, or is cut off.
         :raises TooLarge: the result would be larger than ``max_bytes``.
         """
-        await self._lock.acquire()
+        if self._is_busy:
+            turn: Deferred[None] = Deferred()
+            self._waiting.setdefault(sender, deque()).append(turn)
+            await turn
+        self._is_busy = True
         try:
             pieces: list[bytes] = []
             turn_bytes = 0
@@ -309,7 +321,22 @@ class Decompressor:
                 turn_bytes += len(piece)
             return b"".join(pieces)
         finally:
-            self._lock.release()
+            self._next_turn()
+
+    def _next_turn(self) -> None:
+        """Let the next sender's first body begin; the sender's others wait behind all senders."""
+        self._is_busy = False
+        while self._waiting and not self._is_busy:
+            sender = next(iter(self._waiting))
+            turns = self._waiting.pop(sender)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[sender] = turns
+            # A turn that was cancelled has been called already.
+            if not turn.called:
+                self._is_busy = True
+                turn.callback(None)
+                return
 
 
 def _check_count(request: Request, count: int) -> None:

@@ -31,8 +31,10 @@ class DecompressorTests(SynchronousTestCase):
         self.clock = Turns()
         self.decompressor = Decompressor(self.clock)
 
-    def decompress(self, body: bytes, max_bytes: int = MAX_BYTES) -> Deferred[bytes]:
-        return Deferred.fromCoroutine(self.decompressor.decompress(body, "gzip", max_bytes))
+    def decompress(
+        self, body: bytes, max_bytes: int = MAX_BYTES, sender: bytes = b"one"
+    ) -> Deferred[bytes]:
+        return Deferred.fromCoroutine(self.decompressor.decompress(body, "gzip", max_bytes, sender))
 
     def assert_done(self, done: Deferred[bytes], text: bytes) -> None:
         """Without showing megabytes where they are others."""
@@ -68,6 +70,21 @@ class DecompressorTests(SynchronousTestCase):
         self.clock.pump([1] * 3)
         self.assert_done(second, LARGE)
         self.assert_done(third, b"small")
+
+    def test_in_turn(self) -> None:
+        """Another sender's body waits for one body of a sender with many, not for all."""
+        many = [self.decompress(gzip.compress(LARGE)) for _ in range(20)]
+        small = self.decompress(gzip.compress(b"small"), sender=b"two")
+        also = self.decompress(gzip.compress(b"also"), sender=b"three")
+        self.clock.pump([1] * 3)
+        self.assert_done(many[0], LARGE)
+        self.clock.pump([1] * 3)
+        self.assert_done(small, b"small")
+        self.assert_done(also, b"also")
+        self.assert_waits(many[2])
+        self.clock.pump([1] * 3 * 20)
+        for each in many[1:]:
+            self.assert_done(each, LARGE)
 
     def test_mistakes(self) -> None:
         """They are told, and stop nothing."""
