@@ -73,7 +73,6 @@ class Outbox:
     :param numbers: the numbers of batches. All outboxes of a node share them, because a shard that
         is given up and used again remembers earlier numbers.
     :ivar number: the number of the last sealed batch.
-    :ivar taken: the number of the last batch that the shard is known to have taken.
     :ivar raised_above: channels named by :meth:`raise_sequence` get message numbers above this.
     :ivar waiting_messages: the number of messages, collected or sealed, that are not written yet.
     """
@@ -82,7 +81,6 @@ class Outbox:
     counters: Counters
     numbers: Iterator[int] = field(factory=partial(count, 1))
     number: int = 0
-    taken: int = 0
     raised_above: int = 0
     waiting_messages: int = 0
     waiting_bytes: int = 0
@@ -240,13 +238,12 @@ class Outbox:
         """
         found: list[bytes] = []
         for batch in self._sealed:
-            if batch.number > self.taken:
-                for piece in batch.pieces:
-                    if piece.channel_id == channel_id:
-                        if piece.flags & FORGET:
-                            found.clear()
-                        if piece.flags & KEEP:
-                            found += piece.messages()
+            for piece in batch.pieces:
+                if piece.channel_id == channel_id:
+                    if piece.flags & FORGET:
+                        found.clear()
+                    if piece.flags & KEEP:
+                        found += piece.messages()
         collected = self._collected.get(channel_id)
         if collected is not None:
             if collected.forget:

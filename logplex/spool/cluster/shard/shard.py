@@ -258,9 +258,7 @@ class Shard:
                 )
 
     async def _history(self, channel_id: str, after: int | None) -> History:
-        history = await self._links.read(channel_id, self._origin, after)
-        self.outbox.taken = max(self.outbox.taken, history.own_batch)
-        return history
+        return await self._links.read(channel_id, self._origin, after)
 
     async def _own_writes(self, channel_id: str) -> None:
         await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
