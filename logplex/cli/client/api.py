@@ -22,6 +22,7 @@ from twisted.web.iweb import IAgent, IResponse
 
 from logplex import __version__
 from logplex.cli.client.answers import WholeBody, read_whole
+from logplex.cli.client.lines import harmless
 from logplex.cli.failures import BadSettings, Failed, NotFound, Rejected, Unreachable
 from logplex.waiting import within
 
@@ -166,7 +167,7 @@ def failure_of(status: int, why: str, with_credential: bool) -> Failed:
         return Rejected(
             "a credential is needed: --credential, LOGPLEX_CREDENTIAL, or your settings file"
         )
-    text = why or f"the server answered {status}"
+    text = harmless(why) or f"the server answered {status}"
     if status == 404:
         return NotFound(text)
     if status == 429 or status >= 500:

@@ -20,7 +20,7 @@ from twisted.web.iweb import IResponse
 from logplex.cli.client.answers import read_body
 from logplex.cli.client.api import Api, failure_of
 from logplex.cli.client.events import Event, EventDecoder, LastEventId, TooLong
-from logplex.cli.client.lines import Filter, parse_line
+from logplex.cli.client.lines import Filter, harmless, parse_line
 from logplex.cli.failures import NotFound, Rejected, Unreachable
 
 #: A connection without any data for this time counts as lost. Nodes send a keepalive every 15 s.
@@ -183,7 +183,7 @@ class Follower:
                 elif isinstance(each, LastEventId):
                     self.last_number = each.id
                 elif each.text:
-                    self.remark(each.text.decode("utf-8", "replace"))
+                    self.remark(harmless(each.text.decode("utf-8", "replace")))
             if shown:
                 self._take(shown)
 

@@ -92,3 +92,8 @@ class FailureTests(SynchronousTestCase):
 
     def test_without_words(self) -> None:
         self.assertEqual("the server answered 302", failure_of(302, "", True).message)
+
+    def test_the_words_of_a_server_do_no_harm_on_a_terminal(self) -> None:
+        why = "\x1b]0;title\x07 no\u202e\nlogplex: all is well"
+        shown = "\ufffd]0;title\ufffd no<U+202E>\n    logplex: all is well"
+        self.assertEqual(shown, failure_of(409, why, True).message)
