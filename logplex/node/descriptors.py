@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from attrs import define, field
 from prometheus_client import ProcessCollector
@@ -140,6 +141,7 @@ def process_samples() -> Iterator[Sample]:
 class _ReservingFactory:
     """A factory before another factory, which does not see refused connections."""
 
+    noisy: ClassVar[bool] = False
     _descriptors: Descriptors
     _listener: str
     _factory: IProtocolFactory

@@ -7,6 +7,7 @@ sockets that were open before it.
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import treq
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import toml, twistd
-from tests.integration.process import PATIENCE_S, Child, within
+from tests.integration.process import PATIENCE_S, Child, until, within
 
 #: Every listener off but for those that a test adds.
 QUIET = dict.fromkeys(("syslog", "logs", "api", "api_v3", "metrics"), "")
@@ -94,9 +95,13 @@ class CommandLineTests(IntegrationTestCase):
             end = await within(child.ended(), "it ends")
         self.assertEqual(end.status, 1)
         self.assertRegex(end.output, "^An error has occurred: .*logplex: /.+")
-        self.assertRegex(
-            log.read_text(), r"logplex: /.+: \[listen\] api_v3 .*Address already in use"
-        )
+        told = re.compile(r"logplex: /.+: \[listen\] api_v3 .*Address already in use")
+
+        async def is_told() -> bool:
+            # The daemon tells it after the process at the terminal has ended.
+            return told.search(log.read_text()) is not None
+
+        await until(is_told, "the log says why")
         self.assertNotIn("Traceback", log.read_text())
         self.assertFalse(pid.exists())
 

@@ -137,6 +137,13 @@ class NodeTests(SynchronousTestCase):
     def lines(self, captured: Sequence[object]) -> list[str]:
         return [formatEvent(event) for event in captured]  # type: ignore[arg-type]
 
+    def test_factories_that_start_are_not_logged(self) -> None:
+        """Twisted logs every factory that is not told to be quiet."""
+        self.start()
+        self.assertTrue(self.reactor.tcpServers)
+        for _, factory, *_ in self.reactor.tcpServers:
+            self.assertFalse(factory.noisy)
+
     def test_ports_are_open_before_the_store_is_loaded_but_syslog_is_not_read(self) -> None:
         self.start()
         ports = [port for port, *_ in self.reactor.tcpServers]
