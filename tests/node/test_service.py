@@ -142,7 +142,7 @@ class NodeTests(SynchronousTestCase):
         self.start()
         self.assertTrue(self.reactor.tcpServers)
         for _, factory, *_ in self.reactor.tcpServers:
-            self.assertFalse(factory.noisy)
+            self.assertFalse(getattr(factory, "noisy", True))
 
     def test_ports_are_open_before_the_store_is_loaded_but_syslog_is_not_read(self) -> None:
         self.start()
