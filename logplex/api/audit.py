@@ -32,6 +32,8 @@ _SECRET_ARGUMENTS = frozenset({"session_id", "token_id"})
 SHOWN_OF_SECRETS = 6
 
 MAX_PATH_CHARACTERS = 200
+#: A longer value, such as the names of a thousand tokens, is cut.
+MAX_DETAIL_CHARACTERS = 500
 MAX_USER_AGENT_CHARACTERS = 200
 
 # The path of a session is the right to read it, and tokens are the right to write.
@@ -110,11 +112,18 @@ def _tell(request: Request, outcome: str) -> None:
         "audit: {who} {what} {about} from {address}, request {request_id}: {outcome}",
         who=admission.caller.id,
         what=admission.route.name,
-        about=" ".join(f"{name}={value}" for name, value in about.items()),
+        about=" ".join(f"{name}={_cut(str(value))}" for name, value in about.items()),
         address=request.address,
         request_id=_request_id(request.responseHeaders),
         outcome=outcome,
     )
+
+
+def _cut(text: str) -> str:
+    """Return the text up to a bound; the number of its characters stands in place of the rest."""
+    if len(text) <= MAX_DETAIL_CHARACTERS:
+        return text
+    return f"{text[:MAX_DETAIL_CHARACTERS]}…({len(text)})"
 
 
 def _request_id(headers: Headers) -> str:

@@ -63,6 +63,15 @@ class AuditTests(V3Case):
         (line,) = self.audit("PUT", "/v3/channels/app", {"tokens": ["a", "b"], "flags": []})
         self.assertIn(" put_channel channel_id=app tokens=a,b flags= from ", line)
 
+    def test_many_tokens(self) -> None:
+        """A long detail is cut, so that a line stays short."""
+        (line,) = self.audit(
+            "PUT", "/v3/channels/app", {"tokens": ["x" * 40 + str(n) for n in range(100, 200)]}
+        )
+        self.assertIn(f" tokens={'x' * 40}100,", line)
+        self.assertIn("…(4399) from ", line)
+        self.assertLess(len(line), 800)
+
     def test_details(self) -> None:
         """Details beside the path, none of them secret."""
         for path, body, about in (
