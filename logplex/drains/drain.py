@@ -17,7 +17,8 @@ from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import NEVER, Buffer
 from logplex.drains.delivery.courier import Loss, Outcome
 from logplex.drains.delivery.durable import DurableBuffer
-from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.lifecycle import Lifecycle
+from logplex.drains.delivery.states import Phase
 from logplex.drains.network.errors import CertificateRejected, DestinationDenied
 from logplex.interfaces import DrainStatus, IOutlet, Tell
 from logplex.live import Live

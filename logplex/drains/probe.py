@@ -80,6 +80,9 @@ class Probe:
         """See :meth:`Reports.over`. There is one try only."""
         self._settle()
 
+    def reachable(self, delay_s: float) -> None:
+        """See :meth:`Reports.reachable`. A test does not wait."""
+
     # The end of a test.
 
     def _settle(self) -> None:

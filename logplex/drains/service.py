@@ -22,8 +22,9 @@ from zope.interface import implementer
 from logplex.drains.delivery.buffer import Buffer, SharedBuffer
 from logplex.drains.delivery.courier import Courier, Outcome, Reports
 from logplex.drains.delivery.durable import DurableBuffer
-from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.pace import Pace
+from logplex.drains.delivery.states import Phase
 from logplex.drains.drain import ChannelNotices, RunningDrain
 from logplex.drains.journaled import JournaledChannels, check_durable
 from logplex.drains.kinds import Kinds
@@ -170,11 +171,9 @@ class DrainService:
             "Messages that drains hold and have not delivered",
             sum(each.buffer.buffered for each in (*self._running.values(), *self._leaving)),
         )
-        yield Sample(
-            "logplex_drains_shared_buffer_bytes",
-            "Bytes of messages that drains hold beyond those of which each is sure",
-            self._shared.used_bytes,
-        )
+        yield from self._shared.samples()
+
+        yield from self._kinds.attempts.samples()
 
     def drain_samples(self) -> Iterator[Sample]:
         """Yield the counts of each drain."""
@@ -209,7 +208,12 @@ class DrainService:
         self._testing.add(drain_id)
         probe = Probe(self._reactor)
         courier, _ = self._kinds.make(
-            running.drain, running.destination, probe.buffer, probe.outcome, reports=probe
+            running.drain,
+            running.destination,
+            probe.buffer,
+            probe.outcome,
+            reports=probe,
+            at_once=True,
         )
 
         def ended(result: DrainTest) -> DrainTest:

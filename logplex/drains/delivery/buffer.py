@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from math import inf
 
@@ -26,7 +26,7 @@ from zope.interface import implementer
 from logplex.clock import wall_s
 from logplex.drains.delivery.courier import Loss
 from logplex.interfaces import IOutlet
-from logplex.metrics import Counters
+from logplex.metrics import Counters, Sample
 
 _log = Logger()
 
@@ -68,6 +68,14 @@ class SharedBuffer:
     used_bytes: int = field(default=0, init=False)
     _channels: dict[str, int] = field(factory=dict, init=False)
     _buffers: dict[str, set[Buffer]] = field(factory=dict, init=False)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield how much is used."""
+        yield Sample(
+            "logplex_drains_shared_buffer_bytes",
+            "Bytes of messages that drains hold beyond those of which each is sure",
+            self.used_bytes,
+        )
 
     def has_room(self, size: int) -> bool:
         """Return whether the buffer has room for this number of bytes."""

@@ -87,6 +87,31 @@ class Supply(Protocol):
         """Take note that the receiver was told of a loss."""
 
 
+class Postponed(Exception):
+    """
+    No attempt was made, because too many are being made.
+
+    :ivar delay_s: the seconds until the drain may try.
+    """
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__("too many connections are being made")
+        self.delay_s = delay_s
+
+
+class ReceiverAway(Exception):
+    """
+    No attempt was made, because another drain has found that the receiver is away.
+
+    :ivar delay_s: the seconds until the drain should try; it is told earlier if the receiver is
+        there before.
+    """
+
+    def __init__(self, reason: str, delay_s: float) -> None:
+        super().__init__(reason)
+        self.delay_s = delay_s
+
+
 class Reports(Protocol):
     """The results that a courier reports to its owner: the drain's lifecycle, or a test message."""
 
@@ -102,6 +127,13 @@ class Reports(Protocol):
         Note that the connection has ended; something may just have been sent.
 
         :param delay_s: the shortest time until the next connection.
+        """
+
+    def reachable(self, delay_s: float) -> None:
+        """
+        The receiver is there, which was away.
+
+        :param delay_s: the seconds after which a drain that waits for it should connect.
         """
 
 
@@ -126,7 +158,11 @@ class Courier(Protocol[C]):
         """True while the courier holds messages of the buffer that it still has to send."""
 
     def connect(self) -> Deferred[C]:
-        """Make a connection, and finish its TLS handshake. May be cancelled."""
+        """
+        Make a connection, and finish its TLS handshake. May be cancelled.
+
+        May fail with :class:`Postponed` and :class:`ReceiverAway`.
+        """
 
     def send(self, connection: C) -> None:
         """

@@ -12,7 +12,6 @@ draws the machine. What differs between the kinds is their
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 from random import Random
 from typing import Any
 
@@ -24,109 +23,33 @@ from twisted.python.failure import Failure
 
 from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import NEVER
-from logplex.drains.delivery.courier import Courier, ReceiverConnection, Reports, Supply
+from logplex.drains.delivery.courier import (
+    Courier,
+    Postponed,
+    ReceiverAway,
+    ReceiverConnection,
+    Reports,
+    Supply,
+)
 from logplex.drains.delivery.pace import Pace
+from logplex.drains.delivery.states import (
+    Connected,
+    Connecting,
+    Lingering,
+    Open,
+    Phase,
+    Resting,
+    Retiring,
+    Sending,
+    State,
+    Stopped,
+    Waiting,
+)
 
 _log = Logger()
 
 #: Makes a courier that gives its results to these reports, and the times of its kind.
 MakeCourier = Callable[[Reports], tuple[Courier[Any], Pace]]
-
-
-class Phase(Enum):
-    """The states of a drain, by the names that a status shows."""
-
-    RESTING = "resting"
-    WAITING = "waiting"
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    LINGERING = "lingering"
-    SENDING = "sending"
-    RETIRING = "retiring"
-    STOPPED = "stopped"
-
-
-@define(eq=False, repr=False)
-class _Open:
-    """A connection that can be used, and the time at which it was made."""
-
-    connection: ReceiverConnection
-    made_at: float
-
-
-@define(eq=False, repr=False)
-class _Resting:
-    """
-    No connection, and nothing to send.
-
-    :ivar not_before: the earliest time of the next attempt to connect.
-    """
-
-    phase = Phase.RESTING
-    not_before: float = 0.0
-
-
-@define(eq=False, repr=False)
-class _Waiting:
-    """The drain has something to send, and may not connect before a time."""
-
-    phase = Phase.WAITING
-    timer: IDelayedCall
-    until: float
-
-
-@define(eq=False, repr=False)
-class _Connecting:
-    """A connection is being made."""
-
-    phase = Phase.CONNECTING
-    attempt: Deferred[Any]
-
-
-@define(eq=False, repr=False)
-class _Connected:
-    """The connection is open and not used; the timer ends it."""
-
-    phase = Phase.CONNECTED
-    open: _Open
-    timer: IDelayedCall
-
-
-@define(eq=False, repr=False)
-class _Lingering:
-    """Messages wait for more messages; the timer ends the wait."""
-
-    phase = Phase.LINGERING
-    open: _Open
-    timer: IDelayedCall
-
-
-@define(eq=False, repr=False)
-class _Sending:
-    """The courier is sending."""
-
-    phase = Phase.SENDING
-    open: _Open
-
-
-@define(eq=False, repr=False)
-class _Retiring:
-    """The courier finishes sending before the drain moves to another receiver."""
-
-    phase = Phase.RETIRING
-    open: _Open
-
-
-@define(eq=False, repr=False)
-class _Stopped:
-    """The drain has stopped, for good."""
-
-    phase = Phase.STOPPED
-
-
-_State = (
-    _Resting | _Waiting | _Connecting | _Connected | _Lingering | _Sending | _Retiring | _Stopped
-)
 
 
 @define(eq=False, repr=False)
@@ -170,8 +93,8 @@ class Lifecycle:
         #: The time at which something was sent last, over any connection.
         self._sent_at = 0.0
         self._stop: _Stop | None = None
-        self._state: _State
-        self._enter(_Resting(), wake_at=1)
+        self._state: State
+        self._enter(Resting(), wake_at=1)
 
     @property
     def phase(self) -> Phase:
@@ -180,7 +103,7 @@ class Lifecycle:
     @property
     def next_attempt(self) -> float | None:
         """The time of the next attempt to connect, in seconds since the epoch, while it waits."""
-        if not isinstance(self._state, _Waiting):
+        if not isinstance(self._state, Waiting):
             return None
         return self._state.until + (wall_s(self._clock) - self._clock.seconds())
 
@@ -189,13 +112,13 @@ class Lifecycle:
     def offer(self) -> None:
         """Note that the buffer holds the number of messages that the state asked for."""
         state = self._state
-        if isinstance(state, _Connected):
+        if isinstance(state, Connected):
             state.timer.cancel()
             self._linger(state.open)
-        elif isinstance(state, _Lingering):
+        elif isinstance(state, Lingering):
             state.timer.cancel()
             self._send(state.open)
-        elif isinstance(state, _Resting):
+        elif isinstance(state, Resting):
             self._wait(state.not_before)
 
     def move(self) -> None:
@@ -204,9 +127,9 @@ class Lifecycle:
         it is sending; the new one gets everything else.
         """
         state = self._state
-        if isinstance(state, _Sending):
-            self._enter(_Retiring(state.open))
-        elif not isinstance(state, _Retiring | _Stopped):
+        if isinstance(state, Sending):
+            self._enter(Retiring(state.open))
+        elif not isinstance(state, Retiring | Stopped):
             self._leave(state)
             self._replace_courier()
 
@@ -219,12 +142,12 @@ class Lifecycle:
         """
         self._stop = stop = _Stop(self._clock.callLater(within_s, self._abandon))
         state = self._state
-        if isinstance(state, _Lingering):
+        if isinstance(state, Lingering):
             state.timer.cancel()
             self._send(state.open)
-        elif isinstance(state, _Waiting):
+        elif isinstance(state, Waiting):
             state.timer.reset(0)
-        elif isinstance(state, _Resting | _Connected):
+        elif isinstance(state, Resting | Connected):
             self._leave(state)
             self._finish(stop)
         return stop.stopped
@@ -234,10 +157,10 @@ class Lifecycle:
     def finished(self, at_once: bool = False) -> None:
         """See :meth:`Reports.finished`."""
         state = self._state
-        if isinstance(state, _Retiring):
+        if isinstance(state, Retiring):
             state.open.connection.close()
             self._replace_courier()
-        elif isinstance(state, _Sending):
+        elif isinstance(state, Sending):
             if self._clock.seconds() - state.open.made_at >= self._pace.max_age_s:
                 self.over()
             elif not (self._buffer.messages or self._courier.under_way):
@@ -250,10 +173,10 @@ class Lifecycle:
     def over(self, delay_s: float = 0.0) -> None:
         """See :meth:`Reports.over`."""
         state = self._state
-        if isinstance(state, _Retiring):
+        if isinstance(state, Retiring):
             state.open.connection.close()
             self._replace_courier()
-        elif isinstance(state, _Sending | _Lingering | _Connected):
+        elif isinstance(state, Sending | Lingering | Connected):
             self._leave(state)
             not_before = self._clock.seconds() + delay_s
             if not (self._courier.under_way or self._stop):
@@ -261,33 +184,49 @@ class Lifecycle:
                 not_before = max(not_before, self._sent_at + self._pace.linger.seconds)
             self._begin_again(not_before)
 
+    def reachable(self, delay_s: float) -> None:
+        """See :meth:`Reports.reachable`."""
+        state = self._state
+        if isinstance(state, Waiting) and state.parked:
+            state.timer.cancel()
+            self._wait(self._clock.seconds() + delay_s)
+
     # Events from timers and attempts.
 
     def _due(self) -> None:
         state = self._state
-        if isinstance(state, _Lingering):
+        if isinstance(state, Lingering):
             self._send(state.open)
-        elif isinstance(state, _Waiting):
+        elif isinstance(state, Waiting):
             self._connect()
-        elif isinstance(state, _Connected):
+        elif isinstance(state, Connected):
             state.open.connection.close()
             self._rest(0.0)
 
-    def _made(self, connection: ReceiverConnection, connecting: _Connecting) -> None:
+    def _made(self, connection: ReceiverConnection, connecting: Connecting) -> None:
         if self._state is connecting:
-            self._send(_Open(connection, self._clock.seconds()))
+            self._send(Open(connection, self._clock.seconds()))
         else:
             connection.abort()
 
-    def _not_made(self, why: Failure, connecting: _Connecting) -> None:
+    def _not_made(self, why: Failure, connecting: Connecting) -> None:
         # An attempt that was given up may fail in any way: a lookup says "not found".
-        if self._state is connecting:
-            self._wait(self._clock.seconds() + self._courier.refused(why))
-            self._on_refused(why)
+        if self._state is not connecting:
+            return
+        now, reason = self._clock.seconds(), why.value
+        if isinstance(reason, Postponed):
+            self._wait(now + reason.delay_s, parked=True)
+            return
+        wait_s = self._courier.refused(why)
+        if isinstance(reason, ReceiverAway):
+            self._wait(now + max(wait_s, reason.delay_s), parked=True)
+        else:
+            self._wait(now + wait_s)
+        self._on_refused(why)
 
     def _abandon(self) -> None:
         state = self._state
-        if isinstance(state, _Sending | _Retiring):
+        if isinstance(state, Sending | Retiring):
             state.open.connection.abort()
         else:
             self._leave(state)
@@ -296,22 +235,22 @@ class Lifecycle:
 
     # States and how they are entered.
 
-    def _enter(self, state: _State, wake_at: int = NEVER) -> None:
+    def _enter(self, state: State, wake_at: int = NEVER) -> None:
         self._state = state
         self._buffer.wake_at = wake_at
 
-    def _leave(self, state: _State) -> None:
+    def _leave(self, state: State) -> None:
         """Close the connection and stop the timers of a state."""
-        if isinstance(state, _Waiting | _Connected | _Lingering):
+        if isinstance(state, Waiting | Connected | Lingering):
             state.timer.cancel()
-        if isinstance(state, _Connected | _Lingering | _Sending):
+        if isinstance(state, Connected | Lingering | Sending):
             state.open.connection.close()
-        if isinstance(state, _Connecting):
-            self._enter(_Resting())
+        if isinstance(state, Connecting):
+            self._enter(Resting())
             state.attempt.cancel()
 
     def _rest(self, not_before: float) -> None:
-        self._enter(_Resting(not_before), wake_at=1)
+        self._enter(Resting(not_before), wake_at=1)
         if self._stop:
             self._finish(self._stop)
 
@@ -322,13 +261,13 @@ class Lifecycle:
         else:
             self._rest(not_before)
 
-    def _wait(self, until: float) -> None:
+    def _wait(self, until: float, parked: bool = False) -> None:
         wait_s = max(0.0, until - self._clock.seconds())
-        self._enter(_Waiting(self._clock.callLater(wait_s, self._due), until))
+        self._enter(Waiting(self._clock.callLater(wait_s, self._due), until, parked))
 
     def _connect(self) -> None:
         attempt = self._courier.connect()
-        connecting = _Connecting(attempt)
+        connecting = Connecting(attempt)
         self._enter(connecting)
         attempt.addTimeout(self._pace.connect_timeout_s, self._clock)
         attempt.addCallbacks(
@@ -336,9 +275,9 @@ class Lifecycle:
         )
         attempt.addErrback(lambda bug: _log.failure("bug: a drain's connection", failure=bug))
 
-    def _send(self, open: _Open) -> None:
+    def _send(self, open: Open) -> None:
         """Let the courier send. A bug in it costs the connection."""
-        sending = _Sending(open)
+        sending = Sending(open)
         self._enter(sending)
         now = self._clock.seconds()
         self._pace.linger.sends(now, self._sent_at)
@@ -350,15 +289,15 @@ class Lifecycle:
             open.connection.abort()
             self.over(self._pace.connect_timeout_s)
 
-    def _linger(self, open: _Open) -> None:
+    def _linger(self, open: Open) -> None:
         # A small buffer must not overflow because its drain waits for a full batch.
         enough = min(self._pace.linger_messages, max(1, self._buffer.limit // 2))
         wait_s = self._sent_at + self._pace.linger.seconds - self._clock.seconds()
         if wait_s < 0 or self._stop or len(self._buffer.messages) >= enough:
             wait_s = 0.0
-        self._enter(_Lingering(open, self._clock.callLater(wait_s, self._due)), wake_at=enough)
+        self._enter(Lingering(open, self._clock.callLater(wait_s, self._due)), wake_at=enough)
 
-    def _be_connected(self, open: _Open) -> None:
+    def _be_connected(self, open: Open) -> None:
         if self._stop:
             open.connection.close()
             self._finish(self._stop)
@@ -367,7 +306,7 @@ class Lifecycle:
         idle_s = pace.idle_s + self._random.uniform(0, pace.idle_jitter_s)
         left_s = open.made_at + pace.max_age_s - self._clock.seconds()
         timer = self._clock.callLater(max(0.0, min(idle_s, left_s)), self._due)
-        self._enter(_Connected(open, timer), wake_at=1)
+        self._enter(Connected(open, timer), wake_at=1)
 
     def _replace_courier(self) -> None:
         self._courier.recall()
@@ -376,7 +315,7 @@ class Lifecycle:
         self._begin_again(0.0)
 
     def _finish(self, stop: _Stop) -> None:
-        self._enter(_Stopped())
+        self._enter(Stopped())
         self._courier.recall()
         if stop.limit.active():
             stop.limit.cancel()

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from logplex.drains.delivery.courier import Courier, Outcome, Reports, Supply
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
+from logplex.drains.kinds.attempts import Attempts
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.drains.kinds.udp import UdpCourier, udp_pace
@@ -48,11 +49,18 @@ class Kinds:
     reactor: IReactor
     random: Random
     connect_to: Callable[[str, int], IStreamClientEndpoint]
+    attempts: Attempts = field(init=False)
     _http_pace: Pace = field(init=False)
     _syslog_pace: Pace = field(init=False)
     _udp_pace: Pace = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.attempts = Attempts(
+            self.settings.connects_per_s,
+            self.settings.connect_timeout_s,
+            self.reactor,
+            self.random,
+        )
         linger = Linger(self.settings.linger_s, self.settings.linger_max_s)
         self._http_pace = http_pace(self.settings, linger)
         self._syslog_pace = syslog_pace(self.settings, linger)
@@ -66,8 +74,13 @@ class Kinds:
         outcome: Outcome,
         *,
         reports: Reports,
+        at_once: bool = False,
     ) -> tuple[Courier[Any], Pace]:
-        """Return a courier to this destination, and the times of its kind."""
+        """
+        Return a courier to this destination, and the times of its kind.
+
+        :param at_once: let it connect without regard to the attempts of all drains.
+        """
         if isinstance(destination, HttpDestination):
             http = HttpCourier(
                 destination=destination,
@@ -76,7 +89,7 @@ class Kinds:
                 outcome=outcome,
                 reports=reports,
                 settings=self.settings,
-                endpoint=self._endpoint(destination),
+                endpoint=self._endpoint(destination, None if at_once else reports),
                 clock=self.reactor,
                 random=self.random,
             )
@@ -91,7 +104,7 @@ class Kinds:
                 backoff=backoff,
                 reports=reports,
                 settings=self.settings,
-                endpoint=self._endpoint(destination),
+                endpoint=self._endpoint(destination, None if at_once else reports),
                 clock=self.reactor,
             )
             return syslog, self._syslog_pace
@@ -108,8 +121,14 @@ class Kinds:
         )
         return udp, self._udp_pace
 
-    def _endpoint(self, destination: HttpDestination | SyslogDestination) -> IStreamClientEndpoint:
-        endpoint = self.connect_to(destination.host, destination.port)
+    def _endpoint(
+        self, destination: HttpDestination | SyslogDestination, reports: Reports | None
+    ) -> IStreamClientEndpoint:
+        """:param reports: gives the drain a place among the attempts of all drains."""
+        host, port = destination.host, destination.port
+        endpoint = self.connect_to(host, port)
+        if reports is not None:
+            endpoint = self.attempts.endpoint(endpoint, host, port, reports)
         if not destination.tls:
             return endpoint
         verify = destination.verify and self.settings.verify_certificates

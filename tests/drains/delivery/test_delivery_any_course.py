@@ -21,8 +21,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.delivery.courier import Courier, Outcome, Reports
-from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
+from logplex.drains.delivery.states import Phase
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.metrics import Counters

@@ -14,9 +14,16 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
-from logplex.drains.delivery.courier import Courier, ReceiverConnection, Reports
-from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.courier import (
+    Courier,
+    Postponed,
+    ReceiverAway,
+    ReceiverConnection,
+    Reports,
+)
+from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.pace import Linger, Pace
+from logplex.drains.delivery.states import Phase
 from logplex.metrics import Counters
 from tests.doubles.receivers import MiddleRandom, StubConnection, StubCourier
 
@@ -162,6 +169,53 @@ class Connecting(LifecycleCase):
         self.push(50)
         self.clock.advance(6.9)
         self.assertEqual(len(self.courier.attempts), 1)
+
+
+class Parking(LifecycleCase):
+    """Waits that other drains cause, or end."""
+
+    def end_attempt(self, reason: Exception) -> None:
+        self.push()
+        self.turn()
+        self.courier.attempts[-1].errback(Failure(reason))
+        self.assert_phase(Phase.WAITING)
+
+    def assert_next_after(self, seconds: float) -> None:
+        before = len(self.courier.attempts)
+        self.clock.advance(seconds - 0.01)
+        self.assertEqual(len(self.courier.attempts), before)
+        self.clock.advance(0.011)
+        self.assertEqual(len(self.courier.attempts), before + 1)
+
+    def test_postponed(self) -> None:
+        """An attempt that has to wait for its turn is no failure."""
+        self.end_attempt(Postponed(0.5))
+        self.assertEqual(self.courier.refusals, [])
+        self.assert_next_after(0.5)
+
+    def test_away(self) -> None:
+        """The drain waits as long as the courier says, or longer if another drain has failed."""
+        self.end_attempt(ReceiverAway("refused", 20.0))
+        self.assertEqual(len(self.courier.refusals), 1)
+        self.assert_next_after(20.0)
+
+    def test_reachable(self) -> None:
+        """It connects earlier when it is told that the receiver is there."""
+        self.end_attempt(ReceiverAway("refused", 20.0))
+        self.life.reachable(0.3)
+        self.assert_next_after(0.3)
+
+    def test_other_waits(self) -> None:
+        """A wait that the receiver asked for, or that follows an own failure, goes on."""
+        self.failing()
+        self.life.reachable(0.3)
+        self.assert_next_after(7)
+
+    def test_nothing_waits(self) -> None:
+        connection = self.connected()
+        self.life.reachable(0.0)
+        self.assert_phase(Phase.CONNECTED)
+        self.assertEqual(connection.asked, ["send"])
 
 
 class Sending(LifecycleCase):

@@ -8,7 +8,7 @@ from attrs import evolve
 from twisted.internet.error import ConnectionLost
 
 from logplex import __version__
-from logplex.drains.delivery.lifecycle import Phase
+from logplex.drains.delivery.states import Phase
 from logplex.drains.network.errors import CertificateRejected
 from logplex.settings import DrainSettings
 from tests.doubles.http_drain import OK, HttpCase, Request, frame

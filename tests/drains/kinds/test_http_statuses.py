@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
-from logplex.drains.delivery.lifecycle import Phase
+from logplex.drains.delivery.states import Phase
 from tests.doubles.http_drain import NO_CONTENT, OK, HttpCase, Request, answer, frame
 from tests.doubles.receivers import Link
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
-from logplex.drains.delivery.lifecycle import Phase
+from logplex.drains.delivery.states import Phase
 from logplex.drains.kinds.http_answers import retry_after_s
 from logplex.settings import DrainSettings
 from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.courier import Courier, Reports
-from logplex.drains.delivery.lifecycle import Phase
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
+from logplex.drains.delivery.states import Phase
 from logplex.drains.kinds.syslog import SyslogConnection, SyslogCourier, syslog_pace
 from logplex.drains.network.errors import CertificateRejected
 from logplex.model.destination import SyslogDestination

@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.delivery.courier import Courier, Outcome, Reports
-from logplex.drains.delivery.lifecycle import Lifecycle, Phase
+from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
+from logplex.drains.delivery.states import Phase
 from logplex.drains.kinds.udp import UdpCourier, udp_pace
 from logplex.drains.network.errors import DestinationDenied
 from logplex.drains.network.guard import Guard

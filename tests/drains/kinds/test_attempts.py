@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The attempts of all drains: a bound for the node, and one verdict for each receiver."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from logplex.drains.delivery.courier import Postponed, ReceiverAway
+from logplex.drains.kinds.attempts import Attempts
+from logplex.drains.network.errors import DestinationDenied
+from tests.doubles.receivers import MiddleRandom, ScriptedEndpoint
+
+
+class Drain:
+    """Remembers when it was told to connect."""
+
+    def __init__(self) -> None:
+        self.told: list[float] = []
+
+    def finished(self, at_once: bool = False) -> None: ...
+
+    def over(self, delay_s: float = 0.0) -> None: ...
+
+    def reachable(self, delay_s: float) -> None:
+        self.told.append(delay_s)
+
+
+class AttemptsCase(SynchronousTestCase):
+    per_s = 1_000.0
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.attempts = Attempts(self.per_s, 3.0, self.clock, MiddleRandom(1))
+        self.endpoint = ScriptedEndpoint()
+        self.drains: list[Drain] = []
+
+    def drain(self, host: str = "shared.example") -> Deferred[IProtocol]:
+        """Let another drain connect."""
+        drain = Drain()
+        self.drains.append(drain)
+        endpoint = self.attempts.endpoint(self.endpoint, host, 80, drain)
+        return endpoint.connect(Factory.forProtocol(Protocol))
+
+    def refuse(self, count: int = 1) -> None:
+        """Let so many drains find out, one after another, that the receiver refuses."""
+        for _ in range(count):
+            attempt = self.drain()
+            self.endpoint.refuse()
+            self.failureResultOf(attempt, ConnectionRefusedError)
+            self.clock.advance(4)
+
+    def away(self, attempt: Deferred[IProtocol]) -> ReceiverAway:
+        reason = self.failureResultOf(attempt, ReceiverAway).value
+        assert isinstance(reason, ReceiverAway)
+        return reason
+
+
+class Verdicts(AttemptsCase):
+    def test_there(self) -> None:
+        """Drains of a receiver that is there connect side by side."""
+        first = self.drain()
+        self.endpoint.accept()
+        self.successResultOf(first)
+        for _ in range(9):
+            self.assertNoResult(self.drain())
+        self.assertEqual(len(self.endpoint.attempts), 10)
+
+    def test_alone(self) -> None:
+        """The first two failures of a receiver cause no wait."""
+        for _ in range(3):
+            attempt = self.drain()
+            self.endpoint.refuse()
+            self.failureResultOf(attempt, ConnectionRefusedError)
+            self.clock.advance(0.001)
+        self.away(self.drain())
+
+    def test_shared(self) -> None:
+        """The others do not try, and have the same reason."""
+        self.refuse(10)
+        self.assertNoResult(self.drain())
+        reason = self.away(self.drain())
+        self.assertIn("refused", str(reason))
+        self.assertEqual(len(self.endpoint.attempts), 11)
+        self.assertTrue(10 <= reason.delay_s <= 30)
+
+    def test_tried_again(self) -> None:
+        """One drain tries again after 4 s at most."""
+        self.refuse(20)
+        attempt = self.drain()
+        self.endpoint.refuse()
+        self.failureResultOf(attempt, ConnectionRefusedError)
+        self.clock.advance(3)
+        self.away(self.drain())
+        self.clock.advance(1)
+        self.assertNoResult(self.drain())
+
+    def test_told(self) -> None:
+        """When it is there again, the drains that wait connect, one after another."""
+        self.refuse(10)
+        probing = self.drain()
+        for _ in range(3):
+            self.away(self.drain())
+        self.endpoint.accept()
+        self.successResultOf(probing)
+        told = sorted(delay for drain in self.drains for delay in drain.told)
+        self.assertEqual(told, [0.0, 0.001, 0.002])
+        self.assertNoResult(self.drain())
+
+    def test_told_once(self) -> None:
+        self.refuse(10)
+        probing = self.drain()
+        self.away(self.drain())
+        self.endpoint.accept()
+        self.successResultOf(probing)
+        self.drain()
+        self.endpoint.accept()
+        self.assertEqual([len(drain.told) for drain in self.drains].count(1), 1)
+
+    def test_other_receivers(self) -> None:
+        self.refuse(10)
+        self.drain()
+        self.away(self.drain())
+        self.assertNoResult(self.drain("other.example"))
+
+    def test_unknown(self) -> None:
+        """A receiver that no drain has reached yet is tried by a few drains only."""
+        for _ in range(8):
+            self.assertNoResult(self.drain())
+        waiting = self.failureResultOf(self.drain(), Postponed).value
+        assert isinstance(waiting, Postponed)
+        self.assertTrue(3 <= waiting.delay_s <= 6)
+        self.endpoint.accept()
+        self.assertEqual(self.drains[-1].told, [0.0])
+
+    def test_timeout(self) -> None:
+        """An attempt that is given up after its time has failed; before, it says nothing."""
+        for seconds in (2.9, 3.0):
+            attempt = self.drain()
+            self.clock.advance(seconds)
+            attempt.cancel()
+            self.failureResultOf(attempt, CancelledError)
+        receiver = self.attempts.receiver(("shared.example", 80))
+        self.assertEqual((receiver.failures, receiver.reason), (1, "it took too long"))
+        self.assertEqual(receiver.trying, 0)
+
+    def test_denied(self) -> None:
+        """An address that is denied is not away."""
+        for _ in range(5):
+            attempt = self.drain()
+            self.endpoint.refuse(DestinationDenied())
+            self.failureResultOf(attempt, DestinationDenied)
+            self.clock.advance(1)
+
+    def test_late_failure(self) -> None:
+        """A failure of an attempt that began before a success means nothing."""
+        self.drain()
+        late = self.endpoint.attempts[-1]
+        self.drain().addErrback(lambda _: None)
+        self.clock.advance(1)
+        self.endpoint.accept()
+        late.result.addErrback(lambda _: None)
+        late.refuse()
+        self.assertTrue(self.attempts.receiver(("shared.example", 80)).there)
+
+    def test_bound_of_memory(self) -> None:
+        for number in range(20_001):
+            self.attempts.receiver((f"host-{number}", 80))
+        self.assertEqual(len(self.attempts._receivers), 1)
+
+
+class Bound(AttemptsCase):
+    per_s = 10.0
+
+    def test_turns(self) -> None:
+        """Attempts beyond the bound wait for their turns, in order."""
+        waits = []
+        for number in range(5):
+            attempt = self.drain(f"host-{number}")
+            if attempt.called:
+                reason = self.failureResultOf(attempt, Postponed).value
+                assert isinstance(reason, Postponed)
+                waits.append(round(reason.delay_s, 3))
+        self.assertEqual(len(self.endpoint.attempts) + len(waits), 5)
+        self.assertEqual(waits, sorted(waits))
+        self.assertAlmostEqual(waits[-1] - waits[0], 0.1 * (len(waits) - 1))
+        self.assertEqual(self.attempts.postponed, len(waits))
+
+    def test_turn_comes(self) -> None:
+        """A drain that comes back at its turn connects; one that comes earlier waits on."""
+        for number in range(5):
+            self.drain(f"host-{number}").addErrback(lambda _: None)
+        endpoint = self.attempts.endpoint(self.endpoint, "last.example", 80, Drain())
+        factory = Factory.forProtocol(Protocol)
+        reason = self.failureResultOf(endpoint.connect(factory), Postponed).value
+        assert isinstance(reason, Postponed)
+        self.clock.advance(reason.delay_s / 2)
+        self.failureResultOf(endpoint.connect(factory), Postponed)
+        self.clock.advance(reason.delay_s / 2 + 0.001)
+        self.assertNoResult(endpoint.connect(factory))
