@@ -10,21 +10,21 @@ even if the store does not answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from logplex.access.owners import owner_key, owner_of
-from logplex.api.names import check_channel_id, check_token_name, receiver_of
+from logplex.api.drain_rules import refuse_double, refuse_durable, refuse_more
+from logplex.api.locks import ChannelLocks
+from logplex.api.names import check_channel_id, check_token_name
 from logplex.api.refusals import (
-    DrainExists,
-    TooManyDrains,
     TooManyNames,
     TooManyTokens,
     UnknownChannel,
@@ -37,7 +37,7 @@ from logplex.clock import wall_s
 from logplex.interfaces import IConfigStore, ISpool, StoreAway
 from logplex.live import Live
 from logplex.metrics import Counters
-from logplex.model.destination import Destination, parse_destination
+from logplex.model.destination import parse_destination
 from logplex.model.session import BadSession, channel_of_session, is_session_id, parse_session
 from logplex.model.values import (
     Change,
@@ -88,6 +88,7 @@ class Provisioning:
     refusals that it names.
 
     :param limits: hold the number of drains of a channel and the lifetime of sessions.
+    :param has_journal: the node has a journal, so that drains can be durable.
     :param new_uuid: gives random UUIDs, for tokens and sessions.
     """
 
@@ -98,7 +99,8 @@ class Provisioning:
     _limits: Live[Limits]
     _counters: Counters
     _new_uuid: Callable[[], UUID] = uuid4
-    _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
+    _has_journal: bool = False
+    _locks: ChannelLocks = field(factory=ChannelLocks, init=False)
     _sessions: SessionBound = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -124,7 +126,7 @@ class Provisioning:
         """
         check_channel_id(channel_id)
         names = None if token_names is None else self._checked(token_names)
-        async with self._alone(channel_id):
+        async with self._locks.alone(channel_id):
             known = self._registry.channel(channel_id)
             channel = known or Channel(channel_id)
             if flags is not None:
@@ -168,7 +170,7 @@ class Provisioning:
 
         :raise UnknownChannel: the channel does not exist.
         """
-        async with self._alone(channel_id):
+        async with self._locks.alone(channel_id):
             self._known(channel_id)
             tokens = self._registry.tokens_of(channel_id)
             drains = self._registry.drains_of(channel_id)
@@ -201,7 +203,7 @@ class Provisioning:
         :raise TooManyTokens: the channel has as many tokens as it may have.
         """
         check_token_name(name)
-        async with self._alone(channel_id):
+        async with self._locks.alone(channel_id):
             self._known(channel_id)
             if len(self._registry.tokens_of(channel_id)) >= self._limits.now.tokens_per_channel:
                 raise TooManyTokens
@@ -217,7 +219,7 @@ class Provisioning:
         :raise UnknownChannel: the channel does not exist.
         :raise UnknownToken: there is no such token, or it is another channel's.
         """
-        async with self._alone(channel_id):
+        async with self._locks.alone(channel_id):
             self._known(channel_id)
             token = self._registry.token(token_id)
             if token is None or token.channel_id != channel_id:
@@ -225,51 +227,75 @@ class Provisioning:
             await self._commit(channel_id, [Delete(Token, token_id)])
 
     @_bounded
-    async def add_drain(self, channel_id: str, url: str | None = None) -> Drain:
+    async def add_drain(
+        self, channel_id: str, url: str | None = None, durable: bool = False
+    ) -> Drain:
         """
         Create a drain.
 
         :param url: ``None`` reserves a drain, for :meth:`move_drain` later.
-        :raise BadDestination: no drain can have this URL.
+        :param durable: see :attr:`Drain.durable`.
+        :raise BadDestination: no drain can have this URL, or no durable one.
+        :raise NoJournal: the node has no journal for a durable drain.
         :raise UnknownChannel: the channel does not exist.
         :raise TooManyDrains: the channel has as many drains as it may have.
         :raise DrainExists: the channel has a drain with this URL.
         """
         destination = None if url is None else parse_destination(url)
-        async with self._alone(channel_id):
+        async with self._locks.alone(channel_id):
             self._known(channel_id)
             drains = self._registry.drains_of(channel_id)
-            self._refuse_more(drains)
+            refuse_more(drains, self._limits.now.drains_per_channel)
             if destination is not None:
-                _refuse_double(drains, destination)
+                refuse_double(drains, destination)
+            if durable:
+                refuse_durable(destination, self._has_journal)
             drain_id = await self._store.new_id("drain_index")
-            drain = Drain(drain_id, channel_id, f"d.{self._new_uuid()}", url)
+            drain = Drain(drain_id, channel_id, f"d.{self._new_uuid()}", url, durable)
             await self._commit(channel_id, [Put(drain)])
             return drain
 
     @_bounded
     async def move_drain(
-        self, channel_id: str, drain_id: int, url: str, limited: bool = False
+        self,
+        channel_id: str,
+        drain_id: int,
+        url: str | None,
+        *,
+        limited: bool = False,
+        durable: bool | None = None,
     ) -> Drain:
         """
-        Give a drain a URL, or another one. The token stays.
+        Give a drain a URL, or another one, or make it durable or ordinary. The token stays.
 
+        :param url: ``None`` leaves the URL as it is.
+        :param durable: see :attr:`Drain.durable`; ``None`` leaves it as it is.
         :param limited: refuse to give a reserved drain its URL if the channel has as many drains
             as it may have. The legacy API does so; API v3 refuses when a drain is reserved.
-        :raise BadDestination: no drain can have this URL.
+        :raise BadDestination: no drain can have this URL, or no durable one.
+        :raise NoJournal: the node has no journal for a durable drain.
         :raise UnknownChannel: the channel does not exist.
         :raise UnknownDrain: the drain does not exist, or belongs to another channel.
         :raise TooManyDrains: see ``limited``.
         :raise DrainExists: another drain of the channel has this receiver.
         """
-        destination = parse_destination(url)
-        async with self._alone(channel_id):
+        destination = None if url is None else parse_destination(url)
+        async with self._locks.alone(channel_id):
             drain = self.drain(channel_id, drain_id)
+            moved = evolve(
+                drain,
+                url=drain.url if url is None else url,
+                durable=drain.durable if durable is None else durable,
+            )
             others = [each for each in self._registry.drains_of(channel_id) if each.id != drain_id]
             if limited and drain.url is None:
-                self._refuse_more(others)
-            _refuse_double(others, destination)
-            moved = evolve(drain, url=url)
+                refuse_more(others, self._limits.now.drains_per_channel)
+            if destination is not None:
+                refuse_double(others, destination)
+            elif moved.durable and moved.url is not None:
+                destination = parse_destination(moved.url)
+            if moved.durable:
+                refuse_durable(destination, self._has_journal)
             await self._commit(channel_id, [Put(moved)])
             return moved
 
@@ -281,7 +307,7 @@ class Provisioning:
         :raise UnknownChannel: the channel does not exist.
         :raise UnknownDrain: the drain does not exist, or belongs to another channel.
         """
-        async with self._alone(channel_id):
+        async with self._locks.alone(channel_id):
             drain = self.drain(channel_id, drain_id)
             await self._commit(channel_id, [Delete(Drain, drain.id)])
 
@@ -359,10 +385,6 @@ class Provisioning:
             raise UnknownChannel
         return channel
 
-    def _refuse_more(self, drains: Iterable[Drain]) -> None:
-        if sum(each.url is not None for each in drains) >= self._limits.now.drains_per_channel:
-            raise TooManyDrains
-
     def _new_tokens(self, channel_id: str, names: Iterable[str]) -> list[Token]:
         """Make tokens with times of creation after those of the channel's other tokens."""
         others = self._registry.tokens_of(channel_id)
@@ -373,24 +395,6 @@ class Provisioning:
             for each_us, name in enumerate(names, created_us)
         ]
 
-    @asynccontextmanager
-    async def _alone(self, channel_id: str) -> AsyncIterator[None]:
-        """Hold the lock of a channel, which exists only while it is used."""
-        lock = self._locks.setdefault(channel_id, DeferredLock())
-        await lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()  # This may run the next change to its end.
-            if not lock.locked and self._locks.get(channel_id) is lock:
-                del self._locks[channel_id]
-
     async def _commit(self, channel_id: str, changes: Sequence[Change]) -> None:
         """Change values of one channel."""
         await unbroken(self._store.commit(changes, channel_id))
-
-
-def _refuse_double(drains: Iterable[Drain], destination: Destination) -> None:
-    receivers = (receiver_of(each.url) for each in drains if each.url is not None)
-    if destination.receiver in receivers:
-        raise DrainExists

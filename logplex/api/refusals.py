@@ -63,6 +63,10 @@ class TooManySessions(RequestRefused):
         self.retry_after_s = retry_after_s
 
 
+class NoJournal(RequestRefused):
+    """The node has no journal, so that no drain can be durable."""
+
+
 class TooManyDrains(RequestRefused):
     """The channel has as many drains as it may have."""
 

@@ -9,7 +9,6 @@ from zope.interface import implementer
 
 from logplex.interfaces import IOutlet
 from logplex.journal.journal import Journal
-from logplex.model.destination import BadDestination, Destination, HttpDestination
 from logplex.model.values import Drain
 from logplex.routing.registry import Registry
 
@@ -49,16 +48,3 @@ class JournaledChannels:
         drains.discard(drain.id)
         if not drains and self._drains.pop(drain.channel_id, None) is not None:
             self.registry.keep_in(drain.channel_id, None)
-
-
-def check_durable(destination: Destination, journaled: JournaledChannels | None) -> None:
-    """
-    Check that a durable drain to this destination can run on this node.
-
-    :param journaled: ``None`` on a node without a journal.
-    :raise BadDestination: a durable drain cannot have this destination, or the node has no journal.
-    """
-    if journaled is None:
-        raise BadDestination("this node has no journal, so a drain cannot be durable")
-    if not isinstance(destination, HttpDestination):
-        raise BadDestination("only HTTP drains can be durable")

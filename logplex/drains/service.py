@@ -26,7 +26,7 @@ from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.pace import Pace
 from logplex.drains.delivery.states import Phase
 from logplex.drains.drain import ChannelNotices, RunningDrain
-from logplex.drains.journaled import JournaledChannels, check_durable
+from logplex.drains.journaled import JournaledChannels
 from logplex.drains.kinds import Kinds
 from logplex.drains.network.guard import Guard, GuardedReactor
 from logplex.drains.network.resolver import Resolver
@@ -46,6 +46,7 @@ from logplex.metrics import Counters, Sample
 from logplex.model.destination import (
     BadDestination,
     Destination,
+    check_durable,
     parse_destination,
 )
 from logplex.model.values import Drain
@@ -238,7 +239,9 @@ class DrainService:
                 raise BadDestination("the drain's token is not printable ASCII")
             destination = parse_destination(drain.url)
             if drain.durable:
-                check_durable(destination, self._journaled)
+                if self._journaled is None:
+                    raise BadDestination("this node has no journal, so a drain cannot be durable")
+                check_durable(destination)
             return destination
         except BadDestination as bad:
             self._unusable[drain.id] = bad.reason

@@ -87,7 +87,7 @@ def logs_site(
             registry,
             counters,
             limits,
-            frame_ids=frame_ids or FrameIds(limits, clock),
+            frame_ids=FrameIds(limits, clock) if frame_ids is None else frame_ids,
             decompressor=Decompressor(clock),
             loops=Loops(registry, router.tell, clock),
         ),

@@ -18,3 +18,41 @@ disk loses nothing that was synced. No number is ever given twice.
 :mod:`logplex.journal.file` is the file, used in a thread of its own; :mod:`logplex.journal.journal`
 collects what comes in a tick and writes it as one transaction.
 """
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from logplex.interfaces import IReactor
+from logplex.journal.journal import Journal
+from logplex.journal.thread import OneThread
+from logplex.journal.values import JournalBounds
+from logplex.settings import JournalSettings
+
+__all__ = ["make_journal"]
+
+
+def make_journal(
+    settings: JournalSettings, directory: Path | None, reactor: IReactor, is_kept: bool = True
+) -> Journal | None:
+    """
+    Return the journal of a node, not opened; ``None`` if it has none.
+
+    :param directory: of the configuration's file; ``None`` if the configuration is shared with
+        other nodes, and the journal belongs into the state directory.
+    :param is_kept: false if the configuration ends with the process; then the journal is kept only
+        at an absolute path.
+    """
+    if not settings.file or not (is_kept or Path(settings.file).is_absolute()):
+        return None
+    directory = directory or Path(os.environ.get("STATE_DIRECTORY", "var"))
+    thread = OneThread(reactor)
+    bounds = JournalBounds(
+        tick_s=settings.tick_s,
+        max_bytes=settings.max_bytes,
+        keep_free_bytes=settings.keep_free_bytes,
+        max_age_s=settings.max_age_s,
+    )
+    path = directory / settings.file
+    return Journal(str(path), thread.run, reactor, bounds, released=thread.stop)

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -37,6 +38,7 @@ from logplex.journal.values import (
     Rows,
 )
 from logplex.journal.writer import FRAME_LIFETIME_S, JournalWriter
+from logplex.metrics import Sample
 from logplex.sqlite_file import taken
 
 _log = Logger()
@@ -57,6 +59,7 @@ class Journal:
         nothing is kept.
     :param run: runs blocking calls one after another in a thread; fires with the result.
     :param open_file: opens the file; called in the thread.
+    :param released: called when the file is closed.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Journal:
         clock: IReactorTime,
         bounds: JournalBounds = DEFAULT_BOUNDS,
         open_file: Callable[[str], JournalFile] = JournalFile,
+        released: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self.bounds = bounds
@@ -75,6 +79,7 @@ class Journal:
         self._run = run
         self._clock = clock
         self._open_path = open_file
+        self._released = released
         self._lock = ExitStack()
         self._file: JournalFile
         self._writer: JournalWriter | None = None
@@ -178,11 +183,27 @@ class Journal:
         """The reason in one line why the journal takes no messages now; ``None`` if it does."""
         return self._opened.trouble
 
-    def samples(self) -> Iterator[tuple[str, int]]:
+    def troubles(self) -> list[str]:
+        """Return the present failure, in one line."""
+        trouble = self._writer.trouble if self._writer else None
+        return [f"the journal {self.path} cannot be written: {trouble}"] if trouble else []
+
+    def samples(self) -> Iterator[Sample]:
         """Yield the numbers of the journal, for metrics."""
-        yield "logplex_journal_used_bytes", self.used_bytes
-        yield "logplex_journal_dropped_messages_total", self._opened.dropped
-        yield "logplex_journal_positions", len(self._backlogs)
+        yield Sample("logplex_journal_bytes", "Bytes of the journal in use", self.used_bytes)
+        yield Sample(
+            "logplex_journal_dropped",
+            "Messages that could not wait for a full or broken disk",
+            self._writer.dropped if self._writer else 0,
+            kind=CounterMetricFamily,
+        )
+        backlogs = self._backlogs.values()
+        yield Sample(
+            "logplex_journal_messages",
+            "Messages that durable drains have before them",
+            sum(each.messages for each in backlogs),
+        )
+        yield Sample("logplex_journal_drains", "Durable drains of the node", len(backlogs))
 
     async def close(self) -> None:
         """Write all waiting messages, and close the file. May be called without :meth:`open`."""
@@ -191,6 +212,7 @@ class Journal:
             await writer.close()
             await self._run(self._file.close)
         self._lock.close()
+        self._released()
 
     # For backlogs: see BacklogSource.
 

@@ -264,3 +264,13 @@ def _basic_auth(user_info: str) -> bytes:
     if b":" in name:
         raise BadDestination("the user name contains a colon (RFC 7617)")
     return name + b":" + unquote_to_bytes(password)
+
+
+def check_durable(destination: Destination) -> None:
+    """
+    Check that a drain to this destination can be durable.
+
+    :raises BadDestination: it cannot: its receiver does not confirm what it has taken.
+    """
+    if not isinstance(destination, HttpDestination):
+        raise BadDestination("only HTTP drains can be durable")

@@ -26,10 +26,12 @@ from logplex.api.v3.operation import Health, OperationRoutes
 from logplex.api.v3.site import v3_site
 from logplex.clock import wall_s
 from logplex.drains.service import DrainService
+from logplex.inputs.frame_ids import FrameIds
 from logplex.inputs.logs import logs_site
 from logplex.inputs.syslog import SyslogFactory
 from logplex.inputs.tls import ServerTls
 from logplex.interfaces import IConfigStore, IReactor, ISpool
+from logplex.journal.journal import Journal
 from logplex.live import Live
 from logplex.metrics import Counters, Sample, Source, counter_samples
 from logplex.model.rods import Panel, Rods
@@ -56,6 +58,8 @@ class Parts:
     :ivar ports: the open ports.
     :ivar tls: the TLS of listeners; ``None`` if no listener uses it.
     :ivar sites: the HTTP sites, by the listener's name.
+    :ivar journal: the messages of durable drains, not opened; ``None`` on a node without one.
+    :ivar frame_ids: the requests that were answered.
     """
 
     config: IConfigStore
@@ -71,6 +75,8 @@ class Parts:
     tls: ServerTls | None
     sites: dict[str, Site]
     ports: list[IListeningPort]
+    journal: Journal | None
+    frame_ids: FrameIds
 
     def listeners(self, settings: Settings, reactor: IReactor) -> Iterator[Listener]:
         """Yield the ports to open, each with the factory of its protocols."""
@@ -92,6 +98,7 @@ def assemble(
     reactor: IReactor,
     redis_addresses: Iterable[tuple[str, int]] = (),
     sources: Iterable[Source] = (),
+    journal: Journal | None = None,
 ) -> Parts:
     """
     Put a node together.
@@ -103,6 +110,7 @@ def assemble(
     :param redis_addresses: the addresses of the Redis servers that the node uses, read anew each
         time.
     :param sources: more numbers for the page of metrics.
+    :param journal: not opened yet; ``None`` for none.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
     rods = Live(settings.rods)
@@ -116,7 +124,9 @@ def assemble(
         clock=reactor,
         limits=limits,
         firehose=firehose,
+        take=journal.take if journal else None,
     )
+    frame_ids = FrameIds(limits, reactor)
     ports: list[IListeningPort] = []
     drains = DrainService(
         registry,
@@ -126,6 +136,7 @@ def assemble(
         limits=limits,
         reactor=reactor,
         own_services=lambda: chain(listening(ports), redis_addresses),
+        journal=journal,
     )
     tails = Tails(spool, config, reactor, limits, counters=counters)
     registry.observe_channels(tails)
@@ -147,6 +158,7 @@ def assemble(
         troubles=lambda: [
             *config.troubles(),
             *spool.troubles(),
+            *(journal.troubles() if journal else ()),
             *(tls.troubles(wall_s(reactor)) if tls else ()),
             *syslog.troubles(),
             *(trouble for name, site in sites.items() for trouble in site.troubles(name)),
@@ -169,7 +181,15 @@ def assemble(
     )
     refused = [RefusalCounts(api, reactor) for api in ("api_v3", "api")]
     audit = Audit(settings.auth.log_api_user)
-    provisioning = Provisioning(config, registry, spool, reactor, limits=limits, counters=counters)
+    provisioning = Provisioning(
+        config,
+        registry,
+        spool,
+        reactor,
+        limits=limits,
+        counters=counters,
+        has_journal=journal is not None,
+    )
     pages: dict[bytes, list[Source]] = {
         b"/metrics": [
             partial(counter_samples, counters),
@@ -179,6 +199,7 @@ def assemble(
             tails.samples,
             config.samples,
             spool.samples,
+            *([journal.samples] if journal else []),
             syslog.samples,
             firehose.samples,
             *sources,
@@ -196,6 +217,7 @@ def assemble(
             counters=counters,
             limits=limits,
             clock=reactor,
+            frame_ids=frame_ids,
         ),
         "api_v3": v3_site(
             provisioning,
@@ -262,6 +284,8 @@ def assemble(
         tls=tls,
         sites=sites,
         ports=ports,
+        journal=journal,
+        frame_ids=frame_ids,
     )
 
 

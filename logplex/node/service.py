@@ -25,6 +25,8 @@ from logplex.access.credentials import make_first_credential
 from logplex.certificates import BadPem
 from logplex.configuration import make_config_store
 from logplex.interfaces import IReactor, StoreUnusable
+from logplex.journal import make_journal
+from logplex.journal.values import JournalUnusable
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
@@ -84,6 +86,9 @@ def make_service(
             limits=limits,
             reactor=reactor,
             redis_addresses=watched.addresses,
+            journal=make_journal(
+                settings.journal, config.directory, reactor, settings.store.url != "sqlite:"
+            ),
             sources=[descriptors.samples, *([] if log_output is None else [log_output.samples])],
         )
         log_filter = LogFilter(globalLogPublisher, settings.log.level)
@@ -190,7 +195,13 @@ class Node(Service):
         await parts.config.open(parts.registry)
         if not self.running:
             return
+        if parts.journal is not None:
+            await parts.journal.open()
+            for digest in parts.journal.stored.frames:
+                parts.frame_ids.add(digest)
         parts.drains.start()
+        if parts.journal is not None:
+            parts.journal.end_others()
         await self._welcome()
         self._obey_rods()
         parts.metrics_channel.start()
@@ -224,7 +235,10 @@ class Node(Service):
         """Stop and exit with a failure: a node cannot work without its store."""
         if not self.running:
             return
-        if failure.check(StoreUnusable):
+        if failure.check(JournalUnusable):
+            why = failure.getErrorMessage()
+            _log.critical("{origin}: [journal] file: {why}", origin=self._origin, why=why)
+        elif failure.check(StoreUnusable):
             why = failure.getErrorMessage()
             _log.critical("{origin}: [store] url: {why}", origin=self._origin, why=why)
         else:
@@ -261,6 +275,7 @@ class Node(Service):
             ("closing HTTP connections", self._close_sites),
             ("flushing the drains", parts.drains.stop),
             ("flushing the spool", parts.spool.close),
+            ("closing the journal", self._close_journal),
             ("closing the store", parts.config.close),
         ):
             slow = LoopingCall(_log.info, "stopping: still {what}", what=what)
@@ -275,6 +290,10 @@ class Node(Service):
         taken_s = self._reactor.seconds() - begun_s
         _log.info("stopped after {seconds} s", seconds=f"{taken_s:.1f}")
         self._signals.end()
+
+    async def _close_journal(self) -> None:
+        if self._parts.journal is not None:
+            await self._parts.journal.close()
 
     async def _close_sites(self) -> None:
         """Answer the open requests; cut off those that take too long."""

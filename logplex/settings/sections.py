@@ -208,6 +208,17 @@ class Spool:
 
 
 @frozen
+class JournalSettings:
+    """``[journal]``: the messages of durable drains on this node's disk."""
+
+    file: str = "journal.db"
+    tick_s: float = positive(0.05)
+    max_bytes: int = positive(4_294_967_296)
+    keep_free_bytes: int = not_negative(268_435_456)
+    max_age_s: float = positive(604_800.0)
+
+
+@frozen
 class FirehoseSettings:
     """``[firehose]``: channels that get a copy of other channels' messages, at random."""
 
@@ -243,6 +254,7 @@ class Settings:
     limits: Limits = Factory(Limits)
     drains: DrainSettings = Factory(DrainSettings)
     spool: Spool = Factory(Spool)
+    journal: JournalSettings = Factory(JournalSettings)
     firehose: FirehoseSettings = Factory(FirehoseSettings)
     metrics: Metrics = Factory(Metrics)
     log: Log = Factory(Log)

@@ -487,7 +487,7 @@ class StoreTests(ProvisioningCase):
         self.successResultOf(third)
         self.assertEqual(["a", "c"], self.names())
         self.assertEqual([], self.store.held)
-        self.assertEqual({}, self.provisioning._locks)
+        self.assertEqual({}, self.provisioning._locks._locks)
 
     def test_client_left(self) -> None:
         """A change that is on its way is known when it is made, though its client has left."""

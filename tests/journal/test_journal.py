@@ -190,13 +190,8 @@ class FullDiskTests(JournalTestCase):
         self.tick()
         self.journal.append("app", [b"1234567890"])
         self.journal.append("app", [b"1", b"2"])
-        self.assertEqual(
-            (
-                self.reader.lost,
-                dict(self.journal.samples())["logplex_journal_dropped_messages_total"],
-            ),
-            (2, 2),
-        )
+        samples = {each.name: each.value for each in self.journal.samples()}
+        self.assertEqual((self.reader.lost, samples["logplex_journal_dropped"]), (2, 2))
         self.disk.is_full = False
         self.clock.advance(1)
         self.assertEqual(backlog.messages, 1)

@@ -69,6 +69,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
     refusals.WrongMethod: (405, "method not allowed"),
     refusals.CredentialExists: (409, "already exists"),
     refusals.DrainExists: (409, "already exists"),
+    refusals.NoJournal: (409, "no drain can be durable: [journal] file is empty"),
     refusals.KeptInFile: (409, "this credential is kept in the settings file"),
     refusals.WrongType: (415, f"the content type must be {JSON_TYPE}"),
     refusals.TooManyDrains: (422, "maximum number of drains reached"),

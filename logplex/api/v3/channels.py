@@ -115,16 +115,20 @@ class ChannelRoutes:
 
     @app.on("POST", "/v3/channels/<channel_id>/drains")
     async def add_drain(self, request: Request, channel_id: str) -> Response:
-        url = optional_member(read_members(request, "url"), "url", str)
-        drain = await self._provisioning.add_drain(channel_id, url)
+        body = read_members(request, "url", "durable")
+        url = optional_member(body, "url", str)
+        durable = optional_member(body, "durable", bool) or False
+        drain = await self._provisioning.add_drain(channel_id, url, durable)
         admission_of(request).details["drain_id"] = drain.id
         path = f"/v3/channels/{quote(channel_id, safe='')}/drains/{drain.id}"
         return json_answer(201, _shown(drain), {"Location": self._urls.api_v3 + path})
 
     @app.on("PUT", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
     async def move_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:
-        url = member(read_members(request, "url"), "url", str)
-        drain = await self._provisioning.move_drain(channel_id, drain_id, url)
+        body = read_members(request, "url", "durable")
+        durable = optional_member(body, "durable", bool)
+        url = member(body, "url", str) if durable is None else optional_member(body, "url", str)
+        drain = await self._provisioning.move_drain(channel_id, drain_id, url, durable=durable)
         return json_answer(200, _shown(drain))
 
     @app.on("DELETE", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>")
@@ -212,6 +216,8 @@ def _shown(drain: Drain) -> dict[str, Any]:
     body: dict[str, Any] = {"id": drain.id, "token": drain.token}
     if drain.url is not None:
         body["url"] = drain.url
+    if drain.durable:
+        body["durable"] = True
     return body
 
 
