@@ -65,6 +65,15 @@ class _ClusterTests(IntegrationTestCase):
 
         await until(look, f"{path} is {status}", seconds)
 
+    async def has_drain(self, node: Node, channel_id: str) -> None:
+        """Wait until a node knows the channel's drain, which it may learn after the channel."""
+
+        async def look() -> bool:
+            answer = await node.request("GET", f"/v3/channels/{channel_id}")
+            return answer.status == 200 and "drains" in answer.json()
+
+        await until(look, f"{channel_id} has its drain", _EVERYWHERE_S)
+
     async def knows(self, node: Node, channels: list[str], tokens: list[str]) -> None:
         """Wait until a node has exactly these channels, and tokens of these names."""
 
@@ -96,7 +105,7 @@ class _ClusterTests(IntegrationTestCase):
         receiver = self.receiver(HttpReceiver())
         token = await one.channel("app-1", [receiver.url])
         self.assertEqual((await one.request("GET", "/v3/channels/app-1")).status, 200)
-        await self.answers(two, "/v3/channels/app-1", 200, _EVERYWHERE_S)
+        await self.has_drain(two, "app-1")
         await self.routes(two, token, receiver, 1)
         await self.routes(one, token, receiver, 2)
         self.assertEqual((await two.request("DELETE", "/v3/channels/app-1")).status, 204)
@@ -215,7 +224,7 @@ class _ClusterTests(IntegrationTestCase):
         server, one, two = await self.cluster()
         receiver = self.receiver(HttpReceiver())
         token = await one.channel("app-1", [receiver.url])
-        await self.answers(two, "/v3/channels/app-1", 200, _EVERYWHERE_S)
+        await self.has_drain(two, "app-1")
         await server.kill()
         for node in (one, two):
             await self.shows(node, "logplex_store_connected", 0.0)
@@ -237,7 +246,7 @@ class _ClusterTests(IntegrationTestCase):
         await self.routes(one, token, receiver, 3)
         await self.routes(two, token, receiver, 4)
         second = await one.channel("app-2", [receiver.url])
-        await self.answers(two, "/v3/channels/app-2", 200, _EVERYWHERE_S)
+        await self.has_drain(two, "app-2")
         await self.routes(two, second, receiver, 5)
         self.assertEqual((await two.request("PUT", "/v3/channels/app-1", {})).status, 200)
         three = await self.member(server, "three")
@@ -251,7 +260,7 @@ class _ClusterTests(IntegrationTestCase):
         server, one, two = await self.cluster()
         receiver = self.receiver(HttpReceiver())
         token = await one.channel("app-1", [receiver.url])
-        await self.answers(two, "/v3/channels/app-1", 200, _EVERYWHERE_S)
+        await self.has_drain(two, "app-1")
         server.pause()
         await self.refused(one, "/v3/channels/app-2", {"tokens": ["web"]})
         await self.routes(one, token, receiver, 1)
