@@ -12,7 +12,7 @@ from typing import Any
 
 from logplex.api.names import TOKEN_NAME_RULE, is_credential_name, is_token_name, receiver_of
 from logplex.api.refusals import BadBody
-from logplex.model.destination import BadDestination, parse_destination
+from logplex.model.destination import BadDestination, check_durable, parse_destination
 from logplex.model.export import member_of
 from logplex.model.values import (
     Channel,
@@ -33,10 +33,13 @@ _Knows = Callable[[str], bool]
 _NO_CHANNEL = "there is no such channel"
 
 
-def check_import(values: Sequence[Value], registry: Registry, limits: Limits) -> None:
+def check_import(
+    values: Sequence[Value], registry: Registry, limits: Limits, has_journal: bool
+) -> None:
     """
     Check the values of an import before they are added to the registry's.
 
+    :param has_journal: the node has a journal, so that drains can be durable.
     :raise BadBody: a value is refused; the text names its place in the document.
     """
     brought = {value.id for value in values if isinstance(value, Channel)}
@@ -44,10 +47,15 @@ def check_import(values: Sequence[Value], registry: Registry, limits: Limits) ->
     def knows(channel_id: str) -> bool:
         return channel_id in brought or registry.channel(channel_id) is not None
 
+    def fault_of(value: Value) -> str | None:
+        if isinstance(value, Drain) and value.durable and not has_journal:
+            return "this node has no journal, so that no drain can be durable"
+        return _FAULTS[type(value)](value, knows)
+
     places: Counter[str] = Counter()
     for value in values:
         member = member_of(value)
-        fault = _FAULTS[type(value)](value, knows)
+        fault = fault_of(value)
         if fault is not None:
             raise BadBody(f"{member}[{places[member]}]: {fault}")
         places[member] += 1
@@ -102,7 +110,9 @@ def _fault_of_drain(drain: Drain, knows: _Knows) -> str | None:
     if drain.id < 1:
         return "the id of a drain is at least 1"
     try:
-        parse_destination(drain.url or "http://reserved")
+        destination = parse_destination(drain.url or "http://reserved")
+        if drain.durable:
+            check_durable(destination)
     except BadDestination as bad:
         return bad.reason
     return None

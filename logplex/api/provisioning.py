@@ -99,7 +99,7 @@ class Provisioning:
     _limits: Live[Limits]
     _counters: Counters
     _new_uuid: Callable[[], UUID] = uuid4
-    _has_journal: bool = False
+    has_journal: bool = False
     _locks: ChannelLocks = field(factory=ChannelLocks, init=False)
     _sessions: SessionBound = field(init=False)
 
@@ -249,7 +249,7 @@ class Provisioning:
             if destination is not None:
                 refuse_double(drains, destination)
             if durable:
-                refuse_durable(destination, self._has_journal)
+                refuse_durable(destination, self.has_journal)
             drain_id = await self._store.new_id("drain_index")
             drain = Drain(drain_id, channel_id, f"d.{self._new_uuid()}", url, durable)
             await self._commit(channel_id, [Put(drain)])
@@ -295,7 +295,7 @@ class Provisioning:
             elif moved.durable and moved.url is not None:
                 destination = parse_destination(moved.url)
             if moved.durable:
-                refuse_durable(destination, self._has_journal)
+                refuse_durable(destination, self.has_journal)
             await self._commit(channel_id, [Put(moved)])
             return moved
 

@@ -39,6 +39,7 @@ class ConfigurationRoutes:
     _store: IConfigStore
     _registry: Registry
     _limits: Live[Limits]
+    _has_journal: bool
     _clock: IReactorTime
 
     app = V3App()
@@ -60,7 +61,7 @@ class ConfigurationRoutes:
             values = import_values(read_object(request))
         except BadExport as bad:
             raise BadBody(str(bad)) from None
-        check_import(values, self._registry, self._limits.now)
+        check_import(values, self._registry, self._limits.now, self._has_journal)
         counts = dict.fromkeys(MEMBERS, 0)
         for value in values:
             counts[member_of(value)] += 1

@@ -157,7 +157,9 @@ def v3_site(
     """
     channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls)
     credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
-    configuration = ConfigurationRoutes(store, registry, limits, clock)
+    configuration = ConfigurationRoutes(
+        store, registry, limits, provisioning.has_journal, clock=clock
+    )
     return api_site(
         V3Gate(
             [channels.app, activity.app, credentials.app, configuration.app, operation.app],

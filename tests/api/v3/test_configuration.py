@@ -79,6 +79,10 @@ class ConfigurationTests(V3Case):
                 [Token(f"t.{n}", "new", "a") for n in range(1_001)],
                 "channel new: a channel has at most 1000 tokens",
             ),
+            (
+                [Drain(9, "new", "d.9", "http://h", durable=True)],
+                "drains[0]: this node has no journal",
+            ),
             ([Credential("token", "x")], "credentials[0]: no credential can have this id"),
             (
                 [Credential("x", "x", "x" * 129)],
