@@ -6,9 +6,10 @@ One drain while it runs, and the notices about it in its channel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import define, field
+from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -22,6 +23,7 @@ from logplex.drains.delivery.states import Phase
 from logplex.drains.network.errors import CertificateRejected, DestinationDenied
 from logplex.interfaces import DrainStatus, IOutlet, Tell
 from logplex.live import Live
+from logplex.metrics import Sample
 from logplex.model.destination import Destination
 from logplex.model.values import Drain
 from logplex.settings import Limits
@@ -165,6 +167,18 @@ class RunningDrain:
             last_error_at=self.outcome.last_error_at,
             next_attempt=self._lifecycle.next_attempt if self._lifecycle else None,
         )
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the counts of the drain."""
+        buffer = self.buffer
+        labels = {"channel": self.drain.channel_id, "drain": str(self.drain.id)}
+        for name, help, value in (
+            ("received", "Messages for this drain", buffer.received),
+            ("delivered", "Messages that its receiver took", buffer.delivered),
+            ("dropped", "Messages that it will not deliver", buffer.dropped),
+        ):
+            yield Sample(f"logplex_drain_{name}", help, value, labels, CounterMetricFamily)
+        yield Sample("logplex_drain_buffered", "Messages that wait", buffer.buffered, labels)
 
     def refused(self, why: Failure) -> None:
         """Tell the channel why no connection could be made, for reasons that its owner can mend."""

@@ -12,7 +12,6 @@ from random import Random
 from typing import Any
 
 from attrs import evolve
-from prometheus_client.core import CounterMetricFamily
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
@@ -119,7 +118,7 @@ class DrainService:
         self._testing: set[int] = set()
         #: Durable drains that become ordinary, each with the drain that takes its place.
         self._successors: dict[RunningDrain, RunningDrain] = {}
-        self._stopped = False
+        self._stopped = self._held = False
 
     def start(self) -> None:
         """Run the drains of the registry from now on."""
@@ -131,6 +130,13 @@ class DrainService:
         for drain_id in list(self._running):
             self._end(drain_id)
         return DeferredList(list(self._leaving.values())).addCallback(lambda _: None)
+
+    def hold(self, held: bool) -> None:
+        """Let durable drains keep what they have, while the rods deny deliveries."""
+        self._held = held
+        for running in self._running.values():
+            if isinstance(running.buffer, DurableBuffer):
+                running.buffer.hold(held)
 
     # Called by the registry.
 
@@ -173,21 +179,12 @@ class DrainService:
             sum(each.buffer.buffered for each in (*self._running.values(), *self._leaving)),
         )
         yield from self._shared.samples()
-
         yield from self._kinds.attempts.samples()
 
     def drain_samples(self) -> Iterator[Sample]:
         """Yield the counts of each drain."""
         for running in self._running.values():
-            buffer = running.buffer
-            labels = {"channel": running.drain.channel_id, "drain": str(running.drain.id)}
-            for name, help, value in (
-                ("received", "Messages for this drain", buffer.received),
-                ("delivered", "Messages that its receiver took", buffer.delivered),
-                ("dropped", "Messages that it will not deliver", buffer.dropped),
-            ):
-                yield Sample(f"logplex_drain_{name}", help, value, labels, CounterMetricFamily)
-            yield Sample("logplex_drain_buffered", "Messages that wait", buffer.buffered, labels)
+            yield from running.samples()
 
     def status(self, drain_id: int) -> DrainStatus | None:
         """See :class:`IDrains`."""
@@ -272,6 +269,7 @@ class DrainService:
         buffer = DurableBuffer(self._reactor, self._counters, drain.token, notices.lost)
         self._run(drain, destination, buffer, notices)
         self._journaled.add(drain)
+        buffer.hold(self._held)
         buffer.open(self._journaled.journal, str(drain.id), drain.channel_id, after)
 
     def _with_buffer(self, drain: Drain, destination: Destination) -> RunningDrain:

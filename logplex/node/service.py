@@ -317,6 +317,7 @@ class Node(Service):
             self._parts.syslog.pause()
         else:
             self._parts.syslog.resume()
+        self._parts.drains.hold(self._parts.rods.now.deny_drain_forwarding)
 
 
 def _enumerate(counts: Mapping[str, int]) -> str:

@@ -160,6 +160,20 @@ class DeliveryTests(DurableCase):
         self.assertEqual(numbers(first), numbers(second))
         self.assertNotEqual(first.frame_id, second.frame_id)
 
+    def test_denied_deliveries_let_the_position_stand(self) -> None:
+        self.put(DURABLE)
+        self.arrive()
+        link = self.link()
+        link.received()
+        self.service.hold(True)
+        self.say(link, OK)
+        self.arrive(2)
+        self.clock.advance(1)
+        self.assertEqual(link.received(), b"")
+        self.service.hold(False)
+        self.clock.advance(1)
+        self.assertEqual(numbers(Request(link.received())), [2, 3])
+
     def test_a_deleted_drain_is_forgotten(self) -> None:
         self.put(DURABLE)
         self.arrive()

@@ -24,7 +24,12 @@ _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 def drain_lines(drains: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each drain, without the user and password of its URL."""
     return table(
-        [each["id"], each["token"], _USER_INFO.sub("…@", each.get("url", "(reserved)"))]
+        [
+            each["id"],
+            each["token"],
+            _USER_INFO.sub("…@", each.get("url", "(reserved)")),
+            *(["durable"] if each.get("durable") else []),
+        ]
         for each in drains
     )
 
@@ -43,19 +48,25 @@ def drain() -> None:
     epilog=examples(
         "logplex drain add shop https://user:password@logs.example.com/shop",
         "logplex drain add shop syslog+tls://logs.example.com:6514",
+        "logplex drain add --durable shop https://logs.example.com/shop",
         "logplex drain add shop",
     )
 )
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("url", required=False)
+@click.option(
+    "--durable", is_flag=True, help="Keep messages on the node's disk until the receiver has them."
+)
 @talks
-async def add(remote: Remote, channel_id: str, url: str | None) -> None:
+async def add(remote: Remote, channel_id: str, url: str | None, durable: bool) -> None:
     """
     Add a drain, which sends the messages of CHANNEL to URL from now on.
 
     Without URL the drain is reserved: it has an id and a token, and "move" gives it a URL later.
     """
-    body = {} if url is None else {"url": url}
+    body: dict[str, Any] = {} if url is None else {"url": url}
+    if durable:
+        body["durable"] = True
     added = await remote.api.post("channels", channel_id, "drains", **body)
     remote.show(added, drain_lines([added]))
 
@@ -69,14 +80,34 @@ async def list_drains(remote: Remote, channel_id: str) -> None:
     remote.show(drains, drain_lines(drains))
 
 
-@drain.command(epilog=examples("logplex drain move shop 7 https://other.example.com/shop"))
+@drain.command(
+    epilog=examples(
+        "logplex drain move shop 7 https://other.example.com/shop",
+        "logplex drain move shop 7 --durable",
+    )
+)
 @click.argument("channel_id", metavar="CHANNEL")
 @click.argument("drain_id", metavar="DRAIN", type=click.IntRange(0))
-@click.argument("url")
+@click.argument("url", required=False)
+@click.option(
+    "--durable/--ordinary",
+    default=None,
+    help="Keep messages on the node's disk until the receiver has them, or in memory.",
+)
 @talks
-async def move(remote: Remote, channel_id: str, drain_id: int, url: str) -> None:
-    """Set the URL of DRAIN of CHANNEL. Its token stays the same."""
-    moved = await remote.api.put("channels", channel_id, "drains", str(drain_id), url=url)
+async def move(
+    remote: Remote, channel_id: str, drain_id: int, url: str | None, durable: bool | None
+) -> None:
+    """
+    Set the URL of DRAIN of CHANNEL, or make it durable or ordinary. Its token stays the same.
+
+    No message is lost by the change.
+    """
+    body = {"url": url, "durable": durable}
+    body = {name: value for name, value in body.items() if value is not None}
+    if not body:
+        raise click.UsageError("give a URL, --durable or --ordinary")
+    moved = await remote.api.put("channels", channel_id, "drains", str(drain_id), **body)
     remote.show(moved, drain_lines([moved]))
 
 

@@ -89,6 +89,7 @@ class DurableBuffer:
     _awaited: Deferred[None] | None = field(default=None, init=False)
     _feeding: Deferred[None] = field(init=False)
     _stopped: bool = field(default=False, init=False)
+    _held: bool = field(default=False, init=False)
     _retire: Callable[[], Callable[[], None]] | None = field(default=None, init=False)
 
     def open(
@@ -118,6 +119,11 @@ class DurableBuffer:
         self._retire = begin
         if not self._places:
             self._go_on()
+
+    def hold(self, held: bool) -> None:
+        """Send nothing more while deliveries are denied; positions stand."""
+        self._held = held
+        self._offer()
 
     def stay(self) -> None:
         """Stay durable, unless the end of the backlog has been reached already."""
@@ -337,6 +343,9 @@ class DurableBuffer:
         alone.
         """
         if self._stopped:
+            return
+        if self._held:
+            self.messages.clear()
             return
         if self._again is not None:
             self.messages = deque([] if self.in_flight else [self._again.message])

@@ -122,6 +122,17 @@ class DrainTests(CliCase):
         self.lines("drain", "move", "empty", "4", "http://h4")
         self.assertEqual("http://h4", self.json("drain", "list", "empty")[0]["url"])
 
+    def test_durable_without_a_journal(self) -> None:
+        why = "no drain can be durable: [journal] file is empty"
+        added = self.run_command("drain", "add", "--durable", "empty", "http://h")
+        self.assertFails(1, why, added)
+        self.assertFails(1, why, self.run_command("drain", "move", "app", "1", "--durable"))
+        self.lines("drain", "move", "app", "1", "--ordinary")
+
+    def test_move_to_nothing(self) -> None:
+        result = self.run_command("drain", "move", "app", "1")
+        self.assertIn("give a URL, --durable or --ordinary", result.output)
+
     def test_delete(self) -> None:
         self.assertEqual(["deleted 1"], self.lines("drain", "delete", "app", "1"))
         self.assertIsNone(self.registry.drain(1))
