@@ -144,7 +144,9 @@ class Tailing(RuleBasedStateMachine):
         self.clock.advance(1_000_000)
         self.counters = Counters()
         self.spool = HeldSpool(limit=KEPT, holds_reads=True)
-        limits = Live(Limits(tail_buffer_messages=BUFFERED))
+        limits = Live(
+            Limits(tail_buffer_messages=BUFFERED, tail_history_bytes=3_000, tail_reader_bytes=450)
+        )
         store = DictConfigStore(self.clock)
         store.put_session("session", b"{}", 1e9)
         self.tails = Tails(self.spool, store, self.clock, limits, self.counters)
