@@ -16,6 +16,7 @@ import attrs
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -57,6 +58,10 @@ _DISCARDED = b"Warning: log history discarded due to excessive volume."
 _QUALITY_0 = re.compile(rb"q\s*=\s*0(?:\.0{0,3})?", re.IGNORECASE)
 #: The time after which a client may try again if its channel has too many tails.
 _RETRY_AFTER_S = 10
+#: The time for which a client of events waits if the store is away: it would give up for ever at a
+#: 503, while the store mostly comes back within seconds.
+_STORE_PATIENCE_S = 20.0
+_STORE_RETRY_S = 0.5
 #: The time for which a browser remembers the answer to a preflight.
 _PREFLIGHT_MAX_AGE_S = 86_400
 
@@ -225,7 +230,7 @@ class Sessions:
     async def show(self, answer: HttpAnswer, session_id: str, tail: bool) -> None:
         """Answer a request for a session."""
         try:
-            owner, session = await self._find(session_id)
+            owner, session = await self._find(answer, session_id)
             if not tail:
                 session = attrs.evolve(session, tail=False)
             await self._show(answer, session, session_id, owner)
@@ -241,15 +246,27 @@ class Sessions:
         except StoreAway:
             answer.refuse(503, "Logs are temporarily unavailable")
 
-    async def _find(self, session_id: str) -> tuple[Owner | None, Session]:
+    async def _find(self, answer: HttpAnswer, session_id: str) -> tuple[Owner | None, Session]:
         if not is_session_id(session_id):
             raise _NotFound
         # The owner first: it never expires before its session.
-        owner = await self.store.get_session(owner_key(session_id))
-        body = await self.store.get_session(session_id)
+        owner = await self._kept(answer, owner_key(session_id))
+        body = await self._kept(answer, session_id)
         if body is None:
             raise _NotFound
         return parse_owner(owner), parse_session(body)
+
+    async def _kept(self, answer: HttpAnswer, session_id: str) -> bytes | None:
+        """Return what the store keeps under an id. A client of events waits while it is away."""
+        clock = self.tails.clock
+        deadline_s = clock.seconds() + (_STORE_PATIENCE_S if wants_events(answer.request) else 0.0)
+        while True:
+            try:
+                return await self.store.get_session(session_id)
+            except StoreAway:
+                if answer.is_lost or clock.seconds() >= deadline_s:
+                    raise
+            await deferLater(clock, _STORE_RETRY_S)
 
     async def _show(
         self, answer: HttpAnswer, session: Session, session_id: str, owner: Owner | None

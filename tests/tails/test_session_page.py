@@ -295,6 +295,28 @@ class RefusalTests(SynchronousTestCase):
         self.node.store.away = True
         self.refused(503, b"Logs are temporarily unavailable")
 
+    def test_a_client_of_events_waits_for_the_store(self) -> None:
+        """An ``EventSource`` gives up for ever at a 503."""
+        self.node.append(b"one")
+        self.node.put_session(tail=True)
+        self.node.store.away = True
+        connection = self.node.events()
+        self.node.clock.pump([1.0] * 10)
+        self.assertEqual(b"", connection.transport.value())
+        self.node.store.away = False
+        self.node.clock.pump([1.0])
+        self.assertIn(b"one", connection.body)
+
+    def test_a_client_of_events_does_not_wait_for_ever(self) -> None:
+        self.node.put_session()
+        self.node.store.away = True
+        connection, left = self.node.events(), self.node.events()
+        self.node.clock.pump([1.0] * 5)
+        left.leave()
+        self.node.clock.pump([1.0] * 16)
+        self.assertEqual(503, connection.answer().status)
+        self.assertEqual(b"", left.transport.value())
+
     def test_the_spool_is_away_and_no_tail_was_asked_for(self) -> None:
         self.node = SessionNode(HeldSpool(is_away=True))
         self.node.put_session()
