@@ -100,6 +100,19 @@ async def delete(remote: Remote, channel_id: str) -> None:
     remote.show({"channel": channel_id, "deleted": True}, [f"deleted {channel_id}"])
 
 
+@channel.command(epilog=examples("logplex channel activity shop"))
+@click.argument("channel_id", metavar="CHANNEL")
+@talks
+async def activity(remote: Remote, channel_id: str) -> None:
+    """
+    Show what came for CHANNEL at this node, what was refused or dropped, and its drains.
+
+    The counts are those since the start of the node. In a cluster, ask each node.
+    """
+    shown = await remote.api.get("channels", channel_id, "activity")
+    remote.show(shown, _activity_lines(shown))
+
+
 @click.group(
     epilog=examples(
         "logplex token add shop app",
@@ -154,6 +167,28 @@ async def delete_token(remote: Remote, channel_id: str, token: str) -> None:
         await remote.api.delete("channels", channel_id, "tokens", each)
     shown = {"channel": channel_id, "tokens": useless, "deleted": True}
     remote.show(shown, [f"deleted {each}" for each in useless])
+
+
+def _activity_lines(shown: dict[str, Any]) -> Iterator[str]:
+    yield f"channel   {shown['channel']} at {shown['node']}"
+    yield f"received  {shown['received']}"
+    for reason, messages in sorted(shown.get("dropped", {}).items()):
+        yield f"dropped   {messages}  {reason}"
+    for each in shown.get("refused", []):
+        yield f"refused   {each['requests']}  {each['status']} {each['reason']}"
+    yield f"tails     {shown['tails']}"
+    names = ("received", "delivered", "dropped", "buffered")
+    for line in table(
+        [
+            each["id"],
+            each.get("to", "(reserved)"),
+            each.get("state", ""),
+            *(f"{name} {each.get(name, 0)}" for name in names),
+            each.get("last_error", ""),
+        ]
+        for each in shown.get("drains", [])
+    ):
+        yield f"drain     {line}"
 
 
 def _channel_lines(shown: dict[str, Any]) -> Iterator[str]:

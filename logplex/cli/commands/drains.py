@@ -28,7 +28,7 @@ def drain_lines(drains: Sequence[dict[str, Any]]) -> list[str]:
             each["id"],
             each["token"],
             _USER_INFO.sub("…@", each.get("url", "(reserved)")),
-            *(["durable"] if each.get("durable") else []),
+            "durable" if each.get("durable") else "",
         ]
         for each in drains
     )

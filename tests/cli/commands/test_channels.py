@@ -4,8 +4,14 @@
 
 from __future__ import annotations
 
-from logplex.model.values import NO_TAIL
+from logplex.interfaces import DrainStatus
+from logplex.model.values import NO_TAIL, Drain
 from tests.doubles.commands import CliCase
+
+
+def counted(received: int, delivered: int, dropped: int, buffered: int) -> str:
+    """Return the counts of a drain as a line shows them."""
+    return f"received {received}  delivered {delivered}  dropped {dropped}  buffered {buffered}"
 
 
 class ChannelTests(CliCase):
@@ -64,6 +70,28 @@ class ChannelTests(CliCase):
         self.assertFails(4, "channel not found", result)
         self.assertIsNone(self.registry.channel("none"))
 
+    def test_activity(self) -> None:
+        counts = self.activity("app")
+        assert counts is not None
+        counts.received = 12
+        counts.drop("no_head", 2)
+        counts.refuse(413, "body_too_large")
+        self.drains.statuses[2] = DrainStatus("waiting", 9, 1, 3, 5, last_error="it answered 503")
+        self.assertEqual(
+            [
+                "channel   app at node-1",
+                "received  12",
+                "dropped   2  no_head",
+                "refused   1  413 body_too_large",
+                "tails     2",
+                f"drain     1  http://h1:80  connected  {counted(3, 3, 0, 0)}",
+                f"drain     2  http://h2:80  waiting    {counted(9, 1, 3, 5)}  it answered 503",
+                f"drain     3  (reserved)               {counted(0, 0, 0, 0)}",
+            ],
+            self.lines("channel", "activity", "app"),
+        )
+        self.assertEqual(12, self.json("channel", "activity", "app")["received"])
+
     def test_delete(self) -> None:
         self.assertEqual(["deleted app"], self.lines("channel", "delete", "app"))
         self.assertIsNone(self.registry.channel("app"))
@@ -114,6 +142,14 @@ class DrainTests(CliCase):
         (line,) = self.lines("drain", "add", "empty", "https://user:pass@h/x")
         self.assertRegex(line, r"^4  d\.[-0-9a-f]{36}  https://…@h/x$")
         self.assertEqual("https://user:pass@h/x", self.json("drain", "list", "empty")[0]["url"])
+
+    def test_durable(self) -> None:
+        """It is said of those that are."""
+        self.put(Drain(9, "app", "d.9", "http://h9", durable=True))
+        self.assertEqual(
+            ["1  d.1  http://h1", "2  d.2  http://h2", "9  d.9  http://h9  durable"],
+            self.lines("drain", "list", "app"),
+        )
 
     def test_reserve_and_move(self) -> None:
         (line,) = self.lines("drain", "add", "empty")
