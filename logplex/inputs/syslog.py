@@ -52,6 +52,10 @@ _FOREIGN = re.compile(
     rb"(?P<tls>\x16\x03[\x00-\x04])|(?P<http>[A-Z]{3,16} [!-~]{1,4000} HTTP/[12]\.[01]\r?\n)"
 )
 
+_FOREIGN_NAMES = {"tls": "TLS", "http": "HTTP", "plain": "no TLS"}
+# The reasons that OpenSSL gives for bytes that are not TLS at all.
+_WITHOUT_TLS = {"wrong version number", "http request", "https proxy request", "unknown protocol"}
+
 #: ``route(messages, unreadable)`` takes whole messages, and the number of those without a head of
 #: RFC 5424. It returns the number of those with a known token, and must not keep the list.
 Route = Callable[[list[bytes], int], int]
@@ -125,7 +129,10 @@ class SyslogProtocol(Protocol):
         if not self.factory.forget(self):
             return
         if isinstance(reason.value, SSL.Error):
-            self.factory.complain(self, "TLS failed")
+            if _is_without_tls(reason.value):
+                self.factory.refuse_protocol(self, "plain")
+            else:
+                self.factory.complain(self, "TLS failed")
         self._route(self._decoder.finish())
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -326,7 +333,7 @@ class SyslogFactory(ServerFactory):
     def refuse_protocol(self, protocol: SyslogProtocol, name: str) -> None:
         """Count and log a connection that speaks another protocol."""
         self._wrong_protocols[name] += 1
-        self.complain(protocol, f"the sender speaks {name.upper()}")
+        self.complain(protocol, f"the sender speaks {_FOREIGN_NAMES[name]}")
 
     def _close_quiet(self, deadline: float) -> None:
         now = self.clock.seconds()
@@ -335,3 +342,9 @@ class SyslogFactory(ServerFactory):
                 protocol.close(LAST_CLOSE_TIMEOUT_S)
         if self._open and now < deadline:
             self.clock.callLater(QUIET_S, self._close_quiet, deadline)
+
+
+def _is_without_tls(error: SSL.Error) -> bool:
+    """Return true if a handshake failed because the other side does not speak TLS."""
+    reasons = error.args[0] if error.args else ()
+    return any(reason[-1] in _WITHOUT_TLS for reason in reasons)

@@ -103,16 +103,14 @@ def cook_frames(
         if len(fields) == 7:
             _, time, host, source, process, msgid, _ = fields
             # As in sort_frames.
-            if (
-                source == token
-                and process
-                and msgid
-                and time != b"-"
-                and len(host) + len(process) + len(msgid) < room
-            ):
-                fields[3] = name
-                append(join(fields))
-                continue
+            if process and msgid and time != b"-" and len(host) + len(process) + len(msgid) < room:
+                if source == token:
+                    fields[3] = name
+                    append(join(fields))
+                    continue
+                if len(source) < room:
+                    append(frame.replace(token, name, 1))
+                    continue
         message = _cook(frame, token, name, now)
         append(message)
         short += is_short(message)

@@ -18,10 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.certificates import BadPem
@@ -136,6 +138,21 @@ class ConnectionTests(TlsTests):
             sender = TlsSender(self.factory(ServerTls(self.own())), context)
             sender.handshake()
             self.assertEqual(sender.connection.get_protocol_version(), version)
+
+    def test_without_tls(self) -> None:
+        """Plain syslog and HTTP on the port of TLS are closed at once, and counted."""
+        for data in (b"<13>1 2026-01-02T03:04:05Z h t p - - x\n", b"GET / HTTP/1.1\r\n\r\n"):
+            sender = TlsSender(self.factory(ServerTls(self.own())), self.context())
+            sender.protocol.dataReceived(data)
+            self.assertTrue(sender.transport.disconnecting or sender.transport.disconnected)
+            sender.protocol.connectionLost(Failure(ConnectionDone()))
+        counts = {
+            sample.labels["protocol"]: sample.value
+            for sample in self.syslog.samples()
+            if sample.name == "logplex_connections_wrong_protocol"
+        }
+        self.assertEqual(counts, {"plain": 2})
+        self.assertEqual(self.routed, [])
 
     def test_paused(self) -> None:
         """The pause of the factory reaches through TLS."""

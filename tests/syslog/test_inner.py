@@ -285,6 +285,19 @@ class SortTests(SynchronousTestCase):
             self.assertEqual(sort_frames([given_], routes, [], 0.0)[1], ["one"] * count)
             self.assertEqual(cook_frames([given_], TOKEN, b"app", 0.0)[1], count)
 
+    def test_docker(self) -> None:
+        """Docker writes the tag, which is the token, into MSGID too."""
+        token = b"t.00000000-0000-4000-8000-000000000001"
+        frames = samples.DOCKER.splitlines()
+        self.assertEqual({frame.count(token) for frame in frames}, {2})
+        pending: list[bytes] = []
+        self.assertEqual(sort_frames(frames, {token: (b"app", pending, "one")}, [], 0.0), ([], []))
+        self.assertEqual([message for message in pending if token in message], [])
+        self.assertEqual(
+            tail_lines(pending[:1]),
+            [b"2026-11-29T01:29:38Z app[1804]: order accepted order=17\n"],
+        )
+
     def test_no_time(self) -> None:
         """A message without a time gets that of its arrival, for its readers."""
         self.assert_cooked(
