@@ -24,6 +24,7 @@ from logplex.redis.link import RedisLink
 
 _log = Logger()
 
+_LOOK_AT_EVICTIONS = (("INFO", "server"), ("INFO", "stats"), ("INFO", "memory"))
 _INFO_FIELD = re.compile(rb"^(run_id|evicted_keys|maxmemory|maxmemory_policy):(\w[\w-]*)", re.M)
 
 #: A mark in Redis by which a node sees that it was emptied. The values cannot tell: a value that is
@@ -226,27 +227,41 @@ class ConfigurationReader:
             if not followed.keys.isdisjoint(keys):
                 followed.tell(await self._link.ask_all(followed.commands))
         held = await self._held([key for key in keys if _is_ours(key)])
-        known = [(key, answer) for key, answer in held if answer or keys[key]]
-        if len(known) < len(held):
-            # The other keys were deleted a moment ago, or evicted.
-            if await self._has_evicted_since():
-                self._missed()
-            else:
-                known = held
-        self._contents.enter(known)
+        self._contents.enter([each for each in held if each[1] or keys[each[0]]])
+        missing = [key for key, answer in held if not answer and not keys[key]]
+        if missing:
+            await self._read_again(missing)
+
+    async def _read_again(self, keys: Sequence[bytes]) -> None:
+        """
+        Read keys that held nothing, together with the signs of a loss. They were deleted a moment
+        ago, or Redis has evicted them, or it was emptied; a load finds out which values are lost.
+        """
+        hashes: list[Sequence[Argument]] = [("HGETALL", key) for key in keys]
+        answers = await self._link.ask_all([*hashes, READ_MARK, *_LOOK_AT_EVICTIONS])
+        held, (mark, *sections) = answers[: len(keys)], answers[len(keys) :]
+        read = _readable(keys, held)
+        if self.mark.is_gone(mark) or self._are_more(self._evictions_in(sections)):
+            read = [each for each in read if each[1]]
+            self._missed()
+        self._contents.enter(read)
 
     async def _has_evicted_since(self) -> bool:
         """Return true if Redis has evicted keys since the last load."""
-        evictions = await self._look_at_evictions()
+        return self._are_more(await self._look_at_evictions())
+
+    def _are_more(self, evictions: Evictions | None) -> bool:
         return evictions is not None and evictions.are_more_than(self._evictions)
 
     async def _look_at_evictions(self) -> Evictions | None:
         """Return the evictions of Redis; ``None`` if the node may not see them."""
-        sections = [("INFO", each) for each in ("server", "stats", "memory")]
-        answers = await self._link.ask_all(sections)
-        if any(isinstance(answer, Refused) for answer in answers):
+        return self._evictions_in(await self._link.ask_all(_LOOK_AT_EVICTIONS))
+
+    def _evictions_in(self, sections: Sequence[Any]) -> Evictions | None:
+        """Return the evictions in the answers to :data:`_LOOK_AT_EVICTIONS`."""
+        if any(isinstance(section, Refused) for section in sections):
             return None
-        fields = dict(_INFO_FIELD.findall(b"\n".join(answers)))
+        fields = dict(_INFO_FIELD.findall(b"\n".join(sections)))
         policy = fields.get(b"maxmemory_policy", b"").decode()
         is_limited = fields.get(b"maxmemory", b"0") != b"0"
         may_evict = policy if is_limited and policy.startswith("allkeys") else ""
@@ -260,15 +275,19 @@ class ConfigurationReader:
         Return the content of these keys, which may be something else than a hash. Fails with
         ``Refused`` if the node may not read them; then no key counts as deleted.
         """
-        answers = await self._link.ask_all([("HGETALL", key) for key in keys])
-        for answer in answers:
-            if isinstance(answer, Refused) and answer.code != "WRONGTYPE":
-                raise answer
-        return list(zip(keys, answers, strict=True))
+        return _readable(keys, await self._link.ask_all([("HGETALL", key) for key in keys]))
 
     def _failed(self, failure: Any) -> None:
         if not isinstance(failure.value, CancelledError):
             _log.failure("bug: changed keys could not be read", failure)
+
+
+def _readable(keys: Sequence[bytes], answers: Sequence[Any]) -> list[tuple[bytes, Any]]:
+    """Return each key with its answer; raise ``Refused`` if the node may not read one of them."""
+    for answer in answers:
+        if isinstance(answer, Refused) and answer.code != "WRONGTYPE":
+            raise answer
+    return list(zip(keys, answers, strict=True))
 
 
 def _is_ours(key: bytes) -> bool:

@@ -167,6 +167,28 @@ class EvictionTests(SynchronousTestCase):
         self.reader.changed(b"tok:t:data")
         self.assertEqual((self.replica.known(), self.missed), ({Channel("a", "one")}, []))
 
+    def test_a_key_that_is_read_after_a_flush_is_not_deleted(self) -> None:
+        """An event from before the flush names it."""
+        self.link.keys.clear()
+        self.reader.changed(b"tok:t:data")
+        self.assertEqual((self.replica.known(), len(self.missed)), (self.everything, 1))
+
+    def test_a_key_that_is_written_again_meanwhile_keeps_its_value(self) -> None:
+        """A value that was put after the first read is newer than what that read found."""
+        token = self.link.keys.pop("tok:t:data")
+        ask_all = self.link.ask_all
+
+        def write_after(commands: Sequence[Sequence[Any]]) -> Deferred[list[Any]]:
+            answers = ask_all(commands)
+            self.link.keys["tok:t:data"] = token
+            return answers
+
+        self.patch(self.link, "ask_all", write_after)
+        changes: list[object] = []
+        self.patch(self.replica, "changed", changes.append)
+        self.reader.changed(b"tok:t:data")
+        self.assertEqual((changes, self.missed), ([], []))
+
     def test_the_policy_is_told_if_it_can_evict_the_configuration(self) -> None:
         for maxmemory, policy, told in (
             (0, b"allkeys-lru", ""),
