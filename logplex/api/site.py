@@ -19,7 +19,7 @@ from logplex.api.refusal_counts import RefusalCounts, reason_of
 from logplex.api.refusals import BadHead, NotAuthenticated, OtherOrigin, RequestRefused
 from logplex.api.routes import Admission, AdmittedResource, remember
 from logplex.live import Live
-from logplex.model.values import Credential
+from logplex.model.values import NOBODY, Credential
 from logplex.settings import Limits
 from logplex.web import Refusal, Request, Site, api_bounds
 
@@ -107,7 +107,9 @@ def api_site(
             refusals.count(answer.code, reason_of(refused), request.address)
             return as_refusal(answer, refused.delay_s)
         remember(request, admission)
-        refusals.watch(request)
+        if admission.caller is not NOBODY:
+            # Not the open routes: a tail lasts for hours, and there may be thousands.
+            refusals.watch(request)
         audit.judged(request, admission, None)
         return None
 
