@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The refusals of requests with messages (PROTOCOL §4): counted, logged, and known to the channel.
+Refused requests with messages (PROTOCOL §4): counts for the node and the channel, and the log.
 """
 
 from __future__ import annotations

@@ -334,8 +334,8 @@ class FrameDecoder:
         Return the number of digits of a LEN that may stand right behind other digits, those of the
         malformed text; 0 if there is none.
 
-        The fewest digits are right whose frame is followed by another start or a line end. If there
-        are none, LEN has the most digits of a frame that is not skipped.
+        LEN has the fewest digits that make a frame which another start or a line end follows. If no
+        frame is followed so, LEN has the most digits that make no frame above the bound.
 
         :param text: the position of the message.
         :param digits: the digits before the space before it.

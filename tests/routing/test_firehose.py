@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The firehose: which messages are copied, and where they never go."""
+"""The firehose: the messages that are copied, and the channels that never get them."""
 
 from __future__ import annotations
 

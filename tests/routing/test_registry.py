@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The registry: values by id, what belongs to a channel, and who is told."""
+"""The registry: values by id, the values of a channel, and the observers that are told."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class RegistryTests(SynchronousTestCase):
             observer.told, ["channel_put c", "drain_put 1", "drain_deleted 1", "channel_deleted c"]
         )
 
-    def test_nobody_is_told_of_what_did_not_change(self) -> None:
+    def test_observers_are_not_told_of_unchanged_values(self) -> None:
         self.registry.loaded([CHANNEL, DRAIN])
         observer = Observer()
         self.registry.observe_channels(observer)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The router: who gets which message, and what is counted."""
+"""The router: the channel of each message, and the counts."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class DamageTests(SynchronousTestCase):
             self.assertEqual((set(messages), malformed), ({self.NEXT}, 0), stream)
 
     def test_bytes_between(self) -> None:
-        """Line ends between messages are nobody's mistake."""
+        """Line ends between messages are skipped and not counted."""
         for blank in (b"\n", b"\r\n", b"\0", b"\n\n\r\n\0"):
             stream = blank + (encode(self.NEXT) + blank) * 2 + self.NEXT + b"\n" + blank
             self.assertEqual(decode(stream), ([self.NEXT] * 3, 0, 0))
@@ -191,7 +191,7 @@ class DigitTests(SynchronousTestCase):
         return decode(b"x " + text + encode(self.MESSAGE), *after)
 
     def test_followed(self) -> None:
-        """The digits that are a LEN are those whose frame something follows."""
+        """LEN has the digits that make a frame which something follows."""
         for text in (b"took 1", b"id=47", b"0", b"1234567", b"1" * 30):
             for after in (encode(self.MESSAGE) * 2, b"<13>1 line\n", b"\n"):
                 messages, malformed, _ = self.decode_damaged(text, after)
@@ -199,12 +199,12 @@ class DigitTests(SynchronousTestCase):
                 self.assertEqual(malformed, 1)
 
     def test_last(self) -> None:
-        """The end of the connection is such a thing too."""
+        """The end of the connection may follow a frame too."""
         for text in (b"took 1", b"1234567", b"1" * 30):
             self.assertEqual(self.decode_damaged(text), ([self.MESSAGE], 1, 0))
 
     def test_longer(self) -> None:
-        """A LEN whose last digits are another one is still read whole."""
+        """A LEN is read whole although its last digits could be a LEN, too."""
         message = b"<13>1 ".ljust(180, b"m")
         for after in (encode(self.MESSAGE), b""):
             messages, malformed, _ = decode(b"x " + encode(message), after)
@@ -224,7 +224,7 @@ class DigitTests(SynchronousTestCase):
 
 
 class JoinTests(SynchronousTestCase):
-    """Lines without a head, joined to the message before them where that is wanted."""
+    """Lines without a head, joined to the message before them if the option says so."""
 
     TRACE = b"<13>1 Traceback:\r\n  File x\r\n\tat 7 lines\nValueError\n"
     JOINED = b"<13>1 Traceback:\n  File x\n\tat 7 lines\nValueError"
@@ -511,7 +511,7 @@ class CutLinesTests(SynchronousTestCase):
         )
 
     def test_stops(self) -> None:
-        """At what is no such line, not complete, or too long."""
+        """Cutting stops at other lines, incomplete ones and ones that are too long."""
         for rest in (
             b"",
             b"5 hello\n",
@@ -571,7 +571,7 @@ class BodyTests(SynchronousTestCase):
                 decode_body(encode(b"one") + frame, MANY)
 
     def test_too_many(self) -> None:
-        """Nothing beyond the bound is cut, however the messages stand there."""
+        """Nothing beyond the bound is cut, in whatever way the messages are framed."""
         long = encode(b"<13>1 ".ljust(11_000))
         for body in (b"1 a" * 3, b"1 a\n1 a\n1 a\n", long * 3, b"1 a1 a" + long):
             self.assertEqual(len(decode_body(body, 3)[0]), 3)

@@ -42,7 +42,7 @@ _MESSAGE = re.compile(
 
 
 def plainly(message: bytes) -> dict[str, bytes] | None:
-    """The parts of a message, as PROTOCOL §2 says, or ``None`` where it is none."""
+    """Return the parts of a message by PROTOCOL §2; ``None`` for bytes that are not a message."""
     found = _MESSAGE.fullmatch(message)
     if not found or int(found["pri"]) > 191:
         return None
@@ -238,7 +238,7 @@ class SortTests(SynchronousTestCase):
         self.assertEqual(sort_frames([b"", b"a b c"], {}, [], 0.0), ([b"", b"a b c"], []))
 
     def test_not_in_the_head(self) -> None:
-        """Of a sender whose token the request names: the first one, wherever it stands."""
+        """If the request names the token, its first occurrence in a text is replaced too."""
         for frame, cooked in (
             (b"a t.1 t.1", b"a app t.1"),
             (b"b", b"b"),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""RFC 5424 messages: where the text begins."""
+"""RFC 5424 messages: heads, structured data, and the beginning of the text."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class StructuredDataTests(SynchronousTestCase):
             self.assertEqual(text_of(text), text)
 
     def test_missing(self) -> None:
-        """Then the text begins at once, also where it begins with a bracket."""
+        """Without structured data the text begins at once, also if it begins with a bracket."""
         for text in (
             b"text",
             b"--",

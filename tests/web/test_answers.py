@@ -23,7 +23,7 @@ class AnswerTests(WebTests):
         self.assertEqual((status(answer), body_of(answer)), (200, b"hello"))
 
     def test_kept_connection(self) -> None:
-        """Requests follow each other, also where one was refused that had no body."""
+        """Requests follow each other, also after a refused request without a body."""
         twice = request("GET", "/forbidden") + request("POST", "/", b"hello")
         answer = self.wire.send(twice, request("POST", "/", b"again"))
         self.assertEqual(answer.count(b"HTTP/1.1 200"), 2)

@@ -29,7 +29,7 @@ class WaitingTests(WebTests):
         self.bounds = Bounds(body_bytes=100, connections=99, idle_timeout_s=60, waiting_bytes=5)
 
     def test_before_the_body(self) -> None:
-        """A request for whose body there is no room gets no 100, and is told to come again."""
+        """A request gets no 100 and a ``Retry-After`` if there is no room for its body."""
         Wire(self.site).send(HEAD_OF_3 + b"abc")
         for size, code in ((3, 503), (2, 200), (0, 200)):
             wire = Wire(self.site)
@@ -43,7 +43,7 @@ class WaitingTests(WebTests):
                 self.assertFalse(answer.startswith(b"HTTP/1.1 503 "))
 
     def test_in_the_body(self) -> None:
-        """One whose body grows over the bound is refused too."""
+        """A request is refused as soon as its body grows over the bound."""
         one, two = Wire(self.site), Wire(self.site)
         for wire in (one, two):
             wire.send(request("POST", "/wait", Transfer_Encoding="chunked"))
@@ -179,7 +179,7 @@ class ConnectionTests(WebTests):
         self.assertTrue(self.wire.closed)
 
     def test_no_clock_ticks(self) -> None:
-        """Nothing runs for a site that nobody is connected to."""
+        """Nothing runs for a site without connections."""
         self.wire.close()
         self.site.doStart()
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -267,7 +267,7 @@ class HalfCloseTests(WebTests):
 class CloseTests(WebTests):
     """Shutdown."""
 
-    def test_nobody_connected(self) -> None:
+    def test_no_connections(self) -> None:
         self.wire.close()
         self.successResultOf(self.site.close())
 

@@ -53,7 +53,7 @@ class RefusalTests(WebTests):
         self.assertTrue(self.wire.closed)
 
     def test_bad_chunks(self) -> None:
-        """One request has one answer, also where the rest of it is no HTTP."""
+        """One request has one answer, also if the rest of it is not HTTP."""
         head = request("POST", "/forbidden", Transfer_Encoding="chunked")
         self.assertEqual(status(self.wire.send(head)), 403)
         self.assertEqual(self.wire.send(b"no chunk\r\n"), b"")
