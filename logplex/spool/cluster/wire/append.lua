@@ -21,7 +21,7 @@
 
 local KEEP, FORGET, RAISE = 1, 2, 4
 local STATE = '^(%d+) (%d+) (%d+) (%d+) (%d+)(.*)'
--- So many starts of one node are remembered: one alive, and some that may still have calls
+-- The starts of one node that are remembered: the present one, and some that may still have a call
 -- under way.
 local MOST_STARTS = 8
 
@@ -66,9 +66,9 @@ local last_number = tonumber(field(batches, start) or 0)
 if last_number and tonumber(number) <= last_number then
     return nil
 end
--- Nobody listens to this; if we may not publish it fails here and nothing has happened.
+-- This reaches no subscriber. If the node may not publish, the script ends here and has done nothing.
 call('PUBLISH', prefix, '')
--- The first write, unless a key was replaced: if the shard may not write now, it is the same.
+-- The first write, unless a key was replaced. If the shard cannot write now, the script ends here.
 if call('HSET', batches, start, number) == 1 then
     local starts = call('HKEYS', batches)
     table.sort(starts)
@@ -157,7 +157,7 @@ for at = 1, #heads do
     sequences[at] = 'seq:' .. heads[at][1]
     names[at] = prefix .. heads[at][1]
 end
--- A key that is something else is as good as missing here.
+-- A key of another type counts as missing here.
 local values = call('MGET', unpack(sequences))
 local receivers = call('PUBSUB', 'NUMSUB', unpack(names))
 
@@ -192,7 +192,7 @@ for at = 1, #heads do
         last = last + lost + count
         text = decimal(last)
         if lost > 0 then
-            -- What the node had no room for takes its numbers, so that it is seen to be missing.
+            -- Dropped messages take numbers, so that readers see that they are missing.
             before = decimal(last - count)
             gone = decimal(gone + lost)
         end
@@ -201,7 +201,7 @@ for at = 1, #heads do
         else
             local id = add(stream, text, size, messages, entry, gone)
             if type(id) == 'table' then
-                -- Something else, or a stream that is ahead of its sequence.
+                -- A key of another type, or a stream whose ids are above the sequence.
                 local its_entry, ahead = newest(stream)
                 if ahead > 0 then
                     entry, last = its_entry, ahead + lost + count
@@ -212,7 +212,7 @@ for at = 1, #heads do
                 end
             end
             if not id then
-                -- There is no stream. The one that is made has no time yet, however fresh the state.
+                -- There is no stream. A new one has no time to live yet, even if the state says so.
                 local made = {'XADD', stream, text, 'n', size, 'm', messages, 'b', entry, 'o', origin}
                 if gone ~= '0' then
                     made[#made + 1], made[#made + 2] = 'g', gone

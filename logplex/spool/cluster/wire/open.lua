@@ -3,10 +3,12 @@
 -- Introduce a connection to its shard. ARGV: the run id of the Redis process, prefix of the live
 -- channels.
 --
--- A Redis that was restarted may have lost its last writes, and with them the last numbers it
--- gave: from now on it gives none below the clock. Publishes and writes in any case, so it also
--- shows that the shard may write, and we may both, whatever channel it is about: a batch that fails
--- half-way would be lost. There is no channel without an id.
+-- A Redis that was restarted may have lost its last writes, and with them the last numbers that it
+-- gave. From now on it gives no number below the clock.
+--
+-- The script publishes and writes in any case. So it fails if the shard cannot write, or if the node
+-- may not use the keys of channels: a batch that fails half-way would be lost. The keys belong to
+-- the empty channel id, which no channel has.
 --
 -- Gives 1 if the key of the shard held something else and was replaced, otherwise 0.
 
