@@ -62,7 +62,7 @@ class ServerTls:
         return self._certificate.not_valid_after_utc.timestamp()
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the end of the certificate."""
+        """Yield the time at which the certificate expires, for the metrics."""
         yield Sample(
             "logplex_certificate_expiry_timestamp_seconds",
             "The end of the certificate of [tls], in seconds since the epoch",
