@@ -24,8 +24,8 @@ _CONTENT_TYPES = frozenset({b"application/logplex-1", b"application/x-logplex-1"
 
 _METHODS = {LOGS: (b"POST",), HEALTH_CHECK: (b"GET", b"HEAD")}
 
-_BOOTING = plain_refusal(503, "SYSTEM BOOTING", reason="booting")
-_DENIED = plain_refusal(503, "Ingress is denied", reason="denied")
+_BOOTING = plain_refusal(503, "SYSTEM BOOTING", (b"Retry-After", b"1"), reason="booting")
+_DENIED = plain_refusal(503, "Ingress is denied", (b"Retry-After", b"30"), reason="denied")
 _UNKNOWN_PATH = plain_refusal(404, "Not found", reason="path")
 _NOT_AUTHORIZED = plain_refusal(
     401, "Not Authorized", (b"WWW-Authenticate", b"Basic realm=Logplex"), reason="not_authorized"

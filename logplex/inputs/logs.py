@@ -279,6 +279,9 @@ class _Logs(Resource):
         foreign = len(frames) - len(permitted)
         self._counters.received += foreign
         self._counters.not_permitted += foreign
+        stream = self._registry.stream(channel_id)
+        if stream:
+            stream.activity.drop("not_permitted", foreign)
         return permitted
 
 

@@ -142,6 +142,9 @@ class RoutingTests(LogsTests):
         self.assertEqual(self.one.calls, [[message("app", "1")]])
         self.assertEqual(self.two.calls, [])
         self.assertEqual((self.counters.received, self.counters.not_permitted), (3, 2))
+        activity = self.router.activity("one")
+        assert activity is not None
+        self.assertEqual((activity.received, activity.dropped), (1, {"not_permitted": 2}))
 
     def test_unknown_tokens(self) -> None:
         self.assertEqual(self.post(frames(message(ALIEN, "1"), message(ONE, "2"))), (204, b""))
