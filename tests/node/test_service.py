@@ -7,9 +7,11 @@ from __future__ import annotations
 import atexit
 import signal
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import trustme
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
@@ -37,6 +39,7 @@ from logplex.settings import (
     NodeSettings,
     Settings,
     SettingsError,
+    Tls,
 )
 from tests.doubles.interfaces import DictConfigStore, LogLines, RecordingSpool, as_reactor
 
@@ -254,6 +257,32 @@ class NodeTests(SynchronousTestCase):
             signal.raise_signal(signal.SIGHUP)
             self.reactor.advance(0)
         return self.lines(captured)
+
+    def test_sighup_without_changes_is_told(self) -> None:
+        self.start()
+        self.store.load(Credential("me", "secret"))
+        self.assertEqual(self.sighup(), ["SIGHUP: nothing has changed"])
+
+    def test_sighup_tells_a_renewed_certificate(self) -> None:
+        """The names of the files are the same."""
+        path = Path(self.mktemp())
+
+        def renew(end: datetime) -> None:
+            leaf = trustme.CA().issue_cert("logs.example.com", not_after=end)
+            leaf.private_key_and_cert_chain_pem.write_to_path(str(path))
+
+        renew(datetime(2040, 1, 2, tzinfo=UTC))
+        listen = evolve(self.settings.listen, syslog_tls=("tcp:3",))
+        tls = Tls(certificate_file=str(path))
+        self.settings = evolve(self.settings, listen=listen, tls=tls)
+        self.start()
+        self.store.load(Credential("me", "secret"))
+        self.assertEqual(self.sighup(), ["SIGHUP: nothing has changed"])
+        renew(datetime(2041, 3, 4, tzinfo=UTC))
+        self.assertEqual(self.sighup(), ["SIGHUP: the new certificate is in use, until 2041-03-04"])
+        path.write_text("")
+        (line,) = self.sighup()
+        self.assertRegex(line, "^SIGHUP: the old certificate stays: .tls. certificate_file: ")
 
     def test_sighup_takes_over_limits_and_rods_and_names_the_rest(self) -> None:
         self.start()
