@@ -27,7 +27,7 @@ from logplex.drains.delivery.states import Phase
 from logplex.drains.drain import ChannelNotices, RunningDrain
 from logplex.drains.journaled import JournaledChannels
 from logplex.drains.kinds import Kinds
-from logplex.drains.network.guard import Guard, GuardedReactor
+from logplex.drains.network.guard import Guard
 from logplex.drains.network.resolver import Resolver
 from logplex.drains.network.tls import Trust
 from logplex.drains.probe import Probe
@@ -99,8 +99,7 @@ class DrainService:
         self._reactor = reactor
         self._random = random or Random()
         guard = Guard(settings.deny_networks, own_services)
-        resolver = resolver or Resolver(reactor)
-        self._guarded = GuardedReactor(reactor, guard, resolver)
+        resolver = resolver or Resolver(reactor, channel_lookups=settings.channel_lookups)
         self._kinds = Kinds(
             settings=settings,
             trust=Trust(settings.ca_file, settings.pinned_file, settings.pinned_certificates),
@@ -108,7 +107,7 @@ class DrainService:
             resolver=resolver,
             reactor=reactor,
             random=self._random,
-            connect_to=connect_to or self._connect_to_host,
+            connect_to=connect_to,
         )
         self._shared = SharedBuffer(settings.shared_buffer_bytes)
         self._running: dict[int, RunningDrain] = {}
@@ -395,6 +394,3 @@ class DrainService:
         leaving = running.stop(flush_s).addCallback(left).addBoth(gone)
         if not leaving.called:
             self._leaving[running] = leaving
-
-    def _connect_to_host(self, host: str, port: int) -> IStreamClientEndpoint:
-        return self._guarded.endpoint(host, port, self._settings.connect_timeout_s)

@@ -19,7 +19,7 @@ from logplex.drains.kinds.attempts import Attempts
 from logplex.drains.kinds.http import HttpCourier, http_pace
 from logplex.drains.kinds.syslog import SyslogCourier, syslog_pace
 from logplex.drains.kinds.udp import UdpCourier, udp_pace
-from logplex.drains.network.guard import Guard
+from logplex.drains.network.guard import Guard, GuardedReactor
 from logplex.drains.network.resolver import Resolver
 from logplex.drains.network.tls import Trust
 from logplex.interfaces import IReactor
@@ -39,7 +39,8 @@ class Kinds:
     Makes the couriers of drains, by the kinds of their destinations.
 
     :ivar reactor: makes sockets, and is the clock.
-    :ivar connect_to: returns an endpoint for a host and port, without TLS.
+    :ivar connect_to: returns an endpoint for a host and port, without TLS; the default
+        connects over TCP to the fastest permitted address of the host.
     """
 
     settings: DrainSettings
@@ -48,7 +49,7 @@ class Kinds:
     resolver: Resolver
     reactor: IReactor
     random: Random
-    connect_to: Callable[[str, int], IStreamClientEndpoint]
+    connect_to: Callable[[str, int], IStreamClientEndpoint] | None = None
     attempts: Attempts = field(init=False)
     _http_pace: Pace = field(init=False)
     _syslog_pace: Pace = field(init=False)
@@ -89,7 +90,9 @@ class Kinds:
                 outcome=outcome,
                 reports=reports,
                 settings=self.settings,
-                endpoint=self._endpoint(destination, None if at_once else reports),
+                endpoint=self._endpoint(
+                    drain.channel_id, destination, None if at_once else reports
+                ),
                 clock=self.reactor,
                 random=self.random,
             )
@@ -104,7 +107,9 @@ class Kinds:
                 backoff=backoff,
                 reports=reports,
                 settings=self.settings,
-                endpoint=self._endpoint(destination, None if at_once else reports),
+                endpoint=self._endpoint(
+                    drain.channel_id, destination, None if at_once else reports
+                ),
                 clock=self.reactor,
             )
             return syslog, self._syslog_pace
@@ -115,21 +120,30 @@ class Kinds:
             buffer=buffer,
             backoff=backoff,
             reports=reports,
-            resolver=self.resolver,
+            resolver=self.resolver.of(drain.channel_id),
             guard=self.guard,
             reactor=self.reactor,
         )
         return udp, self._udp_pace
 
     def _endpoint(
-        self, destination: HttpDestination | SyslogDestination, reports: Reports | None
+        self,
+        channel_id: str,
+        destination: HttpDestination | SyslogDestination,
+        reports: Reports | None,
     ) -> IStreamClientEndpoint:
         """:param reports: gives the drain a place among the attempts of all drains."""
         host, port = destination.host, destination.port
-        endpoint = self.connect_to(host, port)
+        endpoint = self._tcp_endpoint(host, port, channel_id)
         if reports is not None:
             endpoint = self.attempts.endpoint(endpoint, host, port, reports)
         if not destination.tls:
             return endpoint
         verify = destination.verify and self.settings.verify_certificates
         return self.trust.secured(endpoint, destination.host, verify, self.reactor)
+
+    def _tcp_endpoint(self, host: str, port: int, channel_id: str) -> IStreamClientEndpoint:
+        if self.connect_to is not None:
+            return self.connect_to(host, port)
+        guarded = GuardedReactor(self.reactor, self.guard, self.resolver.of(channel_id))
+        return guarded.endpoint(host, port, self.settings.connect_timeout_s)

@@ -28,7 +28,7 @@ from logplex.drains.delivery.pace import Backoff, Linger, Pace
 from logplex.drains.kinds.syslog import syslog_pace
 from logplex.drains.network.errors import NOTICED, DestinationDenied, explain
 from logplex.drains.network.guard import Guard
-from logplex.drains.network.resolver import Address, Resolver
+from logplex.drains.network.resolver import Address, ChannelResolver
 from logplex.interfaces import IReactor
 from logplex.model.destination import UdpDestination
 from logplex.settings import DrainSettings
@@ -67,7 +67,7 @@ class UdpCourier:
     buffer: Supply
     backoff: Backoff
     reports: Reports
-    resolver: Resolver
+    resolver: ChannelResolver
     guard: Guard
     reactor: IReactor
 

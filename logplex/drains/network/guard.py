@@ -35,7 +35,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from logplex.drains.network.errors import DestinationDenied
-from logplex.drains.network.resolver import Resolver
+from logplex.drains.network.resolver import ChannelResolver
 from logplex.interfaces import IReactor
 
 #: Translated by NAT64 into the IPv4 address of their last 32 bits (RFC 6052 §2.1, RFC 8215).
@@ -156,7 +156,7 @@ class GuardedReactor:
 
     reactor: IReactor
     guard: Guard
-    nameResolver: Resolver = field(alias="resolver")
+    nameResolver: ChannelResolver = field(alias="resolver")
 
     def endpoint(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
         """Return an endpoint for the fastest permitted address of the host (RFC 8305)."""

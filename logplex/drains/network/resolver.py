@@ -11,11 +11,12 @@ lookup.
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
@@ -34,8 +35,17 @@ from logplex.interfaces import IReactor
 
 Address = IPv4Address | IPv6Address
 
+T = TypeVar("T")
+
 #: The most lookups at a time. Most of them only wait: a name that hangs does so for half a minute.
-MAX_LOOKUPS = 128
+MAX_LOOKUPS = 256
+#: Names whose last lookup took longer than this have threads of their own, and no more than these.
+SLOW_S = 1.0
+MAX_SLOW_LOOKUPS = 32
+#: The lookups of one channel at a time, unless the settings say otherwise.
+CHANNEL_LOOKUPS = 2
+#: The most slow names that are remembered.
+_MAX_SLOW_NAMES = 10_000
 
 
 class DaemonThreadPool(ThreadPool):
@@ -46,13 +56,24 @@ class DaemonThreadPool(ThreadPool):
         return Thread(*args, daemon=True, **kwargs)
 
 
-@implementer(IHostnameResolver)
+@define(eq=False, repr=False)
+class _Lookups:
+    """The lookups of one channel: the number that threads do now, and the names that wait."""
+
+    under_way: int = 0
+    waiting: deque[tuple[str, int]] = field(factory=deque)
+
+
 class Resolver:
     """
     Looks up the addresses of hosts.
 
-    :param reactor: runs the callbacks of the threads.
+    A channel has a bound of lookups at a time, so that one channel's names, whose server is silent,
+    cannot take all threads.
+
+    :param reactor: runs the callbacks of the threads, and is the clock.
     :param getaddrinfo: the function of the system, or of a test.
+    :param channel_lookups: the most lookups of a channel at a time.
     """
 
     def __init__(
@@ -60,13 +81,22 @@ class Resolver:
         reactor: IReactor,
         getaddrinfo: Callable[..., Sequence[Any]] = socket.getaddrinfo,
         pool: ThreadPool | None = None,
+        channel_lookups: int = CHANNEL_LOOKUPS,
     ) -> None:
         self._reactor = reactor
         self._getaddrinfo = getaddrinfo
+        self._channel_lookups = channel_lookups
         self._pool = pool or DaemonThreadPool(0, MAX_LOOKUPS, "drains' names")
+        self._slow_pool = pool or DaemonThreadPool(0, MAX_SLOW_LOOKUPS, "drains' slow names")
+        self._slow: set[str] = set()
         self._waiting: dict[tuple[str, int], list[Deferred[list[Address]]]] = {}
+        self._channels: dict[str, _Lookups] = {}
 
-    def lookup(self, host: str, port: int) -> Deferred[list[Address]]:
+    def of(self, channel_id: str) -> ChannelResolver:
+        """Return the resolver of the drains of a channel."""
+        return ChannelResolver(self, channel_id)
+
+    def lookup(self, host: str, port: int, channel_id: str) -> Deferred[list[Address]]:
         """
         Return the host's addresses, the best first; fails with :class:`OSError` if there are none.
 
@@ -79,8 +109,69 @@ class Resolver:
         waiting = self._waiting.setdefault((host, port), [])
         waiting.append(result)
         if len(waiting) == 1:
-            self._look_up(host, port).addBoth(self._found, host, port)
+            if host in self._slow:
+                self._look_up(self._slow_pool, host, port).addBoth(self._found, host, port)
+            else:
+                lookups = self._channels.setdefault(channel_id, _Lookups())
+                lookups.waiting.append((host, port))
+                self._begin(lookups, channel_id)
         return result
+
+    def _begin(self, lookups: _Lookups, channel_id: str) -> None:
+        """Begin lookups of a channel, as many as it may have."""
+        while lookups.waiting and lookups.under_way < self._channel_lookups:
+            host, port = lookups.waiting.popleft()
+            if all(each.called for each in self._waiting[host, port]):
+                # All callers have given up.
+                del self._waiting[host, port]
+                continue
+            lookups.under_way += 1
+            looking = self._look_up(self._pool, host, port)
+            looking.addBoth(self._found, host, port).addBoth(self._ended, lookups, channel_id)
+        if not (lookups.waiting or lookups.under_way):
+            self._channels.pop(channel_id, None)
+
+    def _ended(self, _: object, lookups: _Lookups, channel_id: str) -> None:
+        lookups.under_way -= 1
+        self._begin(lookups, channel_id)
+
+    def _look_up(self, pool: ThreadPool, host: str, port: int) -> Deferred[Sequence[Any]]:
+        if not pool.started:
+            pool.start()
+        began_at = self._reactor.seconds()
+
+        def time_taken(result: T) -> T:
+            if self._reactor.seconds() - began_at > SLOW_S:
+                if len(self._slow) >= _MAX_SLOW_NAMES:
+                    self._slow.clear()
+                self._slow.add(host)
+            else:
+                self._slow.discard(host)
+            return result
+
+        return deferToThreadPool(
+            self._reactor, pool, self._getaddrinfo, host, port, 0, socket.SOCK_STREAM
+        ).addBoth(time_taken)
+
+    def _found(self, result: Sequence[Any] | Failure, host: str, port: int) -> None:
+        for waiting in self._waiting.pop((host, port)):
+            if isinstance(result, Failure):
+                waiting.errback(result)
+            else:
+                waiting.callback([_address(family, each) for family, *_, each in result])
+
+
+@implementer(IHostnameResolver)
+@frozen(eq=False, repr=False)
+class ChannelResolver:
+    """Looks up the addresses of hosts for the drains of one channel."""
+
+    resolver: Resolver
+    channel_id: str
+
+    def lookup(self, host: str, port: int) -> Deferred[list[Address]]:
+        """See :meth:`Resolver.lookup`."""
+        return self.resolver.lookup(host, port, self.channel_id)
 
     def resolveHostName(
         self,
@@ -102,26 +193,6 @@ class Resolver:
             lambda _: resolutionReceiver.resolutionComplete()
         )
         return resolution
-
-    def _look_up(self, host: str, port: int) -> Deferred[Sequence[Any]]:
-        if not self._pool.started:
-            self._pool.start()
-        return deferToThreadPool(
-            self._reactor,
-            self._pool,
-            self._getaddrinfo,
-            host,
-            port,
-            0,
-            socket.SOCK_STREAM,
-        )
-
-    def _found(self, result: Sequence[Any] | Failure, host: str, port: int) -> None:
-        for waiting in self._waiting.pop((host, port)):
-            if isinstance(result, Failure):
-                waiting.errback(result)
-            else:
-                waiting.callback([_address(family, each) for family, *_, each in result])
 
 
 def _literal(host: str, port: int) -> Address | None:

@@ -96,7 +96,7 @@ class UdpCase(SynchronousTestCase):
                 buffer=self.buffer,
                 backoff=Backoff(DrainSettings(), self.outcome, self.reactor, MiddleRandom()),
                 reports=reports,
-                resolver=self.names,
+                resolver=self.names.of("app"),
                 guard=Guard(["10.0.0.0/8"]),
                 reactor=as_reactor(self.reactor),
             )

@@ -139,7 +139,7 @@ class GuardedReactorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.names = ScriptedNames()
-        self.guarded = GuardedReactor(as_reactor(self.reactor), INTERNAL, self.names)
+        self.guarded = GuardedReactor(as_reactor(self.reactor), INTERNAL, self.names.of("app"))
 
     def connect(self, host: str = "logs.example") -> Failure | None:
         """Try; the failure if there is one now."""

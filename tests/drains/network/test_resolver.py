@@ -40,7 +40,9 @@ class NamesTests(SynchronousTestCase):
             (socket.AF_INET, 1, 6, "", ("192.0.2.1", 80)),
         ]
         self.pool = HeldPool()
-        self.names = Resolver(DirectReactor(), self.getaddrinfo, self.pool)  # type: ignore[arg-type]
+        self.reactor = DirectReactor()
+        self.resolver = Resolver(self.reactor, self.getaddrinfo, self.pool)  # type: ignore[arg-type]
+        self.names = self.resolver.of("app")
 
     def getaddrinfo(self, *args: Any) -> list[Any]:
         self.asked.append(args)
@@ -125,3 +127,48 @@ class NamesTests(SynchronousTestCase):
 
     def test_threads_do_not_hold_up_the_end(self) -> None:
         self.assertTrue(DaemonThreadPool.threadFactory(target=int).daemon)
+
+    def hosts(self) -> list[str]:
+        """Return the hosts that threads have looked up, and forget them."""
+        asked, self.asked = self.asked, []
+        return [host for host, *_ in asked]
+
+    def test_bound_of_a_channel(self) -> None:
+        """A channel has two lookups at a time; its others wait, those of other channels do not."""
+        for number in range(5):
+            self.names.lookup(f"host-{number}.example", 80)
+        found = self.resolver.of("other").lookup("logs.example", 80)
+        self.assertEqual(len(self.pool.held), 3)
+        self.pool.run()
+        self.assertEqual(len(self.successResultOf(found)), 2)
+        self.assertEqual(self.hosts(), ["host-0.example", "host-1.example", "logs.example"])
+        self.pool.run()
+        self.pool.run()
+        self.assertEqual(self.hosts(), ["host-2.example", "host-3.example", "host-4.example"])
+        self.assertEqual(self.resolver._channels, {})
+
+    def test_waiting_in_vain(self) -> None:
+        """A lookup for which no caller waits any more is not begun."""
+        for number in range(3):
+            looking = self.names.lookup(f"host-{number}.example", 80)
+        looking.addErrback(lambda _: None)
+        looking.cancel()
+        self.pool.run()
+        self.pool.run()
+        self.assertEqual(self.hosts(), ["host-0.example", "host-1.example"])
+        self.assertEqual((self.resolver._channels, self.resolver._waiting), ({}, {}))
+
+    def test_slow_names(self) -> None:
+        """A name that was slow takes no place of its channel, until it answers fast again."""
+        self.names.lookup("slow.example", 80)
+        self.reactor.advance(2)
+        self.pool.run()
+        for number in range(2):
+            self.names.lookup(f"host-{number}.example", 80)
+        self.names.lookup("slow.example", 80)
+        self.assertEqual(len(self.pool.held), 3)
+        self.pool.run()
+        for number in range(2):
+            self.names.lookup(f"host-{number}.example", 80)
+        self.names.lookup("slow.example", 80)
+        self.assertEqual(len(self.pool.held), 2)
