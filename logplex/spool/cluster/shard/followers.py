@@ -23,6 +23,8 @@ _log = Logger()
 
 #: Channels whose histories are read at a time when a shard comes back.
 _RESUMED_AT_A_TIME = 8
+#: Publications that are not batches and are logged; an older node makes one for every message.
+_MOST_WARNINGS = 10
 
 
 class Followers:
@@ -60,6 +62,7 @@ class Followers:
         self._written = written
         self._failed = failed
         self._followed: dict[str, Progress] = {}
+        self._warnings = 0
 
     @property
     def channels(self) -> KeysView[str]:
@@ -92,7 +95,9 @@ class Followers:
         try:
             published = parse_published(data)
         except ValueError as error:
-            _log.warn("a publication on a shard is not a batch: {error}", error=str(error))
+            if self._warnings < _MOST_WARNINGS:
+                self._warnings += 1
+                _log.warn("a publication on a shard is not a batch: {error}", error=str(error))
             return
         if published.origin == self._origin:
             self._outbox.heard(published.batch, channel_id)

@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
@@ -264,8 +265,11 @@ class FollowingTests(ShardTestCase):
     def test_what_is_no_batch_is_passed_over(self) -> None:
         diary = self.follow()
         assert self.listening.received is not None
-        self.listening.received(LIVE.encode(), b"hello")
-        self.listening.received(b"elsewhere", b"hello")
+        with capturedLogs() as events:
+            for _ in range(30):
+                self.listening.received(LIVE.encode(), b"hello")
+                self.listening.received(b"elsewhere", b"hello")
+        self.assertEqual(len(events), 10)
         self.publish(11, 1, b"a")
         self.assertEqual(diary.since(), [(11, b"a")])
 
