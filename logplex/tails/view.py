@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from attrs import define, field, frozen
 
@@ -203,16 +204,16 @@ class Block:
     def shown(self, view: View, indexes: Sequence[int]) -> tuple[Sequence[int | None], list[bytes]]:
         """Return the numbers of messages, and their lines in the format of the view."""
         lines = self._lines
-        missing = [index for index in indexes if lines[index] is None]
-        if missing:
+        if None in lines:
+            missing = [index for index in indexes if lines[index] is None]
             formatted = tail_lines([self.messages[index] for index in missing])
             for index, line in zip(missing, formatted, strict=True):
                 lines[index] = line
-        chosen = [line for line in map(lines.__getitem__, indexes) if line is not None]
         numbers = self.numbers
         if len(indexes) < len(lines):
+            lines = [lines[index] for index in indexes]
             numbers = [numbers[index] for index in indexes]
-        return numbers, view.encode(numbers, chosen)
+        return numbers, view.encode(numbers, cast(list[bytes], lines))
 
     def entries(self, indexes: Sequence[int]) -> list[Entry]:
         """Return entries of messages that are formatted when they are first read."""
