@@ -92,9 +92,11 @@ def read_object(request: Request) -> dict[str, Any]:
     :raise BadBody: it is not JSON, or not an object.
     """
     try:
-        body = json.loads(read_body(request), object_pairs_hook=unique_members)
-        # Half of a surrogate pair passes as JSON, but cannot be encoded, so not kept or shown.
-        json.dumps(body, ensure_ascii=False).encode()
+        content = read_body(request)
+        body = json.loads(content, object_pairs_hook=unique_members)
+        if not content.isascii() or b"\\u" in content or b"\0" in content:
+            # Half of a surrogate pair passes as JSON, but cannot be encoded, so not kept or shown.
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise BadBody("bad JSON") from None
     if not isinstance(body, dict):

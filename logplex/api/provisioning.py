@@ -373,11 +373,11 @@ class Provisioning:
 
     def _checked(self, token_names: Iterable[str]) -> list[str]:
         """Return the valid names in order, without repetitions."""
-        names = list(dict.fromkeys(map(check_token_name, token_names)))
+        names = list(dict.fromkeys(token_names))
         bound = self._limits.now.tokens_per_channel
         if len(names) > bound:
             raise TooManyNames(f"a channel has at most {bound} tokens")
-        return names
+        return list(map(check_token_name, names))
 
     def _known(self, channel_id: str) -> Channel:
         channel = self._registry.channel(channel_id)

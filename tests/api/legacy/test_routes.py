@@ -335,8 +335,16 @@ class ChannelTests(LegacyCase):
 
     def test_name_that_is_no_text(self) -> None:
         """Half of a surrogate pair can be written in JSON."""
-        answer = self.ask("POST", "/channels", {"name": "\ud800"})
-        self.assertEqual(400, answer.code)
+        half = '{"name": "\\ud800"}'
+        for body in (
+            half.encode(),
+            half.encode("utf-16"),
+            half.encode("utf-32-be"),
+            b'{"name": "\xed\xa0\x80"}',
+        ):
+            self.assertEqual(400, self.ask("POST", "/channels", body).code)
+        whole = '{"name": "\\ud83d\\ude00"}'
+        self.assertEqual(201, self.ask("POST", "/channels", whole.encode()).code)
 
     def test_bad_tokens(self) -> None:
         bad: tuple[object, ...] = ("app", {}, [1], ["a b"])
