@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import string
+import sys
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import quote, unquote_to_bytes
 
@@ -270,7 +271,10 @@ def check_durable(destination: Destination) -> None:
     """
     Check that a drain to this destination can be durable.
 
-    :raises BadDestination: it cannot: its receiver does not confirm what it has taken.
+    :raises BadDestination: it cannot: the receiver of a datagram confirms nothing.
     """
-    if not isinstance(destination, HttpDestination):
-        raise BadDestination("only HTTP drains can be durable")
+    if isinstance(destination, UdpDestination):
+        raise BadDestination("drains over UDP cannot be durable")
+    if isinstance(destination, SyslogDestination) and sys.platform != "linux":
+        # Elsewhere the kernel does not tell what its peer has acknowledged.
+        raise BadDestination("drains over syslog can be durable on Linux only")

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.node import Node
 from tests.integration.process import reactor, until
-from tests.integration.receivers import Answer, Delivery, HttpReceiver, refusal
+from tests.integration.receivers import Answer, Delivery, HttpReceiver, TcpReceiver, refusal
 from tests.integration.senders import numbered, numbers_in, octet_counted
 
 #: Reactions of the receiver, and their share: it takes a request and says nothing, or refuses it.
@@ -68,8 +68,12 @@ class RememberingReceiver(HttpReceiver):
         return numbers_in(frame for frames in self.kept.values() for frame in frames)
 
 
+async def _all_there(receiver: TcpReceiver, count: int) -> bool:
+    return len(set(numbers_in(receiver.frames))) >= count
+
+
 class DurableDrainTests(IntegrationTestCase):
-    async def durable(self, node: Node, receiver: HttpReceiver) -> str:
+    async def durable(self, node: Node, receiver: HttpReceiver | TcpReceiver) -> str:
         """Make a channel with one durable drain; return its token."""
         token = await node.channel("app-1")
         added = await node.request(
@@ -137,6 +141,23 @@ class DurableDrainTests(IntegrationTestCase):
 
         await until(settled, "everything has arrived")
         self.assertEqual(receiver.numbers, list(range(count)))
+
+    async def test_syslog_that_is_away_while_the_node_is_killed(self) -> None:
+        """Over TCP each message arrives at least once, and nothing is skipped."""
+        receiver = self.receiver(TcpReceiver())
+        node = await self.node()
+        token = await self.durable(node, receiver)
+        body = octet_counted(numbered(token, range(50)))
+        await self.post_until_taken(node, token, "frame", body)
+        await until(lambda: _all_there(receiver, 50), "the first have arrived")
+        await receiver.down()
+        body = octet_counted(numbered(token, range(50, 100)))
+        await self.post_until_taken(node, token, "frame-2", body)
+        await node.kill()
+        await node.start()
+        receiver.up()
+        await until(lambda: _all_there(receiver, 100), "all have arrived", 30)
+        self.assertEqual(sorted(set(numbers_in(receiver.frames))), list(range(100)))
 
     async def test_a_receiver_that_is_away_while_the_node_restarts(self) -> None:
         receiver = RememberingReceiver(Random(1))

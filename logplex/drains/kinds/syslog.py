@@ -25,6 +25,7 @@ from zope.interface import implementer
 from logplex.clock import wall_s
 from logplex.drains.delivery.courier import Loss, Reports, Supply
 from logplex.drains.delivery.pace import Backoff, Linger, Pace
+from logplex.drains.kinds.acknowledged import Unacknowledged, unacknowledged_bytes
 from logplex.drains.kinds.stream import StreamConnection, open_connection
 from logplex.drains.network.errors import NOTICED, explain
 from logplex.model.destination import SyslogDestination
@@ -65,9 +66,23 @@ class SyslogConnection(StreamConnection):
     """
 
     def __init__(
-        self, pieces: Pieces, stall_timeout_s: float, clock: IReactorTime, tls: bool
+        self,
+        pieces: Pieces,
+        stall_timeout_s: float,
+        clock: IReactorTime,
+        *,
+        tls: bool,
+        unacknowledged: Unacknowledged | None = None,
     ) -> None:
+        """
+        Make a connection of a courier.
+
+        :param unacknowledged: a piece is taken when the peer's kernel has acknowledged it, and this
+            returns 0; ``None``: when our kernel has accepted it.
+        """
         super().__init__(clock, tls)
+        self._unacknowledged = unacknowledged
+        self._unacknowledged_bytes = 0
         self._pieces = pieces
         self._stall_timeout_s = stall_timeout_s
         self._tls = tls
@@ -103,10 +118,30 @@ class SyslogConnection(StreamConnection):
 
     def resumeProducing(self) -> None:
         """See :class:`IPullProducer`. The kernel has taken everything."""
-        if self._writing:
-            self._writing = False
-            self._taken_at = self.clock.seconds()
-            self._pieces.taken()
+        if self._writing and self._unacknowledged is None:
+            self._taken()
+        elif self._writing:
+            self._unacknowledged_bytes = 1 << 62
+            self._look_for_acknowledgement(_FIRST_LOOK_S)
+
+    def _taken(self) -> None:
+        self._writing = False
+        self._taken_at = self.clock.seconds()
+        self._pieces.taken()
+
+    def _look_for_acknowledgement(self, again_s: float) -> None:
+        """Look now, and again after a time that doubles, until the peer has acknowledged all."""
+        if not self._writing or self._unacknowledged is None:
+            return
+        left_bytes = self._unacknowledged(self._lowest)
+        if not left_bytes:
+            self._taken()
+            return
+        if left_bytes < self._unacknowledged_bytes:
+            self._progress_at = self.clock.seconds()
+        self._unacknowledged_bytes = left_bytes
+        later_s = min(2 * again_s, _LAST_LOOK_S)
+        self.clock.callLater(again_s, self._look_for_acknowledgement, later_s)
 
     def stopProducing(self) -> None:
         """See :class:`IPullProducer`. The connection is gone; :meth:`lost` follows."""
@@ -150,6 +185,11 @@ class SyslogConnection(StreamConnection):
             self._pieces.left(f"the receiver has read nothing for {self._stall_timeout_s:g} s")
 
 
+#: A durable drain looks for the acknowledgement of a piece after this time, and then less and less
+#: often: on one machine it is there at once, over a sea after some 100 ms.
+_FIRST_LOOK_S = 0.001
+_LAST_LOOK_S = 0.05
+
 #: A busy drain with this many messages does not linger.
 ENOUGH_MESSAGES = 128
 
@@ -192,6 +232,7 @@ class SyslogCourier:
     The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over TCP and TLS.
 
     :ivar endpoint: connects to the receiver, with TLS if the destination asks for it.
+    :ivar unacknowledged: tells when messages of a durable drain have arrived.
     """
 
     destination: SyslogDestination
@@ -202,6 +243,7 @@ class SyslogCourier:
     settings: DrainSettings
     endpoint: IStreamClientEndpoint
     clock: IReactorTime
+    unacknowledged: Unacknowledged = unacknowledged_bytes
     _write: _Write | None = field(default=None, init=False)
     _piece_bytes: int = field(default=0, init=False)
     _written_at: float = field(default=0.0, init=False)
@@ -251,6 +293,7 @@ class SyslogCourier:
         """See :meth:`Pieces.taken`."""
         write, self._write = self._write, None
         assert write is not None
+        self.buffer.told(write.loss)
         self.buffer.deliver(len(write.frames))
         self.backoff.wrote()
         usual = self.settings.syslog_piece_bytes
@@ -298,5 +341,6 @@ class _SyslogConnections(Factory):
             courier,
             courier.settings.syslog_stall_timeout_s,
             courier.clock,
-            courier.destination.tls,
+            tls=courier.destination.tls,
+            unacknowledged=courier.unacknowledged if courier.buffer.keeps else None,
         )

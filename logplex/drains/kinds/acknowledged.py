@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+What the peer's kernel has acknowledged of a TCP connection (PROTOCOL §12).
+
+Receivers of syslog answer nothing. That their kernel has acknowledged a message is the most that
+the sender of a durable drain can know.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from fcntl import ioctl
+from typing import Any
+
+#: The request of ``tcp(7)`` on Linux: bytes in the send queue that are not acknowledged yet.
+_SIOCOUTQ = 0x5411
+
+#: Return the number of bytes that a transport has written and its peer has not acknowledged.
+Unacknowledged = Callable[[Any], int]
+
+
+def unacknowledged_bytes(transport: Any) -> int:
+    """See :data:`Unacknowledged`. Below TLS these are bytes of ciphertext."""
+    answer = ioctl(transport.getHandle().fileno(), _SIOCOUTQ, b"\0" * 4)
+    return int.from_bytes(answer, sys.byteorder)
