@@ -48,11 +48,15 @@ LAST_WORDS_S = 1.0
 LAST_CLOSE_TIMEOUT_S = 2.0
 
 # The beginning of a connection of another protocol.
-_FOREIGN = re.compile(
+_FOREIGN_BEGINNING = re.compile(
     rb"(?P<tls>\x16\x03[\x00-\x04])|(?P<http>[A-Z]{3,16} [!-~]{1,4000} HTTP/[12]\.[01]\r?\n)"
 )
 
-_FOREIGN_NAMES = {"tls": "TLS", "http": "HTTP", "plain": "no TLS"}
+_FOREIGN = {
+    "tls": "the sender speaks TLS",
+    "http": "the sender speaks HTTP",
+    "plain": "TLS failed: the sender does not speak TLS",
+}
 # The reasons that OpenSSL gives for bytes that are not TLS at all.
 _WITHOUT_TLS = {"wrong version number", "http request", "https proxy request", "unknown protocol"}
 
@@ -104,7 +108,7 @@ class SyslogProtocol(Protocol):
         self.active_at = self.factory.clock.seconds()
         if not self._has_begun:
             self._has_begun = True
-            foreign = _FOREIGN.match(data)
+            foreign = _FOREIGN_BEGINNING.match(data)
             if foreign is not None:
                 self.factory.refuse_protocol(self, foreign.lastgroup or "")
                 self.close()
@@ -333,7 +337,7 @@ class SyslogFactory(ServerFactory):
     def refuse_protocol(self, protocol: SyslogProtocol, name: str) -> None:
         """Count and log a connection that speaks another protocol."""
         self._wrong_protocols[name] += 1
-        self.complain(protocol, f"the sender speaks {_FOREIGN_NAMES[name]}")
+        self.complain(protocol, _FOREIGN[name])
 
     def _close_quiet(self, deadline: float) -> None:
         now = self.clock.seconds()
