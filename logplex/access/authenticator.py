@@ -13,7 +13,7 @@ import binascii
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -190,11 +190,16 @@ class Throttle:
 def network_of(address: str) -> str:
     """
     Return the address, or the /64 network of an IPv6 address, since one client has a whole /64.
+
+    A listener for both protocols gives IPv4 addresses as IPv6 ones (``::ffff:192.0.2.1``).
     """
+    if ":" not in address:
+        return address
     try:
-        return str(IPv6Network((address, 64), strict=False)) if ":" in address else address
+        ipv6 = IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
+    return str(ipv6.ipv4_mapped or IPv6Network((ipv6, 64), strict=False))
 
 
 class Authenticator:

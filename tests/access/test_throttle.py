@@ -90,6 +90,12 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual([0], self.guess(1, "2001:db8:0:1::1"))
         self.assertEqual([0], self.guess(1, "not:an:address"))
 
+    def test_ipv4_on_an_ipv6_listener(self) -> None:
+        """Clients of IPv4 are not one client, and have no second budget there."""
+        self.guess(20, "::ffff:192.0.2.1")
+        self.assertEqual([0], self.guess(1, "::ffff:192.0.2.2"))
+        self.assertEqual([1], self.guess(1, "192.0.2.1"))
+
     def test_counted_and_told(self) -> None:
         """Each failure is counted; the log names the last one, once a minute at most."""
         with capturedLogs() as events:
