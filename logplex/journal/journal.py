@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -122,8 +122,8 @@ class Journal:
         Messages of a channel without backlogs are not kept.
         """
         channel = self._channels.get(channel_id)
-        if channel is not None and channel.backlogs:
-            self._opened.append(channel, messages)
+        if channel is not None and channel.backlogs and self._writer is not None:
+            self._writer.append(channel, messages)
 
     def take(
         self, pieces: Mapping[str, Sequence[bytes]], frame: bytes | None = None
@@ -135,12 +135,14 @@ class Journal:
             ``stored.frames`` has it.
         :raise JournalAway: nothing was taken.
         """
+        if self._writer is None:
+            return fail(JournalAway("the journal is closed"))
         known = {
             channel: messages
             for channel_id, messages in pieces.items()
             if (channel := self._channels.get(channel_id)) is not None and channel.backlogs
         }
-        return self._opened.take(known, frame)
+        return self._writer.take(known, frame)
 
     def sync(self) -> Deferred[None]:
         """Fire when everything up to now outlives a loss of power, or fail with JournalAway."""
@@ -229,12 +231,13 @@ class Journal:
         return answer.addErrback(_unreadable)
 
     def moved(self, backlog: Backlog) -> None:
-        """See :class:`BacklogSource`."""
-        self._opened.move(backlog)
+        """See :class:`BacklogSource`. After the end only a repeat tells of what is lost here."""
+        if self._writer is not None:
+            self._writer.move(backlog)
 
     def end(self, backlog: Backlog) -> None:
         """See :class:`BacklogSource`."""
-        if self._backlogs.pop(backlog.name, None) is not None:
+        if self._backlogs.pop(backlog.name, None) is not None and self._writer is not None:
             backlog.channel.backlogs.remove(backlog)
             self._opened.end(backlog.name)
             self._opened.touch(backlog.channel)

@@ -206,7 +206,12 @@ class Router:
                             "bug: an outlet failed and lost {count} messages", count=len(messages)
                         )
         if stream.journal is not None and not journaled:
-            stream.journal.push(messages)
+            try:
+                stream.journal.push(messages)
+            except Exception:
+                _log.failure(
+                    "bug: the journal failed and lost {count} messages", count=len(messages)
+                )
         try:
             self.spool.append(stream.id, messages, stream.keep and not rods.deny_redis_buffers)
         except Exception:

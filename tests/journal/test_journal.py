@@ -468,6 +468,12 @@ class RestartTests(JournalTestCase):
         self.journal = self.open(self.path)
         self.assertEqual(self.rows(self.backlog())[0].messages, (b"one",))
 
+    def test_after_closing_nothing_is_taken_and_nothing_raised(self) -> None:
+        self.backlog()
+        self.successResultOf(Deferred.fromCoroutine(self.journal.close()))
+        self.journal.append("app", messages("one"))
+        self.failureResultOf(self.journal.take({"app": messages("one")}), JournalAway)
+
     def test_two_processes_cannot_share_it(self) -> None:
         error = self.assertRaises(JournalUnusable, opened_journal, self.path, self.clock)
         self.assertIn("in use by another process", str(error))
