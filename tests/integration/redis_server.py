@@ -37,7 +37,7 @@ BUNDLED = _BUNDLED if _BUNDLED and Path(_BUNDLED).exists() else None
 
 
 def free_port() -> int:
-    """A port on the loopback that nobody listens on now."""
+    """Return a port of the loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -50,7 +50,7 @@ class TlsPort:
     A port on which a server speaks TLS, as ``localhost``.
 
     :ivar options: of the server's command line.
-    :ivar ca_file: who vouches for it.
+    :ivar ca_file: the certificate of its authority.
     """
 
     number: int
@@ -59,7 +59,7 @@ class TlsPort:
 
 
 def tls_port(directory: Path, *names: str) -> TlsPort:
-    """A port, and its certificate with its files, for ``localhost`` and other names."""
+    """Return a port with a certificate for ``localhost`` and other names, in files."""
     authority, number = trustme.CA(), free_port()
     certificate = authority.issue_cert("localhost", *names)
     key, chain, ca_file = (directory / name for name in ("key.pem", "chain.pem", "ca.pem"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Users of Redis who may not do everything: what they need, and what is said where it is missing.
+Users of Redis with few rights: the rights that a node needs, and its words if one is missing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NARROW_SHARD = f"{_SHARD} resetkeys resetchannels {_FEW_CHANNELS}"
 
 
 async def user(server: RedisServer, rights: str) -> str:
-    """Make a user who has these rights and no others; the URL that is his."""
+    """Make a user with these rights and no others; return the URL with its password."""
     await server.ask("ACL", "SETUSER", "logplex", "reset", "on", ">secret", *rights.split())
     return f"redis://logplex:secret@127.0.0.1:{server.port}"
 

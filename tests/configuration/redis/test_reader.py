@@ -23,7 +23,7 @@ class DictLink:
     """
     A link to a Redis that is a dict.
 
-    :ivar flush_after: it is emptied after so many more commands.
+    :ivar flush_after: the number of commands after which it is emptied.
     """
 
     connected = True
