@@ -103,12 +103,14 @@ class ReceiverAway(Exception):
     """
     No attempt was made, because another drain has found that the receiver is away.
 
+    :ivar cause: the failure of the other drain.
     :ivar delay_s: the seconds until the drain should try; it is told earlier if the receiver is
         there before.
     """
 
-    def __init__(self, reason: str, delay_s: float) -> None:
-        super().__init__(reason)
+    def __init__(self, cause: Failure, delay_s: float) -> None:
+        super().__init__(cause.getErrorMessage())
+        self.cause = cause
         self.delay_s = delay_s
 
 

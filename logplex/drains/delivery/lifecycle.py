@@ -217,11 +217,12 @@ class Lifecycle:
         if isinstance(reason, Postponed):
             self._wait(now + reason.delay_s, parked=True)
             return
-        wait_s = self._courier.refused(why)
         if isinstance(reason, ReceiverAway):
-            self._wait(now + max(wait_s, reason.delay_s), parked=True)
+            why = reason.cause
+            wait_s = max(reason.delay_s, self._courier.refused(why))
+            self._wait(now + wait_s, parked=True)
         else:
-            self._wait(now + wait_s)
+            self._wait(now + self._courier.refused(why))
         self._on_refused(why)
 
     def _abandon(self) -> None:

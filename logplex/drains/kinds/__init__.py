@@ -135,12 +135,13 @@ class Kinds:
         """:param reports: gives the drain a place among the attempts of all drains."""
         host, port = destination.host, destination.port
         endpoint = self._tcp_endpoint(host, port, channel_id)
-        if reports is not None:
-            endpoint = self.attempts.endpoint(endpoint, host, port, reports)
-        if not destination.tls:
-            return endpoint
         verify = destination.verify and self.settings.verify_certificates
-        return self.trust.secured(endpoint, destination.host, verify, self.reactor)
+        if destination.tls:
+            endpoint = self.trust.secured(endpoint, host, verify, self.reactor)
+        if reports is None:
+            return endpoint
+        how = ("verified" if verify else "insecure") if destination.tls else ""
+        return self.attempts.endpoint(endpoint, (host, port, how), reports)
 
     def _tcp_endpoint(self, host: str, port: int, channel_id: str) -> IStreamClientEndpoint:
         if self.connect_to is not None:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from attrs import define, field
 from prometheus_client.core import CounterMetricFamily
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IProtocol,
@@ -29,7 +29,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from logplex.drains.delivery.courier import Postponed, ReceiverAway, Reports
-from logplex.drains.network.errors import NOTICED, explain
+from logplex.drains.kinds.stream import StreamConnection
+from logplex.drains.network.errors import DestinationDenied
 from logplex.metrics import Sample
 
 _log = Logger()
@@ -53,17 +54,21 @@ _MAX_RECEIVERS = 20_000
 _LOG_INTERVAL_S = 60.0
 
 
+#: A receiver: host, port, and how its certificate is verified, for one verdict about all of it.
+Key = tuple[str, int, str]
+
+
 @define(eq=False, repr=False)
 class _Receiver:
     """
-    A host and port.
+    A host and port, over TLS or not.
 
     :ivar there: true if the last attempt succeeded.
     :ivar reached_at: the time of the last success.
     :ivar trying: the number of attempts that are under way.
     :ivar failures: the number of failures in a row, of all drains together.
     :ivar until: no attempt is made before this time.
-    :ivar reason: the reason of the last failure.
+    :ivar cause: the last failure.
     :ivar parked: the drains that wait to be told.
     """
 
@@ -72,7 +77,7 @@ class _Receiver:
     trying: int = 0
     failures: int = 0
     until: float = 0.0
-    reason: str = ""
+    cause: Failure | None = None
     parked: WeakSet[Reports] | None = None
 
     def park(self, drain: Reports) -> None:
@@ -96,16 +101,16 @@ class Attempts:
     clock: IReactorTime
     random: Random
     postponed: int = field(default=0, init=False)
-    _receivers: dict[tuple[str, int], _Receiver] = field(factory=dict, init=False)
+    _receivers: dict[Key, _Receiver] = field(factory=dict, init=False)
     #: The next free turn.
     _turn_at: float = field(default=-inf, init=False)
     _logged_at: float = field(default=0.0, init=False)
 
     def endpoint(
-        self, endpoint: IStreamClientEndpoint, host: str, port: int, drain: Reports
+        self, endpoint: IStreamClientEndpoint, key: Key, drain: Reports
     ) -> IStreamClientEndpoint:
-        """Return the endpoint of a drain to this host and port, with the bound."""
-        bounded: IStreamClientEndpoint = _BoundedEndpoint(self, endpoint, (host, port), drain)
+        """Return the endpoint of a drain to a receiver, with the bound."""
+        bounded: IStreamClientEndpoint = _BoundedEndpoint(self, endpoint, key, drain)
         return bounded
 
     def samples(self) -> Iterator[Sample]:
@@ -118,8 +123,8 @@ class Attempts:
             CounterMetricFamily,
         )
 
-    def receiver(self, key: tuple[str, int]) -> _Receiver:
-        """Return what is known of a host and port."""
+    def receiver(self, key: Key) -> _Receiver:
+        """Return the present knowledge about a receiver."""
         receiver = self._receivers.get(key)
         if receiver is None:
             if len(self._receivers) >= _MAX_RECEIVERS:
@@ -133,14 +138,14 @@ class Attempts:
         now = self.clock.seconds()
         if receiver.there:
             return None
-        if receiver.failures and (now < receiver.until or receiver.trying):
+        if receiver.cause is not None and (now < receiver.until or receiver.trying):
             receiver.park(drain)
             wait_s = max(0.0, receiver.until - now)
             if receiver.failures >= _AWAY_FAILURES:
                 wait_s = self.random.uniform(_LEAST_PARKED_S, _MOST_PARKED_S)
             elif receiver.trying:
                 wait_s += self.timeout_s * self.random.uniform(0.1, 1)
-            return ReceiverAway(receiver.reason, wait_s)
+            return ReceiverAway(receiver.cause, wait_s)
         if receiver.trying >= _TRIED_AT_ONCE:
             receiver.park(drain)
             return Postponed(self.timeout_s * self.random.uniform(1, 2))
@@ -170,6 +175,7 @@ class Attempts:
         receiver.there = True
         receiver.reached_at = self.clock.seconds()
         receiver.failures = 0
+        receiver.cause = None
         parked, receiver.parked = receiver.parked, None
         for number, drain in enumerate(parked or ()):
             drain.reachable(number / self.per_s)
@@ -178,16 +184,20 @@ class Attempts:
         """Take note of an attempt that failed, or was given up."""
         receiver.trying -= 1
         now = self.clock.seconds()
-        reason = explain(why)
         if why.check(CancelledError, ConnectingCancelledError):
             if now - began_at < self.timeout_s:
                 return
-            reason = "it took too long"
-        if why.check(*NOTICED) or began_at < receiver.reached_at or began_at < receiver.until:
+            why = Failure(TimeoutError(self.timeout_s, "Deferred"))
+        if (
+            why.check(DestinationDenied)
+            or began_at < receiver.reached_at
+            or began_at < receiver.until
+        ):
             return
         receiver.there = False
         receiver.failures += 1
-        receiver.reason = reason
+        receiver.cause = why
+        why.cleanFailure()
         receiver.until = now
         if receiver.failures > _FREE_FAILURES:
             wait_s = min(_MOST_WAIT_S, _FIRST_WAIT_S * 2 ** min(receiver.failures, 32))
@@ -203,7 +213,7 @@ class _BoundedEndpoint:
 
     attempts: Attempts
     endpoint: IStreamClientEndpoint
-    key: tuple[str, int]
+    key: Key
     drain: Reports
     turn_at: float | None = None
 
@@ -229,7 +239,11 @@ class _BoundedEndpoint:
         receiver.trying += 1
 
         def made(protocol: IProtocol) -> IProtocol:
-            attempts.succeeded(receiver)
+            secured = protocol.secured if isinstance(protocol, StreamConnection) else None
+            if secured is None:
+                attempts.succeeded(receiver)
+            else:
+                secured.addCallbacks(lambda _: attempts.succeeded(receiver), not_made)
             return protocol
 
         def not_made(why: Failure) -> Failure:

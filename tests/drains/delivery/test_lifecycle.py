@@ -195,13 +195,14 @@ class Parking(LifecycleCase):
 
     def test_away(self) -> None:
         """The drain waits as long as the courier says, or longer if another drain has failed."""
-        self.end_attempt(ReceiverAway("refused", 20.0))
-        self.assertEqual(len(self.courier.refusals), 1)
+        self.end_attempt(ReceiverAway(Failure(ConnectionRefusedError()), 20.0))
+        [why] = self.courier.refusals
+        self.assertIsInstance(why.value, ConnectionRefusedError)
         self.assert_next_after(20.0)
 
     def test_reachable(self) -> None:
         """It connects earlier when it is told that the receiver is there."""
-        self.end_attempt(ReceiverAway("refused", 20.0))
+        self.end_attempt(ReceiverAway(Failure(ConnectionRefusedError()), 20.0))
         self.life.reachable(0.3)
         self.assert_next_after(0.3)
 

@@ -9,11 +9,13 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.drains.delivery.courier import Postponed, ReceiverAway
 from logplex.drains.kinds.attempts import Attempts
-from logplex.drains.network.errors import DestinationDenied
+from logplex.drains.kinds.stream import StreamConnection
+from logplex.drains.network.errors import CertificateRejected, DestinationDenied, explain
 from tests.doubles.receivers import MiddleRandom, ScriptedEndpoint
 
 
@@ -45,7 +47,7 @@ class AttemptsCase(SynchronousTestCase):
         """Let another drain connect."""
         drain = Drain()
         self.drains.append(drain)
-        endpoint = self.attempts.endpoint(self.endpoint, host, 80, drain)
+        endpoint = self.attempts.endpoint(self.endpoint, (host, 80, ""), drain)
         return endpoint.connect(Factory.forProtocol(Protocol))
 
     def refuse(self, count: int = 1) -> None:
@@ -146,8 +148,9 @@ class Verdicts(AttemptsCase):
             self.clock.advance(seconds)
             attempt.cancel()
             self.failureResultOf(attempt, CancelledError)
-        receiver = self.attempts.receiver(("shared.example", 80))
-        self.assertEqual((receiver.failures, receiver.reason), (1, "it took too long"))
+        receiver = self.attempts.receiver(("shared.example", 80, ""))
+        assert receiver.cause is not None
+        self.assertEqual((receiver.failures, explain(receiver.cause)), (1, "it took too long"))
         self.assertEqual(receiver.trying, 0)
 
     def test_denied(self) -> None:
@@ -167,12 +170,55 @@ class Verdicts(AttemptsCase):
         self.endpoint.accept()
         late.result.addErrback(lambda _: None)
         late.refuse()
-        self.assertTrue(self.attempts.receiver(("shared.example", 80)).there)
+        self.assertTrue(self.attempts.receiver(("shared.example", 80, "")).there)
 
     def test_bound_of_memory(self) -> None:
         for number in range(20_001):
-            self.attempts.receiver((f"host-{number}", 80))
+            self.attempts.receiver((f"host-{number}", 80, ""))
         self.assertEqual(len(self.attempts._receivers), 1)
+
+
+class Handshakes(AttemptsCase):
+    """Over TLS a receiver is there when the handshake is done."""
+
+    def shake(self) -> tuple[Deferred[IProtocol], StreamConnection]:
+        drain = Drain()
+        self.drains.append(drain)
+        factory = Factory()
+        connection = StreamConnection(self.clock, tls=True)
+        factory.buildProtocol = lambda addr: connection  # type: ignore[method-assign]
+        endpoint = self.attempts.endpoint(self.endpoint, ("h", 443, "verified"), drain)
+        attempt = endpoint.connect(factory)
+        if not attempt.called:
+            self.endpoint.accept()
+        return attempt, connection
+
+    def reject(self, connection: StreamConnection) -> None:
+        assert connection.secured is not None
+        connection.secured.addErrback(lambda _: None)
+        connection.connectionLost(Failure(CertificateRejected("certificate has expired")))
+
+    def test_rejected(self) -> None:
+        """A certificate that one drain rejects is rejected for all that verify it."""
+        for _ in range(10):
+            self.reject(self.shake()[1])
+            self.clock.advance(4)
+        self.shake()
+        cause = self.away(self.shake()[0]).cause
+        self.assertIsInstance(cause.value, CertificateRejected)
+        insecure = self.attempts.endpoint(self.endpoint, ("h", 443, "insecure"), Drain())
+        self.assertNoResult(insecure.connect(Factory.forProtocol(Protocol)))
+
+    def test_good(self) -> None:
+        """The drains that wait are told after the handshake, not before."""
+        for _ in range(10):
+            self.reject(self.shake()[1])
+            self.clock.advance(4)
+        _, connection = self.shake()
+        self.away(self.shake()[0])
+        self.assertEqual(self.drains[-1].told, [])
+        connection.handshakeCompleted()
+        self.assertEqual(self.drains[-1].told, [0.0])
 
 
 class Bound(AttemptsCase):
@@ -196,7 +242,7 @@ class Bound(AttemptsCase):
         """A drain that comes back at its turn connects; one that comes earlier waits on."""
         for number in range(5):
             self.drain(f"host-{number}").addErrback(lambda _: None)
-        endpoint = self.attempts.endpoint(self.endpoint, "last.example", 80, Drain())
+        endpoint = self.attempts.endpoint(self.endpoint, ("last.example", 80, ""), Drain())
         factory = Factory.forProtocol(Protocol)
         reason = self.failureResultOf(endpoint.connect(factory), Postponed).value
         assert isinstance(reason, Postponed)
