@@ -125,3 +125,25 @@ class RecipeTests(SynchronousTestCase):
             if not any((ROOT / base / place).exists() for base in ("", "logplex"))
         }
         self.assertEqual(missing, set())
+
+
+class LineTests(SynchronousTestCase):
+    """Prose is wrapped as the code is: at 100 characters."""
+
+    def test_prose(self) -> None:
+        long = [
+            f"{page.name}:{number}"
+            for page in pages()
+            for number, line in prose(page.read_text("utf-8"))
+            if len(line) > 100
+        ]
+        self.assertEqual(long, [])
+
+
+def prose(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the numbered lines of a page that are neither in a table nor in a code block."""
+    in_block = False
+    for number, line in enumerate(text.splitlines(), 1):
+        in_block ^= line.startswith("```")
+        if not in_block and not line.startswith(("|", "    ", "```")):
+            yield number, line

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-What the peer's kernel has acknowledged of a TCP connection (PROTOCOL §12).
+The bytes of a TCP connection that the peer's kernel has acknowledged (PROTOCOL §12).
 
 Receivers of syslog answer nothing. That their kernel has acknowledged a message is the most that
 the sender of a durable drain can know.

@@ -51,7 +51,7 @@ class AcknowledgementTests(DurableSyslogCase):
         self.assertEqual((self.buffer.delivered, self.buffer.in_flight), (3, 0))
 
     def test_a_lost_connection_costs_nothing(self) -> None:
-        """What was not acknowledged is sent again, whole."""
+        """Messages that were not acknowledged are sent again, whole."""
         self.sent().lose()
         self.assertEqual(self.buffer.delivered, 0)
         self.clock.advance(5)
