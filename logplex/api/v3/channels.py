@@ -12,10 +12,10 @@ from urllib.parse import quote
 from attrs import asdict, define
 from klein import Response
 from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from logplex.api.json import (
-    Headers,
     error_answer,
     json_answer,
     member,
@@ -35,12 +35,12 @@ from logplex.api.refusals import (
 )
 from logplex.api.routes import admission_of
 from logplex.api.v3.app import END_SESSION, HEALTH_CHECK, LOGS, OPEN_SESSION, TEST_DRAIN, V3App
+from logplex.api.v3.logs import LogsAnswer
 from logplex.interfaces import IDrains, ISpool, StoreAway
 from logplex.model.session import SESSION_FIELDS, parse_session
 from logplex.model.values import CHANNEL_FLAGS, Drain, Token, may_read
 from logplex.routing.registry import Registry
 from logplex.settings import Urls
-from logplex.syslog.inner import log_frames
 from logplex.waiting import in_time
 
 #: The number of messages that ``GET …/logs`` gives without ``num``.
@@ -151,22 +151,14 @@ class ChannelRoutes:
         return json_answer(200, asdict(await self._drains.test(drain.id)))
 
     @app.on("GET", "/v3/channels/<channel_id>/logs", LOGS)
-    async def logs(self, request: Request, channel_id: str) -> Response:
+    async def logs(self, request: Request, channel_id: str) -> IResource:
         if self._registry.channel(channel_id) is None:
             raise UnknownChannel
         recent = await in_time(self._spool.recent(channel_id), self._clock)
         if not recent.complete:
             raise StoreAway("the channel's spool is away")
-        frames, _ = log_frames([message for _, message in recent.entries])
-        wanted = _wanted_logs(request)
-        frames = frames[-wanted:] if wanted else []
-        headers: Headers = {
-            "Content-Type": "application/logplex-1",
-            "Logplex-Msg-Count": str(len(frames)),
-            "Connection": "close",
-        }
-        request.channel.persistent = False
-        return Response(200, headers, b"".join(frames))
+        messages = [message for _, message in recent.entries]
+        return LogsAnswer(messages, _wanted_logs(request), self._clock)
 
     @app.on("POST", "/v3/sessions", OPEN_SESSION)
     async def open_session(self, request: Request) -> Response:
