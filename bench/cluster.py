@@ -92,7 +92,7 @@ async def change_ms() -> tuple[float, float]:
 
 
 async def first_load(channels: int) -> Load:
-    """Start a node on a Redis with so many channels, a token and a drain each."""
+    """Start a node on a Redis with this number of channels, a token and a drain each."""
     async with running_redis() as redis:
         await _fill(redis, channels)
         started = time.monotonic()
@@ -146,7 +146,7 @@ def _channel(number: int) -> str:
 
 
 def _calls(messages: int, channels: int = _CHANNELS) -> Iterator[Batch]:
-    """Batches without end, of so many messages for each channel."""
+    """Yield batches for ever, each with a number of messages for each channel."""
     texts = [b"x" * MESSAGE_BYTES] * messages
     pieces = [Piece.pack(_channel(number), KEEP, texts) for number in range(channels)]
     for number in count(1):

@@ -41,7 +41,7 @@ def frame(token: str) -> bytes:
 
 
 def block(tokens: Sequence[str], size_bytes: int) -> bytes:
-    """Frames of all tokens in turn, about so many bytes: a whole number of turns."""
+    """Return frames of all tokens in turn, a whole number of turns, of about this size in bytes."""
     turn = b"".join(map(frame, tokens))
     return turn * max(1, size_bytes // len(turn))
 
@@ -59,7 +59,7 @@ class Pace:
         self._due = time.monotonic()
 
     def wait(self, messages: int) -> None:
-        """Wait until so many more may be sent."""
+        """Wait until this number of messages may be sent."""
         if self._rate is not None:
             self._due = max(self._due, time.monotonic() - _TICK_S) + messages / self._rate
             time.sleep(max(0.0, self._due - time.monotonic()))

@@ -72,7 +72,7 @@ class Reader:
         self._last: int | None = None
 
     def read(self, buffer: bytearray, counted: Counted) -> bytes:
-        """Take what there is; gives the whole lines of it."""
+        """Read all available bytes; return the whole lines."""
         size = self.connection.recv_into(buffer)
         if not size:
             raise SystemExit("the node has closed a tail")

@@ -44,7 +44,7 @@ class Reader(Protocol):
     """The state of one connection to a sink."""
 
     def received(self, buffer: bytearray, size: int, connection: socket.socket) -> None:
-        """Take the first so many bytes of the buffer."""
+        """Take a number of bytes from the start of the buffer."""
 
 
 class HttpReader:

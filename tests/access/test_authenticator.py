@@ -48,7 +48,7 @@ class ParseBasicTests(SynchronousTestCase):
         self.assertEqual(Basic("a", "b"), parse_basic(b"bAsIc " + b64encode(b"a:b")))
 
     def test_not_basic_auth(self) -> None:
-        """Headers that cannot be read give nothing."""
+        """A header that cannot be read has no user and no password."""
         for header in (
             None,
             b"",

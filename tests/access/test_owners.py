@@ -22,7 +22,7 @@ class OwnerTests(SynchronousTestCase):
         return owner.may_read({each.id: each for each in known}.get)
 
     def test_there_and_back(self) -> None:
-        """It is kept with the channel of its session, and without the password."""
+        """An owner is kept with the channel of its session, and without the password."""
         owner = owner_of(CREDENTIAL, "app")
         self.assertEqual(owner, parse_owner(owner.body()))
         self.assertEqual("app", json.loads(owner.body())["channel_id"])

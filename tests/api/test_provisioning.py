@@ -437,7 +437,7 @@ class SessionTests(ProvisioningCase):
         self.assertIsNotNone(self.registry.channel("app"))
 
     def test_bound(self) -> None:
-        """A channel has at most so many at a time, whatever other channels have."""
+        """The bound on sessions holds for each channel by itself."""
         self.limits.now = Limits(sessions_per_channel=3)
         self.successResultOf(self.provisioning.ensure_channel("other"))
         with capturedLogs() as events:

@@ -31,7 +31,7 @@ def conversation(
 
 
 class AtOnce(SynchronousTestCase):
-    """Every answer must be there when it is asked for."""
+    """Every answer must arrive at once."""
 
     def settle(self, outcome: Deferred[None]) -> None:
         results: list[object] = []

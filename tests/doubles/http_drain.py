@@ -76,7 +76,7 @@ class HttpCase(StreamDrainCase):
         return self.courier, http_pace(self.options, Linger(0.05, 0.05))
 
     def next_link(self, after_s: float = 0.0) -> Link:
-        """The next connection, which is made after so long and no earlier."""
+        """Return the next connection, which is made after this time and no earlier."""
         before = len(self.endpoint.attempts)
         if after_s:
             self.clock.advance(after_s - 0.001)

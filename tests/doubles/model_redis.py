@@ -183,7 +183,7 @@ class ModelRedis:
         kept: int,
         replaced: list[bytes],
     ) -> int:
-        """Take one piece; gives the channel's number before it."""
+        """Append one piece; return the channel's number before it."""
         sequence, name = b"seq:" + channel, b"log:" + channel
         state, least = self.keys.get(sequence), floor
         if isinstance(state, int):

@@ -52,7 +52,7 @@ class Link:
         return octets
 
     def say(self, *octets: bytes) -> None:
-        """Send, in so many pieces."""
+        """Send bytes in a number of pieces."""
         for piece in octets:
             self.protocol.dataReceived(piece)
 

@@ -28,7 +28,7 @@ class Wire:
         self.channel.makeConnection(self.transport)
 
     def send(self, *pieces: bytes) -> bytes:
-        """Send these, each at once, and give what has been answered since the last time."""
+        """Send chunks, one by one, and return the bytes that were answered since the last call."""
         for piece in pieces:
             if not self.transport.disconnecting:
                 self.channel.dataReceived(piece)

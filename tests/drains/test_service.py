@@ -359,7 +359,7 @@ class Refused(ServiceCase):
         self.receiver("one").refuse(reason)
 
     def test_certificate(self) -> None:
-        """A receiver that cannot prove who it is is told, once a minute, without secrets."""
+        """The channel is told of an invalid certificate, once a minute, without secrets."""
         self.refuse(CertificateRejected("certificate has expired"))
         self.assertEqual(
             self.notices(),
@@ -397,7 +397,7 @@ class Refused(ServiceCase):
 
 
 class Hanging(SynchronousTestCase):
-    """A name whose lookup takes for ever holds up nothing, not even its drain's end."""
+    """A lookup that never ends delays nothing, not even the end of its drain."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()

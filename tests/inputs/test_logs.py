@@ -419,7 +419,7 @@ class LargeTests(LogsTests):
         self.large = gzip.compress(self.text)
 
     def begin(self, body: bytes, **more: str) -> Wire:
-        """Send it, and give the connection on which it is answered later."""
+        """Send a request, and return the connection on which it is answered later."""
         wire = Wire(self.site)
         headers = {"Authorization": AS_ONE, "Content_Type": LOGPLEX_1, "Content_Encoding": "gzip"}
         answer = wire.send(request("POST", "/logs", body, **headers, **more))
@@ -475,7 +475,7 @@ class RepetitionTests(LogsTests):
         self.body = frames(message(ONE, "1"))
 
     def routed(self, authorization: str = WRITER, garbage: bytes = b"", code: int = 204) -> int:
-        """Post with a frame id, and give how many messages that has brought."""
+        """Post with a frame id, and return the number of messages that were routed."""
         before = len(self.one.messages)
         answer = self.post(self.body + garbage, authorization, Logplex_Frame_Id="A")
         self.assertEqual(answer[0], code)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""TLS for senders: the files, reloading them, and who may connect."""
+"""TLS for senders: the files, reloading them, and client certificates."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ class ConnectionTests(TlsTests):
 
 
 class HandshakeTests(TlsTests):
-    """A handshake has a bound of its own: before it nobody has shown anything."""
+    """A handshake has its own time limit, because the sender is not known before it."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -205,7 +205,7 @@ class HandshakeTests(TlsTests):
         self.assertTrue(self.sender.protocol.wrappedProtocol.disconnecting)
 
     def test_paused(self) -> None:
-        """A node that does not read yet blames nobody."""
+        """A node that does not read yet logs no mistake of a sender."""
         self.syslog.pause()
         self.clock.advance(60)
         self.syslog.resume()

@@ -48,8 +48,8 @@ class ClusterTestCase(IntegrationTestCase):
 
     async def cluster(self) -> None:
         """
-        Three nodes that know some channels, on a config Redis and three shards, all of which keep
-        some.
+        Start three nodes that know some channels, on a config Redis and three shards, all of which
+        keep some.
         """
         self.config = await self.server()
         self.shards = [await self.server() for _ in range(3)]

@@ -58,7 +58,9 @@ async def within(waiting: Deferred[T], what: str, seconds: float = PATIENCE_S) -
 async def until(
     look: Callable[[], Awaitable[T | None]], what: str, seconds: float = PATIENCE_S
 ) -> T:
-    """Look again and again until there is something true to see; give it, or :exc:`TooLate`."""
+    """
+    Call a function again and again until its result is true; return it, or raise :exc:`TooLate`.
+    """
     end = time.monotonic() + seconds
     while True:
         seen = await look()
@@ -137,7 +139,7 @@ class Child(ProcessProtocol):
         return waiting
 
     def write(self, line: str) -> None:
-        """Give it a line on its standard input."""
+        """Write a line to its standard input."""
         self.transport.write(line.encode() + b"\n")
 
     def signal(self, number: signal.Signals) -> None:

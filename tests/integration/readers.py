@@ -148,7 +148,7 @@ class Reader:
 
 
 async def session(node: Node, channel_id: str, **fields: object) -> str:
-    """Make a session and give its path."""
+    """Make a session and return its path."""
     made = await node.request("POST", "/v3/sessions", {"channel_id": channel_id, **fields})
     if made.status != 201:
         raise AssertionError(f"no session: {made}")

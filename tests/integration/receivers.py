@@ -113,7 +113,7 @@ class _Receiver:
         self._socket.close()
 
     def keep(self, frames: list[bytes]) -> None:
-        """Take frames, and tell who waits for them."""
+        """Keep frames, and wake the tests that wait for them."""
         self.frames += frames
         ready = [waiting for waiting in self._waiting if waiting[0] <= len(self.frames)]
         for waiting in ready:
@@ -121,7 +121,7 @@ class _Receiver:
             waiting[1].callback(None)
 
     async def received(self, count: int, seconds: float = PATIENCE_S) -> list[bytes]:
-        """All frames, as soon as there are so many."""
+        """Return all frames, as soon as this number has arrived."""
         waiting: Deferred[None] = Deferred()
         self._waiting.append((count, waiting))
         self.keep([])

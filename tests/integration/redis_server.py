@@ -161,11 +161,11 @@ class RedisServer:
         self._child.signal(signal.SIGCONT)
 
     async def ask(self, *command: Argument) -> Any:
-        """Give it a command, over a connection of the test's own."""
+        """Send a command, over a connection of the test's own."""
         assert self._link is not None
         return await within(self._link.ask(*command), f"an answer to {command[0]!r}")
 
     async def ask_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Give it commands in one go."""
+        """Send commands together."""
         assert self._link is not None
         return await within(self._link.ask_all(commands), f"{len(commands)} answers")

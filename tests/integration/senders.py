@@ -36,12 +36,12 @@ def numbers_in(messages: Iterable[bytes]) -> list[int]:
 
 
 def octet_counted(messages: Iterable[bytes]) -> bytes:
-    """RFC 6587 §3.4.1."""
+    """Return messages with octet counting (RFC 6587 §3.4.1)."""
     return b"".join(b"%d %b" % (len(message), message) for message in messages)
 
 
 def line_framed(messages: Iterable[bytes]) -> bytes:
-    """RFC 6587 §3.4.2."""
+    """Return messages with LF framing (RFC 6587 §3.4.2)."""
     return b"".join(message + b"\n" for message in messages)
 
 

@@ -70,7 +70,7 @@ class SpoolNode:
     sent: dict[str, list[bytes]] = field(factory=dict)
 
     def append(self, channel_id: str, count: int = 1) -> None:
-        """Append messages that tell who sent them, and in which order."""
+        """Append messages with the name of their sender and their order."""
         sent = self.sent.setdefault(channel_id, [])
         texts = [b"%b %d" % (self.name.encode(), len(sent) + n) for n in range(count)]
         sent += texts

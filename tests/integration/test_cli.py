@@ -23,7 +23,7 @@ from tests.integration.senders import numbers_in
 
 
 def logplex(node: Node, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> Child:
-    """Start a command that talks to this node as somebody who may do everything."""
+    """Start a command that talks to this node with every permission."""
     variables = {
         "LOGPLEX_URL": f"http://127.0.0.1:{node.ports['api_v3']}",
         "LOGPLEX_LOGS_URL": f"http://127.0.0.1:{node.ports['logs']}",

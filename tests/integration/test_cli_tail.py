@@ -67,7 +67,7 @@ class TailTests(IntegrationTestCase):
         await within(child.seen(rf"number={number} "), f"number {number} is shown")
 
     async def listening(self, node: Node) -> None:
-        """Wait until somebody tails."""
+        """Wait until the node has a tail."""
 
         async def look() -> bool:
             return (await node.metrics())["logplex_tails"] > 0

@@ -222,7 +222,7 @@ class DeniedTests(DrainsTestCase):
 
 
 class TlsTests(DrainsTestCase):
-    """Receivers that can prove who they are, and receivers that cannot."""
+    """Receivers with valid certificates, and receivers without."""
 
     def setUp(self) -> None:
         self.authority = trustme.CA()

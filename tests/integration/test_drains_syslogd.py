@@ -65,7 +65,7 @@ def find(program: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody has, for TCP or UDP; these daemons cannot choose one themselves."""
+    """Return a free port, for TCP or UDP; these daemons cannot choose one themselves."""
     with socket.socket() as tcp:
         tcp.bind(("127.0.0.1", 0))
         port: int = tcp.getsockname()[1]

@@ -295,7 +295,7 @@ class LifecycleTests(IntegrationTestCase):
         self.assertNotIn("Traceback", ended.output)
 
     async def test_sigterm_waits_for_no_dead_receiver(self) -> None:
-        """The flush has a bound: a receiver that never answers holds up the end for so long."""
+        """The flush has a time limit, even with a receiver that never answers."""
         node = await self.node({"drains": {"flush_s": 0.5}})
         receiver = self.receiver(HttpReceiver())
         receiver.script = lambda _: Answer(raw=b"", keeps=False)
@@ -305,7 +305,7 @@ class LifecycleTests(IntegrationTestCase):
         self.assertEqual(ended.status, -signal.SIGTERM)
 
     async def test_sighup(self) -> None:
-        """SIGHUP reads the configuration again; it ends nothing and loses nothing."""
+        """SIGHUP reads the settings again; it ends no connection and loses no message."""
         node = await self.node()
         receiver = self.receiver(HttpReceiver())
         token = await node.channel("app-1", [receiver.url])

@@ -52,7 +52,7 @@ wait_for: Any = blockingCallFromThread
 
 
 def known(registry: Registry) -> tuple[Any, ...]:
-    """Everything that a registry makes of what it was told."""
+    """Return the content of a registry."""
     streams = [
         (stream.channel, stream.tokens, stream.drains)
         for stream in sorted(registry.streams(), key=lambda stream: stream.id)

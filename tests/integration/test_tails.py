@@ -63,7 +63,7 @@ class TailTests(IntegrationTestCase):
         sending.transport.loseConnection()
 
     async def seen(self, reader: Reader, count: int) -> None:
-        """Wait until a reader was shown so many messages."""
+        """Wait until a reader was shown this number of messages."""
         body = reader.connection.body
 
         async def enough() -> bool:
@@ -122,7 +122,7 @@ class TailTests(IntegrationTestCase):
             self.assertNotIn(path.rpartition("/")[2], "\n".join(node.child.lines))
 
     async def gone(self, node: Node) -> None:
-        """Wait until the node knows that nobody reads any more."""
+        """Wait until the node knows that it has no readers."""
 
         async def nobody() -> bool:
             return (await node.metrics())["logplex_tails"] == 0

@@ -179,7 +179,9 @@ class BadUrls(SynchronousTestCase):
             self.assertIn("not a valid host name", self.reason(url))
 
     def test_addresses(self) -> None:
-        """Only the plain form of an address is one; what resolvers read as one too is refused."""
+        """
+        Only the usual form of an address is accepted; other forms that resolvers know are refused.
+        """
         for url in ("http://127.1", "http://0x7f000001", "http://2130706433", "http://1.2.3.256"):
             self.assertIn("not an IPv4 address", self.reason(url))
         self.assertIn("not an IPv6 address", self.reason("http://[1.2.3.4]"))

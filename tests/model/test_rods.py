@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Control rods, and the order of those who throw them."""
+"""Control rods, and the precedence of node, cluster and settings."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class LogFilterTests(SynchronousTestCase):
             self.assertEqual(self.told(), LEVELS[place:])
 
     def test_changed(self) -> None:
-        """In both directions, for those who observe already."""
+        """The level can be raised and lowered, for present observers too."""
         log_filter = LogFilter(self.publisher, "error")
         log_filter.begin()
         log_filter.set_level("debug")

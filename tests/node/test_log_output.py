@@ -23,7 +23,7 @@ LINE = "x" * 999 + "\n"
 
 
 class LogOutputTests(SynchronousTestCase):
-    """Into what a service manager, a shell or a container gives a process."""
+    """Standard outputs as a service manager, a shell or a container makes them."""
 
     def pipe(self) -> tuple[int, LogOutput]:
         reading, writing = os.pipe()
@@ -51,7 +51,7 @@ class LogOutputTests(SynchronousTestCase):
         self.assertEqual(self.read(reading, output), "one\ntwo é\n".encode())
 
     def test_a_pipe_that_is_not_read_costs_lines_and_does_not_block(self) -> None:
-        """They are counted, and told to those who read later."""
+        """Dropped lines are counted, and a later reader is told of them."""
         reading, output = self.pipe()
         for _ in range(2_000):
             output.write(LINE)

@@ -18,7 +18,7 @@ from tests.doubles.interfaces import as_reactor
 
 
 class _Resolver:
-    """Gives every name the addresses that the test says."""
+    """A resolver that returns the addresses of the test for every name."""
 
     addresses: list[str] = []
 

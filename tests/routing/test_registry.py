@@ -22,7 +22,7 @@ from tests.doubles.interfaces import ListOutlet
 @implementer(IChannelObserver, IDrainObserver)
 @define(eq=False)
 class Observer:
-    """Keeps the picture that an observer can draw from what it is told."""
+    """An observer that keeps the values it was told."""
 
     channels: dict[str, Channel] = field(factory=dict)
     drains: dict[int, Drain] = field(factory=dict)

@@ -83,7 +83,7 @@ WELL_FORMED = b"<13>1 time host app web.1 id - text"
 
 
 class FormatTests(SynchronousTestCase):
-    """Every formatter gives what the contract says, for every message that there is."""
+    """Every formatter returns the form of the contract, for any message."""
 
     @settings(deadline=None)
     @given(messages)

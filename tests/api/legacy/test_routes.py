@@ -378,7 +378,7 @@ class DrainTests(LegacyCase):
     PATH = "/v2/channels/7/drains"
 
     def test_syslog(self) -> None:
-        """The port that is used is shown; who names only a host means the old one."""
+        """The used port is shown; a host without port means the old default port."""
         for body, url in (
             ({"url": "syslog://h"}, "syslog://h:601"),
             ({"url": "syslog+tls://h"}, "syslog+tls://h:6514"),

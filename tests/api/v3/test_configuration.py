@@ -47,7 +47,7 @@ class ConfigurationTests(V3Case):
         self.assertAnswer(200, backup, self.ask("GET", "/v3/configuration"))
 
     def test_ids_go_on(self) -> None:
-        """A new drain does not take an imported one's id."""
+        """A new drain does not get the id of an imported one."""
         drain = Drain(9, "empty", "d.9", "http://h9")
         self.ask("POST", "/v3/configuration", export_values([drain]))
         self.assertEqual(10, self.ask("POST", "/v3/channels/app/drains", {}).json["id"])

@@ -136,7 +136,7 @@ class AgentTests(SynchronousTestCase):
 
 
 class Echo(Protocol):
-    """Keeps what it is told."""
+    """A protocol that keeps all received bytes."""
 
     def __init__(self) -> None:
         self.got = b""

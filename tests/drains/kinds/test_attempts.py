@@ -51,7 +51,7 @@ class AttemptsCase(SynchronousTestCase):
         return endpoint.connect(Factory.forProtocol(Protocol))
 
     def refuse(self, count: int = 1) -> None:
-        """Let so many drains find out, one after another, that the receiver refuses."""
+        """Let a number of drains find out, one after another, that the receiver refuses."""
         for _ in range(count):
             attempt = self.drain()
             self.endpoint.refuse()

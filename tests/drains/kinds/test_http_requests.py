@@ -55,7 +55,7 @@ class Requests(HttpCase):
         self.assert_counts(0, 0)
 
     def test_tls_rejected(self) -> None:
-        """A receiver that cannot prove who it is gets nothing."""
+        """A receiver without a valid certificate gets no message."""
         link = self.endpoint.accept()
         link.lose(CertificateRejected("certificate has expired"))
         self.assertEqual(self.outcome.last_error, "no connection: certificate has expired")
@@ -82,14 +82,14 @@ class Batches(HttpCase):
         self.assertEqual(Request(self.connected().received()).body, frame(1))
 
     def test_messages(self) -> None:
-        """A batch holds so many messages; what is left follows at once."""
+        """A batch has a bound on messages; the remaining ones follow at once."""
         link = self.connected(12)
         self.assertEqual(Request(link.received()).count, 10)
         link.say(OK)
         self.assertEqual(Request(link.received()).count, 2)
 
     def test_bytes(self) -> None:
-        """A batch holds so many bytes."""
+        """A batch has a bound on bytes."""
         link = self.connected()
         link.say(OK)
         link.received()

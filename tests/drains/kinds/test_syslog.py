@@ -57,7 +57,7 @@ class SyslogCase(StreamDrainCase):
         return octets
 
     def assert_next_after(self, seconds: float) -> None:
-        """The next connection is tried after so long."""
+        """Assert that the next connection is tried after this time."""
         before = len(self.endpoint.attempts)
         self.clock.advance(seconds - 0.01)
         self.assertEqual(len(self.endpoint.attempts), before)
@@ -441,7 +441,7 @@ class Tls(SyslogCase):
     tls = True
 
     def test_rejected(self) -> None:
-        """A receiver that cannot prove who it is gets nothing, and is retried like any failure."""
+        """A receiver without a valid certificate gets no message, and is tried again."""
         link = self.connected()
         link.lose(CertificateRejected("certificate has expired"))
         self.assertEqual(link.received(), b"")

@@ -136,7 +136,7 @@ class StepsTests(SpoolsTestCase):
 
 
 class AbortTests(SpoolsTestCase):
-    """A new shard is prepared on both nodes, is lost to the first, and given up."""
+    """A new shard is prepared on both nodes, the first node loses it, and the step is aborted."""
 
     def setUp(self) -> None:
         self.begin(URLS[0])

@@ -141,7 +141,7 @@ class ShardTestCase(SynchronousTestCase):
         return diary
 
     def diary(self) -> Diary:
-        """Somebody who follows the channel, on whichever shards it is."""
+        """Return a follower of the channel, on any shard."""
         diary = Diary()
         self.following.begin(diary)
         self.following.finish(diary)
