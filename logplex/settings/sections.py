@@ -160,7 +160,7 @@ class DrainSettings:
     buffer_messages: int = positive(1_024)
     shared_buffer_bytes: int = not_negative(268_435_456)
     connect_timeout_s: float = positive(3.0)
-    connects_per_s: float = positive(500.0)
+    connects_per_s: float = positive(600.0)
     channel_lookups: int = positive(2)
     max_age_s: float = positive(18_000.0)
     flush_s: float = not_negative(5.0)

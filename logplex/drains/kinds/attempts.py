@@ -42,7 +42,7 @@ _BURST_S = 0.1
 #: The wait until a receiver that is away is tried again grows from the third failure in a row on.
 _FREE_FAILURES = 2
 _FIRST_WAIT_S = 0.01
-_MOST_WAIT_S = 4.0
+_MOST_WAIT_S = 1.0
 #: After this many failures a receiver is away for longer. Drains then wait these times, unless they
 #: are told before that it is there.
 _AWAY_FAILURES = 5

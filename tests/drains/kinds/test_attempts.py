@@ -93,14 +93,14 @@ class Verdicts(AttemptsCase):
         self.assertTrue(10 <= reason.delay_s <= 30)
 
     def test_tried_again(self) -> None:
-        """One drain tries again after 4 s at most."""
+        """One drain tries again after 1 s at most."""
         self.refuse(20)
         attempt = self.drain()
         self.endpoint.refuse()
         self.failureResultOf(attempt, ConnectionRefusedError)
-        self.clock.advance(3)
+        self.clock.advance(0.7)
         self.away(self.drain())
-        self.clock.advance(1)
+        self.clock.advance(0.3)
         self.assertNoResult(self.drain())
 
     def test_told(self) -> None:
