@@ -365,7 +365,7 @@ class RefusalTests(IntegrationTestCase):
             self.directory(), {"listen": {"syslog": "stdio:"}, "log": {"level": "critical"}}
         )
         line = await self.refused(node.config_file)
-        self.assertIn("[listen] syslog = 'stdio:': is no port", line)
+        self.assertIn("[listen] syslog = 'stdio:': it does not open a port", line)
 
     async def test_unknown_option(self) -> None:
         node = Node(self.directory(), {"limits": {"syslog_conections": 1}})
