@@ -18,7 +18,7 @@ def refuse_durable(destination: Destination | None, has_journal: bool) -> None:
     """
     Check that a drain can be durable.
 
-    :param destination: ``None`` for a reserved drain.
+    :param destination: the destination of the drain; ``None`` for a reserved drain.
     :raise NoJournal: the node has no journal.
     :raise BadDestination: no drain to this destination can be durable.
     """

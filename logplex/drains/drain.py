@@ -137,11 +137,11 @@ class RunningDrain:
         self.resume()
 
     def pause(self) -> None:
-        """Send nothing until :meth:`resume`. Nothing has been sent yet."""
+        """Hold back all messages until :meth:`resume`; call it before the first message."""
         self.buffer.wake_at = NEVER
 
     def resume(self) -> None:
-        """Send as soon as there is something to send."""
+        """Send messages from now on."""
         self.buffer.wake = self._wake
         self.buffer.wake_at = 1
         if self.buffer.messages:

@@ -73,7 +73,10 @@ class JournalChannel:
 
     @property
     def gap(self) -> tuple[int, int] | None:
-        """Rows higher up that no backlog needs: the first of them, and the first after them."""
+        """
+        The range of rows that no backlog needs although it needs lower rows: the first row of the
+        range, and the row after its last.
+        """
         positions = [backlog.position for backlog in self.backlogs]
         end = min((each.resume for each in positions if each.gap), default=0)
         begin = 0

@@ -78,8 +78,8 @@ class Destination:
     @property
     def receiver(self) -> Receiver:
         """
-        The receiver, equal for two URLs that lead to the same one: written in other letters, with
-        an alias, the default port, or dots in the path, verified or not.
+        The receiver, as a value that is equal for all URLs of one receiver. Such URLs may differ in
+        the case of letters, an alias, the default port, dots in the path, or verification.
         """
         return _SAME_SCHEMES.get(self.scheme, self.scheme), self.host, self.port, b"", None
 

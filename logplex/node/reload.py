@@ -155,7 +155,8 @@ class Reload:
 
     def _reload_certificates(self) -> bool:
         """
-        Read the files again even if their names are the same: renewed certificates keep them.
+        Read the files again, even if their names have not changed: a renewed certificate has the
+        same name.
 
         :return: true if the log has a line about it.
         """

@@ -45,17 +45,17 @@ class Bounds:
     """
     The bounds of a site.
 
-    :ivar body_bytes: larger bodies are refused, by ``Content-Length`` or when more has arrived.
+    :ivar body_bytes: the largest body. A larger one is refused by its ``Content-Length``, or when
+        more has arrived.
     :ivar connections: the most connections of all listeners of the site together; a further one is
-        closed at once. One
-        address gets at most half of those that the others leave free.
-    :ivar idle_timeout_s: a connection is closed if no request, or no further part of its body,
-        arrives for this long, or if a head takes longer in all. An answer may take, or stream, any
-        time.
-    :ivar body_bytes_per_s: a body that arrives more slowly, taken from its beginning, gets no more
-        time than that.
-    :ivar waiting_bytes: of all bodies together whose requests have not been answered. More are
-        answered 503.
+        closed at once. One address gets at most half of the connections
+        that others leave free.
+    :ivar idle_timeout_s: the time after which a connection without a new request or a further part
+        of a body is closed, and the longest time for a whole head. An answer may take any time.
+    :ivar body_bytes_per_s: the least average rate of a body. A slower one is closed after the idle
+        timeout, even if parts of it arrive.
+    :ivar waiting_bytes: the most bytes of all bodies whose requests have no answer yet. Further
+        requests are answered 503.
     """
 
     body_bytes: int
@@ -156,7 +156,7 @@ class Site(server.Site):
 
     def troubles(self, listener: str) -> list[str]:
         """
-        Return what does not work now, a line each.
+        Return the present troubles of the listener, one line each.
 
         :param listener: the option in ``[listen]``.
         """
@@ -199,14 +199,14 @@ class Site(server.Site):
             )
 
     def hold(self, size: int) -> bool:
-        """Count bytes of a body that is held; return false if there is no room for them."""
+        """Reserve memory for bytes of a body; return false if there is no room for them."""
         if self.waiting_bytes + size > self.bounds().waiting_bytes:
             return False
         self.waiting_bytes += size
         return True
 
     def release(self, size: int) -> None:
-        """Count bytes of a body that is not held any more."""
+        """Release the memory of bytes of a body."""
         self.waiting_bytes -= size
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:

@@ -23,13 +23,13 @@ BLOCK_BYTES = 65_536
 
 class LogsAnswer(Resource):
     """
-    Shows messages as frames.
+    The answer of the route: messages as frames, written as fast as the client reads.
 
     Nothing is formatted while the transport has no room. A client that reads nothing for the idle
     timeout of the listener is cut off.
 
-    :param messages: oldest first. Those that cannot be parsed are left out.
-    :param wanted: the number of frames to show at most, the newest ones.
+    :param messages: the messages, oldest first. Messages that cannot be parsed are left out.
+    :param wanted: the most frames to show, the newest ones.
     """
 
     isLeaf = True
@@ -42,7 +42,7 @@ class LogsAnswer(Resource):
         self._clock = clock
 
     def render_GET(self, request: Request) -> int:
-        """Answer a GET, or a HEAD: Twisted calls this method for both."""
+        """Answer a GET or HEAD request; Twisted calls this method for both."""
         request.setHeader("Content-Type", "application/logplex-1")
         request.setHeader("Logplex-Msg-Count", str(len(self._messages)))
         request.setHeader("Connection", "close")
@@ -54,7 +54,7 @@ class LogsAnswer(Resource):
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
 class _Writer:
-    """Writes the messages of one answer, the last of the list first."""
+    """Write the messages of one answer, taken from the end of a list."""
 
     request: Request
     messages: list[bytes]
@@ -77,19 +77,19 @@ class _Writer:
     # Called by the transport.
 
     def pauseProducing(self) -> None:
-        """Note that there is no room."""
+        """Note that the transport has no room."""
         self._is_paused = True
         if self._timer is None:
             self._timer = self.clock.callLater(self._idle_timeout_s, self._cut)
 
     def resumeProducing(self) -> None:
-        """Note that there is room again."""
+        """Note that the transport has room again."""
         self._is_paused = False
         self._stop_timer()
         self._pump()
 
     def stopProducing(self) -> None:
-        """Note that there will never be room again."""
+        """Note that the connection is gone."""
         self.messages.clear()
         self._is_paused = True
         self._stop_timer()

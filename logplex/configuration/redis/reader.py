@@ -138,7 +138,7 @@ class ConfigurationReader:
         self._has_evicted = False
 
     def follow(self, followed: Followed) -> None:
-        """Read these keys after every load, and after every change of one of them."""
+        """Read other keys too: after every load, and when one of the keys has changed."""
         self._followed.append(followed)
 
     async def load(self) -> None:

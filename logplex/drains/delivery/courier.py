@@ -46,7 +46,7 @@ class Supply(Protocol):
     keeps: bool
 
     def took(self, count: int, unparsable: int = 0) -> None:
-        """Take note of messages that left the queue: to be sent, or since they cannot be sent."""
+        """Note messages that left the queue: to be sent, or since they cannot be sent."""
 
     def identify(self, offset: int, count: int) -> bytes | None:
         """
@@ -56,14 +56,14 @@ class Supply(Protocol):
         """
 
     def deliver(self, count: int) -> None:
-        """Take note of messages, the oldest under way, that have arrived."""
+        """Note messages, the oldest under way, that have arrived."""
 
     def lose(self, formatted: Iterable[bytes]) -> None:
-        """Take note of messages, the oldest under way, that will not arrive."""
+        """Note messages, the oldest under way, that will not arrive."""
 
     def refuse(self, formatted: list[bytes]) -> bool:
         """
-        Take note that the oldest message under way was refused alone.
+        Note that the oldest message under way was refused alone.
 
         :return: false if the receiver refuses every message: the next try has to wait.
         """
@@ -84,7 +84,7 @@ class Supply(Protocol):
         """Take a loss again of which the receiver was not told."""
 
     def told(self, loss: Loss | None) -> None:
-        """Take note that the receiver was told of a loss."""
+        """Note that the receiver was told of a loss."""
 
 
 class Postponed(Exception):

@@ -54,7 +54,7 @@ class Waiting:
     """
     The drain has something to send, and may not connect before a time.
 
-    :ivar parked: true if it may as soon as it is told that the receiver is there.
+    :ivar parked: true if the drain waits for a signal that the receiver is back.
     """
 
     phase = Phase.WAITING

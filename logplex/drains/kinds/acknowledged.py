@@ -3,8 +3,8 @@
 """
 The bytes of a TCP connection that the peer's kernel has acknowledged (PROTOCOL §12).
 
-Receivers of syslog answer nothing. That their kernel has acknowledged a message is the most that
-the sender of a durable drain can know.
+Receivers of syslog send no answers. A durable drain can only know that the receiver's kernel has
+acknowledged the bytes of a message.
 """
 
 from __future__ import annotations

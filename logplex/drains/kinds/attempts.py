@@ -3,8 +3,8 @@
 """
 The attempts of all drains to connect: a bound for the node, and one verdict for each receiver.
 
-Thousands of drains may share a receiver. When it is away, one drain after another finds that out
-for all: the others do not try, and are told when an attempt succeeds.
+Thousands of drains may share a receiver. While it is away, one drain at a time tries to connect.
+The other drains wait, and are told when an attempt succeeds.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ Key = tuple[str, int, str]
 @define(eq=False, repr=False)
 class _Receiver:
     """
-    A host and port, over TLS or not.
+    The state of a receiver: a host and a port, with TLS or without.
 
     :ivar there: true if the last attempt succeeded.
     :ivar reached_at: the time of the last success.
     :ivar trying: the number of attempts that are under way.
     :ivar failures: the number of failures in a row, of all drains together.
-    :ivar until: no attempt is made before this time.
+    :ivar until: the earliest time of the next attempt.
     :ivar cause: the last failure.
-    :ivar parked: the drains that wait to be told.
+    :ivar parked: the drains that wait until the receiver is back.
     """
 
     there: bool = False
@@ -92,7 +92,7 @@ class Attempts:
     The attempts of all drains of a node.
 
     :ivar per_s: the most attempts in a second.
-    :ivar timeout_s: an attempt that takes this long has failed.
+    :ivar timeout_s: the longest time of an attempt.
     :ivar postponed: the number of attempts that had to wait for the bound.
     """
 
@@ -109,7 +109,7 @@ class Attempts:
     def endpoint(
         self, endpoint: IStreamClientEndpoint, key: Key, drain: Reports
     ) -> IStreamClientEndpoint:
-        """Return the endpoint of a drain to a receiver, with the bound."""
+        """Return an endpoint to a receiver for one drain, within the bound of the node."""
         bounded: IStreamClientEndpoint = _BoundedEndpoint(self, endpoint, key, drain)
         return bounded
 
@@ -170,7 +170,7 @@ class Attempts:
         return wait_s
 
     def succeeded(self, receiver: _Receiver) -> None:
-        """Take note of a connection, and tell the drains that wait for the receiver."""
+        """Note that an attempt has succeeded, and tell the drains that wait for the receiver."""
         receiver.trying -= 1
         receiver.there = True
         receiver.reached_at = self.clock.seconds()
@@ -181,7 +181,7 @@ class Attempts:
             drain.reachable(number / self.per_s)
 
     def failed(self, receiver: _Receiver, why: Failure, began_at: float) -> None:
-        """Take note of an attempt that failed, or was given up."""
+        """Note that an attempt has failed, or was given up."""
         receiver.trying -= 1
         now = self.clock.seconds()
         if why.check(CancelledError, ConnectingCancelledError):
@@ -208,7 +208,9 @@ class Attempts:
 @define(eq=False, repr=False)
 class _BoundedEndpoint:
     """
-    :ivar turn_at: the turn that the drain has been given, and has not used yet.
+    An endpoint that makes its attempts within the bound of the node.
+
+    :ivar turn_at: the time of the drain's next turn, if it has one that is not used yet.
     """
 
     attempts: Attempts

@@ -210,7 +210,7 @@ class Replacement:
                 shard.writer.let_go()
 
     async def _within(self, seconds: float, waiting: list[Deferred[None]]) -> None:
-        """Wait for all of them, with a timeout."""
+        """Wait for several results, with a timeout for all together."""
         with suppress(TimeoutError):
             await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
 

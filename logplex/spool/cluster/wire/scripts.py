@@ -88,7 +88,7 @@ class Piece:
 @frozen
 class Batch:
     """
-    The content of one call to a shard. It stays the same when the call is repeated.
+    The content of one call to a shard, unchanged when the call is repeated.
 
     :ivar number: the number of the batch, above those of all earlier batches of the node.
     :ivar raised: sequences with the flag :data:`RAISE` continue above this number.
