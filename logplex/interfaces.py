@@ -409,7 +409,7 @@ class IDrains(Interface):
 
 
 #: ``take(messages by channel, frame)`` puts messages into the journal, all or none, and fires when
-#: they outlive a loss of power. ``frame`` is the digest of the request that brought them. It fails
+#: they survive a loss of power. ``frame`` is the digest of the request that brought them. It fails
 #: with ``JournalAway`` if nothing was taken.
 Take = Callable[[Mapping[str, Sequence[bytes]], bytes | None], Deferred[None]]
 

@@ -373,7 +373,9 @@ def _answer(request: Request, status: int, text: bytes) -> int:
 
 
 def _frame_id(request: Request) -> bytes | None:
-    """Return the id of a request that its repeats have too; log-shuttle has its own header."""
+    """
+    Return the frame id of a request, which its repeats have too. log-shuttle uses another header.
+    """
     frame_id = request.getHeader(b"Logplex-Frame-Id")
     if frame_id is None and (request.getHeader(b"User-Agent") or b"").startswith(b"log-shuttle/"):
         frame_id = request.getHeader(b"X-Request-Id")

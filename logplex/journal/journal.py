@@ -145,7 +145,7 @@ class Journal:
         return self._writer.take(known, frame)
 
     def sync(self) -> Deferred[None]:
-        """Fire when everything up to now outlives a loss of power, or fail with JournalAway."""
+        """Fire when everything up to now survives a loss of power, or fail with JournalAway."""
         return self._opened.sync()
 
     def backlog(self, name: str, channel_id: str, reader: BacklogReader) -> Backlog:

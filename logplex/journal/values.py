@@ -134,7 +134,7 @@ class Transaction:
     :ivar gaps: of some channels, the first row that is not needed and the next that is, higher up.
     :ivar frames: digests of requests whose messages are in it.
     :ivar forget_before_s: frames older than this are removed.
-    :ivar waited: a caller waits for it; it must outlive a loss of power.
+    :ivar waited: a caller waits for it; it must survive a loss of power.
     """
 
     rows: Sequence[Row] = ()

@@ -141,11 +141,13 @@ class Router:
         """
         Put the messages of a request into the journal, if they belong to channels that use it.
 
-        :param token_id: all frames belong to the channel of this token.
+        :param token_id: the token to whose channel all frames belong; ``None``: each frame has its
+            own.
         :param frame: the digest of the request, which the journal remembers.
-        :return: ``None`` if there is nothing to wait for. Else it fires when the messages outlive a
-            loss of power; then :meth:`route` them with ``journaled``. It fails as
-            :data:`~logplex.interfaces.Take` does if nothing was taken.
+        :return: ``None`` if there is nothing to wait for. Else a Deferred that fires when the
+            messages survive a loss of power; call :meth:`route` with ``journaled`` then. It fails
+            as
+            :data:`~logplex.interfaces.Take` does if nothing was kept.
         """
         if not self.registry.journaled or self.take is None:
             return None
