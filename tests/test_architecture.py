@@ -84,6 +84,8 @@ LIBRARIES = {
     "cattrs": {"settings"},
     "click": {"cli"},
     "twisted.internet.reactor": {"tap", "cli/runtime"},
+    # Durations go by the clock of the reactor, stamps by ``logplex.clock.wall_s``.
+    "time": {"clock", "node/log_output"},
 }
 
 #: Bytes and values: no Twisted here.
