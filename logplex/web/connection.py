@@ -94,6 +94,9 @@ class _Site(Protocol):
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """Return a refusal of a request whose head has been read, or ``None``."""
 
+    def reading_s(self, size: int) -> float:
+        """Return the time in which a client must have read an answer of this size."""
+
     def bounds(self) -> _Bounds:
         """Return the bounds as they are now."""
 
@@ -327,6 +330,8 @@ class Connection(http.HTTPChannel):
         super().allContentReceived()
 
     def requestDone(self, request: http.Request) -> None:
+        if not self.persistent:
+            self.setTimeout(self.site.reading_s(request.sentLength))
         super().requestDone(request)
         if self.cutting_off is not None and not self._handlingRequest:
             self.close()

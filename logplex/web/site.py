@@ -209,6 +209,11 @@ class Site(server.Site):
         """Release the memory of bytes of a body."""
         self.waiting_bytes -= size
 
+    def reading_s(self, size: int) -> float:
+        """Return the time in which a client must read an answer; then its connection is cut."""
+        bounds = self.bounds()
+        return bounds.idle_timeout_s + size / max(1.0, bounds.body_bytes_per_s)
+
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """
         Return a refusal of a request whose head has been read, or ``None``.

@@ -178,6 +178,18 @@ class ConnectionTests(WebTests):
         self.clock.advance(60)
         self.assertTrue(self.wire.closed)
 
+    def test_answer_that_is_not_read(self) -> None:
+        """The client has the idle timeout, and as long as the answer takes at the least rate."""
+        # As TCP transports do: more than once is well.
+        self.patch(self.wire.transport, "unregisterProducer", lambda: None)
+        self.wire.send(request("POST", "/", b"x" * 10_000, Connection="close"))
+        self.clock.advance(69)
+        self.clock.advance(self.wire.channel.abortTimeout)
+        self.assertFalse(self.wire.aborted)
+        self.clock.advance(1)
+        self.clock.advance(self.wire.channel.abortTimeout)
+        self.assertTrue(self.wire.aborted)
+
     def test_no_clock_ticks(self) -> None:
         """Nothing runs for a site without connections."""
         self.wire.close()
