@@ -38,6 +38,10 @@ _JITTER = 0.25
 
 #: Refusals of a batch that may be due to one of its messages, or to its size.
 _HALVED = frozenset({400, 413, 422})
+#: A receiver that refuses this many requests in a row, down to single messages, seems to refuse
+#: everything. The next requests then come after these pauses: 400 messages cost 799 requests.
+_MOST_REFUSED = 32
+_REFUSED_PAUSE_S = 0.25
 #: Answers of 4xx that ask for a later try.
 _TRIED_AGAIN = frozenset({408, 425, 429})
 
@@ -109,6 +113,8 @@ class HttpCourier:
     #: Batches that go out before anything in the buffer.
     _waiting: list[_HttpBatch] = field(factory=list, init=False)
     _refusals: int = field(default=0, init=False)
+    #: The number of batches in a row that were refused, and halved or lost.
+    _refused_batches: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._head = _request_head(self.destination, self.drain_token)
@@ -188,11 +194,14 @@ class HttpCourier:
             self.outcome.succeeded(wall_s(self.clock))
             self.buffer.told(batch.loss)
             self.buffer.deliver(len(batch.frames))
+            self._refused_batches = 0
         else:
             self._answer_failed(answer)
             if not self._settle_refused(batch, answer):
                 return
-        if reusable:
+        if self._refused_batches > _MOST_REFUSED and self._waiting:
+            self.reports.over(_REFUSED_PAUSE_S)
+        elif reusable:
             self.reports.finished(at_once=batch.full or bool(self._waiting))
         else:
             self.reports.over()
@@ -200,6 +209,7 @@ class HttpCourier:
     def _settle_refused(self, batch: _HttpBatch, answer: Answer) -> bool:
         """Halve, lose or repeat a batch. Return true if the connection may be used again."""
         status, many = answer.status, len(batch.frames)
+        self._refused_batches += status in _HALVED
         if status in _HALVED and many > 1:
             self._halve(batch)
         elif status in _HALVED and many:

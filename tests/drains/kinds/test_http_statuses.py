@@ -224,6 +224,23 @@ class Halved(HttpCase):
         self.serve(link, {1, 2, 3, 4, 5}, 413)
         self.assert_counts(0, 5)
 
+    def test_everything_is_refused(self) -> None:
+        """A receiver that refuses everything is not asked hundreds of times at once."""
+        link = self.connected(400)
+        for _ in range(32):
+            self.assertTrue(link.received())
+            link.say(answer(400))
+        for _ in range(10):
+            self.assertTrue(link.received())
+            link.say(answer(400))
+            self.assertTrue(link.closed)
+            link = self.next_link(0.25)
+        link.received()
+        link.say(OK)
+        self.assertTrue(link.received())
+        link.say(answer(400))
+        self.assertFalse(link.closed)
+
     def test_connection_ends(self) -> None:
         """A receiver that closes after a refusal gets the halves over new connections, at once."""
         link = self.connected(2)
