@@ -96,19 +96,29 @@ def cook_frames(
     cooked: list[bytes] = []
     append = cooked.append
     join = b" ".join
+    size = len
     room = len(token)
     short = 0
     for frame in frames:
-        fields = frame.split(b" ", 6)
-        if len(fields) == 7:
-            _, time, host, source, process, msgid, _ = fields
-            # As in sort_frames.
-            if process and msgid and time != b"-" and len(host) + len(process) + len(msgid) < room:
+        try:
+            _, time, host, source, process, msgid, _ = fields = frame.split(b" ", 6)
+        except ValueError:
+            pass
+        else:
+            # As in sort_frames; but the token need not stand in its place, so that runs of spaces
+            # are looked for everywhere. An empty time is less than "-", too.
+            if (
+                process
+                and msgid
+                and host
+                and time > b"-"
+                and size(host) + size(process) + size(msgid) < room
+            ):
                 if source == token:
                     fields[3] = name
                     append(join(fields))
                     continue
-                if len(source) < room:
+                if size(source) < room and source:
                     append(frame.replace(token, name, 1))
                     continue
         message = _cook(frame, token, name, now)

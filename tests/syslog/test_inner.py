@@ -264,6 +264,18 @@ class SortTests(SynchronousTestCase):
             [b"time app[web.1]:  a\n"],
         )
 
+    def test_spaces_of_another_source(self) -> None:
+        """The same, if the request names the token and the head has another source."""
+        cooked = b"<1>1 time h web p - - see app  b"
+        for frame in (
+            b"<1>1  time h web p - - see TOKEN  b",
+            b"<1>1 time  h web p - - see TOKEN  b",
+            b"<1>1 time h  web p - - see TOKEN  b",
+            b"<1>1 time h web p  - - see TOKEN  b",
+        ):
+            frame = frame.replace(b"TOKEN", TOKEN)
+            self.assertEqual(cook_frames([frame], TOKEN, b"app", 0.0), ([cooked], 0))
+
     def test_token_elsewhere(self) -> None:
         """The token's id is never shown as a part of the head; the text is the sender's."""
         for frame, cooked in (
