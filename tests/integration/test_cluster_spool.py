@@ -261,6 +261,32 @@ class ClusterTests(ShardsTestCase):
         self.assertEqual((node.counters.spool_dropped, node.spool.troubles()), (0, []))
         self.assertEqual(node.counters.spool_keys_replaced, 10)
 
+    async def test_numbers_that_no_node_gave_cost_nobody_anything(self) -> None:
+        server = await self.server()
+        node = await self.spool_node(server.url)
+        highest = 2**64 - 1
+        for number in (2**53, highest, 10**30):
+            await server.ask("DEL", "log:bad")
+            await server.ask("SET", "seq:bad", number)
+            for name in ("bad", "good"):
+                node.append(name)
+            await self.settled([node])
+        for sequence in (["DEL", "seq:bad"], ["GET", "seq:bad"]):
+            await server.ask("DEL", "log:bad")
+            await server.ask("XADD", "log:bad", f"{highest}-0", "a", "b")
+            await server.ask(*sequence)
+            for name in ("bad", "good"):
+                node.append(name, 2)
+            await self.settled([node])
+        for name in ("bad", "good"):
+            recent = await node.spool.recent(name)
+            kept = [text for _, text in recent.entries]
+            self.assertEqual(kept[-2:], node.sent[name][-2:])
+            self.assertLess(recent.last, 2**53)
+        self.assertEqual(kept, node.sent["good"])
+        self.assertEqual((node.counters.spool_dropped, node.spool.troubles()), (0, []))
+        self.assertEqual(node.counters.spool_keys_replaced, 5)
+
     async def test_a_shard_with_a_wrong_key_of_its_own_can_be_opened(self) -> None:
         server = await self.server()
         await server.ask("SET", "logplex:shard", "text")

@@ -170,7 +170,8 @@ class _ShardTests(ShardsTestCase):
         diary = await self.follow(node, "c")
         node.append("c")
         await self.told(diary, node.sent["c"])
-        for missing in ("-publish", "resetchannels", "-eval -evalsha", "-@write", "resetkeys"):
+        rights = ("-publish", "resetchannels", "-eval -evalsha", "-@write", "-mget", "resetkeys")
+        for missing in rights:
             diary.events.clear()
             await user(server, f"{_SHARD} {missing}")
             node.append("c")
@@ -191,7 +192,8 @@ class _ShardTests(ShardsTestCase):
 
     async def test_a_shard_without_a_right_is_not_there_at_the_start(self) -> None:
         server = await self.server()
-        for missing in ("-publish", "resetchannels", "-@transaction"):
+        commands = ("-xadd", "-xinfo", "-xtrim", "-expire", "-set", "-mget", "-pubsub", "-type")
+        for missing in ("-publish", "resetchannels", "-@transaction", *commands):
             url = await user(server, f"{_SHARD} {missing}")
             starting = Deferred.fromCoroutine(self.spool_node(url))
             await deferLater(reactor, 1.0)

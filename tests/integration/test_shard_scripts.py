@@ -39,6 +39,8 @@ from tests.integration.shards import ShardsTestCase
 
 CHANNELS = ("a", "b")
 PREFIX = "logplex:live:0:"
+#: Above every number that a channel can have.
+TOO_HIGH = 18_446_744_073_709_551_614
 KEPT = 8
 RETENTION_S = 600.0
 #: Its type says that it never returns.
@@ -95,7 +97,7 @@ steps = st.one_of(
         ),
         st.sampled_from([None, "list"]),
     ),
-    st.builds(Spoil, st.just("seq:a"), st.sampled_from(["text", 1_600_000_000_000_000])),
+    st.builds(Spoil, st.just("seq:a"), st.sampled_from(["text", 1_600_000_000_000_000, TOO_HIGH])),
 )
 
 
@@ -198,7 +200,7 @@ class _ScriptTests(ShardsTestCase):
             self.model.keys[key] = FOREIGN
         elif step.value is not None:
             await server.ask("SET", key, step.value)
-            self.model.keys[key] = FOREIGN if step.value == "text" else step.value
+            self.model.keys[key] = FOREIGN if step.value in ("text", TOO_HIGH) else step.value
 
     async def see_history(self, channel_id: str, after: int | None) -> None:
         commands = reading(channel_id, Origin(b"one", b"1"), after)

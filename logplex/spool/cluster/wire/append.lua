@@ -24,6 +24,9 @@ local STATE = '^(%d+) (%d+) (%d+) (%d+) (%d+)(.*)'
 -- The starts of one node that are remembered: the present one, and some that may still have a call
 -- under way.
 local MOST_STARTS = 8
+-- The greatest number that a channel can have: above the clock by more than two centuries, and so
+-- small that Lua can count on from it. A key that says more was not written by a node.
+local MOST = 9e15
 
 local call, pcall = redis.call, redis.pcall
 local match, gmatch, format = string.match, string.gmatch, string.format
@@ -66,7 +69,17 @@ local last_number = tonumber(field(batches, start) or 0)
 if last_number and tonumber(number) <= last_number then
     return nil
 end
--- This reaches no subscriber. If the node may not publish, the script ends here and has done nothing.
+
+local sequences, names = {}, {}
+for at = 1, #heads do
+    sequences[at] = 'seq:' .. heads[at][1]
+    names[at] = prefix .. heads[at][1]
+end
+-- If the node may not use one of these, the script ends here and has done nothing.
+-- A key of another type counts as missing here.
+local values = call('MGET', unpack(sequences))
+local receivers = call('PUBSUB', 'NUMSUB', unpack(names))
+-- This reaches no subscriber.
 call('PUBLISH', prefix, '')
 -- The first write, unless a key was replaced. If the shard cannot write now, the script ends here.
 if call('HSET', batches, start, number) == 1 then
@@ -81,14 +94,23 @@ call('EXPIRE', batches, lifetime)
 -- Below this a sequence is missing (0), or from before the shard's last restart.
 local floor = math.max(1, tonumber(field('logplex:shard', 'floor') or 0) or 0)
 
+-- Deletes a key that holds something else than it should.
+local function discard(key)
+    if call('DEL', key) == 1 then
+        replaced[#replaced + 1] = key
+    end
+end
+
 -- Gives the number of the newest entry of a stream, and the newest that an entry ever had; both 0
--- if there is no stream. A key that is something else is deleted.
+-- if there is no stream. A key that is something else is deleted, and so is a stream with ids that
+-- are no numbers of ours.
 local function newest(stream)
     local found = pcall('XINFO', 'STREAM', stream)
     if found.err then
-        if call('DEL', stream) == 1 then
-            replaced[#replaced + 1] = stream
+        if call('TYPE', stream).ok == 'stream' then
+            error(found.err, 0)
         end
+        discard(stream)
         return '0', 0
     end
     local entry, last = '0', 0
@@ -99,6 +121,10 @@ local function newest(stream)
             entry = match(found[at + 1][1], '^%d+')
         end
     end
+    if last > MOST then
+        discard(stream)
+        return '0', 0
+    end
     return entry, last
 end
 
@@ -107,12 +133,10 @@ end
 local function found_state(sequence, value, stream)
     local entry, last = newest(stream)
     local older = value and match(value, '^%d+$')
-    if older then
+    if older and tonumber(older) <= MOST then
         return older, entry, 1
     end
-    if call('DEL', sequence) == 1 then
-        replaced[#replaced + 1] = sequence
-    end
+    discard(sequence)
     return decimal(last), entry, last + 1
 end
 
@@ -152,15 +176,6 @@ local function trimmed(stream, stretches)
     return left
 end
 
-local sequences, names = {}, {}
-for at = 1, #heads do
-    sequences[at] = 'seq:' .. heads[at][1]
-    names[at] = prefix .. heads[at][1]
-end
--- A key of another type counts as missing here.
-local values = call('MGET', unpack(sequences))
-local receivers = call('PUBSUB', 'NUMSUB', unpack(names))
-
 for at = 1, #heads do
     local head = heads[at]
     local channel, flags, size, lost = head[1], head[2], head[3], head[4]
@@ -170,7 +185,7 @@ for at = 1, #heads do
     if value then
         before, entry, gone, stamp, held, stretches = match(value, STATE)
     end
-    if not before then
+    if not before or tonumber(before) > MOST then
         before, entry, least = found_state(sequence, value, stream)
         least = math.max(floor, least)
         gone, stamp, held, stretches = '0', '0', '0', ''
@@ -207,6 +222,9 @@ for at = 1, #heads do
                     entry, last = its_entry, ahead + lost + count
                     text = decimal(last)
                     id = add(stream, text, size, messages, entry, gone)
+                    if type(id) == 'table' then
+                        error(id.err, 0)
+                    end
                 else
                     id = false
                 end

@@ -17,6 +17,9 @@ from attrs import frozen
 
 from logplex.spool.cluster.wire.scripts import Origin, unpack
 
+#: The greatest number that a node gives; see ``append.lua``.
+_HIGHEST = 9_000_000_000_000_000
+
 
 @frozen
 class StreamEntry:
@@ -116,4 +119,8 @@ def _entry(entry_id: bytes, fields: list[bytes]) -> StreamEntry:
 
 
 def _integer(text: object) -> int:
-    return int(text) if isinstance(text, bytes) and text.isdigit() else 0
+    """Return a number that a node wrote; 0 for anything else."""
+    if not isinstance(text, bytes) or not text.isdigit() or len(text) > len(str(_HIGHEST)):
+        return 0
+    number = int(text)
+    return number if number <= _HIGHEST else 0

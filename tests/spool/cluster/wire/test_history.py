@@ -72,6 +72,8 @@ class HistoryTests(SynchronousTestCase):
     def test_what_is_not_ours_counts_as_absent(self) -> None:
         wrong = ValueError("WRONGTYPE")
         self.assertEqual(parse_history([wrong, wrong, wrong]), History(0, 0, []))
+        for high in (b"9000000000000001", b"18446744073709551614 1 0 0 0", b"9" * 5_000):
+            self.assertEqual(parse_history([high, high, []]), History(0, 0, []))
         good = shown(9, b"a", before=5)
         bad = [
             [b"8-0", [b"x", b"y"]],
