@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from tests.integration.cases import IntegrationTestCase
-from tests.integration.node import Node, twistd
+from tests.integration.node import Node, Section, twistd
 from tests.integration.process import Child, until, within
 from tests.integration.receivers import HttpReceiver
 from tests.integration.senders import line_framed, numbered, send
@@ -61,7 +61,12 @@ class FullDiskTests(IntegrationTestCase):
         if disk.error:
             self.skipTest(f"no file system can be mounted: {disk.error}")
         self.addCleanup(disk.unmount)
-        node = Node(directory, {"store": {"url": f"sqlite:{path / 'logplex.db'}"}})
+        # The journal has a disk of its own: a node cannot start without it.
+        sections: dict[str, Section] = {
+            "store": {"url": f"sqlite:{path / 'logplex.db'}"},
+            "journal": {"file": str(directory / "journal.db")},
+        }
+        node = Node(directory, sections)
         self.addCleanup(node.kill)
         await node.start()
         return node, disk
