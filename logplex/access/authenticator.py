@@ -89,9 +89,9 @@ class NotKnown(Exception):
 @define
 class _Failures:
     """
-    The failures of one pair of id and address, or of one address.
+    The failed authentications with one id from one address, or with all ids from one address.
 
-    :ivar due_s: the time of the last delayed answer.
+    :ivar due_s: the time at which the last answer is given; answers to guesses are delayed.
     """
 
     count: int

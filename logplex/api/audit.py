@@ -120,7 +120,7 @@ def _tell(request: Request, outcome: str) -> None:
 
 
 def _cut(text: str) -> str:
-    """Return the text up to a bound; the number of its characters stands in place of the rest."""
+    """Shorten a long text. The short text ends with the length of the whole text."""
     if len(text) <= MAX_DETAIL_CHARACTERS:
         return text
     return f"{text[:MAX_DETAIL_CHARACTERS]}…({len(text)})"

@@ -147,9 +147,9 @@ class Provisioning:
         self, name: str, token_names: Iterable[str]
     ) -> tuple[Channel, list[Token]]:
         """
-        Create a channel whose id is the next free integer.
+        Create a channel with a token of each name. Its id is the next free integer.
 
-        :raise BadName: no token can have one of the names.
+        :raise BadName: a name is not allowed.
         :raise TooManyNames: there are more names than a channel may have tokens.
         """
         names = self._checked(token_names)

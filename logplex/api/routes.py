@@ -55,16 +55,16 @@ class App(Klein):
 
     def on(self, method: str, path: str, name: str | None = None) -> Callable[[_Method], _Method]:
         """
-        Answer this method and path with the decorated method.
+        Register the decorated function for requests with an HTTP method and a path.
 
-        :param name: the route's name; ``None``: the method's name.
+        :param name: the name of the route; the default is the name of the function.
         """
         options: Any = {} if name is None else {"endpoint": name}
         # Klein's types know no arguments but the request.
         return cast(Callable[[_Method], _Method], self.route(path, methods=[method], **options))
 
     def on_error(self, *kinds: type[Exception]) -> Callable[[_Method], _Method]:
-        """Answer these exceptions of a route with the decorated method."""
+        """Register the decorated function to answer requests whose route raises an exception."""
         return cast(Callable[[_Method], _Method], self.handle_errors(*kinds))
 
 

@@ -43,9 +43,10 @@ class Run(Protocol):
 @frozen
 class Runtime:
     """
-    Everything that a command uses of its process. Tests replace it.
+    The parts of the process that a command needs. Tests replace them.
 
-    :ivar agent: returns an HTTP agent, given the file of the authorities to trust, or "".
+    :ivar agent: makes an HTTP agent. Its argument is the path of a file of trusted certificate
+        authorities; ``""`` means those of the system.
     :ivar home: the user's home directory, with the user's settings file.
     """
 

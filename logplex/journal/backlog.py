@@ -17,7 +17,7 @@ from logplex.journal.values import ROW_BYTES, ROW_MESSAGES, Given, Position, Row
 
 
 class BacklogReader(Protocol):
-    """The owner of a backlog: a durable drain."""
+    """The durable drain that reads a backlog. The journal calls these methods."""
 
     def rows_came(self) -> None:
         """Note that there are new rows behind the position."""

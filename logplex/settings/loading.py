@@ -165,7 +165,11 @@ def _is_settings(wanted: Any) -> TypeGuard[type[attrs.AttrsInstance]]:
 
 
 def _make_section(wanted: Any) -> Any:
-    """Return a function that turns a table into an object of this class."""
+    """
+    Return a function that turns a table of TOML into an object.
+
+    :param wanted: the class of the object.
+    """
     rules: dict[str, Any] = {
         field.name: override(struct_hook=partial(_keeping_rule, field))
         for field in attrs.fields(wanted)

@@ -66,7 +66,7 @@ class View:
         return b"".join(self.encode(numbers, [line for line in lines if line is not None]))
 
     def notice(self, line: bytes) -> bytes:
-        """Return a notice, which has no number, in the format of the reader."""
+        """Format a notice for the reader. A notice has no number."""
         return event(None, line) if self.events else line
 
     def comment(self, text: bytes) -> bytes:
@@ -202,7 +202,12 @@ class Block:
         return [index for index, each in enumerate(found) if each is not None]
 
     def shown(self, view: View, indexes: Sequence[int]) -> tuple[Sequence[int | None], list[bytes]]:
-        """Return the numbers of messages, and their lines in the format of the view."""
+        """
+        Format some messages for a view.
+
+        :param indexes: the places of these messages.
+        :return: the number of each message, and its line.
+        """
         lines = self._lines
         if None in lines:
             missing = [index for index in indexes if lines[index] is None]

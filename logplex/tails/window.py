@@ -105,7 +105,9 @@ class Window:
 
     def read(self, position: int, max_bytes: int) -> list[Entry]:
         """
-        Return entries from a position on, about ``max_bytes``; at least one unless it is the end.
+        Return the entries from a position on, up to about ``max_bytes``.
+
+        The first entry is returned whatever its size. At the end there are none.
         """
         begin = end = position - self.start
         size_bytes = 0

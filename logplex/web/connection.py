@@ -68,7 +68,7 @@ SERVER_ERROR = plain_refusal(500, "Internal Server Error", reason="bug")
 
 
 class _Bounds(Protocol):
-    """The bounds of a site that its connections check."""
+    """The bounds that a site sets for its connections."""
 
     @property
     def body_bytes(self) -> int:

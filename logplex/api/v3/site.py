@@ -55,9 +55,10 @@ _WITH_BODY = frozenset({b"POST", b"PUT"})
 
 def check_status(status: str, method: bytes) -> None:
     """
-    Check that the API answers a method in its present status.
+    Check that API v3 answers requests with an HTTP method now.
 
-    :raise Unavailable: it does not.
+    :param status: the position of the control rod of API v3.
+    :raise Unavailable: the API is disabled, or it is read-only and the method changes something.
     """
     if status == DISABLED:
         raise Unavailable("the API is disabled")

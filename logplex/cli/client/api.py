@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-A client of API v3. Each request returns its answer or raises a failure of the command.
+A client of API v3 for the ``logplex`` command. A request returns the answer, or raises a failure
+with which the command ends.
 """
 
 from __future__ import annotations

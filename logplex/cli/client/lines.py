@@ -175,7 +175,11 @@ def _harmless(found: re.Match[str]) -> str:
 
 
 def _colours(parameters: str) -> str:
-    """Return a sequence with those of its attributes that senders may set."""
+    """
+    Return an escape sequence with only the colours and styles that senders may use.
+
+    :param parameters: those of the sender's sequence ``ESC [ … m``.
+    """
     numbers = iter(parameters.split(";"))
     kept = []
     for each in numbers:

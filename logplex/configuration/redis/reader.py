@@ -87,8 +87,9 @@ class Mark:
 
     async def gone(self) -> bool:
         """
-        Return true if Redis does not hold the seen mark any more. Fails with
-        :class:`StoreAway`, or with ``Refused`` if the node may not read it.
+        Return true if Redis has lost its data: it does not hold the mark that this node saw.
+
+        Fails with :class:`StoreAway`, or with ``Refused`` if the node may not read the mark.
         """
         return self._seen is not None and self.is_gone(await self._link.ask(*READ_MARK))
 

@@ -248,7 +248,7 @@ class RedisConfigStore:
     def _listing(
         self, channel_id: str, session_id: str, lifetime_s: float
     ) -> list[Sequence[Argument]]:
-        """Return the commands that list a session among those of its channel."""
+        """Return the commands that add a session to the list of its channel's sessions."""
         listed, now_s = sessions_key(channel_id), wall_s(self._clock)
         return [
             ("ZADD", listed, math.ceil(now_s + lifetime_s), session_id),

@@ -203,13 +203,13 @@ class Buffer:
             self._refill()
 
     def deliver(self, count: int) -> None:
-        """Note that sent messages have been delivered."""
+        """Count sent messages as delivered."""
         self.in_flight -= count
         self.delivered += count
         self.counters.drain_delivered += count
 
     def lose(self, formatted: Iterable[bytes]) -> None:
-        """Note that sent messages have been lost."""
+        """Count sent messages as lost."""
         self.in_flight -= self._lose(formatted)
 
     def identify(self, offset: int, count: int) -> None:
@@ -309,7 +309,7 @@ class Buffer:
             self.shared.release(self, size)
 
     def _mark(self) -> None:
-        """Remember the time at which the next message arrives."""
+        """Remember that a message arrives now."""
         now = self.clock.seconds()
         marks = self._marks
         if not (self.messages or self.in_flight):

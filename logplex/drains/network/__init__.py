@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The way to a receiver: names, denied addresses, TLS, and errors in words.
+Connections to receivers: name lookups, denied addresses, TLS, and texts for errors.
 """

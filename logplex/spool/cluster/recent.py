@@ -117,8 +117,10 @@ async def _older(
     clock: IReactorTime,
 ) -> list[History]:
     """
-    Return the entries of shards that are not the channel's homes, if its homes have too few. Shards
-    that do not answer soon are not waited for; their late answers are dropped.
+    Return messages of a channel from shards to which it belonged before.
+
+    Nothing is read if the shards to which it belongs now hold as many messages as are kept. A shard
+    that does not answer soon is left out.
     """
     if len(homes) == 1 and sum(each.count for each in found) >= kept:
         return []

@@ -185,9 +185,11 @@ class Replacement:
 
     async def _switch(self, switched: Prepared | Committed) -> None:
         """
-        Write to the other set from now on. A channel that moves is written there when its old shard
-        has taken all its messages. Its numbers begin above the clock, since the new shard may know
-        old ones.
+        Write to the new shards from now on, or to the old ones if the replacement is aborted.
+
+        A channel that moves is written to its new shard when its old shard has taken all its
+        messages. There the numbers of its messages go on above the clock's microseconds, because
+        the new shard may hold numbers of an earlier time.
         """
         with self._taking(Step.SWITCHING):
             shards = switched.all()

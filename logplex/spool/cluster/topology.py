@@ -55,7 +55,10 @@ class _Topology:
         return list(self.current.shards.values())
 
     def homes(self, channel_id: str) -> list[Shard]:
-        """Return the shards that any node may write the channel to; this node's comes first."""
+        """
+        Return the shards to which some node may write the channel. The first is the shard to which
+        this node writes it.
+        """
         return [self.current.of(channel_id)]
 
 
@@ -89,7 +92,7 @@ class _TwoSets(_Topology):
 
     @property
     def has_switched(self) -> bool:
-        """True if this node has committed, so that it has written to both sets."""
+        """True if this node writes to the new shards, and wrote to the old ones before."""
         return self.before is self.other
 
     def settle(self) -> Settled:
@@ -113,7 +116,10 @@ class _TwoHomes(_TwoSets):
     """A channel that moves has a home in both sets."""
 
     def homes(self, channel_id: str) -> list[Shard]:
-        """Return the shards that any node may write the channel to; this node's comes first."""
+        """
+        Return the shards to which some node may write the channel. The first is the shard to which
+        this node writes it.
+        """
         home, second = self.current.of(channel_id), self.other.of(channel_id)
         return [home] if second is home else [home, second]
 

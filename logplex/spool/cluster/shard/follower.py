@@ -128,7 +128,7 @@ class Following:
                 self.missed()
 
     def missed(self) -> None:
-        """Tell the followers that messages may be missing at this place."""
+        """Tell the followers that messages may be missing before the next one."""
         self.turns += 1
         self._tell(lambda each: each.missed())
 
