@@ -85,6 +85,10 @@ class JournalChannel:
                 begin = max(begin, position.gap)
             elif position.row < end:
                 return None
+        for backlog in self.backlogs:
+            for row, _ in backlog.asides:
+                if row >= begin:
+                    end = min(end, row)
         return (begin, end) if begin < end else None
 
 

@@ -232,15 +232,21 @@ class Journal:
 
     def moved(self, backlog: Backlog) -> None:
         """See :class:`BacklogSource`. After the end only a repeat tells of what is lost here."""
-        if self._writer is not None:
+        if self._writer is not None and self._backlogs.get(backlog.name) is backlog:
             self._writer.move(backlog)
 
     def end(self, backlog: Backlog) -> None:
         """See :class:`BacklogSource`."""
-        if self._backlogs.pop(backlog.name, None) is not None and self._writer is not None:
+        is_last = self._backlogs.get(backlog.name) is backlog
+        if is_last:
+            del self._backlogs[backlog.name]
+        if backlog in backlog.channel.backlogs:
             backlog.channel.backlogs.remove(backlog)
-            self._opened.end(backlog.name)
-            self._opened.touch(backlog.channel)
+        if self._writer is not None:
+            self._writer.touch(backlog.channel)
+            # A later backlog of this name keeps its position.
+            if is_last:
+                self._writer.end(backlog.name)
 
     @property
     def _opened(self) -> JournalWriter:

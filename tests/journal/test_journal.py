@@ -284,6 +284,18 @@ class ClaimTests(JournalTestCase):
         self.assertEqual(self.disk.transactions[-1].positions, {"1": None})
         self.assertEqual(self.rows(self.backlog("2")), [])
 
+    def test_an_ended_backlog_leaves_its_successor_alone(self) -> None:
+        earlier, later = self.backlog(), self.backlog()
+        self.fill(later)
+        earlier.end()
+        earlier.set_aside([])
+        self.tick()
+        self.assertNotIn(None, self.disk.transactions[-1].positions.values())
+        self.assertEqual(later.messages, 3)
+        later.end()
+        self.tick()
+        self.assertEqual(self.disk.transactions[-1].positions, {"1": None})
+
 
 class RoomTests(JournalTestCase):
     def setUp(self) -> None:
@@ -329,6 +341,22 @@ class RoomTests(JournalTestCase):
         left = self.rows(backlog, 1 << 30)
         self.assertEqual(2 + self.reader.lost + len(left), 6)
         self.assertEqual(backlog.messages, len(left))
+
+    def test_what_another_backlog_has_set_aside_stays(self) -> None:
+        self.journal.bounds = JournalBounds(max_bytes=400_000, keep_free_bytes=0)
+        slow, refused = self.backlog(), self.backlog("2")
+        self.fill(6, size_bytes=10_000)
+        rows = self.rows(refused)
+        self.successResultOf(slow.claim(rows[:1]))
+        aside = rows[4].number
+        self.finish(refused, rows)
+        refused.set_aside([(aside, 0)])
+        for number in range(100):
+            self.journal.append("app", [b"%d" % number * 10_000])
+            self.tick()
+            self.finish(refused, self.rows(refused))
+        self.assertGreater(self.reader.lost, 50)
+        self.assertEqual(self.journal._file.read("app", aside, 1, 1), [rows[4]])
 
     def test_room_is_made_behind_a_claim_that_never_ends(self) -> None:
         self.journal.bounds = JournalBounds(max_bytes=400_000, keep_free_bytes=0)
