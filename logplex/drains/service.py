@@ -308,6 +308,7 @@ class DrainService:
         if isinstance(running.buffer, DurableBuffer):
             # It was about to become ordinary. If it is too late, this is asked for again.
             running.buffer.stay()
+            running.move(drain, destination)
             return
         del self._running[drain.id]
         left: Deferred[None] = Deferred()

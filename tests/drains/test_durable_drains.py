@@ -79,6 +79,19 @@ class DurableCase(ServiceCase):
         link.say(answered)
         self.clock.advance(0)
 
+    def arrived_at_last(self) -> list[int]:
+        """Accept all that the drain sends from now on, and return the messages' numbers."""
+        got: list[int] = []
+        link = self.link(100)
+        for _ in range(100):
+            octets = link.received()
+            if not octets:
+                break
+            got += numbers(Request(octets))
+            self.say(link, OK)
+            self.clock.advance(0.3)
+        return got
+
     def next_request(self, link: Link) -> Request:
         """The next request over a connection."""
         self.clock.advance(0.3)
@@ -251,6 +264,18 @@ class RefusalTests(DurableCase):
         self.assertEqual(self.counters.drain_delivered, 10)
         self.assertEqual(self.counters.drain_dropped, 0)
 
+    def test_a_wrong_key_costs_no_message_of_a_large_batch(self) -> None:
+        self.put(DURABLE)
+        self.arrive(30)
+        link = self.link()
+        for _ in range(100):
+            if not link.received():
+                break
+            self.say(link, answer(400))
+            self.clock.advance(0.3)
+        self.assertEqual(self.arrived_at_last(), list(range(1, 31)))
+        self.assertEqual(self.counters.drain_dropped, 0)
+
     def test_what_was_set_aside_outlives_a_restart(self) -> None:
         self.put(DURABLE)
         self.arrive(1)
@@ -323,3 +348,18 @@ class ChangeTests(DurableCase):
         assert stream is not None
         self.assertIsNone(stream.journal)
         self.assertEqual(len(stream.outlets), 1)
+
+    def test_a_change_of_mind_is_followed(self) -> None:
+        self.put(DURABLE)
+        self.arrive(2)
+        link = self.link()
+        self.put(DRAIN)
+        self.put(evolve(DURABLE, url=OTHER.url))
+        self.put(evolve(DRAIN, url=OTHER.url))
+        self.say(link, OK)
+        self.clock.advance(TICK_S)
+        self.push(1)
+        self.clock.advance(1)
+        stream = self.registry.stream("app")
+        assert stream is not None
+        self.assertIsNone(stream.journal)

@@ -65,7 +65,8 @@ class Supply(Protocol):
         """
         Note that the oldest message under way was refused alone.
 
-        :return: false if the receiver refuses every message: the next try has to wait.
+        :return: false if the receiver refuses every message: the next try has to wait, and nothing
+            is under way any more.
         """
 
     def put_back(self, messages: list[bytes]) -> None:

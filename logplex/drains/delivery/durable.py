@@ -220,6 +220,7 @@ class DurableBuffer:
             return True
         first = self._aside[0]
         self._aside.clear()
+        self.in_flight = 0
         self._note_asides()
         self.backlog.rewind(first.row, first.place)
         self._places.clear()

@@ -215,6 +215,8 @@ class HttpCourier:
         elif status in _HALVED and many:
             self.buffer.return_loss(batch.loss)
             if not self.buffer.refuse(batch.frames):
+                # The buffer begins again, so the other parts of this batch come again too.
+                self._waiting.clear()
                 self.reports.over(self.settings.http_retry_after_max_s)
                 return False
         elif 400 <= status < 500 and status not in _TRIED_AGAIN and not self.buffer.keeps:
