@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The channels whose messages go into the journal: those that have a durable drain.
 """

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Durable drains: messages wait in the journal, and outlive a receiver that is away and a restart.
 """

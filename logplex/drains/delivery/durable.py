@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The buffer of a durable drain: its messages stay in the journal until the receiver has them.
 
