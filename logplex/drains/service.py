@@ -250,8 +250,13 @@ class DrainService:
             return None
 
     def _start(self, drain: Drain, destination: Destination) -> None:
+        journaled = self._journaled
         if drain.durable:
             self._start_durable(drain, destination)
+        elif journaled and journaled.journal.has_earlier(str(drain.id), drain.channel_id):
+            # It was becoming ordinary when the process ended.
+            self._start_durable(drain, destination)
+            self._make_ordinary(self._running[drain.id], drain, destination)
         else:
             self._with_buffer(drain, destination)
 

@@ -41,6 +41,9 @@ class BacklogSource(Protocol):
     def sync(self) -> Deferred[None]:
         """Fire when all messages so far survive a loss of power, or fail with JournalAway."""
 
+    def came(self, channel: JournalChannel) -> int:
+        """Return the number of messages that have come for a channel, written or not."""
+
     def moved(self, backlog: Backlog) -> None:
         """Write a backlog's position, and what it has set aside, with the next transaction."""
 
@@ -250,6 +253,11 @@ class Backlog:
     def needed_from(self) -> int:
         """The lowest number of a row that this backlog needs."""
         return min((row for row, _ in self.asides), default=self.position.row)
+
+    @property
+    def came(self) -> int:
+        """The number of messages of the channel until now, like ``before_count`` of rows."""
+        return self._journal.came(self.channel)
 
     def end(self) -> None:
         """Remove the position, because the reader is gone."""

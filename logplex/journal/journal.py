@@ -172,6 +172,11 @@ class Journal:
         self.moved(backlog)
         return backlog
 
+    def has_earlier(self, name: str, channel_id: str) -> bool:
+        """True if the file has a position that no reader has asked for yet."""
+        position = self._found.get(name)
+        return position is not None and position.channel == channel_id
+
     def end_others(self) -> None:
         """Remove the positions that no reader has asked for, because their drains are gone."""
         for name in self._found:
@@ -229,6 +234,10 @@ class Journal:
             self._file.read, channel.id, number, max_messages, max_bytes
         )
         return answer.addErrback(_unreadable)
+
+    def came(self, channel: JournalChannel) -> int:
+        """See :class:`BacklogSource`."""
+        return self._opened.came(channel)
 
     def moved(self, backlog: Backlog) -> None:
         """See :class:`BacklogSource`. After the end only a repeat tells of what is lost here."""

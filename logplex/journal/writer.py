@@ -91,6 +91,8 @@ class JournalWriter:
     _waiting: _NextTransaction = field(factory=_NextTransaction)
     _tick: IDelayedCall | None = None
     _writing: Deferred[None] | None = None
+    #: The rows of the transaction under way.
+    _rows: Sequence[Row] = ()
     _closed: bool = False
 
     def append(self, channel: JournalChannel, messages: Sequence[bytes]) -> None:
@@ -122,6 +124,15 @@ class JournalWriter:
         """Fire when all messages so far survive a loss of power, or fail with JournalAway."""
         answer: Deferred[None] = Deferred()
         return self._asked(answer, lambda: self._waiting.syncs.append(answer))
+
+    def came(self, channel: JournalChannel) -> int:
+        """
+        Return the number of messages that have come for a channel until now, written or not; those
+        of :meth:`take` count from their transaction on.
+        """
+        under_way = sum(len(row.messages) for row in self._rows if row.channel == channel.id)
+        waiting = sum(map(len, channel.parts)) + len(channel.pending)
+        return channel.next_count + under_way + waiting
 
     def move(self, backlog: Backlog) -> None:
         """Write the position of a backlog, and the messages that it has set aside."""
@@ -175,7 +186,7 @@ class JournalWriter:
         waiting, self._waiting = self._waiting, _NextTransaction()
         parts = {channel: _parts(channel) for channel in waiting.channels}
         self._waiting_bytes = 0
-        rows = list(self._numbered(parts, waiting.taken))
+        self._rows = rows = list(self._numbered(parts, waiting.taken))
         keep_from = {
             channel.id: needed
             for channel in waiting.channels
@@ -204,11 +215,14 @@ class JournalWriter:
                 self.memory.drop(channel.id, channel.kept_from)
             for answer in waiting.answers:
                 answer.callback(None)
+            # From here on they count as written.
+            self._rows = ()
             return self.written(waiting.channels, rows, *sizes)
 
         def refused(failure: Failure) -> None:
             failure.trap(sqlite3.Error, OSError)
             self._fell_ill(failure.getErrorMessage())
+            self._rows = ()
             for channel, some in parts.items():
                 channel.parts[:0] = some
                 self._waiting_bytes += sum(sum(map(len, part)) for part in some)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.service import DrainService
 from logplex.live import Live
 from logplex.settings import Limits
@@ -365,3 +366,51 @@ class ChangeTests(DurableCase):
         stream = self.registry.stream("app")
         assert stream is not None
         self.assertIsNone(stream.journal)
+
+    def finish_at(self, link: Link) -> list[int]:
+        """Accept everything for some seconds, while messages come; return their numbers."""
+        got: list[int] = []
+        for _ in range(20):
+            self.arrive()
+            octets = link.received()
+            if octets:
+                got += numbers(Request(octets))
+                self.say(link, OK)
+            elif link.closed or self.endpoints["one"].attempts:
+                link = self.receiver("one").accept()
+            self.clock.advance(0.3)
+        return got
+
+    def test_beside_another_durable_drain_nothing_comes_twice(self) -> None:
+        self.put(DURABLE)
+        self.put(evolve(DURABLE, id=2, token="d.2", url=OTHER.url))
+        self.arrive(2)
+        link = self.link()
+        self.put(DRAIN)
+        self.push(1)
+        got = self.finish_at(link)
+        self.assertEqual(got, list(range(1, len(got) + 1)))
+        self.assertGreater(len(got), 15)
+        self.assertIsInstance(self.service._running[1].buffer, Buffer)
+
+    def test_becoming_ordinary_outlives_a_restart(self) -> None:
+        self.put(DURABLE)
+        self.arrive(2)
+        self.link()
+        self.put(DRAIN)
+        self.clock.advance(TICK_S)
+        self.kill()
+        got = self.finish_at(self.link())
+        self.assertEqual(got, list(range(1, len(got) + 1)))
+        self.assertIsInstance(self.service._running[1].buffer, Buffer)
+
+    def test_becoming_ordinary_tries_what_is_set_aside(self) -> None:
+        self.put(DURABLE)
+        self.arrive(1)
+        link = self.link()
+        link.received()
+        self.say(link, answer(400))
+        self.put(DRAIN)
+        self.clock.advance(0.3)
+        self.assertEqual(self.finish_at(link)[:3], [1, 2, 3])
+        self.assertIsInstance(self.service._running[1].buffer, Buffer)

@@ -92,6 +92,8 @@ class DurableBuffer:
     _feeding: Deferred[None] = field(init=False)
     _stopped: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
+    #: Messages of the channel from this number on are for the buffer that takes its place.
+    _until: int = field(default=1 << 62, init=False)
     _retire: Callable[[], Callable[[], None]] | None = field(default=None, init=False)
 
     def open(
@@ -115,8 +117,9 @@ class DurableBuffer:
         """
         Deliver the rest of the backlog, then end: the drain is not durable from then on.
 
-        :param begin: called at the end of the backlog, when the channel's messages go to another
-            buffer. The function that it returns is called when the last row is delivered.
+        :param begin: called when the last rows of the backlog are claimed, because a busy channel
+            always has newer ones; then its messages go to another buffer. The function that it
+            returns is called when the last message before that is delivered.
         """
         self._retire = begin
         if not self._places:
@@ -264,18 +267,27 @@ class DurableBuffer:
             await after
         await self._read_asides()
         finish: Callable[[], None] | None = None
+        is_written = False
         while True:
             rows = await self._claim()
-            if not rows:
-                if finish is not None:
+            if finish is None and self._retire is not None and self._is_end(rows):
+                finish = self._retire()
+                self._until = self.backlog.came
+            if not rows and finish is None:
+                await self._wait()
+                continue
+            if finish is not None:
+                is_over = is_written if not rows else rows[0].before_count >= self._until
+                if is_over and not self._try_asides():
                     finish()
                     return
-                if self._retire is None:
+                if is_over:
                     await self._wait()
-                else:
-                    finish = self._retire()
+                    continue
+                if not rows:
                     await self._written()
-                continue
+                    is_written = True
+                    continue
             self._claimed = rows
             self._places.extend(self._sendable(rows))
             if not self._places:
@@ -283,6 +295,10 @@ class DurableBuffer:
                 continue
             self._offer()
             await self._wait()
+
+    def _is_end(self, rows: Rows) -> bool:
+        """Return true if no row is behind a claim."""
+        return not rows or rows[-1].after_count >= self.backlog.channel.next_count
 
     def _wait(self) -> Deferred[None]:
         self._awaited = Deferred()
@@ -331,7 +347,8 @@ class DurableBuffer:
         about = self.drain_token.encode("utf-8")
         for row in rows:
             begin = position.place if row.number == position.row else 0
-            for place in range(begin, len(row.messages)):
+            end = min(len(row.messages), self._until - row.before_count)
+            for place in range(begin, end):
                 message = row.messages[place]
                 if not has_head(message):
                     self.dropped += 1
@@ -385,6 +402,13 @@ class DurableBuffer:
             self._offer()
         else:
             self._go_on()
+
+    def _try_asides(self) -> bool:
+        """Try what is set aside at the end of the backlog. Return true while there is some."""
+        if self._again is None and self._aside:
+            self._again = self._aside.popleft()
+            self._offer()
+        return self._again is not None
 
     def _note_asides(self) -> None:
         aside = [*self._aside, self._again] if self._again else self._aside
