@@ -127,6 +127,18 @@ class RecipeTests(SynchronousTestCase):
         self.assertEqual(missing, set())
 
 
+class ArchitectureTests(SynchronousTestCase):
+    """``docs/architecture.md`` names every folder and module at the top of the code."""
+
+    def test_rooms(self) -> None:
+        page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+        rooms = {path.name for path in (ROOT / "logplex").iterdir() if any(path.glob("*.py"))}
+        modules = {path.stem for path in (ROOT / "logplex").glob("*.py")} - {"__init__"}
+        self.assertGreater(len(rooms), 10)
+        self.assertEqual({room for room in rooms if f"| `{room}/` |" not in page}, set())
+        self.assertEqual({name for name in modules if f"`{name}`" not in page}, set())
+
+
 class LineTests(SynchronousTestCase):
     """Prose is wrapped as the code is: at 100 characters."""
 
