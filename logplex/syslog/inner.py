@@ -66,17 +66,21 @@ def sort_frames(
             if is_short(cooked):
                 short.append(stream)
         else:
-            # Most heads have a time, no runs of spaces, and no room for the token in other fields.
+            # Most heads have a time (not "-"), no runs of spaces, and no room for the token in other
+            # fields.
+            room = len(token)
             if (
                 process
                 and msgid
-                and time != b"-"
-                and len(host) + len(process) + len(msgid) < len(token)
+                and 1 < len(time) < room
+                and len(host) + len(process) + len(msgid) < room
             ):
                 fields[3] = name
                 cooked = b" ".join(fields)
             else:
                 cooked = _cook(frame, token, name, now)
+                if is_short(cooked):
+                    short.append(stream)
         if not pending:
             touched.append(stream)
         pending.append(cooked)
@@ -106,12 +110,12 @@ def cook_frames(
             pass
         else:
             # As in sort_frames; but the token need not stand in its place, so that runs of spaces
-            # are looked for everywhere. An empty time is less than "-", too.
+            # are looked for everywhere.
             if (
                 process
                 and msgid
                 and host
-                and time > b"-"
+                and 1 < size(time) < room
                 and size(host) + size(process) + size(msgid) < room
             ):
                 if source == token:

@@ -283,6 +283,8 @@ class SortTests(SynchronousTestCase):
             (b"<1>1 t TOKEN.example TOKEN p - - x", b"<1>1 t app.example app p - - x"),
             (b"<1>1 t h TOKEN TOKEN - - x", b"<1>1 t h app app - - x"),
             (b"<1>1 t h TOKEN p TOKEN - x", b"<1>1 t h app p app - x"),
+            (b"<1>1 TOKEN h TOKEN p - - x", b"<1>1 app h app p - - x"),
+            (b"<1>1 2026TOKEN h TOKEN p - - x", b"<1>1 2026app h app p - - x"),
             (b"<1>1 t h TOKEN p TOKEN [a@1] TOKEN", b"<1>1 t h app p app [a@1] TOKEN"),
             (b"<1>1 t h TOKEN p - - TOKEN", b"<1>1 t h app p - - TOKEN"),
         ):
@@ -293,7 +295,13 @@ class SortTests(SynchronousTestCase):
         pending: list[bytes] = []
         routes = {TOKEN: (b"app", pending, "one")}
         frame = b"<1>1 t h %b p -" % TOKEN
-        for given_, count in ((frame, 1), (frame + b"     ", 0), (b"<192>1" + frame[4:], 0)):
+        for given_, count in (
+            (frame, 1),
+            (frame + b"     ", 0),
+            (b"<1>1 t h %b    " % TOKEN, 1),
+            (b"<1>1  t  h  %b" % TOKEN, 1),
+            (b"<192>1" + frame[4:], 0),
+        ):
             self.assertEqual(sort_frames([given_], routes, [], 0.0)[1], ["one"] * count)
             self.assertEqual(cook_frames([given_], TOKEN, b"app", 0.0)[1], count)
 
