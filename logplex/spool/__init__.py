@@ -53,7 +53,7 @@ from logplex.spool.memory import MemorySpool
 
 def make_spool(settings: Settings, reactor: IReactor, counters: Counters) -> ISpool:
     """
-    Make the spool for the settings in ``[store]``.
+    Make the spool that the settings in ``[store]`` ask for.
 
     :param reactor: makes the connections to Redis, and is the clock.
     :raise StoreUnusable: a file that the settings name cannot be used, or two shards have one

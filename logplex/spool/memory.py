@@ -34,7 +34,7 @@ _SWEEP_INTERVAL_S = 60.0
 
 @define(eq=False, repr=False)
 class _Piece:
-    """Messages with consecutive numbers, which are dropped together."""
+    """Messages of one channel with consecutive numbers. They are dropped together."""
 
     first: int
     messages: list[bytes]
@@ -43,14 +43,14 @@ class _Piece:
 
 @define(eq=False, repr=False)
 class _Backlog:
-    """The kept messages of one channel: pieces in order, the newest last."""
+    """The messages of one channel that the spool keeps: pieces in order, the newest last."""
 
     written_s: float
     pieces: list[_Piece] = field(factory=list)
     count: int = 0
 
     def add(self, first: int, messages: list[bytes]) -> int:
-        """Keep messages; return the bytes that this takes."""
+        """Keep more messages of the channel. Return the number of bytes that the messages take."""
         self.count += len(messages)
         size_bytes = sum(map(len, messages)) + MESSAGE_OVERHEAD_BYTES * len(messages)
         if self.pieces:
@@ -77,9 +77,11 @@ class _Backlog:
 @implementer(ISpool)
 class MemorySpool:
     """
-    See :class:`ISpool`. Never away, and told of everything at once.
+    A spool in the memory of this process; see :class:`ISpool`. It is never away, and has every
+    message at once.
 
-    :param clock: its seconds since the epoch begin sequences and end the retention.
+    :param clock: gives the seconds since the epoch, at which message numbers begin and by which old
+        channels expire.
     """
 
     name = "in memory"
@@ -163,7 +165,7 @@ class MemorySpool:
         yield Sample("logplex_spool_channels", "Channels with kept messages", len(self._backlogs))
 
     def troubles(self) -> list[str]:
-        """See :class:`ISpool`. Memory does not fail."""
+        """See :class:`ISpool`. Return nothing, because memory does not fail."""
         return []
 
     def _keep(self, channel_id: str, first: int, messages: list[bytes], now_s: float) -> None:
@@ -195,7 +197,7 @@ class MemorySpool:
                 del self._backlogs[channel_id]
 
     def _expire(self, now_s: float) -> None:
-        """Drop the channels that got no message for the time of retention."""
+        """Drop the channels that have got no message during the time of retention."""
         self._sweep_s = now_s + _SWEEP_INTERVAL_S
         written_before_s = now_s - self._settings.retention_s
         while self._backlogs:

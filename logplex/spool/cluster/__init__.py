@@ -31,7 +31,7 @@ def make_cluster_spool(
     jitter: Callable[[], float] = random,
 ) -> ClusterSpool:
     """
-    Make a spool on ``[store] shards``, or on the Redis of ``[store] url``.
+    Make a spool on the shards of ``[store] shards``, or on the one Redis of ``[store] url``.
 
     :raises ValueError: two shards have one name.
     :raises StoreUnusable: ``[store] ca_file`` cannot be read.

@@ -31,8 +31,10 @@ _MOST_READINGS = 3
 
 async def read_recent(shards: Shards, channel_id: str, kept: int, clock: IReactorTime) -> Recent:
     """
-    Return the recent messages of a channel; see :meth:`logplex.interfaces.ISpool.recent`. If a
-    channel has moved and has few messages since, the other shards are read too.
+    Return the recent messages of a channel; see :meth:`logplex.interfaces.ISpool.recent`.
+
+    If the shards of the channel hold too few messages, read the other shards too: the channel may
+    have moved.
 
     :param kept: the number of messages that a channel keeps.
     """
@@ -52,11 +54,13 @@ async def read_joining(
     shards: Shards, channel_id: str, following: Following, kept: int, clock: IReactorTime
 ) -> Recent:
     """
-    Return the kept messages that the channel's followers have been told up to the moment of the
-    return; see :meth:`logplex.interfaces.ISpool.join`.
+    Return the recent messages of a channel for a follower that joins; see
+    :meth:`logplex.interfaces.ISpool.join`.
 
-    Messages that arrive while other shards are read belong to the result too. If a shard of the
-    channel goes away or comes back meanwhile, everything is read again.
+    The result ends with the last message that the channel's other followers have been told. If a
+    shard of the channel goes away or comes back during the reading, read everything again.
+
+    :param kept: the number of messages that a channel keeps.
     """
     for _ in range(_MOST_READINGS):
         homes, turns = shards.topology.homes(channel_id), following.turns
@@ -117,10 +121,14 @@ async def _older(
     clock: IReactorTime,
 ) -> list[History]:
     """
-    Return messages of a channel from shards to which it belonged before.
+    Return messages of a channel from shards to which the channel belonged before.
 
-    Nothing is read if the shards to which it belongs now hold as many messages as are kept. A shard
-    that does not answer soon is left out.
+    Return nothing if the present shards of the channel hold ``kept`` messages. Leave out a shard
+    that does not answer soon.
+
+    :param homes: the present shards of the channel.
+    :param found: the histories that the present shards returned.
+    :param kept: the number of messages that a channel keeps.
     """
     if len(homes) == 1 and sum(each.count for each in found) >= kept:
         return []

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Replacing the shards of a running node, in three steps, without losing a message (PROTOCOL §11).
+Replace the shards of a running node, in three steps, without losing a message (PROTOCOL §11).
 
 All nodes must finish one step, forward or back, before any node begins the next. From the first
-step to the last, every node listens to both homes of a channel that moves, so the order of the
-nodes within a step does not matter.
+step to the last, every node listens to the old and the new shard of each channel that moves. So the
+order of the nodes within a step does not matter.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ class Replacement:
 
     async def prepare(self, urls: Sequence[str]) -> None:
         """
-        First step: connect to all new shards, and listen to the channels that move to them. Shards
-        with the same URL are kept. If the step fails, nothing has changed.
+        Do the first step: connect to all new shards, and listen to the channels that move to them.
+
+        Shards with the same URL are kept. If the step fails, nothing has changed.
 
         :raises ValueError: the URLs do not make a ring, or two of them lead to one database.
         :raises StoreAway: a new shard could not be reached in time.
@@ -106,8 +107,10 @@ class Replacement:
 
     async def commit(self) -> None:
         """
-        Second step: write to the new shards. The step ends when the old shards have taken all
-        waiting messages, after :data:`_COMMIT_TIMEOUT_S` at most.
+        Do the second step: write to the new shards.
+
+        The step ends when the old shards have taken all waiting messages, or after
+        :data:`_COMMIT_TIMEOUT_S`.
 
         :raises WrongStep: nothing is prepared.
         """
@@ -118,7 +121,7 @@ class Replacement:
 
     async def make_permanent(self) -> None:
         """
-        Last step: give up the shards that are not needed any more.
+        Do the last step: close the old shards, except those that are also new shards.
 
         :raises WrongStep: nothing is committed.
         """
@@ -128,8 +131,10 @@ class Replacement:
 
     async def abort(self) -> None:
         """
-        Go one step back. After the commit: write to the old shards again, and still listen to the
-        new ones, because other nodes may write there. After the first step: give up the new shards.
+        Go one step back.
+
+        After the second step, write to the old shards again, and still listen to the new shards,
+        because other nodes may write to them. After the first step, close the new shards.
 
         :raises WrongStep: nothing is prepared or committed.
         """
@@ -143,7 +148,7 @@ class Replacement:
 
     @contextmanager
     def _taking(self, step: Step) -> Iterator[None]:
-        """Show this step to operators while its work is going on."""
+        """Show a step of the replacement to operators while the work of the step is going on."""
         self._under_way = step
         try:
             yield
@@ -172,7 +177,7 @@ class Replacement:
                 )
 
     async def _listen(self, preparing: Preparing) -> None:
-        """Listen to the second homes of all followed channels too."""
+        """Listen to all followed channels on the new shards too."""
         # Exactly these are followed at one home only: a follower that comes later finds both.
         followed = list(self._followings.items())
         prepared = self._shards.topology = preparing.listen()
@@ -185,11 +190,11 @@ class Replacement:
 
     async def _switch(self, switched: Prepared | Committed) -> None:
         """
-        Write to the new shards from now on, or to the old ones if the replacement is aborted.
+        Write to the new shards from now on, or to the old shards if the replacement is aborted.
 
-        A channel that moves is written to its new shard when its old shard has taken all its
-        messages. There the numbers of its messages go on above the clock's microseconds, because
-        the new shard may hold numbers of an earlier time.
+        A channel that moves is written to its new shard after its old shard has taken all waiting
+        messages of the channel. On the new shard the numbers of the channel's messages continue
+        above the clock's microseconds, because that shard may hold numbers of an earlier time.
         """
         with self._taking(Step.SWITCHING):
             shards = switched.all()
@@ -212,12 +217,15 @@ class Replacement:
                 shard.writer.let_go()
 
     async def _within(self, seconds: float, waiting: list[Deferred[None]]) -> None:
-        """Wait for several results, with a timeout for all together."""
+        """Wait until several results have arrived, with one timeout for all of them."""
         with suppress(TimeoutError):
             await DeferredList(waiting, consumeErrors=True).addTimeout(seconds, self._clock)
 
     async def _settle(self) -> None:
-        """Receive all messages of both sets, forget the other set, and close its shards."""
+        """
+        Receive all messages of the old and the new shards; then close the shards that this node
+        does not write to.
+        """
         topology = self._shards.topology
         assert not isinstance(topology, Settled)
         with self._taking(Step.SWITCHING):

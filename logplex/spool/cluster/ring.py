@@ -23,8 +23,10 @@ _POINTS_PER_DIGEST = 8
 
 class Ring:
     """
-    The ring that maps each channel id to a shard. Every shard has many points on the ring; a
-    channel belongs to the shard of the next point.
+    A ring that assigns each channel to a shard by the channel's id.
+
+    Every shard has many points on the ring. A channel belongs to the shard of the next point after
+    the channel's own place.
 
     :param urls: the URLs of the shards, in any order.
     :raises ValueError: there is no URL, a URL has no host, or two shards have one name.
@@ -40,14 +42,15 @@ class Ring:
         self._owners = array("I", [index for _, index in points])
 
     def shard_of(self, channel_id: str) -> str:
-        """Return the name of the shard that keeps this channel."""
+        """Return the name of the shard that keeps a channel."""
         place = bisect_right(self._positions, _position_of(channel_id))
         return self.names[self._owners[place if place < len(self._owners) else 0]]
 
 
 def shard_name(url: str) -> str:
     """
-    Return the name of a shard: the fragment of its URL, or the URL without user and password.
+    Return the name of a shard: the fragment of the shard's URL, or else the URL without user and
+    password.
 
     :raises ValueError: the URL has no host.
     """

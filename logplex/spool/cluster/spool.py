@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The spool of a cluster: every channel's newest messages on one of several Redis shards.
+The spool of a cluster: the newest messages of every channel, on one of several Redis shards.
 
-Nodes share nothing but the shards. The ring tells each node the shard of a channel.
+Nodes share nothing except the shards. The ring tells each node the shard of a channel.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _log = Logger()
 @implementer(ISpool)
 class ClusterSpool:
     """
-    See :class:`ISpool`. Connects as soon as the reactor runs.
+    A spool on Redis shards; see :class:`ISpool`. It connects as soon as the reactor runs.
 
-    :param kept: how many messages of a channel are kept.
+    :param kept: the number of messages of a channel that are kept.
     :ivar replacement: the steps by which operators replace the shards.
     """
 

@@ -26,7 +26,7 @@ _PLACES = 200_000
 
 @frozen(eq=False, repr=False)
 class ShardSet:
-    """A set of shards by name, and the ring that assigns channels to them."""
+    """A set of shards, by name, and the ring that assigns channels to the shards."""
 
     ring: Ring
     shards: dict[str, Shard]
@@ -39,86 +39,94 @@ class ShardSet:
 @frozen
 class _Topology:
     """
-    The shards of a node, at any step.
+    The shards of a node, in the normal state or at a step of a replacement.
 
     :ivar current: the shards that this node writes to.
-    :ivar before: the shards that it wrote to before the last replacement; at first the current
-        ones. A channel may get its next message long after a replacement, and its new home may know
-        lower numbers.
+    :ivar before: the shards that this node wrote to before the last replacement; at first the same
+        as ``current``. A channel may get its next message long after a replacement, and its new
+        shard may know lower numbers.
     """
 
     current: ShardSet
     before: ShardSet
 
     def all(self) -> list[Shard]:
-        """Return every shard, once."""
+        """Return every shard of this node, without repetition."""
         return list(self.current.shards.values())
 
     def homes(self, channel_id: str) -> list[Shard]:
         """
-        Return the shards to which some node may write the channel. The first is the shard to which
-        this node writes it.
+        Return the shards to which any node may write the messages of a channel now. The first shard
+        is the one to which this node writes.
         """
         return [self.current.of(channel_id)]
 
 
 @frozen
 class Settled(_Topology):
-    """One set of shards."""
+    """The normal state: one set of shards, and no replacement."""
 
     def prepare(self, new: ShardSet) -> Preparing:
-        """Begin a replacement by these shards. Shards that stay are in both sets."""
+        """Begin to replace the present shards by a new set. A shard that stays is in both sets."""
         return Preparing(self.current, self.before, new)
 
 
 @frozen
 class _TwoSets(_Topology):
     """
-    Two sets of shards.
+    The shards during a replacement: the old set and the new set.
 
-    :ivar other: the set that this node does not write to.
+    :ivar other: the set that this node does not write to now. ``current`` is the set that this node
+        writes to.
     """
 
     other: ShardSet
 
     def all(self) -> list[Shard]:
-        """Return every shard of both sets, once."""
+        """Return every shard of the old and of the new set, without repetition."""
         return [*self.current.shards.values(), *self.only_other()]
 
     def only_other(self) -> list[Shard]:
-        """Return the shards that are in the other set only."""
+        """Return the shards that only the set ``other`` has, to which this node does not write."""
         current = list(self.current.shards.values())
         return [each for each in self.other.shards.values() if each not in current]
 
     @property
     def has_switched(self) -> bool:
-        """True if this node writes to the new shards, and wrote to the old ones before."""
+        """True if this node has written to the old shards, and writes to the new shards now."""
         return self.before is self.other
 
     def settle(self) -> Settled:
-        """End the replacement, and give up the other set."""
+        """End the replacement: keep the set that this node writes to, and give up the other set."""
         return Settled(self.current, self.before)
 
 
 @frozen
 class Preparing(_TwoSets):
     """
-    The other set is new, and connections to it are being made. No channel has a home there yet.
+    The first part of a replacement: this node connects to the new shards. No channel is written to
+    them yet.
     """
 
     def listen(self) -> Prepared:
-        """Note that all new shards are connected."""
+        """
+        Begin the state in which this node listens to the new shards too, because all of them are
+        connected.
+        """
         return Prepared(self.current, self.before, self.other)
 
 
 @frozen
 class _TwoHomes(_TwoSets):
-    """A channel that moves has a home in both sets."""
+    """
+    The part of a replacement in which a channel that moves has two shards: an old one and a new
+    one.
+    """
 
     def homes(self, channel_id: str) -> list[Shard]:
         """
-        Return the shards to which some node may write the channel. The first is the shard to which
-        this node writes it.
+        Return the shards to which any node may write the messages of a channel now. The first shard
+        is the one to which this node writes.
         """
         home, second = self.current.of(channel_id), self.other.of(channel_id)
         return [home] if second is home else [home, second]
@@ -126,19 +134,25 @@ class _TwoHomes(_TwoSets):
 
 @frozen
 class Prepared(_TwoHomes):
-    """The other set is new, or this node wrote to it before an abort."""
+    """
+    The part of a replacement in which this node writes to the old shards and listens to the new
+    shards too.
+    """
 
     def commit(self) -> Committed:
-        """Swap the two sets: write to the new one."""
+        """Write to the new shards from now on, and listen to the old shards too."""
         return Committed(current=self.other, before=self.current, other=self.current)
 
 
 @frozen
 class Committed(_TwoHomes):
-    """The other set is the old one, to which this node wrote before the commit."""
+    """
+    The part of a replacement in which this node writes to the new shards and still listens to the
+    old shards.
+    """
 
     def abort(self) -> Prepared:
-        """Swap the two sets back."""
+        """Write to the old shards again from now on, and still listen to the new shards."""
         return Prepared(current=self.other, before=self.current, other=self.current)
 
 
@@ -148,7 +162,7 @@ Topology = Settled | Preparing | Prepared | Committed
 
 def doubles(shards: Iterable[Shard]) -> list[tuple[Shard, Shard]]:
     """
-    Return pairs of shards whose different URLs lead to the same database of the same Redis.
+    Return the pairs of shards whose URLs differ but lead to the same database of the same Redis.
     """
     first: dict[tuple[bytes, int], Shard] = {}
     found = []
@@ -162,9 +176,9 @@ def doubles(shards: Iterable[Shard]) -> list[tuple[Shard, Shard]]:
 
 class Shards:
     """
-    The topology of this node as it is now, and the home of each channel in it.
+    The present shards of this node, and the shard of each channel.
 
-    :param make_shard: makes a shard for a URL; it is not started yet.
+    :param make_shard: a function that makes a shard for a URL. The shard is not started yet.
     """
 
     def __init__(
@@ -179,7 +193,7 @@ class Shards:
 
     @property
     def topology(self) -> Topology:
-        """The present topology: the shards, and the step of the replacement."""
+        """The present shards of this node, and the step of the replacement."""
         return self._topology
 
     @topology.setter
@@ -190,9 +204,9 @@ class Shards:
 
     def make_set(self, urls: Sequence[str], known: Iterable[Shard] = ()) -> ShardSet:
         """
-        Make a set of shards.
+        Make a set of shards for these URLs.
 
-        :param known: shards that are reused if their URL is the same.
+        :param known: existing shards. A shard with the same URL is used again.
         :raises ValueError: the URLs do not make a ring.
         """
         ring = Ring(urls)
@@ -203,8 +217,8 @@ class Shards:
 
     def home(self, channel_id: str) -> Shard:
         """
-        Return the shard to which this node writes the channel. A channel that has moved to it
-        continues with numbers above the clock.
+        Return the shard to which this node writes a channel. If the channel has moved to this
+        shard, its next numbers are above the clock.
         """
         return self._places.get(channel_id) or self._locate(channel_id)
 

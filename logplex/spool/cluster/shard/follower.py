@@ -36,13 +36,13 @@ Waiting = tuple[int, list[bytes]]
 @define(eq=False, repr=False)
 class Following:
     """
-    The followers of one channel on this node, independent of the shards that have the channel.
+    The followers of one channel on this node, for all shards that have the channel.
 
-    While shards are replaced, a channel can be on two shards. Then the followers count as
-    interrupted if one of the shards is away, and messages whose numbers would not grow are left
-    out.
+    A channel can be on two shards while shards are replaced. In that time the followers are
+    interrupted if one of the two shards is away. A message is left out if its number is not above
+    the numbers of earlier messages.
 
-    :ivar joins: the follower of each join that is going on, unless the follower has left.
+    :ivar joins: the followers whose join is going on. A follower that has left is not among them.
     :ivar pending: the number of joins that are going on.
     :ivar turns: the number of times that a shard of the channel went away or came back, or that
         messages were missed.
@@ -63,7 +63,7 @@ class Following:
 
     @property
     def is_unused(self) -> bool:
-        """True if the channel need not be followed any more."""
+        """True if the channel has no followers and no joins on this node."""
         return not self._followers and not self.pending
 
     def begin(self, follower: IFollower) -> None:
@@ -72,14 +72,17 @@ class Following:
         self.pending += 1
 
     def finish(self, follower: IFollower) -> None:
-        """End a join: the follower is told all messages from now on, unless it has left."""
+        """
+        End the join of a follower. The follower is told all later messages, unless the follower has
+        left.
+        """
         if self.abandon(follower) and follower not in self._followers:
             self._followers.append(follower)
             if self.away:
                 self._tell_one(follower, lambda each: each.interrupted())
 
     def abandon(self, follower: IFollower) -> bool:
-        """End a join without a result; return false if the follower has left."""
+        """End the join of a follower without a result. Return false if the follower has left."""
         self.pending -= 1
         if follower not in self.joins:
             return False
@@ -87,30 +90,38 @@ class Following:
         return True
 
     def leave(self, follower: IFollower) -> None:
-        """Remove a follower."""
+        """Remove a follower from the channel."""
         self.joins = [each for each in self.joins if each is not follower]
         if follower in self._followers:
             self._followers.remove(follower)
 
     def numbered(self, first: int, messages: Sequence[bytes]) -> None:
-        """Tell the followers of messages that a shard has numbered."""
+        """
+        Pass messages that a shard has numbered to the followers.
+
+        :param first: the number of the first message.
+        """
         number = first if first > self._last else None
         if number is not None:
             self._last = first + len(messages) - 1
         self._tell(lambda each: each.received(number, list(messages)))
 
     def begin_again(self, last: int) -> None:
-        """Note that the shard has lost its sequence, and continues after this number."""
+        """
+        Let the numbers continue after ``last``, because the shard has lost the channel's earlier
+        numbers.
+        """
         self._last = last
 
     def unnumbered(self, messages: Sequence[bytes]) -> None:
         """
-        Tell the followers of this node's own messages, which will not come again with numbers.
+        Pass messages of this node to the followers without numbers. The same messages will not come
+        again with numbers.
         """
         self._tell(lambda each: each.received(None, list(messages)))
 
     def interrupted(self) -> None:
-        """Note that a shard of the channel is away."""
+        """Count one more shard of the channel as away."""
         self._away += 1
         self.turns += 1
         if self._away == 1:
@@ -118,7 +129,7 @@ class Following:
             self._tell(lambda each: each.interrupted())
 
     def resumed(self, complete: bool) -> None:
-        """Note that a shard of the channel is back."""
+        """Count one shard of the channel as back."""
         self._away -= 1
         self.turns += 1
         self._is_complete = self._is_complete and complete
@@ -128,7 +139,7 @@ class Following:
                 self.missed()
 
     def missed(self) -> None:
-        """Tell the followers that messages may be missing before the next one."""
+        """Tell the followers that messages may be missing at this point."""
         self.turns += 1
         self._tell(lambda each: each.missed())
 
@@ -148,7 +159,8 @@ class Following:
 @define(eq=False, repr=False)
 class Reading:
     """
-    A history that is being read for a join, and the messages that the followers are told meanwhile.
+    The history of a channel while it is read for a follower, and the messages that other followers
+    are told meanwhile.
 
     :ivar kept: the number of messages that a channel keeps.
     :ivar own: the batches of this node that followers were told without numbers, and that may still
@@ -163,21 +175,25 @@ class Reading:
     _count: int = 0
 
     def hear(self, first: int, messages: list[bytes]) -> None:
-        """Add messages that the followers are told."""
+        """Add messages that the other followers are told during the reading."""
         self._heard.append(StreamEntry(first, messages, before=first - 1))
         self._count += len(messages)
         while self._count - len(self._heard[0].messages) >= self.kept:
             self._count -= len(self._heard.popleft().messages)
 
     def up_to_now(self) -> History:
-        """Return the history, and the messages that were told after it."""
+        """
+        Return the history that was read, with the messages that other followers were told after it.
+        """
         history = self.history
         new = [each for each in self._heard if each.first > history.last]
         last = new[-1].last if new else history.last
         return History(last, history.own_batch, [*history.entries, *new])
 
     def own_messages(self) -> list[bytes]:
-        """Return this node's messages whose batch the shard had not taken."""
+        """
+        Return the messages of this node that the shard had not taken when the history was read.
+        """
         taken = self.history.own_batch
         return [message for batch, texts in self.own if batch > taken for message in texts]
 
@@ -185,7 +201,7 @@ class Reading:
 @define(eq=False, repr=False)
 class Progress:
     """
-    The progress of a followed channel on one shard.
+    The messages that the followers of one channel have been told from one shard.
 
     :ivar away: true while publications of the shard do not arrive, or not completely. Messages of
         this node are then told at once, without numbers, and not again when the shard publishes
@@ -215,8 +231,8 @@ class Progress:
 
     def published(self, published: Published) -> None:
         """
-        Tell the followers of published messages that are new; hold them while a history is being
-        read.
+        Pass the new messages of a publication to the followers. While a history is being read, hold
+        the publication.
         """
         if self.held is None:
             self._pass_on(published)
@@ -227,12 +243,15 @@ class Progress:
             self.overflowed = published.last
 
     def received(self, messages: Sequence[bytes]) -> None:
-        """Note messages that this node has received; tell them at once if the shard is away."""
+        """
+        Register messages that this node has received. If the shard is away, pass the messages to
+        the followers at once.
+        """
         if self.away:
             self.following.unnumbered(messages)
 
     def read(self, reading: Reading, history: History) -> None:
-        """Take the history of a join, which arrived while the shard was present."""
+        """Store the history that was read for a join while the shard was present."""
         reading.history = history
         if self.position is None:
             self._mark(self.own, history.own_batch)
@@ -240,10 +259,10 @@ class Progress:
 
     def lost(self, unheard: Sequence[Waiting], begin: int) -> None:
         """
-        Note that the shard is away. Tell this node's own messages at once, since it may have lost
-        them.
+        Mark the shard as away. Pass this node's own messages to the followers at once, since the
+        shard may have lost them.
 
-        :param unheard: all messages of this node that the followers may not have been told.
+        :param unheard: all messages of this node that the followers may not have been told yet.
         :param begin: the number of the next batch.
         """
         if self.away:
@@ -259,16 +278,17 @@ class Progress:
         self.told.append((begin, None))
 
     def subscribed(self) -> None:
-        """Note that publications arrive again; hold them until :meth:`caught_up`."""
+        """Start to hold publications until :meth:`caught_up`, because the shard publishes again."""
         self.held, self.held_bytes, self.overflowed = [], 0, 0
 
     def caught_up(self, history: History, told: int) -> None:
         """
-        Tell the messages that were missed, from a history that was read after the subscription.
+        Give the followers the messages that they missed while the shard was away.
 
-        :param history: the entries after :attr:`position`, or more.
-        :param told: the number of the last sealed batch. All messages that this node has received
-            are in batches up to it, and were told.
+        :param history: the history that was read after the subscription, at least the entries after
+            :attr:`position`.
+        :param told: the number of this node's last sealed batch. The followers were told all
+            batches up to this number.
         """
         missed: list[StreamEntry] = []
         complete = False
@@ -289,20 +309,24 @@ class Progress:
 
     def ended(self, unwritten: bool) -> None:
         """
-        Note that the channel is not followed on this shard any more.
+        End the following of the channel on this shard.
 
-        :param unwritten: true if this node knows of no message written here meanwhile.
+        :param unwritten: true if this node knows of no message of the channel that was written to
+            this shard meanwhile.
         """
         if self.away:
             others = any(origin != self.own for origin in self.seen)
             self.following.resumed(complete=unwritten and not others)
 
     def was_told(self, batch: int) -> bool:
-        """Return true if the followers were told this batch of this node without numbers."""
+        """Return true if the followers got this batch of this node at once, without numbers."""
         return any(begin <= batch and (end is None or batch <= end) for begin, end in self.told)
 
     def _read_to(self, last: int) -> None:
-        """Tell the held publications after this number, up to which the history was read."""
+        """
+        Record that the history was read up to the number ``last``. Pass the held publications after
+        this number to the followers.
+        """
         if last < (self.position or 0):
             self.following.begin_again(last)
         self.position = last
@@ -314,7 +338,7 @@ class Progress:
             self.following.missed()
 
     def _mark(self, origin: Origin, batch: int) -> None:
-        """Note that all batches of an origin up to this one are known."""
+        """Record that all batches of a node up to this number are known."""
         if batch > self.seen.get(origin, 0):
             if len(self.seen) >= _ORIGINS and origin not in self.seen:
                 del self.seen[next(iter(self.seen))]
@@ -323,7 +347,7 @@ class Progress:
                 self.told = [each for each in self.told if each[1] is None or each[1] > batch]
 
     def _take(self, first: int, messages: list[bytes], batch: int, origin: Origin) -> None:
-        """Tell the messages of one batch, unless they are known already."""
+        """Pass the messages of one batch to the followers, unless the batch is known already."""
         if batch > self.seen.get(origin, 0):
             known = origin == self.own and self.was_told(batch)
             self._mark(origin, batch)
@@ -347,7 +371,7 @@ class Progress:
 
 
 def _joins(entries: Sequence[StreamEntry], number: int, last: int) -> bool:
-    """Return true if a history has every message after this number."""
+    """Return true if the entries of a history include every message after a number."""
     for entry in entries:
         if entry.before != number:
             return False

@@ -29,14 +29,14 @@ _MOST_WARNINGS = 10
 
 class Followers:
     """
-    The channels of one shard that this node follows.
+    The channels of one shard that have followers on this node.
 
     :param prefix: the prefix of the names of publications.
-    :param presence: returns a number that grows each time the shard comes back; ``None`` while it
-        is away.
+    :param presence: returns a number that grows each time the shard comes back; ``None`` while the
+        shard is away.
     :param ask: sends a command over the link for published messages.
-    :param read: reads a channel's sequence, and its entries after a number; no entries if that is
-        ``None``.
+    :param read: reads the last number of a channel, and the channel's entries after a given number;
+        no entries if that number is ``None``.
     :param written: fires when the waiting messages of a channel are written, or after a timeout.
     :param failed: called with the reason if the shard does not answer although it is present.
     """
@@ -66,28 +66,35 @@ class Followers:
 
     @property
     def channels(self) -> KeysView[str]:
-        """The followed channels; the view stays up to date."""
+        """The ids of the followed channels. This view is always up to date."""
         return self._followed.keys()
 
     def came(self) -> None:
-        """Let all channels catch up, because the shard is present."""
+        """
+        Give the followers of all channels the messages that they missed, because the shard is
+        present again.
+        """
         presence = self._presence()
         channels = iter(list(self._followed.items()))
         for _ in range(min(_RESUMED_AT_A_TIME, len(self._followed))):
             _start(self._resume(channels, presence))
 
     def went(self) -> None:
-        """Note that the shard is away."""
+        """Mark the shard as away for all followed channels."""
         self._lose(list(self._followed))
 
     def received(self, channel_id: str, messages: list[bytes]) -> None:
-        """Note messages that this node has received, and will write to the shard."""
+        """Register messages that this node has received, and will write to the shard."""
         progress = self._followed.get(channel_id)
         if progress is not None:
             progress.received(messages)
 
     def published(self, name: bytes, data: bytes) -> None:
-        """Take a publication of the shard."""
+        """
+        Give the followers of a channel the messages that the shard has published.
+
+        :param name: the name of the publication, which contains the channel's id.
+        """
         channel_id = name.decode("utf-8", "replace").removeprefix(self._prefix)
         progress = self._followed.get(channel_id)
         if progress is None:
@@ -104,7 +111,7 @@ class Followers:
         progress.published(published)
 
     def away_from(self, channel_id: str) -> bool:
-        """Return true if the followers of a channel are interrupted, or would be if it had some."""
+        """Return true if publications of the channel do not arrive from the shard now."""
         progress = self._followed.get(channel_id)
         return self._presence() is None if progress is None else progress.away
 
@@ -112,11 +119,13 @@ class Followers:
         self, channel_id: str, following: Following, after: int | None = 0
     ) -> Reading | None:
         """
-        Follow a channel, and read its history for a follower that joins. The result fires when the
-        other followers have been told all messages in it.
+        Follow a channel, and read the channel's history for a follower that joins.
 
-        :param after: read the entries after this number; none if ``None``.
-        :return: the reading, to pass to :meth:`joined`; ``None`` if the shard is away.
+        The result fires when the other followers have been told all messages of the history.
+
+        :param after: read the entries after this number; no entries if ``None``.
+        :return: the reading, which the caller must pass to :meth:`joined`; ``None`` if the shard is
+            away.
         """
         progress = self._followed.get(channel_id)
         if progress is None:
@@ -148,7 +157,7 @@ class Followers:
         return reading if is_current else None
 
     def joined(self, channel_id: str, reading: Reading) -> None:
-        """Release a reading, because its join is over."""
+        """End a reading that :meth:`join` returned."""
         progress = self._followed.get(channel_id)
         if progress is not None and reading in progress.readings:
             progress.readings.remove(reading)
@@ -165,7 +174,10 @@ class Followers:
         return self._followed.get(channel_id) is progress and not progress.away
 
     async def _resume(self, channels: Iterator[tuple[str, Progress]], presence: int | None) -> None:
-        """Let these channels catch up, one after another, while the shard is present."""
+        """
+        Give the followers of some channels the messages that they missed, one channel after
+        another, while the shard is present.
+        """
         for channel_id, progress in channels:
             if self._presence() != presence:
                 return
@@ -187,8 +199,8 @@ class Followers:
 
     def _lose(self, channel_ids: Iterable[str]) -> None:
         """
-        Tell the followers of these channels that the shard is away, and the messages that they
-        missed.
+        Tell the followers of some channels that the shard is away. Give them the messages that the
+        shard may have lost.
         """
         outbox, lost = self._outbox, set(channel_ids)
         if not lost.isdisjoint(outbox.collected):

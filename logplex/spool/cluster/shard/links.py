@@ -28,7 +28,7 @@ _RUN_ID = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
 class Link(Protocol):
-    """The methods of :class:`logplex.redis.link.RedisLink` that a shard uses."""
+    """The methods of :class:`logplex.redis.link.RedisLink` that a shard needs."""
 
     @property
     def connected(self) -> bool: ...
@@ -46,8 +46,11 @@ class Link(Protocol):
 
 
 class MakeLink(Protocol):
-    """A function that makes a link to the shard, not started yet. The arguments are those of
-    ``RedisLink``."""
+    """
+    A function that makes a link to a shard, not started yet.
+
+    The function takes the arguments of :class:`~logplex.redis.link.RedisLink`.
+    """
 
     def __call__(
         self,
@@ -60,9 +63,9 @@ class MakeLink(Protocol):
 
 class ShardLinks:
     """
-    The three links of a shard, and the conversations over them.
+    Three links to the Redis of a shard: for writing, for reading and for publications.
 
-    Every request fails with :class:`StoreAway` if the shard is away, or cannot do it now.
+    Every request fails with :class:`StoreAway` if the shard is away, or cannot do the request now.
 
     :param writable: called when the link for writing is connected.
     :param connected: called when one of the other links is connected.
@@ -85,25 +88,26 @@ class ShardLinks:
 
     @property
     def trouble(self) -> str | None:
-        """The reason why the first missing link is away; ``None`` if all are connected."""
+        """The reason why a link to the shard is missing; ``None`` if all links are connected."""
         return next((link.trouble for link in self._all if link.trouble), None)
 
     def start(self) -> None:
-        """Connect all three links."""
+        """Connect the three links to the shard."""
         for link in self._all:
             link.start()
 
     async def stop(self) -> None:
-        """Close all links."""
+        """Close the three links to the shard."""
         await gatherResults([link.stop() for link in self._all], consumeErrors=True)
 
     async def introduce(self, prefix: str, origin: Origin) -> tuple[bytes, list[str]]:
         """
-        Check that the shard may be written and read, and tell it that this node has started.
+        Check that this node may write and read the shard, and tell the shard that this node has
+        started.
 
         :param prefix: the prefix of the names of publications.
-        :return: the run id of the Redis process, empty if Redis does not give it; and the keys that
-            had another type and were replaced.
+        :return: the run id of the Redis process, empty if Redis does not give the id; and the keys
+            that were replaced because they had another type.
         """
         try:
             found = _RUN_ID.search(await self.writing.ask("INFO", "server"))
@@ -117,21 +121,22 @@ class ShardLinks:
 
     def write(self, script: Script, *arguments: Argument) -> Deferred[Any]:
         """
-        Run a script that writes. Fails with ``Refused`` too, if the shard would refuse the call
-        every time.
+        Run a script that writes to the shard.
+
+        The result fails with ``Refused`` if the shard would refuse this call every time.
         """
         return _run(self.writing, script, *arguments)
 
     async def read(self, channel_id: str, origin: Origin, after: int | None) -> History:
         """
-        Read a channel in one atomic step.
+        Read the history of a channel in one atomic step.
 
         :param after: see :func:`~logplex.spool.cluster.wire.history.reading`.
         """
         return await _read(self.reading, channel_id, origin, after)
 
     def listen(self, *command: Argument) -> Deferred[Any]:
-        """Send a command over the link for published messages."""
+        """Send a command over the link that receives publications."""
         return self.listening.ask(*command).addErrback(_reading_refused)
 
 
@@ -144,7 +149,7 @@ async def _read(link: Link, channel_id: str, origin: Origin, after: int | None) 
 
 
 def _run(link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
-    """Run a script. If the shard does not know the script, its text is sent."""
+    """Run a script on Redis. Send the text of the script if Redis does not know the script yet."""
 
     def told(failure: Failure) -> Any:
         if isinstance(failure.value, Refused) and failure.value.code == "NOSCRIPT":
@@ -156,13 +161,15 @@ def _run(link: Link, script: Script, *arguments: Argument) -> Deferred[Any]:
 
 
 def _reading_refused(failure: Failure) -> Any:
-    """Errback: a shard that refuses reading counts as away."""
+    """Return the error for a refused reading: the shard counts as away."""
     failure.trap(Refused, StoreAway)
     return fail(StoreAway(failure.getErrorMessage()))
 
 
 def _writing_refused(failure: Failure) -> Any:
-    """Errback: a shard that cannot write now, or refuses writing, counts as away."""
+    """
+    Return the error for a refused write: the shard counts as away if it cannot be written to now.
+    """
     error = failure.value
     if isinstance(error, Refused) and error.code in _CANNOT_WRITE:
         return fail(StoreAway(failure.getErrorMessage()))

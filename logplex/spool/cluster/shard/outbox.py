@@ -34,13 +34,14 @@ _MOST_LOSERS = 100_000
 @frozen
 class OutboxBounds:
     """
-    The bounds of an outbox and of its batches.
+    The limits of an outbox and of the batches in it.
 
-    :ivar waiting_batches: the most sealed batches, with the one being written. Further messages are
+    :ivar waiting_batches: the maximum number of sealed batches, including the batch that is being
+        written. Further messages are dropped.
+    :ivar waiting_bytes: the maximum number of bytes of waiting messages. Further messages are
         dropped.
-    :ivar waiting_bytes: the most bytes of waiting messages. Further messages are dropped.
-    :ivar batch_channels: the most channels of a batch. Redis needs 6 to 12 µs for each channel of a
-        call, and does nothing else meanwhile.
+    :ivar batch_channels: the maximum number of channels in a batch. Redis needs 6 to 12 µs for each
+        channel of a call, and does nothing else in that time.
     :ivar batch_bytes: a batch of this size takes no further channel. While other batches wait, a
         batch is sealed only at this size.
     :ivar kept: the number of messages of a channel that the shard keeps.
@@ -55,7 +56,7 @@ class OutboxBounds:
 
 @define(eq=False, repr=False)
 class _Collected:
-    """The messages of one channel since its last sealed batch."""
+    """The messages of one channel that are not in a sealed batch yet."""
 
     keep: bool
     forget: bool = False
@@ -66,7 +67,7 @@ class _Collected:
 @define(eq=False, repr=False)
 class Outbox:
     """
-    Messages on their way to one shard, in order of arrival for each channel.
+    The messages that wait to be written to one shard, in order of arrival for each channel.
 
     Every message that is appended is counted once: as written, as dropped, or as waiting.
 
@@ -96,7 +97,7 @@ class Outbox:
 
     @property
     def head(self) -> Batch | None:
-        """The batch to be written next, or that is being written."""
+        """The first waiting batch, which is written next or is being written."""
         return self._sealed[0] if self._sealed else None
 
     @property
@@ -109,7 +110,10 @@ class Outbox:
         return self._collected.keys()
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
-        """Collect messages; drop and count them if there is no room."""
+        """
+        Add messages of a channel to the outbox. If there is no room, drop the messages and count
+        them.
+        """
         bounds = self.bounds
         count = len(messages)
         # A chunk that touches hundreds of channels has one message for each: ask no iterator then.
@@ -137,8 +141,8 @@ class Outbox:
 
     def forget(self, channel_id: str) -> None:
         """
-        Let the shard forget the channel after the sealed batches. Messages that are not sealed are
-        dropped.
+        Let the shard delete a channel after the sealed batches are written. Messages that are not
+        sealed are dropped.
         """
         collected = self._collected.pop(channel_id, None)
         if collected is not None:
@@ -149,7 +153,7 @@ class Outbox:
         self._lost.pop(channel_id, None)
 
     def raise_sequence(self, channel_id: str) -> None:
-        """Number the next messages of this channel above :attr:`raised_above`."""
+        """Give the next messages of a channel numbers above :attr:`raised_above`."""
         self._to_raise.add(channel_id)
 
     def seal(self, channel_ids: Iterable[str] | None = None, force: bool = False) -> bool:
@@ -171,10 +175,11 @@ class Outbox:
 
     def done(self, followed: Container[str] = ()) -> None:
         """
-        Note that the shard has taken the first batch.
+        Remove the first batch, because the shard has taken it.
 
-        :param followed: the channels whose followers have not heard the batch yet. A shard that is
-            killed may have taken it without publishing it.
+        :param followed: the ids of the channels with followers. Their messages are held until the
+            shard has published them, because a shard that is killed may have taken a batch without
+            publishing the batch.
         """
         batch = self._sealed.popleft()
         for piece in batch.pieces:
@@ -187,7 +192,7 @@ class Outbox:
         self.counters.spool_written += batch.messages
 
     def drop(self) -> None:
-        """Drop the first batch, because the shard will never take it."""
+        """Drop the first batch, because the shard will never take this batch."""
         batch = self._sealed.popleft()
         self._let_go(batch.messages, batch.size_bytes)
         self.counters.spool_dropped += batch.messages
@@ -195,14 +200,14 @@ class Outbox:
             self._lose(piece.channel_id, piece.count)
 
     def drop_all(self) -> None:
-        """Drop everything, because nothing will be written any more."""
+        """Drop all waiting messages, because nothing will be written any more."""
         self.seal(force=True)
         while self._sealed:
             self.drop()
 
     def last_batch_of(self, channel_id: str) -> int:
         """
-        Return the number of the last sealed batch with messages of this channel; 0 if there is
+        Return the number of the last sealed batch that has messages of a channel; 0 if there is
         none.
         """
         for batch in reversed(self._sealed):
@@ -211,7 +216,10 @@ class Outbox:
         return 0
 
     def heard(self, batch: int, channel_id: str) -> None:
-        """Note that the shard has published this piece, and so all pieces before it."""
+        """
+        Record that the shard has published the messages of one channel in a batch, and all messages
+        before them.
+        """
         unheard = self._unheard
         while unheard and unheard[0][0] < batch:
             self._forget_unheard()
@@ -221,8 +229,9 @@ class Outbox:
 
     def unheard(self, channel_ids: Container[str]) -> dict[str, list[tuple[int, list[bytes]]]]:
         """
-        Return the sealed pieces of these channels that their followers may not have heard, in
-        order, with the numbers of their batches.
+        Return the sealed messages of some channels that followers may not have heard yet.
+
+        The messages are in order, with the numbers of their batches.
         """
         found: dict[str, list[tuple[int, list[bytes]]]] = {}
         sealed = ((batch.number, piece) for batch in self._sealed for piece in batch.pieces)
@@ -233,8 +242,8 @@ class Outbox:
 
     def to_be_kept(self, channel_id: str) -> list[bytes]:
         """
-        Return the waiting messages of this channel that will be kept, oldest first. The shard may
-        already have taken some.
+        Return the waiting messages of a channel that the shard will keep, oldest first. The shard
+        may already have taken some of these messages.
         """
         found: list[bytes] = []
         for batch in self._sealed:
@@ -259,7 +268,8 @@ class Outbox:
 
     def _seal_some(self, names: list[str], at: int) -> int:
         """
-        Seal one batch of channels, beginning at an index. Return the index after its last channel.
+        Seal one batch with messages of some channels, beginning with the channel at an index.
+        Return the index after the last channel of the batch.
         """
         bounds = self.bounds
         pieces: list[Piece] = []
@@ -287,8 +297,11 @@ class Outbox:
 
     def _cut(self, channel_id: str, whole: _Collected) -> _Collected:
         """
-        Return the first part of a channel's collected messages; the rest stays. A batch has at most
-        one piece of a channel, because followers recognise a piece by the number of its batch.
+        Remove the first part of a channel's collected messages, and return this part; the rest
+        stays.
+
+        A batch has at most one part of a channel, because followers recognise a part by the number
+        of its batch.
         """
         sizes = accumulate(map(len, whole.messages[:_PIECE_MESSAGES]))
         count = max(1, sum(size <= _PIECE_BYTES for size in sizes))

@@ -36,13 +36,13 @@ _OWN_WRITES_PATIENCE_S = 1.0
 @frozen
 class Identity:
     """
-    The names of a shard and of this node.
+    The names by which a shard and this node are known.
 
-    :ivar name: the name on the ring.
-    :ivar url: the URL, with its password. Shards with different URLs differ even if their names are
-        equal.
-    :ivar db: the number of the database. It is part of the names of publications, which Redis
-        shares between databases.
+    :ivar name: the name of the shard on the ring.
+    :ivar url: the URL of the shard, with its password. Shards with different URLs differ even if
+        their names are equal.
+    :ivar db: the number of the database. The names of publications contain this number, because all
+        databases of a Redis share these names.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Identity:
 
 class Shard:
     """
-    One shard, present or away.
+    One shard of the cluster, which is present or away.
 
-    A shard is present if it takes batches, answers, and publishes to this node. While it is away,
-    batches wait, followers are told of this node's own messages, and reading is not possible.
+    A shard is present if it takes batches, answers, and publishes to this node. While the shard is
+    away, batches wait, followers get this node's own messages at once, and no history can be read.
 
-    :ivar absences: the number of times that it went away.
+    :ivar absences: the number of times that the shard went away.
     """
 
     def __init__(
@@ -115,20 +115,23 @@ class Shard:
 
     @property
     def present(self) -> bool:
-        """True while it takes batches, answers, and publishes to this node."""
+        """True while the shard takes batches, answers, and publishes to this node."""
         return self._presence is not None
 
     @property
     def database(self) -> tuple[bytes, int] | None:
         """
-        The database and the Redis process that the URL led to at the last connection; ``None`` if
-        they are unknown. Two URLs can lead to one database.
+        The Redis process and the number of the database to which the shard's URL leads; ``None`` if
+        unknown. Two URLs can lead to one database.
         """
         return (self._run_id, self._db) if self._run_id else None
 
     @property
     def trouble(self) -> str | None:
-        """The present trouble of the shard, for the health check and operators."""
+        """
+        The reason why the shard is away, for the health check and operators; ``None`` if the shard
+        is present.
+        """
         if self.present:
             return None
         return (
@@ -137,7 +140,7 @@ class Shard:
         )
 
     def start(self) -> None:
-        """Connect to the shard, and again after every loss."""
+        """Connect to the shard, and connect again each time the connection is lost."""
         self._links.start()
 
     def when_present(self) -> Deferred[None]:
@@ -149,7 +152,11 @@ class Shard:
         return waiter
 
     async def close(self, flush_s: float) -> None:
-        """Write all waiting messages, within a time, and close the links."""
+        """
+        Write all waiting messages to the shard, and close the links.
+
+        :param flush_s: the longest time for the writing, in seconds.
+        """
         await self._within(flush_s, self.writer.everything_written())
         await self._links.stop()
         self.writer.stop()
@@ -164,8 +171,8 @@ class Shard:
 
     async def history(self, channel_id: str) -> History | None:
         """
-        Return all messages of a channel on the shard, and those that still wait here; ``None`` if
-        the shard is away.
+        Return all messages that the shard keeps of a channel; ``None`` if the shard is away. The
+        waiting messages of this node are written to the shard before.
         """
         if self.followers.away_from(channel_id):
             return None
@@ -176,13 +183,19 @@ class Shard:
             return None
 
     async def follow(self, channel_id: str, following: Following) -> None:
-        """Follow a channel. Fires when no message can be missed, or the shard is away."""
+        """
+        Follow a channel. The result fires when no later message can be missed, or if the shard is
+        away.
+        """
         reading = await self.followers.join(channel_id, following, after=None)
         if reading is not None:
             self.followers.joined(channel_id, reading)
 
     async def everything_heard(self) -> None:
-        """Fire when all publications so far have arrived, or the shard is away."""
+        """
+        Fire when all publications that the shard has sent so far have arrived, or if the shard is
+        away.
+        """
         with suppress(StoreAway):
             await self._links.listen("PING")
 
@@ -205,7 +218,7 @@ class Shard:
             self._returned()
 
     def _returned(self) -> None:
-        """Check if the shard is present, because a link is connected or a request was answered."""
+        """Mark the shard as present if all its links are connected and it takes batches."""
         if self.present or not self.writer.is_open:
             return
         if self._links.reading.connected and self._links.listening.connected:
@@ -217,7 +230,7 @@ class Shard:
                 waiter.callback(None)
 
     def _lost(self) -> None:
-        """Note that a link is lost."""
+        """Mark the shard as away, because a link is lost or a request has failed."""
         if not self._links.writing.connected:
             self.writer.shut()
         if self.present:
@@ -226,7 +239,7 @@ class Shard:
             self.followers.went()
 
     def _stumbled(self, because: str) -> None:
-        """Note that a request failed. If all links are still connected, try again soon."""
+        """Mark the shard as away, because a request has failed. Try the shard again soon."""
         if because != self._because:
             self._because = because
             _log.warn("shard {name}: {because}", name=self.name, because=because)
@@ -246,7 +259,7 @@ class Shard:
         self.followers.published(name, data)
 
     def _replaced(self, keys: list[str]) -> None:
-        """Log the keys that had another type and were replaced."""
+        """Log the keys of Redis that were replaced because they had another type."""
         self.outbox.counters.spool_keys_replaced += len(keys)
         for key in keys:
             if self._warnings < _MOST_WARNINGS:
@@ -264,6 +277,6 @@ class Shard:
         await self._within(_OWN_WRITES_PATIENCE_S, self.writer.written(channel_id))
 
     async def _within(self, seconds: float, wanted: Deferred[None]) -> None:
-        """Wait for a result, with a timeout."""
+        """Wait for a result, at most this number of seconds."""
         with suppress(TimeoutError):
             await wanted.addTimeout(seconds, self._clock)

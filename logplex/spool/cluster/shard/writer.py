@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The writer of one shard: one call at a time, at a tick, and sooner for followed channels.
+The writer of one shard: it makes one call at a time, at a tick, and sooner for followed channels.
 
 Messages are collected during a call, so a slow shard gets fewer and larger batches. A call whose
-answer was lost is repeated unchanged; the shard recognises it by its number.
+answer was lost is repeated unchanged; the shard recognises a repeated call by the number of its
+batch.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ Run = Callable[..., Deferred[Any]]
 @frozen
 class WritingTimes:
     """
-    The times of a writer.
+    The times that a writer waits before it writes messages to a shard.
 
-    :ivar tick_s: the longest time from a message to its writing, if few channels get messages.
-    :ivar tick_max_s: the longest time if many channels get messages.
-    :ivar followed_tick_s: the longest time for a channel with followers.
-    :ivar followed_for_s: the time for which a channel counts as followed after its last follower.
+    :ivar tick_s: the longest time that a message waits, if few channels get messages.
+    :ivar tick_max_s: the longest time that a message waits, if many channels get messages.
+    :ivar followed_tick_s: the longest time that a message of a channel with followers waits.
+    :ivar followed_for_s: the time for which a channel still counts as followed after its last
+        follower has left.
     :ivar retention_s: the time for which the shard keeps a channel without new messages.
     """
 
@@ -60,7 +62,7 @@ class WritingTimes:
 
 class ShardWriter:
     """
-    Write the batches of an outbox to its shard.
+    Writes the batches of an outbox to a shard.
 
     :param prefix: the prefix of the names of publications.
     :param followed: the channels that this node follows.
@@ -103,27 +105,32 @@ class ShardWriter:
 
     @property
     def is_open(self) -> bool:
-        """True while the shard takes batches."""
+        """True while the shard takes batches from this writer."""
         return self._open
 
     @property
     def is_behind(self) -> bool:
-        """True if messages from before :meth:`hold` are not written yet."""
+        """
+        True if messages that arrived before the last call of :meth:`hold` are not written yet.
+        """
         head = self.outbox.head
         return head is not None and head.number <= (self._hold_above or 0)
 
     def open(self) -> None:
-        """Start writing: the shard takes batches."""
+        """Start writing to the shard, because the shard takes batches."""
         self._open = True
         self._pump()
 
     def shut(self) -> None:
-        """Stop writing: the shard takes no batches now. The present call will be repeated."""
+        """
+        Stop writing to the shard, because the shard takes no batches now. A call that is going on
+        will be repeated.
+        """
         self._open = False
         self._wake(all_of_them=True)
 
     def append(self, channel_id: str, messages: list[bytes], keep: bool) -> None:
-        """Write messages at the channel's next tick."""
+        """Write messages of a channel to the shard at the channel's next tick."""
         self.outbox.append(channel_id, messages, keep)
         if channel_id in self._followed or channel_id in self._listened:
             if self._followed_tick is None:
@@ -134,23 +141,23 @@ class ShardWriter:
             self._tick = self._clock.callLater(self._tick_s, self._write_all)
 
     def forget(self, channel_id: str) -> None:
-        """Let the shard forget the channel."""
+        """Let the shard delete a channel."""
         self.outbox.forget(channel_id)
         self._write_all()
 
     def hold(self) -> None:
-        """Hold back new messages until :meth:`let_go`."""
+        """Hold back messages that arrive from now on, until :meth:`let_go` is called."""
         self.outbox.seal(force=True)
         self._hold_above = self.outbox.number
 
     def let_go(self) -> None:
-        """Write the messages that were held back."""
+        """Write the messages that :meth:`hold` has held back."""
         self._hold_above = None
         self._write_all()
 
     def written(self, channel_id: str) -> Deferred[None]:
         """
-        Fire when the collected messages of this channel are written, or cannot be written now.
+        Fire when the collected messages of a channel are written, or if they cannot be written now.
         """
         if not self._open:
             return succeed(None)
@@ -159,12 +166,12 @@ class ShardWriter:
         return self._when_written(self.outbox.last_batch_of(channel_id))
 
     def everything_written(self) -> Deferred[None]:
-        """Fire when all collected messages are written, or cannot be written now."""
+        """Fire when all collected messages are written, or if they cannot be written now."""
         self.outbox.seal(force=True)
         return self._when_written(self.outbox.number if self.outbox.head else 0)
 
     def stop(self) -> None:
-        """Stop for good; waiting messages are dropped and counted."""
+        """Stop writing for good. Waiting messages are dropped and counted."""
         self.shut()
         for call in (self._tick, self._followed_tick):
             if call is not None and call.active():
@@ -202,7 +209,7 @@ class ShardWriter:
         self._pump()
 
     def _pump(self) -> None:
-        """Write the next batch, if there is one and no call is going on."""
+        """Write the next batch to the shard, unless a call is already going on."""
         if self._calling or not self._open:
             return
         if self.outbox.head is None and self._due:

@@ -3,8 +3,8 @@
 """
 The commands that read a channel's history from a shard, and the entries in their answer.
 
-An entry is a piece of a channel as one node wrote it. It has the number before it, so that a reader
-sees a gap even if numbers jump.
+An entry has messages of one channel that one node wrote together. It also has the last number
+before its messages, so that a reader sees a gap even if numbers jump.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ _HIGHEST = 9_000_000_000_000_000
 @frozen
 class StreamEntry:
     """
-    Messages with consecutive numbers, oldest first.
+    Messages of one channel with consecutive numbers, oldest first.
 
     :ivar first: the number of the first message.
     :ivar before: the last number of the channel before the entry.
-    :ivar batch: the number of the batch, as its origin counts.
-    :ivar gone: the number of messages between the previous entry and this one that are not kept.
+    :ivar batch: the number of the batch with these messages, as the node that wrote the batch
+        counts.
+    :ivar gone: the number of messages between the previous entry and this entry that are not kept.
     """
 
     first: int
@@ -44,17 +45,17 @@ class StreamEntry:
         return self.first + len(self.messages) - 1
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
-        """Return each message with its number."""
+        """Return each message of the entry with its number."""
         return enumerate(self.messages, self.first)
 
 
 @frozen
 class History:
     """
-    The state of a channel on a shard at one moment.
+    The history of a channel on a shard at one moment.
 
     :ivar last: the newest number of the channel; 0 if there is none.
-    :ivar own_batch: the number of the last batch that the shard took from the asking node.
+    :ivar own_batch: the number of the last batch that the shard has taken from this node.
     :ivar entries: the entries, oldest first.
     """
 
@@ -64,16 +65,16 @@ class History:
 
     @property
     def count(self) -> int:
-        """The number of messages."""
+        """The number of messages in the history."""
         return sum(len(entry.messages) for entry in self.entries)
 
 
 def reading(channel_id: str, origin: Origin, after: int | None) -> list[list[bytes | str]]:
     """
-    Return the commands that read a channel in one atomic step.
+    Return the commands that read the history of a channel in one atomic step.
 
     :param origin: the origin of this node.
-    :param after: read the entries after this number; all of them if 0, none if ``None``.
+    :param after: read the entries after this number; all entries if 0, no entries if ``None``.
     """
     start = b"+" if after is None else b"(%d" % after if after else b"-"
     return [
@@ -87,8 +88,8 @@ def reading(channel_id: str, origin: Origin, after: int | None) -> list[list[byt
 
 def parse_history(answer: Sequence[Any]) -> History:
     """
-    Return the history in the answer to ``EXEC``. A key of another type counts as absent; the next
-    write replaces it.
+    Return the history in Redis's answer to ``EXEC``. A key of another type counts as absent,
+    because the next write replaces such a key.
     """
     state, own_batch, found = answer
     last = state.partition(b" ")[0] if isinstance(state, bytes) else b""
@@ -102,7 +103,7 @@ def parse_history(answer: Sequence[Any]) -> History:
 
 
 def interleave(histories: Sequence[Sequence[StreamEntry]]) -> list[StreamEntry]:
-    """Return the entries of one channel on several shards, in the order of their numbers."""
+    """Return the entries of one channel from several shards, in the order of their numbers."""
     return list(merge(*histories, key=lambda entry: entry.first))
 
 
@@ -119,7 +120,7 @@ def _entry(entry_id: bytes, fields: list[bytes]) -> StreamEntry:
 
 
 def _integer(text: object) -> int:
-    """Return a number that a node wrote; 0 for anything else."""
+    """Return the integer in a text that a node wrote; 0 if the text is not an integer."""
     if not isinstance(text, bytes) or not text.isdigit() or len(text) > len(str(_HIGHEST)):
         return 0
     number = int(text)

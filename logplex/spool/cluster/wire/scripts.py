@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The Lua scripts of a shard, their arguments, answers and publications. Bytes in, values out.
+The Lua scripts of a shard: their arguments, answers and publications. The functions here turn bytes
+into values, without I/O.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ KEEP, FORGET, RAISE = 1, 2, 4
 
 @frozen
 class Script:
-    """A Lua script and the name by which Redis remembers it."""
+    """A Lua script for Redis, and the digest by which Redis remembers the script."""
 
     source: bytes = field(repr=False)
     sha: str
@@ -41,10 +42,11 @@ APPEND = Script.load("append.lua")
 @frozen
 class Origin:
     """
-    One run of a node, as shards remember it.
+    One run of a node, from its start to its end, as shards remember it.
 
     :ivar node: the node's name, without line breaks.
-    :ivar start: the time of the start, in fixed width; it is greater than those of earlier runs.
+    :ivar start: the time at which the node started, as text of fixed width; each start of the node
+        has a greater text than earlier starts.
     """
 
     node: bytes
@@ -54,9 +56,9 @@ class Origin:
 @frozen
 class Piece:
     """
-    The messages of one channel in a batch.
+    The messages of one channel in one batch.
 
-    :ivar lost: the number of messages that were dropped before the first one.
+    :ivar lost: the number of messages that were dropped before the first message of the piece.
     :ivar payload: the messages as a msgpack array, which the shard keeps and publishes.
     """
 
@@ -69,29 +71,31 @@ class Piece:
     @classmethod
     def pack(cls, channel_id: str, flags: int, messages: Sequence[bytes], lost: int = 0) -> Piece:
         """
-        Return a piece of these messages.
+        Return a piece with these messages of a channel.
 
         :param messages: oldest first; there may be none if the channel is only forgotten.
         """
         return cls(channel_id, flags, len(messages), lost, _pack(messages))
 
     def messages(self) -> list[bytes]:
-        """Return the messages of the piece."""
+        """Return the messages of the piece, unpacked."""
         return unpack(self.payload)
 
     @property
     def head(self) -> tuple[str, int, str, int]:
-        """Return the arguments of :data:`APPEND` for this piece that stand before its payload."""
+        """Return the arguments of the script :data:`APPEND` for this piece, except the payload."""
         return self.channel_id, self.flags, str(self.count), self.lost
 
 
 @frozen
 class Batch:
     """
-    The content of one call to a shard, unchanged when the call is repeated.
+    The messages that one call writes to a shard. A repeated call writes the same batch.
 
-    :ivar number: the number of the batch, above those of all earlier batches of the node.
-    :ivar raised: sequences with the flag :data:`RAISE` continue above this number.
+    :ivar number: the number of the batch; it is greater than the numbers of all earlier batches of
+        the node.
+    :ivar raised: message numbers of channels with the flag :data:`RAISE` continue above this
+        number.
     """
 
     number: int
@@ -104,10 +108,10 @@ class Batch:
 @frozen
 class Published:
     """
-    A publication of a shard: new messages of a channel.
+    New messages of a channel that a shard has published.
 
-    :ivar before: the last number of the channel before these messages; 0 if it had none. A follower
-        that knows another number has missed messages.
+    :ivar before: the last number of the channel before these messages; 0 if there was none. A
+        follower that knows another last number has missed messages.
     """
 
     first: int
@@ -124,7 +128,7 @@ class Published:
 def append_arguments(
     origin: Origin, batch: Batch, prefix: str, kept: int, retention_s: float
 ) -> list[bytes | str | int]:
-    """Return the arguments of :data:`APPEND` for a batch."""
+    """Return the arguments of the script :data:`APPEND` that write a batch."""
     # Redis knows whole ones, and none at all would mean that nothing is kept.
     seconds = max(1, int(retention_s))
     arguments: list[bytes | str | int] = [
@@ -137,8 +141,8 @@ def append_arguments(
 
 def parse_appended(answer: bytes) -> tuple[list[int], list[str]]:
     """
-    Return the indexes of the channels that any node follows, and the keys that had another type and
-    were replaced.
+    Return the content of an answer to the script :data:`APPEND`: the indexes of the channels that
+    any node follows, and the keys that had another type and were replaced.
     """
     followed, replaced = msgpack.unpackb(answer, raw=True)
     return [place - 1 for place in followed], [_text(key) for key in replaced]
@@ -146,7 +150,7 @@ def parse_appended(answer: bytes) -> tuple[list[int], list[str]]:
 
 def parse_published(data: bytes) -> Published:
     """
-    Return the publication of :data:`APPEND` in these bytes.
+    Return the publication of the script :data:`APPEND` that these bytes contain.
 
     :raises ValueError: the bytes are malformed.
     """
@@ -161,7 +165,7 @@ def parse_published(data: bytes) -> Published:
 
 def unpack(payload: bytes) -> list[bytes]:
     """
-    Return the messages of a piece.
+    Return the messages in the payload of a piece.
 
     :raises ValueError: the bytes are malformed.
     """
