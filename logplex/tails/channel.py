@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-One channel that is read on this node: its live messages, from the spool to its groups.
+Pass the live messages of one channel from the spool to the groups of tails on this node.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ LINGER_PER_READER_S = 0.000_05
 @define(eq=False, repr=False)
 class TailedChannel:
     """
-    Follow a channel for all its tails on this node.
+    Pass the live messages of one channel to all tails of the channel on this node.
 
-    :param unused: called when the last tail has left.
-    :ivar is_away: true while the spool is away, so that only this node's messages arrive.
+    :param unused: the function to call when the last tail of the channel has ended.
+    :ivar is_away: true while the spool cannot be reached; until then, tails get only the messages
+        that this node receives.
     """
 
     channel_id: str
@@ -64,10 +65,10 @@ class TailedChannel:
 
     async def join(self, tail: Tail) -> Recent | None:
         """
-        Read the recent messages for a tail.
+        Read the recent messages of the channel for a new tail.
 
-        :return: ``None`` if the tail is over by now. Otherwise the caller must :meth:`enter` the
-            tail before it waits for anything else.
+        :return: the recent messages, or ``None`` if the tail ended meanwhile. The caller must call
+            :meth:`enter` for the tail at once, before any other ``await``.
         """
         recent = None
         self._joining[tail] = None
@@ -80,7 +81,10 @@ class TailedChannel:
         return None if tail.is_over else recent
 
     def enter(self, tail: Tail) -> None:
-        """Add a tail to its group. All messages from now on are new to it."""
+        """
+        Add a tail to the group with its filters. The tail is shown every message that arrives from
+        now on.
+        """
         # The waiting messages are in the past of the tail.
         self._publish()
         tail.group = self._group(tail.view)
@@ -90,15 +94,18 @@ class TailedChannel:
         return len(self._joining) + sum(map(len, self._groups.values()))
 
     def readers(self) -> list[Reader]:
-        """Return all tails, also those that still wait for their past."""
+        """
+        Return all tails of the channel, including the tails whose recent messages are still being
+        read.
+        """
         live = [reader for group in self._groups.values() for reader in group.readers()]
         return [*self._joining, *live]
 
     def end(self, notice: bytes = b"") -> None:
         """
-        End every tail.
+        End every tail of the channel.
 
-        :param notice: the last line that the readers are shown.
+        :param notice: the last line that each tail shows.
         """
         self._publish()
         for reader in self.readers():
@@ -107,7 +114,7 @@ class TailedChannel:
     # Called by the spool.
 
     def received(self, first: int | None, messages: list[bytes]) -> None:
-        """See :class:`IFollower`."""
+        """Pass new messages to the groups; :class:`IFollower` explains the parameters."""
         if first is not None and first <= self._newest:
             self._begin_again()
         self._newest = self._newest if first is None else first + len(messages) - 1
@@ -117,23 +124,24 @@ class TailedChannel:
             self._set_timer()
 
     def interrupted(self) -> None:
-        """See :class:`IFollower`."""
+        """Tell all tails that the spool cannot be reached."""
         self.is_away = True
         self._tell(l15_line(wall_s(self.clock)))
 
     def resumed(self) -> None:
-        """See :class:`IFollower`."""
+        """Remember that the spool can be reached again."""
         self.is_away = False
 
     def missed(self) -> None:
-        """See :class:`IFollower`."""
+        """Tell all tails that messages may be missing at this place."""
         self._tell(gap_line(wall_s(self.clock)))
 
     # Internals.
 
     def _begin_again(self) -> None:
         """
-        Forget all numbers, because the spool has lost its sequence and begins again below them.
+        Forget the highest message number, because the spool has begun to number the messages again
+        from a lower number.
         """
         self._publish()
         self._last = 0
@@ -155,7 +163,10 @@ class TailedChannel:
         return group
 
     def _groups_of(self, filter_: Filter) -> list[Group]:
-        """Return the groups with these filters: one of plain lines, one of events, or both."""
+        """
+        Return the groups that have the given filters: a group for plain lines, a group for events,
+        or both groups.
+        """
         found = (self._groups.get(View(*filter_, events)) for events in (False, True))
         return [group for group in found if group is not None]
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The tails of one channel that are shown the same bytes: equal filters, one format.
+A group: the tails of one channel that have equal filters and the same format, so they show the same
+bytes.
 """
 
 from __future__ import annotations
@@ -31,66 +32,69 @@ PATIENCE = 16
 
 
 class OpenAnswer(Protocol):
-    """The answer that a reader reads: an HTTP answer, or a list in a test."""
+    """The open answer to a reader: an HTTP answer, or a list of bytes in a test."""
 
     @property
     def is_closed(self) -> bool:
-        """True once the connection is gone."""
+        """True if the client's connection is closed."""
 
     def history_is_away(self) -> None:
         """
-        Note for the head, which is not written yet, that the recent messages cannot be read now.
+        Add a header that says that the recent messages cannot be read now. Call this before
+        ``start``.
         """
 
     def start(self, producer: IPushProducer) -> None:
         """
-        Write the head. From now on tell the producer when the transport has room and when not.
+        Write the head of the answer. From now on, tell the producer when the transport is full and
+        when the transport has room again.
         """
 
     def write(self, text: bytes) -> None:
-        """Write a part of the body."""
+        """Write a part of the answer's body."""
 
     def finish(self) -> None:
         """End the answer."""
 
     def abort(self) -> None:
-        """Cut the connection to the reader."""
+        """Cut the connection to the client at once."""
 
 
 class Reader(Protocol):
-    """A tail, as its group knows it."""
+    """The interface of a tail that its group uses."""
 
     answer: OpenAnswer
     place: Place
 
     def write(self, text: bytes) -> None:
         """
-        Write the next bytes. If the transport has no room after them, the reader falls behind.
+        Write bytes to the client. If the transport is full after the write, the tail leaves the
+        live tails of its group.
         """
 
     def pump(self) -> None:
-        """Write the next entries of the group, as long as the transport has room."""
+        """Write the next entries of the group to the client, as long as the transport has room."""
 
     def end(self, notice: bytes) -> None:
-        """End the answer, after a last notice if one is given."""
+        """End the answer. If a notice is given, write the notice first."""
 
     def drop(self) -> None:
-        """Cut the connection at once."""
+        """Cut the connection to the client at once."""
 
     def lost(self) -> None:
-        """Note that the client is gone."""
+        """End the tail, because the client has closed the connection."""
 
 
 @define(eq=False, repr=False)
 class Group:
     """
-    Write each block of messages to the live tails at once. Tails that are behind take it from the
-    window later: their past is not written yet, their transport has no room, or they have seen the
-    present messages on another node.
+    Write each block of messages at once to the tails that have read everything before it. Keep the
+    messages in a window for the other tails: their past is not written yet, their transport is
+    full, or they have seen the messages on another node.
 
-    :param now: gives the seconds since the epoch, for stamps.
-    :param last: gives the newest number that the channel's groups have been told of.
-    :param emptied: called when the last tail has left.
+    :param now: returns the present time, in seconds since the epoch.
+    :param last: returns the highest message number that the channel's groups have received.
+    :param emptied: the function to call when the last tail has left the group.
     """
 
     view: View
@@ -116,7 +120,7 @@ class Group:
 
     def publish(self, block: Block, indexes: Sequence[int]) -> None:
         """
-        Show live messages to all tails of the group, now or when they have room.
+        Show live messages to every tail of the group: now, or later if the transport is full.
 
         :param indexes: the indexes of the messages that the filters let through.
         """
@@ -131,7 +135,9 @@ class Group:
             self.window.append(block.entries(indexes))
 
     def tell(self, line: bytes) -> None:
-        """Show all tails a notice, in its place among the messages."""
+        """
+        Show a notice to all tails of the group, after the messages that came before the notice.
+        """
         text = self.view.notice(line)
         if self._behind:
             self.window.append([Entry.notice(text)])
@@ -139,7 +145,7 @@ class Group:
         self.pump()
 
     def pump(self) -> None:
-        """Let the tails that are behind take new entries."""
+        """Write waiting entries to the tails that have not read everything yet."""
         for reader in list(self._behind):
             try:
                 reader.pump()
@@ -148,20 +154,21 @@ class Group:
 
     def begin_again(self) -> None:
         """
-        Note that numbers begin again below the earlier ones: all messages from now on are new.
+        Mark all future messages as new to every tail, because the spool has begun to number
+        messages again from a lower number.
         """
         for reader in self.readers():
             reader.place.seen = 0
 
     def trim(self) -> bool:
         """
-        Remove the entries beyond the window's bounds, and count them for each tail that has lost
-        them.
+        Remove the oldest entries if the window exceeds its bounds. Count the removed entries that
+        each tail has not read.
 
-        While a tail is reading from the window, not the tail is too slow but the node too busy.
-        Then the bounds are larger by the factor ``PATIENCE``.
+        If a tail has read from the window since the last call, the delay comes from the busy node
+        and not from a slow client. In this case the bounds are ``PATIENCE`` times as large.
 
-        :return: true if the window must be trimmed again soon.
+        :return: true if the caller must trim the window again soon.
         """
         if not self._behind:
             return False
@@ -185,12 +192,12 @@ class Group:
     # Called by the tails.
 
     def enter(self, reader: Reader) -> None:
-        """Add a tail. All messages from now on are new to it."""
+        """Add a tail to the group. The tail is shown every message that arrives from now on."""
         reader.place = Place(self.window.end)
         self._behind[reader] = None
 
     def leave(self, reader: Reader) -> None:
-        """Remove a tail. It may have been removed already."""
+        """Remove a tail from the group. Do nothing if the tail has been removed already."""
         self._live.pop(reader, None)
         self._behind.pop(reader, None)
         self._clear_if_unused()
@@ -198,20 +205,23 @@ class Group:
             self.emptied(self)
 
     def fall_behind(self, reader: Reader) -> None:
-        """Note that a tail's transport has no room."""
+        """
+        Let a tail read from the window from now on, because the transport of the tail is full.
+        """
         if reader in self._live:
             del self._live[reader]
             reader.place.position = self.window.end
             self._behind[reader] = None
 
     def is_live(self, reader: Reader) -> bool:
-        """Return whether a tail has been shown everything so far."""
+        """Return true if the tail has been shown every message so far."""
         return reader in self._live
 
     def take(self, reader: Reader) -> bytes:
         """
-        Return the next bytes for a tail that is behind. If there are none, the tail has caught up,
-        and is live as soon as messages are new to it.
+        Return the next bytes for a tail that reads from the window. The result is empty if the tail
+        has read the whole window; then the tail becomes live, unless it has already seen the next
+        messages on another node.
         """
         if reader not in self._behind:
             return b""
@@ -247,7 +257,7 @@ class Group:
                 self._bug(reader)
 
     def _bug(self, reader: Reader) -> None:
-        """Log a bug in one tail, which costs only itself."""
+        """Log a programming error in one tail, and cut the connection of this tail only."""
         _log.failure("bug: a tail failed to write")
         reader.drop()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The past of a reader: the recent messages that it is shown before the live ones.
+The past of a reader: the recent messages that the reader is shown before the live messages.
 
 The spool answers a join at one moment. Everything that the channel was told before is among the
 recent messages, or is not kept; everything that it is told later is new. A tail takes its place in
@@ -37,15 +37,16 @@ _MAY_BE_MISSING = b"some messages may be missing"
 @frozen
 class Past:
     """
-    The messages that a reader is shown before the live ones.
+    The recent messages that a reader is shown before the live messages.
 
     :ivar messages: the messages, oldest first.
-    :ivar comment: a remark for the reader about missing messages; may be empty.
-    :ivar unparsable: the number of kept messages that no reader can be shown.
+    :ivar comment: a comment to the reader about missing messages; empty if there is nothing to say.
+    :ivar unparsable: the number of messages that are malformed and cannot be shown.
     :ivar last: the number of the last message of the past; 0 if there is none.
-    :ivar seen: live messages up to this number are not new to the reader; 0: all are new.
-    :ivar is_whole: true if the past completes what the reader has seen: every kept message up to
-        ``last`` that its filters let through.
+    :ivar seen: the reader has already seen live messages up to this number; 0 if all live messages
+        are new.
+    :ivar is_whole: true if no kept message is missing up to ``last`` that the reader's filters let
+        through.
     """
 
     messages: Sequence[Message]
@@ -58,10 +59,11 @@ class Past:
 
 def past_of(recent: Recent, view: View, num: int, after: int | None, now_us: int) -> Past:
     """
-    Choose the recent messages that a reader is shown.
+    Return the recent messages that a reader is shown before the live messages.
 
-    :param num: the most messages to show, the newest ones, counted after the filters.
-    :param after: show all messages after this number instead, if it can be one of the channel's.
+    :param num: show only the newest ``num`` of the messages that pass the reader's filters.
+    :param after: the number of the last message that the reader has seen. If the channel can have
+        had this number, show all later messages instead of ``num``.
     :param now_us: the present time, in microseconds since the epoch.
     """
     start, comment = (None, b"") if after is None else _resume(recent, after)
@@ -87,12 +89,14 @@ def past_of(recent: Recent, view: View, num: int, after: int | None, now_us: int
 @define(eq=False, repr=False)
 class _Gap:
     """
-    The messages between the last one that a reader has seen and the newest kept one.
+    A count of the messages that are missing between the last message that a reader has seen and the
+    newest kept message.
 
-    :ivar newest: the highest number so far.
-    :ivar start: the index of the first kept entry after the last one seen.
-    :ivar gone: the number of messages that were numbered but are not kept.
-    :ivar is_broken: true if the spool has lost its sequence, so that the count means nothing.
+    :ivar newest: the highest message number so far.
+    :ivar start: the index of the first kept message that the reader has not seen.
+    :ivar gone: the number of messages that are no longer kept.
+    :ivar is_broken: true if the spool has begun to number messages again from a lower number, so
+        the count is wrong.
     """
 
     newest: int
@@ -101,21 +105,25 @@ class _Gap:
     is_broken: bool = False
 
     def pass_seen(self, index: int) -> None:
-        """Count an entry that the reader has seen."""
+        """Move past a kept message that the reader has seen."""
         self.start = index + 1
 
     def pass_new(self, number: int, before: int) -> None:
         """
-        Count an entry that the reader has not seen.
+        Move past a kept message that the reader has not seen, and count the missing messages before
+        it.
 
-        :param before: the channel's number before the entry.
+        :param number: the number of the message.
+        :param before: the number of the channel's message before it, kept or not.
         """
         self.gone += max(0, before - self.newest)
         self.is_broken = self.is_broken or before < self.newest
         self.newest = number
 
     def end(self, last: int) -> None:
-        """Count the messages between the newest kept one and the channel's last number."""
+        """
+        Count the missing messages between the newest kept message and the channel's last number.
+        """
         self.gone += last - self.newest
 
     @property
@@ -138,10 +146,11 @@ def _gap(recent: Recent, after: int) -> _Gap:
 
 def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:
     """
-    Find the kept messages that follow a number.
+    Find the kept messages that a reader has not seen.
 
-    :return: the index of the first of them, and a comment about messages that are not kept any
-        more. ``None`` as index: the number is not one of the channel's.
+    :param after: the number of the last message that the reader has seen.
+    :return: the index of the first such message, and a comment to the reader about missing
+        messages. The index is ``None`` if the channel cannot have had the number.
     """
     if not recent.complete:
         # Nothing tells which of the entries the reader has seen.
@@ -159,10 +168,11 @@ def _resume(recent: Recent, after: int) -> tuple[int | None, bytes]:
 
 def _seen_elsewhere(recent: Recent, after: int | None, now_us: int) -> int:
     """
-    Return the number up to which live messages are not new to a reader.
+    Return the highest number of a live message that a reader has already seen on another node; 0 if
+    there is none.
 
-    While the spool is away from this node, the reader may have seen messages on another node. They
-    arrive here when the spool is back.
+    If the spool cannot be reached from this node, a reader may have seen messages on another node.
+    This node receives the same messages later, when the spool can be reached again.
     """
     if recent.complete or after is None or not _OLDEST_NUMBER <= after <= now_us:
         return 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The sessions that tails are streaming: they are kept alive, and watched for their end.
+Keep the sessions of open tails alive, and end the tails of sessions that have ended.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CHECK_INTERVAL_S = 1.0
 @define(eq=False, repr=False)
 class _Lease:
     """
-    A session that is being streamed.
+    A session that at least one open tail on this node is reading.
 
-    :ivar may_read: false as soon as the session has lost its owner.
-    :ivar renewed_s: the time at which its lifetime began, in seconds since the epoch.
-    :ivar tails: its tails on this node.
+    :ivar may_read: returns false if the session's owner may not read the channel any more.
+    :ivar renewed_s: the time of the last renewal of the session, in seconds since the epoch.
+    :ivar tails: the tails on this node that read the session.
     """
 
     channel_id: str
@@ -45,11 +45,11 @@ class _Lease:
 @define(eq=False, repr=False)
 class Leases:
     """
-    Keep sessions alive while tails stream them, so that a client can reconnect to its session. End
-    the tails of sessions that were ended, or have lost their owner.
+    Keep a session alive while tails read it, so that a client can reconnect to its session. End the
+    tails of a session that was ended or has lost its owner.
 
-    It looks at the sessions once a second, all together, and renews each after a third of its
-    lifetime, and when its last tail is over.
+    All sessions are checked together, once a second. A session is renewed after a third of its
+    lifetime, and when its last tail ends.
     """
 
     store: IConfigStore
@@ -62,9 +62,9 @@ class Leases:
         self, session_id: str, channel_id: str, tail: Tail, may_read: Callable[[], bool]
     ) -> None:
         """
-        Keep a session alive from now on, until the tail is over.
+        Keep a session alive until the tail ends.
 
-        :param may_read: false as soon as the session has lost its owner.
+        :param may_read: returns false if the session's owner may not read the channel any more.
         """
         lease = self._held.get(session_id)
         if lease is None:
@@ -74,7 +74,7 @@ class Leases:
             self._set_timer()
 
     async def stop(self) -> None:
-        """Renew all sessions a last time, and forget them."""
+        """Renew all sessions a last time, and stop the checks."""
         if self._timer is not None:
             if self._timer.active():
                 self._timer.cancel()
@@ -112,7 +112,9 @@ class Leases:
                 tail.end()
 
     def _due(self) -> dict[str, _Lease]:
-        """Return the sessions to renew now; forget those whose tails are all over."""
+        """
+        Return the sessions that must be renewed now. Forget the sessions that have no open tail.
+        """
         now, due = self.clock.seconds(), {}
         for session_id, lease in list(self._held.items()):
             lease.tails = [tail for tail in lease.tails if not tail.is_over]

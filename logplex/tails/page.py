@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The page of a session (``GET /sessions/:uuid``, ``GET /v2/canary-fetch/:uuid``), and the answer that
-stays open there. The URL is the right to read.
+The HTTP resource of a session (``GET /sessions/:uuid``, ``GET /v2/canary-fetch/:uuid``), and its
+open answer. A client that knows the URL may read the session.
 """
 
 from __future__ import annotations
@@ -69,16 +69,17 @@ _PREFLIGHT_MAX_AGE_S = 86_400
 @define(eq=False, repr=False)
 class HttpAnswer:
     """
-    The :class:`logplex.tails.group.OpenAnswer` of a request. It is chunked for HTTP/1.1, ends with
-    the connection for HTTP/1.0, and is only a head for HEAD. It is never compressed.
+    The HTTP answer to a reader: chunked for HTTP/1.1, ended by closing the connection for HTTP/1.0,
+    without a body for HEAD. The answer is never compressed.
 
-    :param request: the request, just received.
+    :param request: the request to answer.
     :param origins: the origins of web pages that may read the answer; ``*`` means all.
-    :ivar headers: headers in addition to those that each such answer has.
+    :ivar headers: additional headers of this answer.
     :ivar reader: the reader to tell when the client leaves.
-    :ivar is_lost: true once the client has left.
-    :ivar has_started: true once the head has been written.
-    :ivar write: the request's own method: no other object stands in the way of a live line.
+    :ivar is_lost: true if the client has closed the connection.
+    :ivar has_started: true if the head of the answer has been written.
+    :ivar write: the method ``write`` of the request, bound directly because it is called for every
+        live line.
     """
 
     request: Request
@@ -98,11 +99,11 @@ class HttpAnswer:
         self.request.notifyFinish().addErrback(self._connection_lost)
 
     def history_is_away(self) -> None:
-        """See :class:`logplex.tails.group.OpenAnswer`."""
+        """Add a header that says that the recent messages cannot be read now."""
         self.headers.setdefault(b"X-Heroku-Warning", _HISTORY_IS_AWAY)
 
     def start(self, producer: IPushProducer) -> None:
-        """See :class:`logplex.tails.group.OpenAnswer`."""
+        """Write the head of the answer, and register the producer with the connection."""
         self._start()
         self.request.registerProducer(producer, True)
         # An empty write sends the head. No header is needed any more; thousands of tails wait.
@@ -111,19 +112,19 @@ class HttpAnswer:
         self.request.requestHeaders = self.request.responseHeaders = Headers()
 
     def finish(self) -> None:
-        """See :class:`logplex.tails.group.OpenAnswer`."""
+        """End the answer."""
         self.request.unregisterProducer()
         self.request.finish()
         if not self.is_closed:
             self._channel.setTimeout(END_TIMEOUT_S)
 
     def abort(self) -> None:
-        """See :class:`logplex.tails.group.OpenAnswer`."""
+        """Cut the connection to the client at once."""
         self._transport.abortConnection()
 
     @property
     def is_closed(self) -> bool:
-        """See :class:`logplex.tails.group.OpenAnswer`."""
+        """True if the client's connection is closed."""
         return self.is_lost or not self._transport.connected
 
     def head(self) -> None:
@@ -132,7 +133,7 @@ class HttpAnswer:
         self.request.finish()
 
     def refuse(self, status: int, text: str) -> None:
-        """Write an error as the whole answer, if the client is still connected."""
+        """Write an error message as the whole answer, if the client is still connected."""
         if not self.is_lost:
             body = text.encode()
             self._head(status)
@@ -144,7 +145,10 @@ class HttpAnswer:
             self.request.finish()
 
     def preflight(self) -> None:
-        """Answer a browser that asks if a page of another origin may read the session."""
+        """
+        Answer a browser's question (a CORS preflight) if a web page of another origin may read the
+        session.
+        """
         if self._allowed_origin() is None:
             self.refuse(404, "Not found")
             return
@@ -167,7 +171,7 @@ class HttpAnswer:
         _watch(self._transport)
 
     def _head(self, status: int) -> None:
-        """Set the status, and the headers that all answers of a session have."""
+        """Set the status of the answer, and the headers that all answers of sessions have."""
         self.request.setResponseCode(status)
         self.request.setHeader(b"Cache-Control", b"no-cache")
         # nginx holds a stream back until its end, if it is not told otherwise.
@@ -180,7 +184,10 @@ class HttpAnswer:
             self.request.setHeader(b"Vary", b"Origin")
 
     def _allowed_origin(self) -> bytes | None:
-        """Return the origin that may read the answer; ``None`` if no other origin may."""
+        """
+        Return the origin of the web page that may read the answer; ``None`` if no page of another
+        origin may read it.
+        """
         if "*" in self.origins:
             return b"*"
         origin = self.request.getHeader(b"Origin") or b""
@@ -193,23 +200,23 @@ class HttpAnswer:
 
 
 class _NotFound(Exception):
-    """The session does not exist, or its channel is gone."""
+    """The session or its channel does not exist."""
 
 
 class _TooMany(Exception):
-    """The channel has as many tails as it may have."""
+    """The channel has the maximum number of open tails."""
 
 
 class _Denied(Exception):
-    """Tails must not be opened now."""
+    """The operator has forbidden new tails."""
 
 
 @define(eq=False, repr=False)
 class Sessions:
     """
-    Look up sessions, and show their messages.
+    Answer requests for sessions: find the session, and send its messages.
 
-    :param rods: the control rods; one of them denies tails.
+    :param rods: the control rods; one control rod forbids tails.
     :param urls: the settings with the origins of web pages that may read sessions.
     """
 
@@ -221,14 +228,14 @@ class Sessions:
 
     def page(self, session_id: str, tail: bool = True) -> SessionPage:
         """
-        Return the resource of one session's URL, for GET and HEAD.
+        Return the HTTP resource for the URL of one session.
 
-        :param tail: false: show only recent messages, even if the session wants live ones.
+        :param tail: false to show only recent messages, even if the session asks for live messages.
         """
         return SessionPage(self, session_id, tail)
 
     async def show(self, answer: HttpAnswer, session_id: str, tail: bool) -> None:
-        """Answer a request for a session."""
+        """Answer a request for a session with the session's messages."""
         try:
             owner, session = await self._find(answer, session_id)
             if not tail:
@@ -257,7 +264,10 @@ class Sessions:
         return parse_owner(owner), parse_session(body)
 
     async def _kept(self, answer: HttpAnswer, session_id: str) -> bytes | None:
-        """Return what the store keeps under an id. A client of events waits while it is away."""
+        """
+        Return the stored body of a session. If the store cannot be reached, a client of events
+        waits.
+        """
         clock = self.tails.clock
         deadline_s = clock.seconds() + (_STORE_PATIENCE_S if wants_events(answer.request) else 0.0)
         while True:
@@ -313,7 +323,7 @@ class Sessions:
 
 
 class SessionPage(Resource):
-    """The resource of one session's URL."""
+    """The HTTP resource for the URL of one session."""
 
     isLeaf = True
 
@@ -331,7 +341,10 @@ class SessionPage(Resource):
         return NOT_DONE_YET
 
     def render_OPTIONS(self, request: Request) -> int:
-        """Answer a browser's preflight."""
+        """
+        Answer a browser's question (a CORS preflight) if a page of another origin may read the
+        session.
+        """
         self._answer(request).preflight()
         return NOT_DONE_YET
 
@@ -350,7 +363,7 @@ def _failed(failure: Failure, answer: HttpAnswer) -> None:
 
 
 def wants_events(request: Request) -> bool:
-    """Return whether the client asks for Server-Sent Events, at any quality but 0."""
+    """Return true if the request's ``Accept`` header accepts Server-Sent Events."""
     accept = b",".join(request.requestHeaders.getRawHeaders(b"Accept", []))
     for item in accept.split(b","):
         media_type, *parameters = (part.strip() for part in item.split(b";"))
@@ -360,7 +373,7 @@ def wants_events(request: Request) -> bool:
 
 
 def _watch(transport: object) -> None:
-    """Let the kernel detect a client whose host is gone."""
+    """Make the kernel close a connection whose client does not respond any more."""
     handle = getattr(transport, "getHandle", lambda: None)()
     if isinstance(handle, socket.socket):
         for level, option, value in _KEEPALIVE:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The memory for pasts that readers have not read yet: one bound for all, one copy for each channel.
+The memory for recent messages that readers have not read yet, with one bound for all readers.
 
 Readers of one channel mostly wait for the same messages, so each message is kept and counted once.
-If all pasts exceed their bound, the channel with the most bytes gives way: of its readers, the one
-that has read nothing for the longest time loses its past, and is told so (L11).
+If the recent messages of all readers exceed the bound, one reader of the channel with the most
+bytes loses its messages: the reader that has read nothing for the longest time. A notice (L11)
+tells the reader.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ _LOG_INTERVAL_S = 60.0
 
 
 class Holder(Protocol):
-    """A reader that has not read its whole past yet."""
+    """A reader that has not read all its recent messages yet."""
 
     def lose_past(self) -> None:
-        """Drop the rest of the past, and call :meth:`Pasts.release`."""
+        """Drop the recent messages that the reader has not read, and call :meth:`Pasts.release`."""
 
 
 @define(eq=False, repr=False)
 class _Shared:
-    """A message, and the number of readers that wait for it."""
+    """A message, and the number of readers that wait for the message."""
 
     message: Message
     readers: int = 1
@@ -48,10 +49,11 @@ class _Shared:
 @define(eq=False, repr=False)
 class _ChannelPasts:
     """
-    The pasts of one channel's readers.
+    The recent messages that one channel's readers have not read yet.
 
-    :ivar holders: the waiting readers; first the one that has read nothing for the longest time.
-    :ivar shared: the messages that they wait for, by their numbers.
+    :ivar holders: the waiting readers; the first reader is the one that has read nothing for the
+        longest time.
+    :ivar shared: the messages that the readers wait for, by message number.
     """
 
     used_bytes: int = 0
@@ -59,7 +61,10 @@ class _ChannelPasts:
     shared: dict[int | None, _Shared] = field(factory=dict)
 
     def take(self, message: Message) -> tuple[Message, int]:
-        """Return the copy of a message to keep for a reader, and the bytes that this adds."""
+        """
+        Keep a message for one more reader. Return the shared copy of the message, and the number of
+        bytes of additional memory.
+        """
         number, text = message
         known = self.shared.get(number)
         if known is None:
@@ -72,7 +77,9 @@ class _ChannelPasts:
         return message, len(text) + MESSAGE_BYTES
 
     def leave(self, message: Message) -> int:
-        """Release a message of a reader; return the bytes that this frees."""
+        """
+        Release a message that one reader has read. Return the number of bytes that become free.
+        """
         number, text = message
         known = self.shared.get(number)
         if known is not None and known.message is message:
@@ -86,10 +93,11 @@ class _ChannelPasts:
 @define(eq=False, repr=False)
 class Pasts:
     """
-    Account for the memory of the pasts of all readers of a node.
+    Bound the memory for the recent messages that the readers of a node have not read yet.
 
     :param now: returns the seconds of a clock.
-    :ivar used_bytes: the bytes of all pasts; above the bound only if a single reader is.
+    :ivar used_bytes: the memory of all waiting messages; exceeds the bound only if a single reader
+        needs more than the bound.
     """
 
     limits: Live[Limits]
@@ -101,9 +109,11 @@ class Pasts:
 
     def hold(self, channel_id: str, holder: Holder, messages: Sequence[Message]) -> list[Message]:
         """
-        Keep a reader's past until it is released. Other readers may lose their pasts to make room.
+        Keep a reader's recent messages until they are released. Drop the messages of other readers
+        if the memory is full.
 
-        :return: the messages; those that other readers wait for too are the same objects.
+        :return: the messages. A message that other readers wait for is the same object for all
+            readers.
         """
         if not messages:
             return []
@@ -118,9 +128,10 @@ class Pasts:
         self, channel_id: str, holder: Holder, messages: Sequence[Message], *, is_last: bool
     ) -> None:
         """
-        Release messages of a reader's past.
+        Release recent messages that a reader has read or lost.
 
-        :param is_last: true if nothing is left of the past; false if the reader has just read.
+        :param is_last: true if the reader waits for no other message; false if the reader waits for
+            more messages.
         """
         channel = self._channels.get(channel_id)
         if channel is None or holder not in channel.holders:
@@ -154,7 +165,9 @@ class Pasts:
             holder.lose_past()
 
     def _victim(self, newcomer: Holder) -> tuple[str, Holder] | None:
-        """Return the reader that loses its past next, and its channel."""
+        """
+        Return the reader that must lose its recent messages next, and the channel of the reader.
+        """
         found = [
             (channel.used_bytes, channel_id, holder)
             for channel_id, channel in self._channels.items()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-All readers of this node: the service starts them, keeps them alive, and ends them.
+All tails of this node: the service starts tails, keeps them alive, and ends them.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _log = Logger()
 @define(eq=False, repr=False)
 class Keepalive:
     """
-    Write a keepalive to every reader of events after some seconds of silence.
+    Write a keepalive to each reader of events after some seconds without messages.
 
-    It forgets an ended tail when its next keepalive is due.
+    An ended tail is forgotten when its next keepalive is due.
     """
 
     clock: IReactorTime
@@ -56,13 +56,13 @@ class Keepalive:
     _timer: IDelayedCall | None = None
 
     def watch(self, tail: Tail) -> None:
-        """Keep a tail alive from now on, until it is over."""
+        """Write keepalives to a tail until the tail ends."""
         self._push(tail, self.clock.seconds() + self.limits.now.tail_keepalive_s)
         if self._timer is None:
             self._set_timer()
 
     def stop(self) -> None:
-        """Stop all keepalives."""
+        """Stop the keepalives of all tails."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -95,8 +95,9 @@ class Keepalive:
 @define(eq=False, repr=False)
 class Tails:
     """
-    Start readers. End tails when their channel is deleted or gets the flag ``no_tail``, when their
-    session is ended, when an operator ends all tails, and when the node stops.
+    Start the tails of this node. End tails when their channel is deleted or gets the flag
+    ``no_tail``, when their session is ended, when an operator ends all tails, and when the node
+    stops.
     """
 
     spool: ISpool
@@ -117,7 +118,9 @@ class Tails:
         self._pasts = Pasts(self.limits, self.counters, self.clock.seconds)
 
     def tail(self, session: Session, events: bool, answer: OpenAnswer) -> Tail:
-        """Return a tail that has not begun. Its client may leave before it begins."""
+        """
+        Return a new tail, which has not begun. The client can disconnect before the tail begins.
+        """
         view = View(session.source, session.ps, events)
         return Tail(
             channel_id=session.channel_id,
@@ -130,7 +133,7 @@ class Tails:
         )
 
     def has_room(self, channel_id: str) -> bool:
-        """Return whether a channel may have one more tail. If not, count and log the refusal."""
+        """Return true if a channel may have one more tail. If not, count and log the refusal."""
         tailed = self._channels.get(channel_id)
         bound = self.limits.now.tails_per_channel
         if (0 if tailed is None else len(tailed)) < bound:
@@ -158,11 +161,12 @@ class Tails:
         may_read: Callable[[], bool],
     ) -> None:
         """
-        Read the recent messages and start to write, unless the tail is over by then.
+        Read the recent messages of the channel, and start to write them to the client. Do nothing
+        if the tail ended meanwhile.
 
-        :param after: the number of the last message that the client has seen already.
-        :param may_read: false as soon as the session has lost its owner.
-        :raise StoreAway: the node stops.
+        :param after: the number of the last message that the client has already seen, or ``None``.
+        :param may_read: returns false if the session's owner may not read the channel any more.
+        :raise StoreAway: the node is stopping.
         """
         if self._is_stopped:
             raise StoreAway("the node stops")
@@ -196,13 +200,14 @@ class Tails:
     # The ends of tails.
 
     def end_all(self) -> None:
-        """End every tail; a client may open a new one."""
+        """End every tail. A client may open a new tail at once."""
         for tailed in list(self._channels.values()):
             tailed.end()
 
     async def stop(self) -> None:
         """
-        Write the last messages, end every tail, and wait a moment until the clients have read them.
+        Write the last messages, end every tail, and wait shortly so that the clients can read the
+        messages.
         """
         self._is_stopped = True
         self._keepalive.stop()
@@ -218,13 +223,13 @@ class Tails:
             await deferLater(self.clock, _LOOK_INTERVAL_S)
 
     def channel_put(self, channel: Channel) -> None:
-        """See :class:`IChannelObserver`."""
+        """End the tails of a changed channel if the channel has the flag ``no_tail``."""
         tailed = self._channels.get(channel.id)
         if tailed is not None and NO_TAIL in channel.flags:
             tailed.end(l20_line(wall_s(self.clock)))
 
     def channel_deleted(self, channel_id: str) -> None:
-        """See :class:`IChannelObserver`."""
+        """End the tails of a deleted channel."""
         tailed = self._channels.get(channel_id)
         if tailed is not None:
             tailed.end()
@@ -239,7 +244,9 @@ class Tails:
         return len(tailed) if tailed is not None else 0
 
     def samples(self) -> Iterable[Sample]:
-        """Yield the number of open tails, and of channels that have some."""
+        """
+        Yield metrics: the number of open tails, and the number of channels that have open tails.
+        """
         yield Sample("logplex_tails", "Open tails", self.count())
         yield Sample("logplex_tail_channels", "Channels tailed on this node", len(self._channels))
 

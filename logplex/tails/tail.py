@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-One reader: its past, then the live messages, written as fast as the client reads.
+One reader of a session: its recent messages, then the live messages, written as fast as the client
+reads.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from logplex.tails.window import Place
 @define(eq=False, repr=False)
 class Tail:
     """
-    A reader of a session. No message is formatted for it while its transport has no room.
+    A reader of a session. While the transport is full, no messages are formatted for the reader.
 
     :param channel_id: the channel that is read.
-    :param pasts: accounts for the rest of the past.
-    :ivar group: gives the live messages; ``None``: the answer ends after the past.
-    :ivar place: the place in the group's window.
+    :param pasts: bounds the memory for recent messages that the reader has not read yet.
+    :ivar group: the group that gives the live messages; ``None`` if the answer ends after the
+        recent messages.
+    :ivar place: the reader's place in the group's window.
     :ivar written_s: the time of the last write, in seconds of the clock.
-    :ivar is_over: true once the answer has ended or the client is gone.
-    :ivar is_paused: true while the transport has no room.
+    :ivar is_over: true if the answer has ended or the client has disconnected.
+    :ivar is_paused: true while the transport is full.
     """
 
     channel_id: str
@@ -62,10 +64,12 @@ class Tail:
 
     def begin(self, past: Past, overture: bytes = b"", finale: bytes = b"") -> None:
         """
-        Start to write.
+        Start to write the recent messages to the client.
 
-        :param overture: a notice before the past.
-        :param finale: a notice after the past, if there is no group.
+        :param past: the recent messages.
+        :param overture: a notice that is written before the recent messages.
+        :param finale: a notice that is written after the recent messages if no live messages
+            follow.
         """
         messages = self._within_bound(past.messages)
         self._past = self.pasts.hold(self.channel_id, self, messages)[::-1]
@@ -83,12 +87,12 @@ class Tail:
         self.pump()
 
     def write(self, text: bytes) -> None:
-        """Write the next bytes for the reader."""
+        """Write bytes to the client."""
         self.written_s = self.clock.seconds()
         self.answer.write(text)
 
     def pump(self) -> None:
-        """Write the past and the entries of the group, as long as the transport has room."""
+        """Write the recent messages, then the live messages, as long as the transport has room."""
         while not (self.is_paused or self.is_over or self._past is None):
             text = self._next()
             if not text:
@@ -97,8 +101,11 @@ class Tail:
 
     def keep_alive(self) -> None:
         """
-        Write a keepalive, with the number up to which the reader has seen all messages. A client
-        that reconnects resumes there, even if its filters have hidden all numbered messages.
+        Write a keepalive. If the reader has seen all messages, the keepalive contains the number of
+        the channel's last message.
+
+        A client that reconnects continues after this number, even if its filters have hidden the
+        last messages.
         """
         if self.is_paused:
             return
@@ -109,9 +116,9 @@ class Tail:
 
     def end(self, notice: bytes = b"") -> None:
         """
-        End the answer. A tail that has not begun writes nothing.
+        End the answer. If the tail has not begun, write nothing.
 
-        :param notice: the last line that the reader is shown.
+        :param notice: the last line that the reader is shown; empty for none.
         """
         if self.is_over:
             return
@@ -123,18 +130,20 @@ class Tail:
             self.answer.finish()
 
     def drop(self) -> None:
-        """Cut the connection to the reader."""
+        """Cut the connection to the client at once."""
         if not self.is_over:
             self._leave()
             self.answer.abort()
 
     def lost(self) -> None:
-        """Note that the client is gone."""
+        """End the tail, because the client has disconnected."""
         if not self.is_over:
             self._leave()
 
     def lose_past(self) -> None:
-        """Drop the rest of the past. The reader is told when it reads on."""
+        """
+        Drop the recent messages that the reader has not read. A notice tells the reader later.
+        """
         past, self._past = self._past or [], []
         self._lose(len(past))
         self.pasts.release(self.channel_id, self, past, is_last=True)
@@ -142,18 +151,18 @@ class Tail:
     # Called by the transport.
 
     def pauseProducing(self) -> None:
-        """Note that the transport has no room."""
+        """Stop writing, because the transport is full."""
         self.is_paused = True
         if self.group is not None:
             self.group.fall_behind(self)
 
     def resumeProducing(self) -> None:
-        """Note that the transport has room again."""
+        """Continue to write, because the transport has room again."""
         self.is_paused = False
         self.pump()
 
     def stopProducing(self) -> None:
-        """Note that the connection is gone."""
+        """End the tail, because the connection is closed."""
         self.lost()
 
     # Internals.
@@ -171,7 +180,10 @@ class Tail:
         return b""
 
     def _within_bound(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Return the newest messages that one reader's past may hold, at least one."""
+        """
+        Return the newest messages that fit into one reader's bound of memory; at least one message.
+        Count the other messages as lost.
+        """
         room = self.limits.now.tail_reader_bytes
         for index in range(len(messages) - 1, -1, -1):
             room -= len(messages[index][1])

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The messages that a reader wants to see, and the form in which it gets them: plain lines, or the
-events of Server-Sent Events (the HTML standard, section 9.2).
+The messages that a reader wants to see, and their format: plain lines, or Server-Sent Events (the
+HTML standard, section 9.2).
 
-Each line becomes one unnamed event. A line break within a line begins a new ``data:`` field, so
-text cannot end an event or begin another field.
+In the format of events, each line becomes one event. A line break within a line begins a new
+``data:`` field, so text from a sender cannot end an event or add another field.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ _LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 @frozen
 class View:
     """
-    A reader's filters and its format. Readers with equal views get the same bytes.
+    The filters and the format of a reader. Readers with equal views get the same bytes.
 
-    :ivar source: show only messages whose token has this name; ``None``: all.
-    :ivar ps: show only messages whose PROCID is this, or begins with this and a dot; ``None``: all.
+    :ivar source: show only messages whose token has this name; ``None`` to show all messages.
+    :ivar ps: show only messages whose PROCID is this, or begins with this and a dot; ``None`` to
+        show all messages.
     :ivar events: give events instead of plain lines.
     """
 
@@ -50,36 +51,43 @@ class View:
         return self.source, self.ps
 
     def shows(self, source: bytes, process: bytes) -> bool:
-        """Return whether the filters let a message of this source and process through."""
+        """Return true if the filters let a message with this source and process through."""
         return (self.source is None or source == self.source) and (
             self.ps is None or process == self.ps or process.startswith(self.ps + b".")
         )
 
     def encode(self, numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:
-        """Return lines, each with LF at its end, in the format of the reader."""
+        """
+        Return lines in the reader's format. Each given line ends in LF.
+
+        :param numbers: the message number of each line.
+        """
         return events(numbers, lines) if self.events else list(lines)
 
     def show(self, messages: Sequence[tuple[int | None, bytes]]) -> bytes:
-        """Return messages, each with its number or ``None``, in the format of the reader."""
+        """Return messages in the reader's format. A message may have the number ``None``."""
         lines = tail_lines([message for _, message in messages])
         numbers = [number for number, _ in messages]
         return b"".join(self.encode(numbers, [line for line in lines if line is not None]))
 
     def notice(self, line: bytes) -> bytes:
-        """Format a notice for the reader. A notice has no number."""
+        """Return a notice in the reader's format. A notice has no number."""
         return event(None, line) if self.events else line
 
     def comment(self, text: bytes) -> bytes:
-        """Return a comment for readers of events; nothing for readers of plain lines."""
+        """Return a comment in the format of events; return nothing if the format is plain lines."""
         return comment(text) if self.events else b""
 
     def position(self, number: int | None) -> bytes:
-        """Return a keepalive with the number up to which the reader has seen all messages."""
+        """
+        Return a keepalive that contains the number of the last message that the reader has seen.
+        """
         return position(number) if self.events else b""
 
     def texts(self, entries: Sequence[Entry]) -> list[bytes]:
         """
-        Return entries in the format of the reader. Each entry keeps its text for other readers.
+        Return entries in the reader's format. Each entry keeps its formatted text for other
+        readers.
         """
         raw = [entry for entry in entries if entry.message is not None]
         if raw:
@@ -96,8 +104,8 @@ class View:
 
 class Filters:
     """
-    The filters of a channel's groups, found by the source and the process of a message. The time to
-    find them does not depend on the number of filters.
+    The different filters of a channel's tails, indexed by source and process. The time to find the
+    filters of a message does not depend on the number of filters.
     """
 
     __slots__ = ("_filters", "_found", "_lengths")
@@ -109,25 +117,25 @@ class Filters:
         self._found: dict[tuple[bytes, bytes], list[Filter]] = {}
 
     def add(self, added: Filter) -> None:
-        """Add a filter."""
+        """Add a filter to the index."""
         self._filters.add(added)
         self._changed()
 
     def remove(self, removed: Filter) -> None:
-        """Remove a filter."""
+        """Remove a filter from the index."""
         self._filters.discard(removed)
         self._changed()
 
     @property
     def show_all(self) -> bool:
-        """True if the only filter is the one that shows everything."""
+        """True if there is only one filter, and it lets every message through."""
         return len(self._filters) == 1 and SHOW_ALL in self._filters
 
     def matching(self, pair: tuple[bytes, bytes]) -> list[Filter]:
         """
         Return the filters that let a message through.
 
-        :param pair: the message's source and process.
+        :param pair: the source and the process of the message.
         """
         found = self._found.get(pair)
         if found is None:
@@ -157,10 +165,12 @@ class Filters:
 @define(eq=False, repr=False)
 class Block:
     """
-    Live messages with consecutive numbers, each parsed once and formatted at most once.
+    Live messages with consecutive numbers. Each message is parsed once and formatted at most once.
 
-    :ivar numbers: one for each message; all ``None`` if the messages have no numbers.
-    :ivar unparsable: the number of messages that no reader can be shown; set by :meth:`select`.
+    :ivar numbers: the number of each message; ``None`` for every message if the messages have no
+        numbers.
+    :ivar unparsable: the number of malformed messages, which cannot be shown; set by
+        :meth:`select`.
     """
 
     numbers: Sequence[int | None]
@@ -173,10 +183,11 @@ class Block:
 
     def select(self, filters: Filters, format_all: bool) -> dict[Filter, Sequence[int]]:
         """
-        Sort the messages by the filters that let them through.
+        Find the messages that each filter lets through.
 
-        :param format_all: format the messages at once if the only filter shows all.
-        :return: for each filter that shows something, the indexes of its messages.
+        :param format_all: true to format all messages at once if the only filter lets every message
+            through.
+        :return: the indexes of the messages, for each filter that lets a message through.
         """
         if filters.show_all:
             return {SHOW_ALL: self._readable(format_all)}
@@ -190,7 +201,7 @@ class Block:
         return {**selected}
 
     def _readable(self, format_all: bool) -> Sequence[int]:
-        """Return the indexes of the messages that can be parsed."""
+        """Return the indexes of the messages that are not malformed."""
         found: Sequence[object]
         if format_all:
             found = self._lines = tail_lines(self.messages)
@@ -203,10 +214,10 @@ class Block:
 
     def shown(self, view: View, indexes: Sequence[int]) -> tuple[Sequence[int | None], list[bytes]]:
         """
-        Format some messages for a view.
+        Return the number and the line of some messages for a view.
 
-        :param indexes: the places of these messages.
-        :return: the number of each message, and its line.
+        :param indexes: the indexes of the messages in the block.
+        :return: the numbers of the messages, and their lines.
         """
         lines = self._lines
         if None in lines:
@@ -221,16 +232,17 @@ class Block:
         return numbers, view.encode(numbers, cast(list[bytes], lines))
 
     def entries(self, indexes: Sequence[int]) -> list[Entry]:
-        """Return entries of messages that are formatted when they are first read."""
+        """Return window entries for some messages. An entry is formatted when it is first read."""
         return [Entry.of(self.numbers[index], self.messages[index]) for index in indexes]
 
 
 def blocks(first: int | None, messages: Sequence[bytes], max_bytes: int) -> Iterator[Block]:
     """
-    Cut messages into blocks.
+    Divide messages into blocks.
 
     :param first: the number of the first message, or ``None`` for messages without numbers.
-    :param max_bytes: the most bytes of messages in a block of more than one message.
+    :param max_bytes: the maximum size of a block in bytes. A single larger message is a block of
+        its own.
     """
     start = size = 0
     for end, message in enumerate(messages):
@@ -251,10 +263,10 @@ def _block(first: int | None, messages: Sequence[bytes], start: int, end: int) -
 
 def events(numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]:
     """
-    Return one event for each line.
+    Return one Server-Sent Event for each line.
 
-    :param numbers: the events' ids, one for each line; ``None``: an event without id.
-    :param lines: the lines; each ends in LF, which is not part of the data.
+    :param numbers: the id of each event; ``None`` for an event without an id.
+    :param lines: the lines. Each line ends in LF; the LF is not part of the event's data.
     """
     together = b"".join(lines)
     if not _is_utf8(together):
@@ -269,9 +281,10 @@ def events(numbers: Sequence[int | None], lines: Sequence[bytes]) -> list[bytes]
 
 def event(number: int | None, line: bytes) -> bytes:
     """
-    Return one event.
+    Return one Server-Sent Event.
 
-    :param line: the line; it ends in LF.
+    :param number: the id of the event; ``None`` for an event without an id.
+    :param line: the line, which ends in LF.
     """
     data = _LINE_BREAK.sub(b"\ndata: ", _as_utf8(line)[:-1])
     if number is None:
@@ -290,30 +303,37 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _as_utf8(line: bytes) -> bytes:
-    """Return a line with U+FFFD in place of bytes that are not UTF-8, as the standard demands."""
+    """
+    Return a line with the character U+FFFD in place of bytes that are not UTF-8, as the HTML
+    standard demands.
+    """
     return line if line.isascii() else line.decode(errors="replace").encode()
 
 
 def comment(text: bytes) -> bytes:
     """
-    Return a comment, which clients ignore.
+    Return a comment line of Server-Sent Events. Clients ignore comments.
 
-    :param text: without line breaks; may be empty.
+    :param text: the text of the comment, without line breaks; may be empty.
     """
     return b": %b\n\n" % text if text else b":\n\n"
 
 
 def position(number: int | None) -> bytes:
     """
-    Return a comment that also sets the client's last event id: the client resumes after it.
+    Return a comment that also sets the client's last event id. A client that reconnects continues
+    after this id.
 
-    :param number: the id; ``None``: a comment alone.
+    :param number: the id; ``None`` to return only a comment.
     """
     return comment(b"") if number is None else b"id: %d\n:\n\n" % number
 
 
 def event_id(text: bytes | None) -> int | None:
-    """Return the number in a ``Last-Event-ID``; ``None`` if it is missing or not an id of ours."""
+    """
+    Return the message number in the value of a ``Last-Event-ID`` header; ``None`` if the value is
+    missing or not a number.
+    """
     # Numbers are kept in 64 bits.
     if text is None or not text.isdigit() or len(text) > 18:
         return None

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The newest entries of a group, kept once for all its tails that are behind.
+The newest entries of a group of tails, kept once for all tails of the group that have not read them
+yet.
 
-Tails with equal filters see the same entries in the same order. So one bounded list serves all of
-them, instead of a bounded buffer for each. A tail that falls further behind than the list reaches
-loses its oldest waiting entries.
+Tails with equal filters show the same entries in the same order. So all tails of a group share one
+bounded list of entries, and no tail needs a buffer of its own. A tail that reads too slowly loses
+the oldest entries that it has not read.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from attrs import define
 @define(eq=False, repr=False)
 class Entry:
     """
-    A message that a reader is shown, or a notice of Logplex itself.
+    A message in a window, or a notice from Logplex itself.
 
     :ivar number: the message's number; ``None`` if it has none.
-    :ivar message: the cooked message until it is formatted; then ``None``.
-    :ivar text: the bytes that readers get; empty until it is formatted.
-    :ivar is_message: false for a notice: a reader that misses it has lost no message.
-    :ivar size_bytes: the bytes that count for the bound of the window.
+    :ivar message: the message as the spool keeps it; ``None`` after the entry is formatted.
+    :ivar text: the formatted bytes that readers get; empty before the entry is formatted.
+    :ivar is_message: false for a notice. A reader that misses a notice has lost no message.
+    :ivar size_bytes: the size that the window's bound counts.
     """
 
     number: int | None
@@ -35,29 +36,30 @@ class Entry:
 
     @classmethod
     def of(cls, number: int | None, message: bytes) -> Entry:
-        """Return an entry of a message that is formatted when it is first read."""
+        """Return an entry for a message. The message is formatted when the entry is first read."""
         return cls(number, message, b"", True, len(message))
 
     @classmethod
     def formatted(cls, number: int | None, text: bytes) -> Entry:
-        """Return an entry of a formatted message."""
+        """Return an entry for a message that is already formatted."""
         return cls(number, None, text, True, len(text))
 
     @classmethod
     def notice(cls, text: bytes) -> Entry:
-        """Return an entry of a formatted notice."""
+        """Return an entry for a notice that is already formatted."""
         return cls(None, None, text, False, len(text))
 
 
 class Window:
     """
-    Entries by position. Positions grow, and none is used twice.
+    The entries that tails have not read yet, each at a position. Positions only grow, and a
+    position is never used twice.
 
-    :meth:`trim` enforces the bounds. Between two calls everything is kept, so that a tail can read
-        a large block even if it exceeds the bounds.
+    Only :meth:`trim` enforces the bounds. Before the next call of :meth:`trim` the window keeps all
+    entries, so that a tail can read a block that is larger than the bounds.
 
     :ivar start: the position of the oldest entry that is kept.
-    :ivar end: the position of the next new entry.
+    :ivar end: the position that the next new entry will get.
     """
 
     __slots__ = ("_bytes", "_entries", "end", "start")
@@ -69,29 +71,31 @@ class Window:
         self._bytes = 0
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Add entries at the end."""
+        """Add entries at the end of the window."""
         self._entries.extend(entries)
         self.end += len(entries)
         self._bytes += sum([entry.size_bytes for entry in entries])
 
     def skip(self, count: int) -> None:
         """
-        Skip the positions of entries that every tail has read already. The window must be empty.
+        Skip the positions of ``count`` entries that every tail has already read. The window must be
+        empty.
         """
         self.end += count
         self.start = self.end
 
     def clear(self) -> None:
-        """Drop all entries, because no tail is behind any more."""
+        """Remove all entries, because every tail has read them."""
         self._entries.clear()
         self._bytes = 0
         self.start = self.end
 
     def trim(self, max_entries: int, max_bytes: int) -> list[Entry]:
         """
-        Remove the oldest entries beyond these bounds, but never the newest one.
+        Remove the oldest entries until the window is within the bounds. Never remove the newest
+        entry.
 
-        :return: the removed entries, the oldest first.
+        :return: the removed entries, the oldest entry first.
         """
         excess = max(0, len(self._entries) - max_entries)
         self._bytes -= sum([entry.size_bytes for entry in self._entries[:excess]])
@@ -105,9 +109,11 @@ class Window:
 
     def read(self, position: int, max_bytes: int) -> list[Entry]:
         """
-        Return the entries from a position on, up to about ``max_bytes``.
+        Return entries, beginning with the entry at a position, until their size reaches
+        ``max_bytes``.
 
-        The first entry is returned whatever its size. At the end there are none.
+        The first entry is returned even if it is larger. The result is empty if the position is the
+        end of the window.
         """
         begin = end = position - self.start
         size_bytes = 0
@@ -123,9 +129,10 @@ class Place:
     The place of one tail in the window of its group.
 
     :ivar position: the position of the next entry that the tail is to be shown.
-    :ivar seen: messages up to this number are not new to the tail; 0: all are new.
-    :ivar lost: the number of messages that the tail has lost since it was last told.
-    :ivar lost_since: the time of the first such loss, in seconds since the epoch.
+    :ivar seen: the tail has already seen the messages up to this number; 0 if all messages are new.
+    :ivar lost: the number of lost messages that the tail has not been told about.
+    :ivar lost_since: the time when the tail lost the first of these messages, in seconds since the
+        epoch.
     """
 
     position: int = 0
@@ -134,7 +141,7 @@ class Place:
     lost_since: float = 0.0
 
     def shows(self, entry: Entry) -> bool:
-        """Return whether the entry is new to the tail."""
+        """Return true if the tail has not seen the entry yet."""
         return entry.number is None or entry.number > self.seen
 
     def lose(self, count: int, now: float) -> None:
@@ -145,9 +152,10 @@ class Place:
 
     def push(self, start: int, pushed_out: Sequence[Entry], now: float) -> int:
         """
-        Move to the start of the window, which has removed entries that the tail had not read.
+        Move the tail to the start of the window, because the window has removed entries that the
+        tail had not read.
 
-        :param start: the position of the oldest entry that is left.
+        :param start: the position of the oldest entry in the window.
         :return: the number of messages that the tail has lost.
         """
         missed = start - self.position
