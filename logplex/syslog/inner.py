@@ -66,8 +66,8 @@ def sort_frames(
             if is_short(cooked):
                 short.append(stream)
         else:
-            # Most heads have a time (not "-"), no runs of spaces, and no room for the token in other
-            # fields.
+            # Most heads have a time (not "-"), no runs of spaces, and no room for the token in
+            # other fields.
             room = len(token)
             if (
                 process
