@@ -379,6 +379,25 @@ class DrainStatus:
 
 
 @frozen
+class DurableStatus(DrainStatus):
+    """
+    The state of a durable drain, and its backlog in the journal of this node.
+
+    :ivar lag_messages: the number of messages that are neither delivered nor given up;
+        ``lag_bytes`` is their size, in which a partly delivered row of the journal counts whole.
+    :ivar lag_s: the age of the oldest of them, by the time at which it was written.
+    :ivar in_flight: how many of them are being sent.
+    :ivar set_aside: how many of them the receiver refused, and are tried once more.
+    """
+
+    lag_messages: int = 0
+    lag_bytes: int = 0
+    lag_s: float | None = None
+    in_flight: int = 0
+    set_aside: int = 0
+
+
+@frozen
 class DrainTest:
     """
     The outcome of a test message.

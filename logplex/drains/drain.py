@@ -153,7 +153,7 @@ class RunningDrain:
 
     def status(self) -> DrainStatus:
         """Return the present state and counts."""
-        return DrainStatus(
+        status = DrainStatus(
             state=self.phase.value,
             received=self.buffer.received,
             delivered=self.buffer.delivered,
@@ -167,6 +167,7 @@ class RunningDrain:
             last_error_at=self.outcome.last_error_at,
             next_attempt=self._lifecycle.next_attempt if self._lifecycle else None,
         )
+        return self.buffer.lag(status) if isinstance(self.buffer, DurableBuffer) else status
 
     def samples(self) -> Iterator[Sample]:
         """Yield the counts of the drain."""

@@ -263,11 +263,7 @@ class DrainService:
     def _start_durable(
         self, drain: Drain, destination: Destination, after: Deferred[None] | None = None
     ) -> None:
-        """
-        Run a durable drain.
-
-        :param after: fires when it may begin to send.
-        """
+        """Run a durable drain, which begins to send when ``after`` fires."""
         assert self._journaled is not None
         notices = self._notices(drain)
         buffer = DurableBuffer(self._reactor, self._counters, drain.token, notices.lost)

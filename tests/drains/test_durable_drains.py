@@ -10,13 +10,14 @@ from attrs import evolve
 
 from logplex.drains.delivery.buffer import Buffer
 from logplex.drains.service import DrainService
+from logplex.interfaces import DurableStatus
 from logplex.live import Live
 from logplex.settings import Limits
 from tests.doubles.http_drain import OK, Request, answer
 from tests.doubles.interfaces import as_reactor
 from tests.doubles.journal import Disk, copy_of_crashed, opened_journal
 from tests.doubles.receivers import Link, MiddleRandom
-from tests.drains.test_service import DRAIN, OTHER, ServiceCase
+from tests.drains.test_service import DRAIN, OTHER, ServiceCase, message
 
 DURABLE = evolve(DRAIN, durable=True)
 TICK_S = 0.05
@@ -217,6 +218,44 @@ class DeliveryTests(DurableCase):
         assert status is not None
         self.assertEqual(status.state, "unusable")
         self.assertIn("no journal", status.last_error or "")
+
+
+class StatusTests(DurableCase):
+    def lag(self) -> tuple[int, int, float | None, int, int]:
+        status = self.service.status(1)
+        assert isinstance(status, DurableStatus)
+        return (
+            status.lag_messages,
+            status.lag_bytes,
+            status.lag_s and round(status.lag_s, 1),
+            status.in_flight,
+            status.set_aside,
+        )
+
+    def test_lag(self) -> None:
+        self.put(DURABLE)
+        self.assertEqual(self.lag(), (0, 0, None, 0, 0))
+        self.arrive(2)
+        link = self.link()
+        self.clock.advance(1.9)
+        self.arrive()
+        size = len(message(1))
+        self.assertEqual(self.lag(), (3, 3 * size, 2.0, 2, 0))
+        self.say(link, OK)
+        self.next_request(link)
+        self.assertEqual(self.lag(), (1, size, 0.3, 1, 0))
+        self.say(link, answer(400))
+        self.clock.advance(10)
+        self.assertEqual(self.lag(), (1, 0, 10.3, 0, 1))
+
+    def test_it_has_an_age_before_its_messages_are_claimed(self) -> None:
+        """The buffer of the ordinary drain goes first, for however long its receiver is away."""
+        self.put(DRAIN)
+        self.push()
+        self.put(DURABLE)
+        self.arrive()
+        self.clock.advance(100)
+        self.assertEqual(self.lag(), (1, len(message(2)), 100.0, 0, 0))
 
 
 class RefusalTests(DurableCase):

@@ -134,6 +134,11 @@ class ActivityRoutes:
             "dropped_per_s": round((reading.dropped - first.dropped) / passed_s, 1),
         }
 
+    @property
+    def node_name(self) -> str:
+        """The name of the node."""
+        return self._node.node
+
     def _drain(self, drain: Drain) -> dict[str, Any]:
         """Return a drain as JSON, with the host of its URL and no other part of it."""
         status = self._drains.status(drain.id)

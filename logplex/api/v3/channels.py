@@ -53,6 +53,7 @@ class ChannelRoutes:
     The routes of channels, their tokens and drains, logs and sessions.
 
     :param drains: give the status of each drain on this node.
+    :param node: the name of the node.
     :param urls: the public addresses of the APIs, for answers.
     """
 
@@ -62,6 +63,7 @@ class ChannelRoutes:
     _drains: IDrains
     _clock: IReactorTime
     _urls: Urls
+    _node: str
 
     app = V3App()
 
@@ -142,7 +144,7 @@ class ChannelRoutes:
         status = self._drains.status(drain.id)
         if status is None:
             raise UnknownDrain
-        return json_answer(200, {**_shown(drain), **asdict(status)})
+        return json_answer(200, {**_shown(drain), "node": self._node, **asdict(status)})
 
     @app.on("POST", "/v3/channels/<channel_id>/drains/<drain_id:drain_id>/test", TEST_DRAIN)
     async def test_drain(self, request: Request, channel_id: str, drain_id: int) -> Response:

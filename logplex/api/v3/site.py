@@ -156,7 +156,7 @@ def v3_site(
     :param activity: the route about the activity of a channel.
     :param operation: the routes about the node itself.
     """
-    channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls)
+    channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls, activity.node_name)
     credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
     configuration = ConfigurationRoutes(
         store, registry, limits, provisioning.has_journal, clock=clock

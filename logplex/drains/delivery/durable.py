@@ -13,22 +13,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
 from itertools import islice
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import NEVER, is_notice
+from logplex.drains.delivery.claims import (
+    Place,
+    claim_next,
+    frame_id,
+    read_asides,
+    written,
+)
 from logplex.drains.delivery.courier import Loss
+from logplex.interfaces import DrainStatus, DurableStatus
 from logplex.journal.backlog import Backlog
 from logplex.journal.journal import Journal
-from logplex.journal.values import JournalAway, Row, Rows
+from logplex.journal.values import Rows
 from logplex.metrics import Counters
 from logplex.syslog.message import has_head
 
@@ -36,20 +42,6 @@ _log = Logger()
 
 #: Messages that are set aside in a row before the drain begins again with the first of them.
 MAX_ASIDE = 10
-#: A journal that cannot be read is asked again after this time.
-_RETRY_S = 1.0
-
-
-@frozen
-class _Place:
-    """A message, and its place in the journal."""
-
-    row: Row
-    place: int
-
-    @property
-    def message(self) -> bytes:
-        return self.row.messages[self.place]
 
 
 @define(eq=False, repr=False)
@@ -83,13 +75,15 @@ class DurableBuffer:
     keeps: bool = field(default=True, init=False)
     _claimed: Rows = field(factory=list, init=False)
     #: Messages of the claim that are not settled, in order; the first may be under way.
-    _places: deque[_Place] = field(factory=deque, init=False)
-    _aside: deque[_Place] = field(factory=deque, init=False)
+    _places: deque[Place] = field(factory=deque, init=False)
+    _aside: deque[Place] = field(factory=deque, init=False)
     #: The message that was set aside and is tried again now.
-    _again: _Place | None = field(default=None, init=False)
+    _again: Place | None = field(default=None, init=False)
     #: Fires when rows have come, or when the claim is settled; whichever :meth:`_feed` waits for.
     _awaited: Deferred[None] | None = field(default=None, init=False)
     _feeding: Deferred[None] = field(init=False)
+    #: The time at which rows came while nothing was claimed, in seconds since the epoch.
+    _rows_since_s: float | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
     #: Messages of the channel from this number on are for the buffer that takes its place.
@@ -147,18 +141,31 @@ class DurableBuffer:
         return self.delivered + self.dropped + self.buffered
 
     def oldest_s(self) -> float | None:
-        """
-        Return the age of the oldest message of the claim, in seconds; ``None`` without a claim.
-        """
-        if not self._places:
-            return None
-        return wall_s(self.clock) - self._places[0].row.at_s
+        """Return the age of the oldest message of the backlog, in seconds; ``None`` if empty."""
+        aside = [*self._aside, self._again] if self._again else [*self._aside]
+        written = [each.row.at_s for each in (*aside, *islice(self._places, 1))]
+        if not self._places and self._rows_since_s is not None and self.backlog.messages:
+            written.append(self._rows_since_s)
+        return wall_s(self.clock) - min(written) if written else None
+
+    def lag(self, status: DrainStatus) -> DurableStatus:
+        """Add the backlog to a status."""
+        return DurableStatus(
+            **asdict(status),
+            lag_messages=self.buffered,
+            lag_bytes=self.backlog.bytes,
+            lag_s=self.oldest_s(),
+            in_flight=self.in_flight,
+            set_aside=len(self.backlog.asides),
+        )
 
     # From the journal: see BacklogReader.
 
     def rows_came(self) -> None:
         """See :class:`~logplex.journal.backlog.BacklogReader`."""
         if not self._places:
+            if self._rows_since_s is None:
+                self._rows_since_s = wall_s(self.clock)
             self._go_on()
 
     def gave_up(self, count: int, since_s: float) -> None:
@@ -171,22 +178,11 @@ class DurableBuffer:
 
     def identify(self, offset: int, count: int) -> bytes | None:
         """See :meth:`Supply.identify`. The same messages have the same id after any crash."""
-        if self._again is not None and self.in_flight == 1:
-            first = last = self._again
-            kind = b"again"
-        else:
+        is_again = self._again is not None and self.in_flight == 1
+        first = last = self._again
+        if not is_again or first is None or last is None:
             first, last = self._places[offset], self._places[offset + count - 1]
-            kind = b""
-        content = b"%b %b %b %d %d %d %d" % (
-            kind,
-            self.journal_id.encode("ascii"),
-            self.drain_token.encode("utf-8"),
-            first.row.number,
-            first.place,
-            last.row.number,
-            last.place,
-        )
-        return blake2b(content, digest_size=16).hexdigest().upper().encode("ascii")
+        return frame_id(self.journal_id, self.drain_token, first, last, is_again)
 
     def took(self, count: int, unparsable: int = 0) -> None:
         """See :meth:`Supply.took`. Only messages that can be sent are in the queue."""
@@ -265,11 +261,11 @@ class DurableBuffer:
         """Claim the next rows and offer their messages, again and again, until the drain stops."""
         if after is not None:
             await after
-        await self._read_asides()
+        self._aside.extend(await read_asides(self.backlog, self.clock))
         finish: Callable[[], None] | None = None
         is_written = False
         while True:
-            rows = await self._claim()
+            rows = await claim_next(self.backlog, self.clock)
             if finish is None and self._retire is not None and self._is_end(rows):
                 finish = self._retire()
                 self._until = self.backlog.came
@@ -285,10 +281,11 @@ class DurableBuffer:
                     await self._wait()
                     continue
                 if not rows:
-                    await self._written()
+                    await written(self._sync, self.clock)
                     is_written = True
                     continue
             self._claimed = rows
+            self._rows_since_s = None
             self._places.extend(self._sendable(rows))
             if not self._places:
                 self._settle(0)
@@ -309,39 +306,7 @@ class DurableBuffer:
         if awaited is not None:
             awaited.callback(None)
 
-    async def _claim(self) -> Rows:
-        """Return the rows of a new claim; none at the end."""
-        while True:
-            try:
-                rows = await self.backlog.read()
-                if not rows:
-                    return rows
-                try:
-                    await self.backlog.claim(rows)
-                except JournalAway:
-                    # A claim of one row needs nothing to be written.
-                    rows = rows[:1]
-                    await self.backlog.claim(rows)
-                return rows
-            except JournalAway as error:
-                _log.warn("the journal cannot be read: {reason}", reason=str(error))
-                await deferLater(self.clock, _RETRY_S)
-
-    async def _written(self) -> None:
-        """Wait until all messages so far are in the file."""
-        while True:
-            try:
-                return await self._sync()
-            except JournalAway:
-                await deferLater(self.clock, _RETRY_S)
-
-    async def _read_asides(self) -> None:
-        for number, place in sorted(self.backlog.asides):
-            row = await self.backlog.read_row(number)
-            if row is not None:
-                self._aside.append(_Place(row, place))
-
-    def _sendable(self, rows: Rows) -> Iterator[_Place]:
+    def _sendable(self, rows: Rows) -> Iterator[Place]:
         """Yield the messages that can be sent and are not notices about this drain."""
         position = self.backlog.position
         about = self.drain_token.encode("utf-8")
@@ -355,7 +320,7 @@ class DurableBuffer:
                     self.unparsable += 1
                     self.counters.drain_dropped += 1
                 elif not (is_notice(message) and about in message):
-                    yield _Place(row, place)
+                    yield Place(row, place)
 
     def _offer(self) -> None:
         """

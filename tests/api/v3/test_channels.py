@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from logplex.api.json import MAX_REQUEST_ID_CHARACTERS
-from logplex.interfaces import StoreAway
+from logplex.interfaces import DurableStatus, StoreAway
 from logplex.model.values import Channel, Credential, Drain, Token
 from tests.doubles.api import SESSION, V3Case, basic
 
@@ -242,6 +242,7 @@ class DrainStatusTests(V3Case):
                 "id": 1,
                 "token": "d.1",
                 "url": "http://h1",
+                "node": "node-1",
                 "state": "connected",
                 "received": 3,
                 "delivered": 3,
@@ -257,6 +258,13 @@ class DrainStatusTests(V3Case):
             },
             self.ask("GET", "/v3/channels/app/drains/1"),
         )
+
+    def test_durable(self) -> None:
+        """The lag of a durable drain is shown."""
+        self.drains.statuses[1] = DurableStatus("waiting", lag_messages=3, lag_bytes=90, lag_s=7.5)
+        shown = self.ask("GET", "/v3/channels/app/drains/1").json
+        names = ("lag_messages", "lag_bytes", "lag_s", "in_flight", "set_aside")
+        self.assertEqual([shown[name] for name in names], [3, 90, 7.5, 0, 0])
 
     def test_test(self) -> None:
         answer = self.ask("POST", "/v3/channels/app/drains/1/test", {})

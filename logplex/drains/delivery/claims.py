@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""
+The claims of a durable drain: the rows that it sends next, and the ids of what it sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from logplex.journal.backlog import Backlog
+from logplex.journal.values import JournalAway, Row, Rows
+
+_log = Logger()
+
+#: A journal that cannot be read is asked again after this time.
+_RETRY_S = 1.0
+
+
+@frozen
+class Place:
+    """A message, and its place in the journal."""
+
+    row: Row
+    place: int
+
+    @property
+    def message(self) -> bytes:
+        return self.row.messages[self.place]
+
+
+def frame_id(journal_id: str, drain_token: str, first: Place, last: Place, is_again: bool) -> bytes:
+    """
+    Return the frame id of all messages from a place to another. It is the same after any crash.
+
+    :param is_again: true for a message that was set aside, and is tried again.
+    """
+    content = b"%b %b %b %d %d %d %d" % (
+        b"again" if is_again else b"",
+        journal_id.encode("ascii"),
+        drain_token.encode("utf-8"),
+        first.row.number,
+        first.place,
+        last.row.number,
+        last.place,
+    )
+    return blake2b(content, digest_size=16).hexdigest().upper().encode("ascii")
+
+
+async def claim_next(backlog: Backlog, clock: IReactorTime) -> Rows:
+    """Claim the next rows of a backlog, and return them; none at the end."""
+    while True:
+        try:
+            rows = await backlog.read()
+            if not rows:
+                return rows
+            try:
+                await backlog.claim(rows)
+            except JournalAway:
+                # A claim of one row needs nothing to be written.
+                rows = rows[:1]
+                await backlog.claim(rows)
+            return rows
+        except JournalAway as error:
+            _log.warn("the journal cannot be read: {reason}", reason=str(error))
+            await deferLater(clock, _RETRY_S)
+
+
+async def written(sync: Callable[[], Deferred[None]], clock: IReactorTime) -> None:
+    """Wait until all messages so far are in the file."""
+    while True:
+        try:
+            return await sync()
+        except JournalAway:
+            await deferLater(clock, _RETRY_S)
+
+
+async def read_asides(backlog: Backlog, clock: IReactorTime) -> list[Place]:
+    """Return the messages that a backlog has set aside, in order."""
+    found: list[Place] = []
+    for number, place in sorted(backlog.asides):
+        row = await _read(backlog, number, clock)
+        if row is not None:
+            found.append(Place(row, place))
+    return found
+
+
+async def _read(backlog: Backlog, number: int, clock: IReactorTime) -> Row | None:
+    while True:
+        try:
+            return await backlog.read_row(number)
+        except JournalAway as error:
+            _log.warn("the journal cannot be read: {reason}", reason=str(error))
+            await deferLater(clock, _RETRY_S)
