@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Whole bodies of octet-counted frames (PROTOCOL §4): all messages, or none.
+Cut a whole body into octet-counted frames (PROTOCOL §4). One malformed frame makes the whole body
+invalid.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ _LONE_CR = re.compile(rb"\r(?!\n)")
 
 class FramingError(ValueError):
     """
-    A body is not whole octet-counted frames, one after another (PROTOCOL §4).
+    A body does not consist of whole octet-counted frames (PROTOCOL §4).
 
-    :ivar byte: the position of the malformed or incomplete frame, from 1.
-    :ivar frame: the number of that frame, from 1.
+    :ivar byte: the position of the first byte of the malformed or incomplete frame; the body's
+        first byte has the position 1.
+    :ivar frame: the number of the malformed or incomplete frame; the first frame has the number 1.
     """
 
     def __init__(self, byte: int, frame: int) -> None:
@@ -32,7 +34,7 @@ class FramingError(ValueError):
 
 
 class TooManyMessages(ValueError):
-    """A body holds more messages than the node takes at once."""
+    """A body contains more messages than one request may contain."""
 
 
 def decode_body(
@@ -41,9 +43,9 @@ def decode_body(
     """
     Cut a whole body into its messages (PROTOCOL §4).
 
-    :param heads: the memory of frame heads that many bodies share; ``None``: one of its own.
-    :return: the messages, the number of them that were too long and truncated, and the number of
-        them without a head of RFC 5424.
+    :param heads: a cache of frame heads, which calls can share; ``None`` to use a new cache.
+    :return: the messages, the number of truncated messages, and the number of messages without a
+        head of RFC 5424.
     :raises FramingError: a frame is malformed or incomplete.
     :raises TooManyMessages: the body holds more than ``max_messages``.
     """
@@ -74,7 +76,7 @@ def decode_body(
 
 
 def _skip_blank_lines(body: bytes, start: int) -> int:
-    """Return the end of a run of LF and CR LF."""
+    """Return the position after a sequence of blank lines."""
     ends = _LINE_ENDS.match(body, start)
     if ends is None:
         return start
@@ -84,9 +86,10 @@ def _skip_blank_lines(body: bytes, start: int) -> int:
 
 def _read_frame(body: bytes, start: int, number: int) -> tuple[bytes, int, bool]:
     """
-    Return the message of a frame, the end of the frame, and true if it was truncated.
+    Return the message of a frame, the position after the frame, and true if the message was
+    truncated.
 
-    :param number: the frame's number in the body, for errors.
+    :param number: the number of the frame in the body, for error messages.
     """
     length = _LENGTH.match(body, start)
     if length:

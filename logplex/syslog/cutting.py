@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The first part of the inner loop: cut the common frames and lines off a buffer.
+The fast part of reading messages: cut well-formed frames and lines off the start of a buffer.
 
-:mod:`logplex.syslog.framing` reads all other input.
+:mod:`logplex.syslog.framing` reads incomplete, too long and malformed input.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _FRAME_HEAD = re.compile(rb"([1-9][0-9]{0,4}) (<[0-9]{1,3}>1) ")
 
 class FrameHeads:
     """
-    A cache of frame heads: the first 11 bytes of a frame, if LEN has three digits, and the size of
-    its message.
+    A cache of frame heads and message sizes. A frame head is the first 11 bytes of a frame whose
+    LEN has three digits.
 
-    One look-up checks LEN and PRI together. :meth:`read` decides about a head that is not stored
-    yet. When :attr:`MAX_HEADS` are stored, it forgets them all, so that a sender of odd frames
-    slows the others down for a moment only.
+    One look-up in the cache checks LEN and PRI together. :meth:`read` checks a head that is not in
+    the cache. A full cache (:attr:`MAX_HEADS` heads) is emptied, so that a sender of unusual frames
+    slows down other senders only for a moment.
 
-    :ivar sizes: size by head, for :func:`cut_frames`.
+    :ivar sizes: the size of the message for each frame head.
     """
 
     #: The most heads that are remembered at a time, about 2 MB.
@@ -38,10 +38,10 @@ class FrameHeads:
 
     def read(self, buffer: bytes, start: int) -> tuple[int, int] | None:
         """
-        Return the position of a frame's message and of its end.
+        Check the head of a frame, and store the head in the cache.
 
-        :return: ``None`` if the frame does not begin with ``LEN SP <PRI>1 SP``, or LEN is not the
-            length of a message.
+        :return: the positions of the message's start and end; ``None`` if the frame does not begin
+            with ``LEN SP <PRI>1 SP``, or if LEN is not a valid length.
         """
         found = _FRAME_HEAD.match(buffer, start)
         if found is None or found[2] not in VALID_HEADS:
@@ -61,15 +61,16 @@ def cut_frames(
     buffer: bytes, start: int, heads: FrameHeads, max_frames: int = 1 << 31
 ) -> tuple[list[bytes], int]:
     """
-    Cut whole octet-counted frames, ``LEN SP`` and LEN bytes (PROTOCOL §3), off a buffer.
+    Cut whole octet-counted frames off the start of a buffer. A frame is ``LEN SP`` and LEN bytes
+    (PROTOCOL §3).
 
-    Stop before the first frame that is incomplete, is too long, or does not begin with
-    ``<PRI>1 SP``: :mod:`logplex.syslog.framing` decides about that one.
+    Stop before the first frame that is incomplete, is too long, or does not begin with ``<PRI>1
+    SP``. :mod:`logplex.syslog.framing` reads such a frame.
 
     :param start: the position of the first frame in the buffer.
-    :param heads: the heads that were read before.
-    :param max_frames: the most frames to cut.
-    :return: the messages, and the position after the last of them.
+    :param heads: the cache of frame heads.
+    :param max_frames: the maximum number of frames to cut.
+    :return: the messages, and the position after the last cut frame.
     """
     frames: list[bytes] = []
     append = frames.append
@@ -96,15 +97,15 @@ def cut_lines(
     buffer: bytes, start: int, stop: int | None = None, line_end: bytes = b"\n"
 ) -> tuple[list[bytes], int]:
     """
-    Cut whole lines that begin with ``<PRI>1`` off a buffer (PROTOCOL §3), without their line end
-    and a CR before it.
+    Cut whole lines off the start of a buffer (PROTOCOL §3). The result is without the line ends,
+    and without a CR before a line end.
 
     Stop before the first line that is incomplete, is too long, or does not begin with ``<PRI>1``.
 
     :param start: the position of the first line in the buffer.
     :param stop: lines that end at this position or later are not cut.
     :param line_end: the byte that ends a line.
-    :return: the messages, and the position after the last line end.
+    :return: the messages, and the position after the last cut line.
     """
     frames: list[bytes] = []
     append = frames.append

@@ -4,7 +4,7 @@
 Syslog over a byte stream (RFC 6587): find the messages in the bytes of a connection.
 
 :mod:`logplex.syslog.cutting` cuts the common cases, whole octet-counted frames and whole lines.
-This module reads all other input: incomplete, too long and malformed frames.
+This module reads incomplete, too long and malformed input.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class FrameDecoder:
     (§3.4.2), in any mixture and cut into any chunks. The decoder skips everything else. It keeps at
     most :data:`MAX_HELD_BYTES` between two chunks, and reads each byte only a few times.
 
-    :ivar malformed: the number of skipped pieces, each at most one line.
-    :ivar truncated: the number of messages that were too long and lost their end.
+    :ivar malformed: the number of skipped pieces of malformed input; a piece is at most one line.
+    :ivar truncated: the number of messages that were too long and were shortened.
     :ivar unreadable: the number of messages without a head of RFC 5424.
     """
 
@@ -77,9 +77,9 @@ class FrameDecoder:
         """
         Make a decoder for one connection.
 
-        :param heads: the memory of frame heads that many decoders share; ``None``: one of its own.
-        :param join_lines: lines without a head belong to the line before, up to
-            :data:`MAX_JOINED_LINES`. The last line is kept until it is known to be complete; see
+        :param heads: a cache of frame heads, which decoders can share; ``None`` to use a new cache.
+        :param join_lines: true to join a line without a head to the message before it, up to
+            :data:`MAX_JOINED_LINES` lines. The decoder then holds back the last message; see
             :meth:`flush`.
         """
         self._heads = FrameHeads() if heads is None else heads
@@ -106,7 +106,7 @@ class FrameDecoder:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """
-        Take the next bytes of the connection.
+        Decode the next bytes of the connection.
 
         :return: the messages that are now complete, in order, without their framing.
         """
@@ -146,9 +146,9 @@ class FrameDecoder:
 
     def finish(self) -> list[bytes]:
         """
-        Note that the connection has ended. An incomplete frame is malformed.
+        Decode the rest when the connection has ended. An incomplete frame is malformed.
 
-        :return: the last line, if it has no line end; else nothing.
+        :return: the messages in the rest.
         """
         frames: list[bytes] = []
         if self._in_malformed and self._held:
@@ -170,11 +170,11 @@ class FrameDecoder:
 
     @property
     def is_open(self) -> bool:
-        """True if the last message is held back, because more lines may be joined to it."""
+        """True if the decoder holds back a message to which more lines may be joined."""
         return bool(self._open)
 
     def flush(self) -> list[bytes]:
-        """Return the message that was held back. No more lines will be joined to it."""
+        """Return the message that was held back. No more lines are joined to this message."""
         frames: list[bytes] = []
         self._close(frames)
         return frames
@@ -203,7 +203,7 @@ class FrameDecoder:
         return self._begin_malformed(start, frames)
 
     def _read_joined(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
-        """Join a line to the message before it, unless that is full."""
+        """Join a line to the message before it, unless this message would become too long."""
         end = self._find_end(chunk, start, start + MAX_MESSAGE_BYTES + 2)
         if end < 0 and len(chunk) - start <= MAX_MESSAGE_BYTES:
             self._in_line = True
@@ -217,7 +217,7 @@ class FrameDecoder:
         return end + 1
 
     def _keep_last(self, frames: list[bytes]) -> None:
-        """Hold back the last line, because more lines may be joined to it."""
+        """Hold back the last message, because more lines may be joined to it."""
         if self._joins_lines:
             self._open.append(frames.pop())
 
@@ -296,7 +296,7 @@ class FrameDecoder:
         return start
 
     def _skip_malformed(self, chunk: bytes, start: int) -> int:
-        """Skip to the next start of a message, or past the last line end of the chunk."""
+        """Skip malformed bytes up to the next message, or past the last line end."""
         position = start
         while found := _RESUME.search(chunk, position):
             if not found["space"]:
@@ -326,21 +326,21 @@ class FrameDecoder:
         return len(chunk)
 
     def _last_line_end(self, chunk: bytes, start: int, stop: int) -> int:
-        """Return the position after the last line end in a part of the chunk; 0 without one."""
+        """Return the position after the last line end in a part of the chunk; else 0."""
         return max(chunk.rfind(b"\n", start, stop), chunk.rfind(b"\0", start, stop)) + 1
 
     def _count_digits(self, chunk: bytes, text: int, digits: bytes, least: int) -> int | None:
         """
-        Return the number of digits of a LEN that may stand right behind other digits, those of the
-        malformed text; 0 if there is none.
+        Find the LEN of a frame that follows malformed text without a space. Return the number of
+        digits of LEN; 0 if there is no LEN.
 
-        LEN has the fewest digits that make a frame which another start or a line end follows. If no
-        frame is followed so, LEN has the most digits that make no frame above the bound.
+        If the malformed text ends in digits, LEN is ambiguous. Choose the shortest LEN after whose
+        frame a new frame or a line end follows; otherwise the longest LEN within the bound.
 
         :param text: the position of the message.
-        :param digits: the digits before the space before it.
-        :param least: the least LEN.
-        :return: ``None`` if more bytes must come to decide.
+        :param digits: all digits before the message.
+        :param least: the minimum value of LEN.
+        :return: ``None`` if more bytes are needed to decide.
         """
         counts = [
             count
@@ -362,7 +362,7 @@ class FrameDecoder:
         return counts[-1] if counts else 0
 
     def _resume(self, chunk: bytes, start: int, end: int) -> int:
-        """Count the malformed lines after the first one, which has been counted already."""
+        """Count the malformed lines of a skipped piece, except the first line."""
         first_end = _LINE_END.search(chunk, start, end)
         if first_end:
             self.malformed += len(_NOT_BLANK_LINE.findall(chunk, first_end.end(), end))
@@ -383,7 +383,7 @@ class FrameDecoder:
         return start + size
 
     def _find_end(self, chunk: bytes, start: int, stop: int) -> int:
-        """Return the position of the next line end, or -1."""
+        """Return the position of the next line end; -1 if there is no line end."""
         if self._first_end == b"\0":
             return chunk.find(b"\0", start, stop)
         found = _LINE_END.search(chunk, start, stop)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The inner loop: all work that is done for every single message, on lists of ``bytes``.
+The inner loop: the functions that do work for every single message, on lists of ``bytes``.
 
-With :mod:`logplex.syslog.cutting`, this is all that is done per message on the way from a socket
-to a drain. Measured in ``bench/``.
+The inner loop and :mod:`logplex.syslog.cutting` do all work per message between a socket and a
+drain. ``bench/`` measures them.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ def sort_frames(
     now: float,
 ) -> tuple[list[bytes], list[Stream]]:
     """
-    Cook each frame whose token is known, and append it to its channel's pending list.
+    Replace the token in each frame by the token's name, and append the resulting message to the
+    waiting messages of its channel.
 
-    :param frames: whole messages; the token is the fourth field, between spaces.
-    :param routes: the routes, by token id.
-    :param touched: a list to which the stream of each channel is added when its pending list was
-        empty.
+    :param frames: the received messages. The token is the fourth field of a message.
+    :param routes: the route for each token id.
+    :param touched: a list. If a channel had no waiting messages, the channel's stream is added to
+        this list.
     :param now: the time of arrival, in seconds since the epoch.
-    :return: the frames with unknown tokens; and the streams of messages that begin as RFC 5424
-        does, but have too few fields to be shown.
+    :return: the frames with unknown tokens, and the stream of each message that has too few fields
+        to be shown.
     """
     unknown = []
     short = []
@@ -91,11 +92,10 @@ def cook_frames(
     frames: Iterable[bytes], token: bytes, name: bytes, now: float
 ) -> tuple[list[bytes], int]:
     """
-    Cook each frame (PROTOCOL §2): put the token's name in the place of the token's id in the head,
-    or, if the head has none, of its first occurrence in the text.
+    Replace the token's id by the token's name in each frame (PROTOCOL §2). If the head of a frame
+    does not contain the id, replace the first occurrence in the text.
 
-    :return: the messages, and the number of those that begin as RFC 5424 does, but have too few
-        fields to be shown.
+    :return: the messages, and the number of messages that have too few fields to be shown.
     """
     cooked: list[bytes] = []
     append = cooked.append
@@ -132,12 +132,17 @@ def cook_frames(
 
 
 def is_short(message: bytes) -> bool:
-    """Return true if a message begins as one of RFC 5424, but has too few fields to be shown."""
+    """
+    Return true if a message begins with a head of RFC 5424, but has too few fields to be shown.
+    """
     return message.count(b" ") < _SPACES_OF_A_HEAD and has_head(message)
 
 
 def token_of(frame: bytes) -> bytes:
-    """Return the token of a frame, its fourth field; empty if it has fewer."""
+    """
+    Return the token of a frame: the fourth field. The result is empty if the frame has fewer
+    fields.
+    """
     fields = frame.split(b" ", 4)
     if len(fields) < 5 or b"" in fields[:4]:
         fields = _SPACES.split(frame, 4)
@@ -163,12 +168,12 @@ def take_http_frames(
     queue: deque[bytes], max_bytes: int, max_messages: int
 ) -> tuple[list[bytes], int]:
     """
-    Take messages from the left of the queue and format them for an HTTP drain (PROTOCOL §8):
+    Take the oldest messages from a queue, and format the messages for an HTTP drain (PROTOCOL §8):
     ``LEN SP <PRI>1 SP TIME SP host SP SOURCE SP PROCID SP - SP MSG``.
 
-    :param max_bytes: of all frames together; a first message that is larger goes alone.
-    :return: the frames, and the number of messages that were taken but left out because they cannot
-        be parsed.
+    :param max_bytes: the maximum size of all frames together. If the first message is larger, it is
+        taken alone.
+    :return: the frames, and the number of taken messages that are malformed and left out.
     """
     frames: list[bytes] = []
     unparsable = 0
@@ -203,12 +208,12 @@ def take_syslog_frames(
     queue: deque[bytes], drain_token: bytes, max_bytes: int
 ) -> tuple[list[bytes], int]:
     """
-    Take messages from the left of the queue and format them for a syslog drain over TCP or TLS
-    (PROTOCOL §9): ``LEN SP <PRI>1 SP TIME SP TOKEN SP SOURCE SP PROCID SP - SP - SP MSG LF``.
+    Take the oldest messages from a queue, and format the messages for a syslog drain over TCP or
+    TLS (PROTOCOL §9): ``LEN SP <PRI>1 SP TIME SP TOKEN SP SOURCE SP PROCID SP - SP - SP MSG LF``.
 
-    :param max_bytes: of all frames together; a first message that is larger goes alone.
-    :return: the frames, and the number of messages that were taken but left out because they cannot
-        be parsed.
+    :param max_bytes: the maximum size of all frames together. If the first message is larger, it is
+        taken alone.
+    :return: the frames, and the number of taken messages that are malformed and left out.
     """
     frames: list[bytes] = []
     unparsable = 0
@@ -245,11 +250,10 @@ def take_datagrams(
     queue: deque[bytes], drain_token: bytes, max_messages: int
 ) -> tuple[list[bytes], int]:
     """
-    Take messages from the left of the queue and format them for a syslog drain over UDP
-    (PROTOCOL §9): as over TCP, one message a datagram, without LEN and without an added LF.
+    Take the oldest messages from a queue, and format each message as one datagram for a syslog
+    drain over UDP (PROTOCOL §9). The format is that of TCP without LEN and without LF.
 
-    :return: the datagrams, and the number of messages that were taken but left out because they
-        cannot be parsed.
+    :return: the datagrams, and the number of taken messages that are malformed and left out.
     """
     datagrams: list[bytes] = []
     unparsable = 0
@@ -272,7 +276,7 @@ def tail_lines(messages: Iterable[bytes]) -> list[bytes | None]:
     """
     Format messages for a reader (PROTOCOL §7): ``TIME SP SOURCE[PROCID]: MSG LF``.
 
-    :return: a line for each message, in order; ``None`` for one that cannot be parsed.
+    :return: a line for each message, in order; ``None`` for a malformed message.
     """
     lines: list[bytes | None] = []
     for message in messages:
@@ -290,8 +294,8 @@ def tail_lines(messages: Iterable[bytes]) -> list[bytes | None]:
 
 def tail_sources(messages: Iterable[bytes]) -> list[tuple[bytes, bytes] | None]:
     """
-    Return what readers filter by: SOURCE and PROCID of each message, in order; ``None`` for a
-    message that :func:`tail_lines` cannot format.
+    Return the source and the process of each message, in order; ``None`` for a malformed message.
+    The filters of readers compare these values.
     """
     sources: list[tuple[bytes, bytes] | None] = []
     for message in messages:
@@ -305,11 +309,10 @@ def tail_sources(messages: Iterable[bytes]) -> list[tuple[bytes, bytes] | None]:
 
 def log_frames(messages: Iterable[bytes]) -> tuple[list[bytes], int]:
     """
-    Format messages for ``GET …/logs`` (PROTOCOL §5): as for an HTTP drain, but each ends in
+    Format messages for ``GET …/logs`` (PROTOCOL §5): as for an HTTP drain, but each message ends in
     exactly one LF, which LEN counts.
 
-    :return: the frames, and the number of messages that were left out because they cannot be
-        parsed.
+    :return: the frames, and the number of malformed messages, which are left out.
     """
     frames: list[bytes] = []
     unparsable = 0
@@ -329,8 +332,8 @@ def log_frames(messages: Iterable[bytes]) -> tuple[list[bytes], int]:
 
 def _fields(message: bytes) -> list[bytes]:
     """
-    Return the seven fields and the text of a message that has structured data, or no field for it.
-    All are empty if the message has too few fields.
+    Return the seven fields and the text of a message. All are empty if the message has too few
+    fields.
     """
     fields = message.split(b" ", 6)
     if len(fields) < 7:

@@ -41,7 +41,7 @@ _PART_OF_A_CHARACTER = re.compile(
 
 def cut_message(beginning: bytes) -> bytes:
     """
-    Return the part of a too long message that is kept: whole UTF-8 characters, and ``…``.
+    Shorten a message that is too long: keep whole UTF-8 characters, and append ``…``.
 
     :param beginning: the first :data:`MAX_MESSAGE_BYTES` bytes of the message, or more.
     """

@@ -23,14 +23,14 @@ def timestamp(seconds: float) -> bytes:
 
 
 def l10_http_frame(now: float, dropped: int, since: float) -> bytes:
-    """Return the notice to an HTTP drain's receiver that messages were dropped (PROTOCOL §8)."""
+    """Return a notice for the receiver of an HTTP drain: messages were dropped (PROTOCOL §8)."""
     text = _lost(dropped, since)
     return _frame(b"<172>1 %b host heroku logplex - %b\n" % (timestamp(now), text))
 
 
 def l10_syslog_frame(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
     """
-    Return the notice to a syslog drain's receiver that messages were dropped, for TCP or TLS
+    Return a notice for the receiver of a syslog drain over TCP or TLS: messages were dropped
     (PROTOCOL §9).
     """
     return _frame(l10_datagram(now, drain_token, dropped, since) + b"\n")
@@ -38,7 +38,7 @@ def l10_syslog_frame(now: float, drain_token: bytes, dropped: int, since: float)
 
 def l10_datagram(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
     """
-    Return the notice to a syslog drain's receiver that messages were dropped, for UDP (PROTOCOL
+    Return a notice for the receiver of a syslog drain over UDP: messages were dropped (PROTOCOL
     §9).
     """
     text = _lost(dropped, since)
@@ -46,7 +46,7 @@ def l10_datagram(now: float, drain_token: bytes, dropped: int, since: float) -> 
 
 
 def l10_message(now: float, drain_token: bytes, dropped: int, since: float) -> bytes:
-    """Return the cooked notice to a channel that a drain dropped messages (PROTOCOL §8)."""
+    """Return a notice to write into a channel: a drain dropped messages (PROTOCOL §8)."""
     return _message(
         now,
         b"Error L10 (output buffer overflow): drain '%b' dropped %d messages since %b."
@@ -55,7 +55,7 @@ def l10_message(now: float, drain_token: bytes, dropped: int, since: float) -> b
 
 
 def l11_line(now: float, dropped: int, since: float) -> bytes:
-    """Return the notice that replaces the lines a slow reader has missed (PROTOCOL §7)."""
+    """Return a notice for a slow reader: it has missed messages (PROTOCOL §7)."""
     return (
         b"%b logplex[1]: Error L11 (Tail buffer overflow) -> "
         b"This tail session dropped %d messages since %b.\n"
@@ -65,10 +65,11 @@ def l11_line(now: float, dropped: int, since: float) -> bytes:
 
 def l14_message(now: float, reason: str, scheme: str, host: str, port: int) -> bytes:
     """
-    Return the cooked notice to a channel that a receiver's certificate was rejected (PROTOCOL §9).
+    Return a notice to write into a channel: a receiver's certificate was rejected (PROTOCOL §9).
 
-    :param reason: a text for people; its quotes and control characters become spaces.
-    :param host: a name or an address. The notice shows no other part of the URL.
+    :param reason: the reason to show. Quotes and control characters are replaced by spaces.
+    :param host: the host name or address. The notice shows only the scheme, host and port of the
+        URL.
     """
     error = _NOT_QUOTABLE.sub(" ", reason)
     text = f'Error L14 (certificate validation): error="{error}" uri="{_uri(scheme, host, port)}"'
@@ -77,9 +78,10 @@ def l14_message(now: float, reason: str, scheme: str, host: str, port: int) -> b
 
 def l31_message(now: float, drain_token: bytes, reason: str, since: float) -> bytes:
     """
-    Return the cooked notice to a channel why a drain does not deliver (PROTOCOL §8).
+    Return a notice to write into a channel: a drain does not deliver, for this reason (PROTOCOL
+    §8).
 
-    :param reason: a text for people; its control characters become spaces.
+    :param reason: the reason to show. Control characters are replaced by spaces.
     """
     text = _CONTROLS.sub(" ", reason).encode(errors="replace")
     return _message(
@@ -90,30 +92,36 @@ def l31_message(now: float, drain_token: bytes, reason: str, since: float) -> by
 
 
 def denied_message(now: float, scheme: str, host: str, port: int) -> bytes:
-    """Return the cooked notice to a channel that the operator denies a drain's address."""
+    """Return a notice to write into a channel: the operator forbids the address of a drain."""
     text = f'Error (drain destination denied): uri="{_uri(scheme, host, port)}"'
     return _message(now, text.encode(errors="replace"))
 
 
 def loop_message(now: float, drain_token: bytes) -> bytes:
-    """Return the cooked notice to a channel that a drain sends its messages back to it."""
+    """Return a notice to write into a channel: a drain sends messages back to the channel."""
     return _message(
         now, b"Error (drain loop): drain '%b' leads back to its own channel." % drain_token
     )
 
 
 def l15_line(now: float) -> bytes:
-    """Return the notice to a reader that the channel's spool is away (PROTOCOL §7)."""
+    """
+    Return a notice for a reader: recent messages cannot be read, because the spool cannot be
+    reached (PROTOCOL §7).
+    """
     return b"%b logplex[1]: Error L15 (Tail buffer temporarily unavailable)\n" % timestamp(now)
 
 
 def gap_line(now: float) -> bytes:
-    """Return the notice to a reader that messages may be missing at this place."""
+    """Return a notice for a reader: messages may be missing at this place."""
     return b"%b logplex[1]: Some messages may be missing here.\n" % timestamp(now)
 
 
 def l20_line(now: float) -> bytes:
-    """Return the notice to a reader of a channel with the flag ``no_tail`` (PROTOCOL §7)."""
+    """
+    Return a notice for a reader: the channel has the flag ``no_tail``, which forbids live messages
+    (PROTOCOL §7).
+    """
     return (
         b"%b Logplex: Error L20 (Tail sessions forbidden) "
         b"Tail sessions for this app are forbidden due to log volume.\n" % timestamp(now)

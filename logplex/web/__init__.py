@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The HTTP server of all listeners: bounds, and refusals before the body is read.
+The HTTP server of all listeners. The server bounds connections and bodies, and can refuse a request
+before the body is read.
 
 A :class:`Site` is ``twisted.web``'s, without an access log (paths are secrets: they name sessions),
 without HTTP/2, tracebacks, form parsing, temporary files or a ``Server`` header.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-One client's connection to a site, the requests that come over it, and refusals of requests.
+A client's connection to a site, the requests on the connection, and the refusals of requests.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ HALF_CLOSED_ANSWER_S = 2.0
 @frozen
 class Refusal:
     """
-    An answer that is sent as soon as the head of a request has been read.
+    An answer that refuses a request as soon as the head of the request has been read.
 
-    :ivar headers: added to those that are already set on the request. ``Content-Length`` is set
-        from the body.
-    :ivar delay_s: the seconds to wait before the answer; meanwhile little of the body is read.
+    :ivar headers: additional headers of the answer. ``Content-Length`` is set from the body.
+    :ivar delay_s: the seconds to wait before the answer; little of the body is read during this
+        time.
     :ivar reason: the cause in one word, for counters.
     """
 
@@ -72,53 +72,53 @@ class _Bounds(Protocol):
 
     @property
     def body_bytes(self) -> int:
-        """The size above which a body is refused."""
+        """The maximum size of a body. A larger body is refused."""
 
     @property
     def body_bytes_per_s(self) -> float:
-        """A body that arrives more slowly is given no more time."""
+        """The minimum rate of a body. The connection of a slower body is closed."""
 
 
 class _Site(Protocol):
-    """The site, as its connections see it."""
+    """The interface of a site that its connections use."""
 
     too_large: Refusal
     reactor: IReactorTime
 
     def connected(self, connection: Connection) -> bool:
-        """Count a new connection; return false if there is no room for it."""
+        """Count a new connection. Return false if there is no room for the connection."""
 
     def disconnected(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:
-        """Return a refusal of a request whose head has been read, or ``None``."""
+        """Return a refusal of a request, given its head; ``None`` to accept the request."""
 
     def reading_s(self, size: int) -> float:
-        """Return the time in which a client must have read an answer of this size."""
+        """Return the seconds that a client gets to read an answer of this size."""
 
     def bounds(self) -> _Bounds:
-        """Return the bounds as they are now."""
+        """Return the present bounds."""
 
     def hold(self, size: int) -> bool:
-        """Count bytes of a body that is held; return false if there is no room for them."""
+        """Reserve memory for a part of a body. Return false if there is no memory left."""
 
     def release(self, size: int) -> None:
-        """Count bytes of a body that is not held any more."""
+        """Release the memory of a part of a body."""
 
     def refused(self, request: Request, refusal: Refusal) -> None:
-        """Note that a request was refused."""
+        """Count a refused request."""
 
     def wrong_protocol(self, connection: Connection, protocol: str) -> None:
-        """Note a connection that is closed because it speaks another protocol."""
+        """Count a connection that speaks another protocol than HTTP."""
 
 
 def other_protocol(beginning: bytes, before: bytes = b"") -> str | None:
     """
-    Return the protocol of a connection that does not begin as HTTP/1.1 does; else ``None``.
+    Return the name of the protocol if a connection does not begin like HTTP/1.1; else ``None``.
 
     :param beginning: bytes of the first line.
-    :param before: the byte before them; empty at the start of the connection.
+    :param before: the byte before ``beginning``; empty at the start of the connection.
     """
     if not before:
         if beginning.startswith(b"\x16"):
@@ -135,7 +135,7 @@ def other_protocol(beginning: bytes, before: bytes = b"") -> str | None:
 
 def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
     """
-    Split a request's target into path and query, and the host if the target was a whole URL.
+    Return the path and query of a request's target, and the host if the target is a whole URL.
 
     Clients send whole URLs to proxies, and servers must understand them too (RFC 9112 §3.2.2).
     """
@@ -147,7 +147,7 @@ def origin_form(target: bytes) -> tuple[bytes, bytes | None]:
 
 
 class Request(server.Request):
-    """A request; its body is kept in memory, up to the site's bound."""
+    """An HTTP request. Its body is kept in memory, up to the site's bound."""
 
     defaultContentType = b"text/plain; charset=utf-8"
     channel: Connection
@@ -160,12 +160,12 @@ class Request(server.Request):
     _held_bytes = 0
 
     def begin(self, method: bytes, uri: bytes, version: bytes) -> None:
-        """Set method, path and version before the body arrives, so that ``admit`` can see them."""
+        """Set method, path and version before the body arrives, so that ``admit`` can read them."""
         self.method, self.uri, self.clientproto = method, uri, version
         self.path = uri.partition(b"?")[0]
 
     def refuse(self, refusal: Refusal) -> None:
-        """Write the whole answer, now or after the refusal's delay; ignore the rest of the body."""
+        """Write a refusal as the whole answer, after its delay. Ignore the rest of the body."""
         self._refused = True
         self.content = BytesIO()
         self._release()
@@ -189,7 +189,7 @@ class Request(server.Request):
 
     @property
     def address(self) -> str:
-        """The address of the client; behind a load balancer, the one that the balancer names."""
+        """The client's address. A load balancer before the node must name this address."""
         return str(getattr(self.getClientAddress(), "host", "")) or "-"
 
     def gotLength(self, length: int | None) -> None:
@@ -244,7 +244,7 @@ class Request(server.Request):
         super().write(data)
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """Answer a request whose resource has a bug; the details are logged, not sent."""
+        """Answer a request whose resource raised an unexpected exception. Log the details."""
         _log.failure("bug: a request cannot be answered", failure=reason)
         if self.startedWriting:
             # Closing is the only way to say that this is not the whole answer.
@@ -258,7 +258,7 @@ class Request(server.Request):
 
 @implementer(IHalfCloseableProtocol)
 class Connection(http.HTTPChannel):
-    """A connection of a client. The methods in camel case override those of Twisted."""
+    """A client's connection. Methods with names in camel case override methods of Twisted."""
 
     site: _Site
     discard_bytes: int | None = None
@@ -298,8 +298,8 @@ class Connection(http.HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """
-        Note that the client has ended its direction. It may still read, so its request is answered,
-        but only within a bound.
+        Close the connection after a bound, because the client has ended its sending direction. A
+        present request is answered first: the client may still read.
         """
         if not self._handlingRequest:
             self.close()
@@ -310,10 +310,10 @@ class Connection(http.HTTPChannel):
             self.cutting_off = self.callLater(max(0.0, rest), self.abort)
 
     def writeConnectionLost(self) -> None:
-        """Do nothing: the node never closes only its own direction."""
+        """Do nothing: the node never closes only its sending direction."""
 
     def resetTimeout(self) -> None:
-        """Give a client more time: for a new head, and for a body that comes fast enough."""
+        """Give a client more time for a new head, or for a body that arrives fast enough."""
         if self._body_began_at is not None:
             elapsed_s = self.site.reactor.seconds() - self._body_began_at
             is_due = self._body_bytes >= self.site.bounds().body_bytes_per_s * elapsed_s
@@ -389,11 +389,11 @@ class Connection(http.HTTPChannel):
             self.close()
 
     def abort(self) -> None:
-        """Close at once, and drop bytes that are not sent yet."""
+        """Close the connection at once, and drop the bytes that have not been sent."""
         cast(Any, self.transport).abortConnection()
 
     def close(self) -> None:
-        """Close; abort after a bound if the client does not read the rest."""
+        """Close the connection. Abort it after a bound if the client does not read the rest."""
         if self._abortingCall is None:
             self.setTimeout(None)
             self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The bound on a listener's open connections, in all and for each address.
+Bound the open connections of a listener: the total number, and the number of each client address.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ LEAST_SHARED = 4
 
 
 def address_of(peer: IAddress | None) -> str:
-    """Return the address of a client; empty for a client on a Unix socket."""
+    """Return the address of a client. The result is empty for a client on a Unix socket."""
     return str(getattr(peer, "host", ""))
 
 
 @define(eq=False, repr=False)
 class ConnectionBound:
     """
-    Count open connections, and refuse those above the bound.
+    Count the open connections, and refuse new connections above the bound.
 
-    One address gets at most half of the connections that the others leave free, so that it cannot
-    shut them out. Clients on Unix sockets have no address, and are bounded in all only.
+    One client address gets at most half of the connections that other clients leave free, so one
+    client cannot block all others. A client on a Unix socket has no address, so only the total
+    bound applies.
 
-    :ivar refused: connections that were refused, since the start.
+    :ivar refused: the number of refused connections since the start.
     """
 
     clock: IReactorTime
@@ -46,9 +47,9 @@ class ConnectionBound:
 
     def admit(self, address: str, most: int) -> bool:
         """
-        Count a new connection; return false if there is no room for it.
+        Count a new connection. Return false if there is no room for the connection.
 
-        :param most: the bound on open connections.
+        :param most: the maximum number of open connections.
         """
         own = self._by_address[address]
         free = most - (self.open - own)
@@ -64,7 +65,7 @@ class ConnectionBound:
         return True
 
     def leave(self, address: str) -> None:
-        """Count the end of a connection that was admitted."""
+        """Remove an ended connection from the count."""
         self.open -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:
@@ -72,9 +73,9 @@ class ConnectionBound:
 
     def troubles(self, listener: str) -> list[str]:
         """
-        Return a line if connections were refused in the last minute because all were taken.
+        Return a line of text if connections were refused in the last minute; else return nothing.
 
-        :param listener: the option in ``[listen]``.
+        :param listener: the name of the listener's option in ``[listen]``.
         """
         if self._full_at is None or self.clock.seconds() - self._full_at >= TROUBLE_S:
             return []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-A site: a resource behind checks and bounds that every request has to pass.
+A site: an HTTP resource with checks and bounds for every request.
 """
 
 from __future__ import annotations
@@ -45,17 +45,16 @@ class Bounds:
     """
     The bounds of a site.
 
-    :ivar body_bytes: the largest body. A larger one is refused by its ``Content-Length``, or when
-        more has arrived.
-    :ivar connections: the most connections of all listeners of the site together; a further one is
-        closed at once. One address gets at most half of the connections
-        that others leave free.
-    :ivar idle_timeout_s: the time after which a connection without a new request or a further part
-        of a body is closed, and the longest time for a whole head. An answer may take any time.
-    :ivar body_bytes_per_s: the least average rate of a body. A slower one is closed after the idle
-        timeout, even if parts of it arrive.
-    :ivar waiting_bytes: the most bytes of all bodies whose requests have no answer yet. Further
-        requests are answered 503.
+    :ivar body_bytes: the maximum size of a body. A larger body is refused.
+    :ivar connections: the maximum number of connections of all listeners of the site together.
+        Further connections are closed at once. One client address gets at most half of the
+        connections that other clients leave free.
+    :ivar idle_timeout_s: the time after which a connection is closed if the client sends nothing,
+        and the maximum time for a whole request head. An answer may take any time.
+    :ivar body_bytes_per_s: the minimum average rate of a body. The connection of a slower body is
+        closed after the idle timeout.
+    :ivar waiting_bytes: the maximum size of all bodies whose requests have not been answered.
+        Further requests are answered 503.
     """
 
     body_bytes: int
@@ -66,7 +65,7 @@ class Bounds:
 
 
 def api_bounds(limits: Live[Limits]) -> Callable[[], Bounds]:
-    """Return a function that returns the present bounds of the APIs' sites."""
+    """Return a function that returns the present bounds of an API's site."""
     return lambda: Bounds(
         limits.now.api_body_bytes, limits.now.api_connections, limits.now.api_idle_timeout_s
     )
@@ -83,7 +82,7 @@ Admit = Callable[[Request], Refusal | None]
 
 class Site(server.Site):
     """
-    A site that serves a resource within bounds.
+    An HTTP site that serves a resource within bounds.
 
     :ivar bounds: returns the present bounds.
     :ivar waiting_bytes: the size of all bodies whose requests have not been answered.
@@ -105,14 +104,14 @@ class Site(server.Site):
         more_samples: Source = tuple,
     ) -> None:
         """
-        Make a site, which listeners can share.
+        Make a site. Several listeners can share the site.
 
-        :param admit: called for every request as soon as its head has been read. A request that it
-            refuses never reaches the resource; its body is not read, and no ``100 Continue`` is
-            sent.
+        :param admit: the function that checks every request when the request's head has been read.
+            If the function refuses a request, the resource does not get the request, and the body
+            is not read.
         :param too_large: the refusal of a body that is larger than the bound.
-        :param refused: called for every refusal, with the request as far as it has arrived.
-        :param more_samples: returns further numbers of the site, for the metrics.
+        :param refused: called for every refused request.
+        :param more_samples: returns additional metrics of the site.
         """
         super().__init__(
             resource, requestFactory=Request, reactor=clock, parsePOSTFormSubmission=False
@@ -132,8 +131,10 @@ class Site(server.Site):
 
     def close(self) -> Deferred[None]:
         """
-        Close every connection as soon as it has no request. The listeners must be closed before.
-        Fires when no connection is left; the caller bounds the wait, because answers may stream.
+        Close every connection as soon as the connection has no open request. Close the listeners
+        before. The result fires when all connections are closed.
+
+        The caller bounds the wait, because an answer may be a stream without end.
         """
         if not self._connections:
             return succeed(None)
@@ -146,9 +147,9 @@ class Site(server.Site):
 
     def samples(self, listener: str) -> Iterator[Sample]:
         """
-        Yield the numbers of open and of refused connections, and the site's own, for the metrics.
+        Yield metrics: the open connections, the refused connections, and the site's own metrics.
 
-        :param listener: the option in ``[listen]``.
+        :param listener: the name of the listener's option in ``[listen]``.
         """
         yield from connection_samples(listener, len(self._connections), self._bound.refused)
         yield from wrong_protocol_samples(listener, self._wrong_protocols)
@@ -158,7 +159,7 @@ class Site(server.Site):
         """
         Return the present troubles of the listener, one line each.
 
-        :param listener: the option in ``[listen]``.
+        :param listener: the name of the listener's option in ``[listen]``.
         """
         return self._bound.troubles(listener)
 
@@ -169,7 +170,7 @@ class Site(server.Site):
         return super().buildProtocol(addr)
 
     def connected(self, connection: Connection) -> bool:
-        """Count a new connection; return false if there is no room for it."""
+        """Count a new connection. Return false if there is no room for the connection."""
         address = address_of(connection.getPeer())
         if not self._bound.admit(address, self.bounds().connections):
             return False
@@ -177,7 +178,7 @@ class Site(server.Site):
         return True
 
     def disconnected(self, connection: Connection) -> None:
-        """Forget a connection that has ended."""
+        """Remove an ended connection from the count."""
         address = self._connections.pop(connection, None)
         if address is not None:
             self._bound.leave(address)
@@ -186,7 +187,9 @@ class Site(server.Site):
             closed.callback(None)
 
     def wrong_protocol(self, connection: Connection, protocol: str) -> None:
-        """Count a connection that speaks another protocol; log it, but not each one."""
+        """
+        Count a connection that speaks another protocol than HTTP. Log it at most once in a while.
+        """
         self._wrong_protocols[protocol] += 1
         now = self.reactor.seconds()
         if self._complained_at is None or now - self._complained_at >= LOG_INTERVAL_S:
@@ -199,26 +202,26 @@ class Site(server.Site):
             )
 
     def hold(self, size: int) -> bool:
-        """Reserve memory for bytes of a body; return false if there is no room for them."""
+        """Reserve memory for a part of a body. Return false if there is no memory left."""
         if self.waiting_bytes + size > self.bounds().waiting_bytes:
             return False
         self.waiting_bytes += size
         return True
 
     def release(self, size: int) -> None:
-        """Release the memory of bytes of a body."""
+        """Release the memory of a part of a body."""
         self.waiting_bytes -= size
 
     def reading_s(self, size: int) -> float:
-        """Return the time in which a client must read an answer; then its connection is cut."""
+        """Return the seconds that a client gets to read an answer of this size."""
         bounds = self.bounds()
         return bounds.idle_timeout_s + size / max(1.0, bounds.body_bytes_per_s)
 
     def judge(self, request: Request, length: int | None) -> Refusal | None:
         """
-        Return a refusal of a request whose head has been read, or ``None``.
+        Return a refusal of a request whose head has been read; ``None`` to accept the request.
 
-        :param length: the length of the body; ``None`` if the head does not give it.
+        :param length: the length of the body; ``None`` if the head does not contain the length.
         """
         try:
             refusal = self._admit(request)
