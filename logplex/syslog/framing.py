@@ -39,7 +39,7 @@ _PART_OF_A_START = re.compile(
     % (_BOM, _LEN, _PART_OF_PRI, _BOM)
 )
 _PART_OF_A_VERSION = re.compile(rb"%b%b %b%b1?\Z" % (_BOM, _LEN, _BOM, _PRI))
-_BLANK = re.compile(rb"[\r\n\0]+")
+_BLANK = re.compile(rb"(?:[\r\n\0]|\xef\xbb\xbf(?=[\r\n\0]))+")
 _LINE_END = re.compile(rb"[\n\0]")
 _NOT_BLANK_LINE = re.compile(rb"[^\r\n\0][^\n\0]*")
 # A malformed stretch ends at a line end before a start, or at a counted frame: the space after LEN.
@@ -158,14 +158,15 @@ class FrameDecoder:
         rest = bytes(self._held)
         self._held.clear()
         line = rest.removesuffix(b"\r")
-        if self._open and self._in_line and line and not _LINE.match(line):
+        is_joined = bool(self._open) and self._in_line and not _LINE.match(line)
+        if is_joined and line and self._has_room(line):
             self._open.append(line)
             line = b""
         self._close(frames)
         if self._in_line and _LINE.match(line):
             frames.append(line)
         else:
-            self.malformed += bool(line) and not self._in_malformed
+            self.malformed += bool(line) and line != BOM and not self._in_malformed
         return frames
 
     @property
@@ -210,11 +211,15 @@ class FrameDecoder:
             self._needed = MAX_MESSAGE_BYTES + 1
             return None
         line = chunk[start:end].removesuffix(b"\r")
-        size = sum(map(len, self._open)) + len(self._open) + len(line)
-        if end < 0 or size > MAX_MESSAGE_BYTES or len(self._open) >= MAX_JOINED_LINES:
+        if end < 0 or not self._has_room(line):
             return self._begin_malformed(start, frames)
         self._open.append(line)
         return end + 1
+
+    def _has_room(self, line: bytes) -> bool:
+        """Return true if a line can be joined to the message that is held back."""
+        size = sum(map(len, self._open)) + len(self._open) + len(line)
+        return size <= MAX_MESSAGE_BYTES and len(self._open) < MAX_JOINED_LINES
 
     def _keep_last(self, frames: list[bytes]) -> None:
         """Hold back the last message, because more lines may be joined to it."""

@@ -175,6 +175,12 @@ class DamageTests(SynchronousTestCase):
             messages, malformed, _ = decode(stream)
             self.assertEqual((set(messages), malformed), ({self.NEXT}, 0), stream)
 
+    def test_nothing_but_a_byte_order_mark(self) -> None:
+        """Some senders write one at the start, and nothing else or a line end after it."""
+        for stream in (BOM, BOM + b"\r\n", b"\n" + BOM + b"\0" + BOM):
+            self.assertEqual(decode(stream), ([], 0, 0), stream)
+            self.assertEqual(decode(*(bytes([each]) for each in stream)), ([], 0, 0), stream)
+
     def test_bytes_between(self) -> None:
         """Line ends between messages are skipped and not counted."""
         for blank in (b"\n", b"\r\n", b"\0", b"\n\n\r\n\0"):
@@ -265,6 +271,15 @@ class JoinTests(SynchronousTestCase):
         )
         self.assertEqual(self.decode(first + b"\n" + b"b" * 240 + b"\n"), ([first], 1, 0))
         self.assertEqual(self.decode(first + b"\n" + b"b" * 20_000 + b"\n"), ([first], 1, 0))
+
+    def test_bounds_of_the_last_line(self) -> None:
+        """The same bounds hold for a last line without an end."""
+        lines = b"<13>1 one\n" + b"x\n" * 63
+        self.assertEqual(self.decode(lines + b"x"), ([lines[:-1]], 1, 0))
+        first = b"<13>1 ".ljust(10_000, b"a")
+        joined = first + b"\n" + b"b" * 239
+        self.assertEqual(self.decode(joined), ([joined], 0, 0))
+        self.assertEqual(self.decode(joined + b"b"), ([first], 1, 0))
 
     def test_after_a_malformed_frame(self) -> None:
         """Nothing is joined over one, whatever the pieces are."""
