@@ -39,8 +39,10 @@ L31_INTERVAL_S = 600.0
 @define(eq=False, repr=False)
 class ChannelNotices:
     """
-    Tell a channel about one of its drains. Each kind of notice is sent at most once per
-    ``notice_interval_s``, and L31 once per :data:`L31_INTERVAL_S`.
+    Notices to a channel about one of its drains.
+
+    Each kind of notice is sent at most once per ``notice_interval_s``, and the notice L31 once per
+    :data:`L31_INTERVAL_S`.
 
     :ivar about: the outlet of the drain, which does not get these notices.
     """
@@ -60,7 +62,7 @@ class ChannelNotices:
     _next_denied: float = field(default=0.0, init=False)
 
     def lost(self, count: int) -> None:
-        """Note lost messages, of which the channel is told soon."""
+        """Count lost messages of the drain. A notice tells the channel about them soon."""
         now = self.clock.seconds()
         if self._loss is not None:
             self._loss = Loss(self._loss.count + count, self._loss.since)
@@ -69,7 +71,7 @@ class ChannelNotices:
         self._timer = self.clock.callLater(max(GATHER_S, self._next_l10 - now), self.flush)
 
     def flush(self) -> None:
-        """Tell the channel of all noted losses now."""
+        """Send the channel a notice about all lost messages now."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
@@ -82,7 +84,8 @@ class ChannelNotices:
 
     def failed(self, reason: str, since: float) -> None:
         """
-        Tell the channel why the drain does not deliver, unless it was told this reason before.
+        Tell the channel why the drain does not deliver, unless the channel already knows this
+        reason.
 
         :param since: the time of the first failure after the last success.
         """
@@ -94,14 +97,14 @@ class ChannelNotices:
             self._tell(l31_message(wall_s(self.clock), token, reason, since))
 
     def certificate_rejected(self, reason: str, to: Destination) -> None:
-        """Tell that the receiver's certificate was rejected."""
+        """Tell the channel that the certificate of the drain's receiver was rejected."""
         now = self.clock.seconds()
         if now >= self._next_l14:
             self._next_l14 = now + self.limits.now.notice_interval_s
             self._tell(l14_message(wall_s(self.clock), reason, to.scheme, to.host, to.port))
 
     def destination_denied(self, to: Destination) -> None:
-        """Tell that drains may not connect to the receiver's address."""
+        """Tell the channel that drains may not connect to the address of the receiver."""
         now = self.clock.seconds()
         if now >= self._next_denied:
             self._next_denied = now + self.limits.now.notice_interval_s
@@ -114,15 +117,14 @@ class ChannelNotices:
 @define(eq=False, repr=False)
 class RunningDrain:
     """
-    A drain with a destination.
+    A drain that can send messages, because it has a destination.
 
-    Its lifecycle is made when its first message arrives, because a lifecycle takes much memory, and
-    most drains of a large node never get a message.
+    The drain's lifecycle is made when the first message arrives, because a lifecycle takes much
+    memory, and most drains of a large node never get a message.
 
-    :ivar drain: the value in the registry.
-    :ivar destination: the receiver of the messages, also while a move is not yet done.
-    :ivar make_lifecycle: makes the lifecycle, which reads ``drain`` and ``destination``, also after
-        a move.
+    :ivar drain: the drain's value in the registry.
+    :ivar destination: the receiver of the messages. During a move it is already the new receiver.
+    :ivar make_lifecycle: makes the lifecycle from the present ``drain`` and ``destination``.
     """
 
     drain: Drain
@@ -137,11 +139,14 @@ class RunningDrain:
         self.resume()
 
     def pause(self) -> None:
-        """Hold back all messages until :meth:`resume`; call it before the first message."""
+        """
+        Hold back all messages until :meth:`resume` is called. The caller must call this before the
+        first message.
+        """
         self.buffer.wake_at = NEVER
 
     def resume(self) -> None:
-        """Send messages from now on."""
+        """Send the drain's messages from now on."""
         self.buffer.wake = self._wake
         self.buffer.wake_at = 1
         if self.buffer.messages:
@@ -152,7 +157,7 @@ class RunningDrain:
         return self._lifecycle.phase if self._lifecycle else Phase.RESTING
 
     def status(self) -> DrainStatus:
-        """Return the present state and counts."""
+        """Return the present state and the counts of the drain."""
         status = DrainStatus(
             state=self.phase.value,
             received=self.buffer.received,
@@ -170,7 +175,7 @@ class RunningDrain:
         return self.buffer.lag(status) if isinstance(self.buffer, DurableBuffer) else status
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the counts of the drain."""
+        """Yield the counts of the drain, for metrics."""
         buffer = self.buffer
         labels = {"channel": self.drain.channel_id, "drain": str(self.drain.id)}
         for name, help, value in (
@@ -182,7 +187,10 @@ class RunningDrain:
         yield Sample("logplex_drain_buffered", "Messages that wait", buffer.buffered, labels)
 
     def refused(self, why: Failure) -> None:
-        """Tell the channel why no connection could be made, for reasons that its owner can mend."""
+        """
+        Tell the channel why the drain could not connect, if the owner of the drain can remove the
+        cause.
+        """
         if isinstance(why.value, CertificateRejected):
             self.notices.certificate_rejected(str(why.value), self.destination)
         elif isinstance(why.value, DestinationDenied):
@@ -190,8 +198,10 @@ class RunningDrain:
 
     def move(self, drain: Drain, destination: Destination) -> None:
         """
-        Move to another receiver. The old one gets what is just being sent; the new one gets
-        everything else in the buffer.
+        Move the drain to another receiver.
+
+        The old receiver still gets the messages that are being sent. The new receiver gets all
+        other messages of the buffer.
         """
         self.drain = drain
         self.destination = destination
@@ -200,9 +210,10 @@ class RunningDrain:
 
     def stop(self, within_s: float) -> Deferred[int]:
         """
-        Send what the buffer holds, then end; end anyway after some seconds.
+        Send the messages of the buffer, then end the drain. End in any case after some seconds.
 
         :return: fires with the number of messages that were not sent.
+        :param within_s: the number of seconds.
         """
         if isinstance(self.buffer, DurableBuffer):
             # Messages that are not being sent stay in the journal.

@@ -30,14 +30,17 @@ class JournalOutlet:
 
 @define(eq=False, repr=False)
 class JournaledChannels:
-    """Write the messages of a channel to the journal once, for all its durable drains."""
+    """
+    The channels whose messages are written to the journal, once for all durable drains of a
+    channel.
+    """
 
     registry: Registry
     journal: Journal
     _drains: dict[str, set[int]] = field(factory=dict, init=False)
 
     def add(self, drain: Drain) -> None:
-        """Keep the messages of a durable drain's channel."""
+        """Write the messages of a durable drain's channel to the journal from now on."""
         drains = self._drains.setdefault(drain.channel_id, set())
         if not drains:
             outlet = JournalOutlet(self.journal, drain.channel_id)
@@ -45,7 +48,10 @@ class JournaledChannels:
         drains.add(drain.id)
 
     def remove(self, drain: Drain) -> None:
-        """Stop writing the channel's messages if this was its last durable drain."""
+        """
+        Stop writing the messages of a drain's channel to the journal, if the drain was the
+        channel's last durable drain.
+        """
         drains = self._drains.get(drain.channel_id, set())
         drains.discard(drain.id)
         if not drains and self._drains.pop(drain.channel_id, None) is not None:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-A test message to a drain's receiver, sent as the drain's messages are.
-"""
+"""A test message to the receiver of a drain, sent in the same way as the drain's messages."""
 
 from __future__ import annotations
 
@@ -29,11 +27,12 @@ TIMEOUT_S = 10.0
 @define(eq=False, repr=False)
 class Probe:
     """
-    A test message, which no drain counts and no channel shows.
+    A test message to the receiver of a drain. The message is not counted, and does not appear in
+    the channel.
 
     Implements :class:`~logplex.drains.delivery.courier.Reports` for one courier.
 
-    :ivar buffer: a buffer with the message, for the courier.
+    :ivar buffer: a buffer that contains the test message, for the courier.
     """
 
     clock: IReactorTime
@@ -52,9 +51,10 @@ class Probe:
 
     def send(self, courier: Courier[Any]) -> Deferred[DrainTest]:
         """
-        Send the message, and return the outcome of the test.
+        Send the test message, and return the result of the test.
 
-        :param courier: a courier that was made with this probe, its buffer and its outcome.
+        :param courier: a courier that was made with this probe as its reports, and with the probe's
+            buffer and outcome.
         """
         sending = Deferred.fromCoroutine(self._send(courier))
         sending.addTimeout(TIMEOUT_S, self.clock)
@@ -77,11 +77,13 @@ class Probe:
         self._settle()
 
     def over(self, delay_s: float = 0.0) -> None:
-        """See :meth:`Reports.over`. There is one try only."""
+        """See :meth:`Reports.over`. The test ends, because a test has only one attempt."""
         self._settle()
 
     def reachable(self, delay_s: float) -> None:
-        """See :meth:`Reports.reachable`. A test does not wait."""
+        """
+        See :meth:`Reports.reachable`. Do nothing, because a test does not wait for a receiver.
+        """
 
     # The end of a test.
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-All drains of the node: the service follows the registry, and starts, moves and stops them.
+All drains of the node: the service reads the registry, and starts, moves and stops its drains.
 """
 
 from __future__ import annotations
@@ -61,17 +61,18 @@ _ALL_DAY_S = 86_400.0
 @implementer(IDrainObserver, IDrains)
 class DrainService:
     """
-    Start, move and stop the drains of the registry; report their status, and test them.
+    The service that starts, moves, stops and tests the drains of the registry.
 
-    :param registry: the source of drains and of their messages; observed after :meth:`start`.
-    :param tell: called with the notices about drains.
+    :param registry: has the drains and their messages; observed after :meth:`start`.
+        :meth:`start`.
+    :param tell: sends notices about drains to channels.
     :param reactor: makes connections, and is the clock.
     :param resolver: looks up hosts; the default asks the system.
     :param connect_to: returns an endpoint for a host and port, without TLS; the default connects
         over TCP to the fastest permitted address of the host.
     :param own_services: returns the addresses and ports of the node's own services, to which no
         drain may connect.
-    :param journal: keeps the messages of durable drains; without one they cannot run.
+    :param journal: keeps the messages of durable drains; ``None``: they cannot run.
     :raise BadPem: a file of certificates cannot be used.
     """
 
@@ -120,18 +121,18 @@ class DrainService:
         self._stopped = self._held = False
 
     def start(self) -> None:
-        """Run the drains of the registry from now on."""
+        """Start to run the drains of the registry."""
         self._registry.observe_drains(self)
 
     def stop(self) -> Deferred[None]:
-        """Let all drains send their buffered messages, for ``flush_s`` at most, and stop them."""
+        """Stop all drains. They send their buffered messages first, for ``flush_s`` at most."""
         self._stopped = True
         for drain_id in list(self._running):
             self._end(drain_id)
         return DeferredList(list(self._leaving.values())).addCallback(lambda _: None)
 
     def hold(self, held: bool) -> None:
-        """Let durable drains keep what they have, while the rods deny deliveries."""
+        """Stop durable drains from sending while ``held`` is true. They lose no message."""
         self._held = held
         for running in self._running.values():
             if isinstance(running.buffer, DurableBuffer):
@@ -169,7 +170,7 @@ class DrainService:
         return {phase.value: states[phase] for phase in Phase}
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the number of drains in each state, and the number of messages in their buffers."""
+        """Yield the number of drains in each state and of buffered messages, for metrics."""
         for state, count in self.states().items():
             yield Sample("logplex_drains", "Drains, by state", count, {"state": state})
         yield Sample(
@@ -181,7 +182,7 @@ class DrainService:
         yield from self._kinds.attempts.samples()
 
     def drain_samples(self) -> Iterator[Sample]:
-        """Yield the counts of each drain."""
+        """Yield the counts of each drain, for metrics."""
         for running in self._running.values():
             yield from running.samples()
 
@@ -223,7 +224,7 @@ class DrainService:
 
     def _destination(self, drain: Drain) -> Destination | None:
         """
-        Return the drain's destination, or ``None`` if it has none.
+        Return the destination of a drain; ``None`` if the drain's URL cannot be used.
 
         The configuration store may hold URLs that the APIs would have refused.
         """
@@ -263,7 +264,7 @@ class DrainService:
     def _start_durable(
         self, drain: Drain, destination: Destination, after: Deferred[None] | None = None
     ) -> None:
-        """Run a durable drain, which begins to send when ``after`` fires."""
+        """Start a durable drain, which begins to send when ``after`` fires."""
         assert self._journaled is not None
         notices = self._notices(drain)
         buffer = DurableBuffer(self._reactor, self._counters, drain.token, notices.lost)
@@ -305,7 +306,7 @@ class DrainService:
         return running
 
     def _make_durable(self, running: RunningDrain, drain: Drain, destination: Destination) -> None:
-        """Let the buffer go out first; what comes from now on is in the journal."""
+        """Make a drain durable: it sends its buffer first, then messages from the journal."""
         if isinstance(running.buffer, DurableBuffer):
             # It was about to become ordinary. If it is too late, this is asked for again.
             running.buffer.stay()
@@ -322,7 +323,7 @@ class DrainService:
         self._start_durable(drain, destination, left)
 
     def _make_ordinary(self, running: RunningDrain, drain: Drain, destination: Destination) -> None:
-        """Let the backlog go out first; then what came meanwhile goes out of memory."""
+        """Make a durable drain ordinary: it sends its backlog first, then messages in memory."""
         running.move(drain, destination)
         durable = running.buffer
         journaled = self._journaled

@@ -3,11 +3,11 @@
 """
 A drain's buffer: a bounded queue of messages that drops the oldest, and counts exactly.
 
-At any time ``received == delivered + dropped + buffered``; a message that was taken to be sent is
-buffered until it is delivered or lost.
+At any time ``received == delivered + dropped + buffered``. A message that was taken to be sent
+counts as buffered until the message is delivered or lost.
 
-Every drain has guaranteed room for some messages. Further messages go into its overflow, whose
-bytes are charged to a buffer that all drains of the node share (PROTOCOL §8).
+Every drain has guaranteed room for some messages. Further messages go into the drain's overflow.
+The bytes of the overflow are charged to a buffer that all drains of the node share (PROTOCOL §8).
 """
 
 from __future__ import annotations
@@ -50,18 +50,20 @@ _MAX_MARKS = 64
 
 
 def is_notice(message: bytes) -> bool:
-    """Return whether a message, cooked or formatted, is a notice of Logplex."""
+    """Return true if a message is a notice that Logplex itself has written."""
     return _NOTICE_MARK in message[:_NOTICE_HEAD_BYTES]
 
 
 @define(eq=False, repr=False)
 class SharedBuffer:
     """
-    The room that all drains share for messages beyond their guaranteed number.
+    The memory that all drains share for messages beyond the guaranteed number of each drain.
 
-    When it is full, the channel whose drains use most of it drops its oldest messages.
+    When the shared memory is full, the channel whose drains use most of it drops its oldest
+    messages.
 
-    :ivar size_bytes: the size of the room; 0 if drains hold only their guaranteed messages.
+    :ivar size_bytes: the size of the shared memory; 0 if drains hold only their guaranteed
+        messages.
     """
 
     size_bytes: int
@@ -70,7 +72,7 @@ class SharedBuffer:
     _buffers: dict[str, set[Buffer]] = field(factory=dict, init=False)
 
     def samples(self) -> Iterator[Sample]:
-        """Yield how much is used."""
+        """Yield the size of the used part of the shared buffer, for metrics."""
         yield Sample(
             "logplex_drains_shared_buffer_bytes",
             "Bytes of messages that drains hold beyond those of which each is sure",
@@ -78,11 +80,16 @@ class SharedBuffer:
         )
 
     def has_room(self, size: int) -> bool:
-        """Return whether the buffer has room for this number of bytes."""
+        """Return true if the shared buffer has room for this number of bytes."""
         return self.used_bytes + size <= self.size_bytes
 
     def charge(self, buffer: Buffer, size: int) -> None:
-        """Note that an overflow has grown. Drop old messages if the shared room is full."""
+        """
+        Add the growth of a drain's overflow to the used bytes. Drop old messages if the shared
+        buffer is full.
+
+        :param size: the number of bytes by which the overflow has grown.
+        """
         channel_id = buffer.channel_id
         self.used_bytes += size
         self._channels[channel_id] = self._channels.get(channel_id, 0) + size
@@ -91,7 +98,7 @@ class SharedBuffer:
             self._make_room()
 
     def release(self, buffer: Buffer, size: int) -> None:
-        """Note that an overflow has become smaller."""
+        """Subtract the bytes that a drain's overflow has given up from the used bytes."""
         channel_id = buffer.channel_id
         self.used_bytes -= size
         self._channels[channel_id] -= size
@@ -113,21 +120,23 @@ class SharedBuffer:
 @define(eq=False, repr=False)
 class Buffer:
     """
-    The messages that wait for one drain, and the counts of all that it was given.
+    The messages that wait for one drain, and the counts of all messages that the drain was given.
 
     :ivar limit: the number of waiting messages that are guaranteed.
     :ivar on_loss: called with the number of lost messages, not counting notices of Logplex.
     :ivar channel_id: the channel to which :attr:`shared` charges the overflow.
-    :ivar wake: called when a push leaves ``wake_at`` messages or more; set by the running drain.
-    :ivar wake_at: set by the drain's lifecycle.
-    :ivar give_up: called before waiting messages are dropped, so that the courier first drops older
-        messages that it holds and is not sending.
-    :ivar messages: the first of the waiting messages, the oldest first; couriers take from the
+    :ivar wake: called when a push leaves ``wake_at`` messages or more. The running drain sets it.
+    :ivar wake_at: the number of waiting messages that wakes the drain. The drain's lifecycle sets
+        it.
+    :ivar give_up: called before waiting messages are dropped, so that the courier first drops the
+        older messages that the courier holds and is not sending.
+    :ivar messages: the oldest waiting messages, the oldest first; couriers take messages from the
         left.
-    :ivar overflow: the waiting messages after them; there are none unless ``messages`` is full.
+    :ivar overflow: the other waiting messages, which are newer; there are none unless ``messages``
+        is full.
     :ivar in_flight: messages that were taken and are neither delivered nor lost.
-    :ivar unparsable: of the dropped messages, those that are not RFC 5424.
-    :ivar loss: the messages that were lost since the receiver was last told.
+    :ivar unparsable: the number of dropped messages that are not RFC 5424.
+    :ivar loss: the messages that were lost since the receiver was last told of lost messages.
     """
 
     clock: IReactorTime
@@ -154,13 +163,13 @@ class Buffer:
 
     @property
     def buffered(self) -> int:
-        """The number of messages that are neither delivered nor lost."""
+        """The number of messages in the buffer that are neither delivered nor lost."""
         return len(self.messages) + len(self.overflow) + self.in_flight
 
     def oldest_s(self) -> float | None:
         """
-        Return the time since the arrival of the oldest buffered message, in seconds; ``None`` if
-        there is none. With fewer than 64 messages a minute it is exact to a second.
+        Return the age of the oldest buffered message, in seconds; ``None`` if the buffer is empty.
+        The age is exact to a second if fewer than 64 messages arrive in a minute.
         """
         buffered = self.buffered
         if not buffered:
@@ -194,7 +203,12 @@ class Buffer:
                 self._spill()
 
     def took(self, count: int, unparsable: int = 0) -> None:
-        """Note that messages left the queue, because they are sent now or cannot be sent."""
+        """
+        Count messages that the courier has taken from the queue.
+
+        :param count: the number of messages that are sent now.
+        :param unparsable: the number of messages that cannot be sent, and are dropped.
+        """
         self.in_flight += count
         if unparsable:
             self.unparsable += unparsable
@@ -209,14 +223,16 @@ class Buffer:
         self.counters.drain_delivered += count
 
     def lose(self, formatted: Iterable[bytes]) -> None:
-        """Count sent messages as lost."""
+        """Count sent messages as lost, because they will not be delivered."""
         self.in_flight -= self._lose(formatted)
 
     def identify(self, offset: int, count: int) -> None:
-        """See :meth:`Supply.identify`. A batch that is lost is never made again."""
+        """
+        See :meth:`Supply.identify`. Return ``None``, because a lost batch is never made again.
+        """
 
     def refuse(self, formatted: list[bytes]) -> bool:
-        """See :meth:`Supply.refuse`. The message is lost."""
+        """See :meth:`Supply.refuse`. The refused message is lost."""
         self.lose(formatted)
         return True
 
@@ -224,7 +240,7 @@ class Buffer:
         """See :meth:`Supply.told`."""
 
     def put_back(self, messages: list[bytes]) -> None:
-        """Put messages that were not delivered back to the front of the queue."""
+        """Put messages that were not delivered back at the front of the queue."""
         self.in_flight -= len(messages)
         if self.messages is _NOTHING:
             self.messages = deque()
@@ -233,7 +249,7 @@ class Buffer:
             self._spill()
 
     def clear(self) -> int:
-        """Drop all waiting messages. Return their number."""
+        """Drop all waiting messages. Return the number of dropped messages."""
         count = self._lose(self.messages) + self._lose(self.overflow)
         self.messages.clear()
         self.overflow.clear()
@@ -241,7 +257,7 @@ class Buffer:
         return count
 
     def give_way(self, size: int) -> None:
-        """Drop the oldest messages until the overflow is smaller by some bytes, or empty."""
+        """Drop the oldest messages until the overflow has shrunk by ``size`` bytes, or is empty."""
         left = self.overflow_bytes - size
         if self.give_up:
             self.give_up()
@@ -259,20 +275,24 @@ class Buffer:
 
     def take_loss(self) -> Loss | None:
         """
-        Return the loss of which the receiver can be told now. If telling it fails, call
-        :meth:`return_loss`.
+        Return the lost messages of which the receiver can be told now.
+
+        If the receiver cannot be told, the caller must call :meth:`return_loss`.
         """
         loss, self.loss = self.loss, None
         return loss
 
     def return_loss(self, loss: Loss | None) -> None:
-        """Add a loss again, because the receiver could not be told of it."""
+        """Record lost messages again, because the receiver could not be told of them."""
         if loss:
             later = self.loss.count if self.loss else 0
             self.loss = Loss(loss.count + later, loss.since)
 
     def _refuse_notice(self, messages: list[bytes]) -> bool:
-        """Drop a notice of Logplex for which there is no room: it must not push out a message."""
+        """
+        Drop a notice of Logplex if the shared buffer has no room, so that the notice pushes out no
+        other message. Return true if a notice was dropped.
+        """
         notice = messages[0]
         if len(messages) > 1 or not is_notice(notice) or self.shared.has_room(len(notice)):
             return False
@@ -280,7 +300,7 @@ class Buffer:
         return True
 
     def _spill(self) -> None:
-        """Move messages beyond the limit into the overflow."""
+        """Move the newest messages beyond the guaranteed number into the overflow."""
         if self.overflow is _NOTHING:
             self.overflow = deque()
         size = 0
@@ -291,7 +311,7 @@ class Buffer:
         self._charge(size)
 
     def _refill(self) -> None:
-        """Move messages from the overflow into free places within the limit."""
+        """Move the oldest messages from the overflow into free places of the queue."""
         count = min(self.limit - len(self.messages), len(self.overflow))
         moved = list(islice(self.overflow, count))
         for _ in moved:
@@ -309,7 +329,7 @@ class Buffer:
             self.shared.release(self, size)
 
     def _mark(self) -> None:
-        """Remember that a message arrives now."""
+        """Remember the time at which a message arrives, for :meth:`oldest_s`."""
         now = self.clock.seconds()
         marks = self._marks
         if not (self.messages or self.in_flight):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The couriers of drains: the contract that each kind of drain fulfils, and the results.
+The couriers of drains: the methods that each kind of drain must have, and the results.
 
-A courier connects, formats and sends the messages of one drain. It keeps what it has sent until
-the receiver has it, also over the end of a connection.
+A courier connects, formats and sends the messages of one drain. It keeps the messages that it has
+sent until the receiver has them, also when a connection ends before that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from twisted.python.failure import Failure
 
 @frozen
 class Loss:
-    """The number of messages that were lost, and when the first was (seconds since the epoch)."""
+    """
+    The number of messages that were lost, and the time of the first loss (seconds since the epoch).
+    """
 
     count: int
     since: float
@@ -28,15 +30,16 @@ class Loss:
 
 class Supply(Protocol):
     """
-    The messages of one drain: those in memory, or those of a durable drain in the journal.
+    The messages that a courier sends: those in memory, or those of a durable drain in the journal.
 
-    :ivar messages: the oldest of the waiting messages, the oldest first; couriers take from the
-        left, and say so with :meth:`took`.
-    :ivar limit: the number of waiting messages of which the drain is sure.
+    :ivar messages: the oldest of the waiting messages, the oldest first. A courier takes messages
+        from the left, and then calls :meth:`took`.
+    :ivar limit: the number of waiting messages for which the drain always has room.
     :ivar wake_at: the number of waiting messages that wakes the drain; set by its lifecycle.
-    :ivar give_up: called before waiting messages are dropped: a courier loses what is older than
-        they, but for what is just being sent.
-    :ivar keeps: true if no message may be given up while its receiver is away or refuses all.
+    :ivar give_up: called before waiting messages are dropped. The courier then loses the older
+        messages that it holds, except those that are being sent.
+    :ivar keeps: true if no message may be given up while the receiver is away or refuses all
+        messages.
     """
 
     messages: deque[bytes]
@@ -46,53 +49,74 @@ class Supply(Protocol):
     keeps: bool
 
     def took(self, count: int, unparsable: int = 0) -> None:
-        """Note messages that left the queue: to be sent, or since they cannot be sent."""
+        """
+        Count messages that the courier has taken from the queue.
+
+        :param count: the number of messages that are sent now.
+        :param unparsable: the number of messages that cannot be sent, and are dropped.
+        """
 
     def identify(self, offset: int, count: int) -> bytes | None:
         """
-        Return the frame id of messages under way, 32 hex digits; ``None`` if any id will do.
+        Return the frame id of a batch of sent messages, 32 hex digits; ``None`` if the batch may
+        have any id.
 
-        :param offset: the place of the first of them; 0 is the oldest under way.
+        :param offset: the place of the batch's first message among the sent messages; 0 is the
+            oldest.
+        :param count: the number of messages in the batch.
         """
 
     def deliver(self, count: int) -> None:
-        """Note messages, the oldest under way, that have arrived."""
+        """
+        Count the oldest sent messages as delivered.
+
+        :param count: the number of these messages.
+        """
 
     def lose(self, formatted: Iterable[bytes]) -> None:
-        """Note messages, the oldest under way, that will not arrive."""
+        """
+        Count the oldest sent messages as lost, because they will not be delivered.
+
+        :param formatted: the lost messages.
+        """
 
     def refuse(self, formatted: list[bytes]) -> bool:
         """
-        Note that the oldest message under way was refused alone.
+        Record that the receiver has refused the oldest sent message, which was sent alone.
 
-        :return: false if the receiver refuses every message: the next try has to wait, and nothing
-            is under way any more.
+        :return: false if the receiver refuses every message. The next attempt then has to wait, and
+            no message counts as sent any more.
+        :param formatted: the refused message.
         """
 
     def put_back(self, messages: list[bytes]) -> None:
-        """Put messages that were under way before all others again."""
+        """Put sent messages that were not delivered back before all waiting messages."""
 
     def clear(self) -> int:
-        """Stop: lose all that waits, but for what is kept. Return the number of messages."""
+        """
+        Stop, and drop all waiting messages that are not kept on the disk. Return the number of
+        dropped messages.
+        """
 
     def take_loss(self) -> Loss | None:
         """
-        Return the loss that the receiver is told of now. If it cannot be told,
-        :meth:`return_loss` takes it again.
+        Return the lost messages of which the receiver is told now.
+
+        If the receiver cannot be told, the caller must call :meth:`return_loss`.
         """
 
     def return_loss(self, loss: Loss | None) -> None:
-        """Take a loss again of which the receiver was not told."""
+        """Record lost messages again, because the receiver was not told of them."""
 
     def told(self, loss: Loss | None) -> None:
-        """Note that the receiver was told of a loss."""
+        """Record that the receiver was told of lost messages."""
 
 
 class Postponed(Exception):
     """
-    No attempt was made, because too many are being made.
+    No attempt to connect was made, because drains are already making too many attempts.
 
-    :ivar delay_s: the seconds until the drain may try.
+    :ivar delay_s: the seconds until the drain may try to connect.
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -102,11 +126,11 @@ class Postponed(Exception):
 
 class ReceiverAway(Exception):
     """
-    No attempt was made, because another drain has found that the receiver is away.
+    No attempt to connect was made, because another drain has found that the receiver is away.
 
-    :ivar cause: the failure of the other drain.
-    :ivar delay_s: the seconds until the drain should try; it is told earlier if the receiver is
-        there before.
+    :ivar cause: the failure of the other drain's attempt.
+    :ivar delay_s: the seconds until the drain should try to connect. If the receiver is back
+        earlier, :meth:`Reports.reachable` is called.
     """
 
     def __init__(self, cause: Failure, delay_s: float) -> None:
@@ -116,84 +140,94 @@ class ReceiverAway(Exception):
 
 
 class Reports(Protocol):
-    """The results that a courier reports to its owner: the drain's lifecycle, or a test message."""
+    """
+    The results that a courier reports to its owner. The owner is the drain's lifecycle, or a test
+    message.
+    """
 
     def finished(self, at_once: bool = False) -> None:
         """
-        Note that everything that was sent is delivered or lost, and the connection is free again.
+        Report that every sent message is delivered or lost, and that the connection is free again.
 
-        :param at_once: the waiting messages have waited already; send them without a linger.
+        :param at_once: true if the drain should send the waiting messages now, because they have
+            waited already.
         """
 
     def over(self, delay_s: float = 0.0) -> None:
         """
-        Note that the connection has ended; something may just have been sent.
+        Report that the connection has ended, perhaps while messages were being sent.
 
         :param delay_s: the shortest time until the next connection.
         """
 
     def reachable(self, delay_s: float) -> None:
         """
-        The receiver is there, which was away.
+        Report that a receiver that was away is back.
 
-        :param delay_s: the seconds after which a drain that waits for it should connect.
+        :param delay_s: the seconds after which a drain that waits for the receiver should connect.
         """
 
 
 class ReceiverConnection(Protocol):
-    """An open connection to a receiver. After ``close`` or ``abort`` it reports nothing more."""
+    """
+    An open connection to a receiver. After ``close`` or ``abort`` the connection reports nothing
+    more.
+    """
 
     def close(self) -> None:
-        """Close the connection; nothing is being sent on it."""
+        """Close the connection while nothing is being sent."""
 
     def abort(self) -> None:
-        """Cut the connection to the receiver."""
+        """Close the connection at once, even while messages are being sent."""
 
 
 C = TypeVar("C", bound=ReceiverConnection)
 
 
 class Courier(Protocol[C]):
-    """Delivers the messages of one drain, over one connection after another."""
+    """The sender of one drain's messages, over one connection after another."""
 
     @property
     def under_way(self) -> bool:
-        """True while the courier holds messages of the buffer that it still has to send."""
+        """True while the courier holds messages that it still has to send."""
 
     def connect(self) -> Deferred[C]:
         """
-        Make a connection, and finish its TLS handshake. May be cancelled.
+        Connect to the receiver, and finish the TLS handshake. The caller may cancel the result.
 
-        May fail with :class:`Postponed` and :class:`ReceiverAway`.
+        The result can fail with :class:`Postponed` and :class:`ReceiverAway`.
         """
 
     def send(self, connection: C) -> None:
         """
-        Send again what was not delivered, or else the next messages of the buffer.
+        Send the undelivered messages again. If there are none, send the next messages of the
+        buffer.
 
-        Causes one call of :meth:`Reports.finished` or :meth:`Reports.over`, now or later.
+        One call of :meth:`Reports.finished` or :meth:`Reports.over` follows, now or later.
         """
 
     def refused(self, why: Failure) -> float:
-        """Note that no connection could be made. Return the seconds until the next attempt."""
+        """
+        Record that no connection to the receiver could be made. Return the seconds until the next
+        attempt.
+        """
 
     def recall(self) -> None:
         """
-        Put the messages that are not delivered back into the buffer: another courier will send
-        them.
+        Put the undelivered messages back into the buffer, because another courier will send them.
         """
 
 
 @define
 class Outcome:
     """
-    The results of a drain's deliveries.
+    The successes and failures of a drain's deliveries.
 
-    Times are seconds since the epoch.
+    All times are seconds since the epoch.
 
     :ivar on_failed: called with the reason of each failure, and with the time of the first failure
         after the last success.
-    :ivar last_error: a text for people, without the secret parts of the URL.
+    :ivar last_error: a text about the last failure, without the secret parts of the URL.
     """
 
     on_failed: Callable[[str, float], None] = lambda reason, since: None
@@ -203,15 +237,15 @@ class Outcome:
     _failing_since: float | None = None
 
     def succeeded(self, now: float) -> None:
-        """Note that the receiver accepted something."""
+        """Record that the receiver has accepted a message."""
         self.last_success = now
         self._failing_since = None
 
     def failed(self, now: float, error: str, detail: str = "", notice: bool = True) -> None:
         """
-        Note that the receiver could not be reached, or did not accept what was sent.
+        Record that the receiver could not be reached, or has not accepted the sent messages.
 
-        :param detail: more about the error, for the owner of the drain only.
+        :param detail: more about the error, which only the owner of the drain sees.
         :param notice: false if the channel is told of this failure in another way.
         """
         self.noted(now, error + detail)
@@ -221,6 +255,6 @@ class Outcome:
             self.on_failed(error, self._failing_since)
 
     def noted(self, now: float, error: str) -> None:
-        """Note that a message cannot be sent, for a reason other than the receiver."""
+        """Record that a message cannot be sent, although the receiver is not the reason."""
         self.last_error = error
         self.last_error_at = now

@@ -47,9 +47,11 @@ MAX_ASIDE = 10
 @define(eq=False, repr=False)
 class DurableBuffer:
     """
-    See :class:`~logplex.drains.delivery.courier.Supply`; its messages come from a journal.
+    The messages of a durable drain, from the journal; see
+    :class:`~logplex.drains.delivery.courier.Supply`.
 
-    :ivar drain_token: notices about the drain of this token are not sent to it.
+    :ivar drain_token: the token of the drain. Notices about this drain are not sent to its
+        receiver.
     :ivar on_loss: called with the number of messages that the journal gave up.
     :ivar messages: messages of the claim that are not under way yet, or one that is tried again.
     :ivar in_flight: the number of messages under way.
@@ -98,7 +100,8 @@ class DurableBuffer:
         after: Deferred[None] | None = None,
     ) -> None:
         """
-        Begin at the drain's earlier position, or at the end of the channel's rows.
+        Begin to read the journal at the drain's earlier position, or else at the end of the
+        channel's rows.
 
         :param after: no message is offered before this fires.
         """
@@ -120,24 +123,26 @@ class DurableBuffer:
             self._go_on()
 
     def hold(self, held: bool) -> None:
-        """Send nothing more while deliveries are denied; positions stand."""
+        """
+        Send no more messages while ``held`` is true. The positions in the journal do not change.
+        """
         self._held = held
         self._offer()
 
     def stay(self) -> None:
-        """Stay durable, unless the end of the backlog has been reached already."""
+        """Stay durable, unless :meth:`retire` has already reached the end of the backlog."""
         self._retire = None
 
     # For the status.
 
     @property
     def buffered(self) -> int:
-        """The number of messages that are neither delivered nor given up."""
+        """The number of messages in the journal that are neither delivered nor given up."""
         return self.backlog.messages + len(self.backlog.asides)
 
     @property
     def received(self) -> int:
-        """The number of messages for the drain since the start of the node."""
+        """The number of messages that this drain has received since the node started."""
         return self.delivered + self.dropped + self.buffered
 
     def oldest_s(self) -> float | None:
@@ -149,7 +154,7 @@ class DurableBuffer:
         return wall_s(self.clock) - min(written) if written else None
 
     def lag(self, status: DrainStatus) -> DurableStatus:
-        """Add the backlog to a status."""
+        """Return a status with the size of the backlog added."""
         return DurableStatus(
             **asdict(status),
             lag_messages=self.buffered,
@@ -208,7 +213,9 @@ class DurableBuffer:
         self._settle(count)
 
     def refuse(self, formatted: list[bytes]) -> bool:
-        """See :meth:`Supply.refuse`. The message is set aside; a second time it is given up."""
+        """
+        See :meth:`Supply.refuse`. The message is set aside. If it is refused again, it is given up.
+        """
         self.in_flight -= 1
         if self._again is not None:
             self.backlog.lose(1, wall_s(self.clock))
@@ -235,7 +242,7 @@ class DurableBuffer:
         self._offer()
 
     def clear(self) -> int:
-        """Stop without losing messages. Return 0, the number of lost messages."""
+        """Stop the drain without losing messages. Return 0, the number of lost messages."""
         self._stopped = True
         self.messages.clear()
         self._awaited = None
@@ -243,12 +250,12 @@ class DurableBuffer:
         return 0
 
     def take_loss(self) -> Loss | None:
-        """See :meth:`Supply.take_loss`. The loss is in the journal until it :meth:`told`."""
+        """See :meth:`Supply.take_loss`. The journal keeps the loss until :meth:`told` is called."""
         position = self.backlog.position
         return Loss(position.lost_count, position.lost_since_s) if position.lost_count else None
 
     def return_loss(self, loss: Loss | None) -> None:
-        """See :meth:`Supply.return_loss`. Nothing was taken."""
+        """See :meth:`Supply.return_loss`. Do nothing, because the journal has kept the loss."""
 
     def told(self, loss: Loss | None) -> None:
         """See :meth:`Supply.told`."""
@@ -307,7 +314,9 @@ class DurableBuffer:
             awaited.callback(None)
 
     def _sendable(self, rows: Rows) -> Iterator[Place]:
-        """Yield the messages that can be sent and are not notices about this drain."""
+        """
+        Yield the messages in these rows that the drain can send, except notices about the drain.
+        """
         position = self.backlog.position
         about = self.drain_token.encode("utf-8")
         for row in rows:
@@ -342,7 +351,7 @@ class DurableBuffer:
             self.wake()
 
     def _settle(self, count: int) -> None:
-        """Move the position past the oldest messages of the claim."""
+        """Move the position in the journal past this number of messages."""
         for _ in range(count):
             self._places.popleft()
         if self._places:
@@ -360,7 +369,7 @@ class DurableBuffer:
             self._go_on()
 
     def _tried_again(self) -> None:
-        """Continue with the next message that was set aside, or with the claim."""
+        """Continue with the next refused message, or else with the claim."""
         self._again = self._aside.popleft() if self._aside else None
         self._note_asides()
         if self._again is not None or self._places:

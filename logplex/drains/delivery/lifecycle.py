@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The lifecycle of a drain: one state machine for all kinds.
+The lifecycle of a drain: one state machine for all kinds of drains.
 
 A drain connects when it has something to send, keeps the connection while it is used, and waits
-between attempts. Each state is a class with the data that exists only in it. ``docs/drains.md``
-draws the machine. What differs between the kinds is their
+between attempts. Each state is a class with the data that exists only in that state.
+``docs/drains.md`` draws the machine. Each kind of drain has its own
 :class:`~logplex.drains.delivery.courier.Courier`.
 """
 
@@ -57,8 +57,8 @@ class _Stop:
     """
     A request to stop the drain.
 
-    :ivar limit: the timer that stops the drain even if messages are left.
-    :ivar stopped: fires with the number of messages that were left.
+    :ivar limit: the timer that stops the drain even if unsent messages are left.
+    :ivar stopped: fires with the number of unsent messages that were left.
     """
 
     limit: IDelayedCall
@@ -102,7 +102,10 @@ class Lifecycle:
 
     @property
     def next_attempt(self) -> float | None:
-        """The time of the next attempt to connect, in seconds since the epoch, while it waits."""
+        """
+        The time of the drain's next attempt to connect, in seconds since the epoch; ``None`` unless
+        the drain waits for an attempt.
+        """
         if not isinstance(self._state, Waiting):
             return None
         return self._state.until + (wall_s(self._clock) - self._clock.seconds())
@@ -110,7 +113,7 @@ class Lifecycle:
     # Events from the owner of the drain.
 
     def offer(self) -> None:
-        """Note that the buffer holds the number of messages that the state asked for."""
+        """React to a buffer that now holds enough messages to wake the drain."""
         state = self._state
         if isinstance(state, Connected):
             state.timer.cancel()
@@ -123,8 +126,10 @@ class Lifecycle:
 
     def move(self) -> None:
         """
-        Replace the courier, because the drain has another receiver. The old courier finishes what
-        it is sending; the new one gets everything else.
+        Replace the courier, because the drain has another receiver.
+
+        The old courier finishes the messages that it is sending. The new courier gets all other
+        messages.
         """
         state = self._state
         if isinstance(state, Sending):
@@ -135,10 +140,11 @@ class Lifecycle:
 
     def stop(self, within_s: float) -> Deferred[int]:
         """
-        Send what the buffer holds, then stop; stop anyway after some seconds.
+        Send the messages of the buffer, then stop. Stop in any case after some seconds.
 
-        :return: fires with the number of messages that were not sent. They are not in the buffer
-            any more.
+        :return: fires with the number of messages that were not sent. The buffer no longer holds
+            these messages.
+        :param within_s: the number of seconds.
         """
         self._stop = stop = _Stop(self._clock.callLater(within_s, self._abandon))
         state = self._state
@@ -241,7 +247,7 @@ class Lifecycle:
         self._buffer.wake_at = wake_at
 
     def _leave(self, state: State) -> None:
-        """Close the connection and stop the timers of a state."""
+        """Leave a state: close its connection, and stop its timers."""
         if isinstance(state, Waiting | Connected | Lingering):
             state.timer.cancel()
         if isinstance(state, Connected | Lingering | Sending):
@@ -256,7 +262,11 @@ class Lifecycle:
             self._finish(self._stop)
 
     def _begin_again(self, not_before: float) -> None:
-        """Make a new connection if there is something to send."""
+        """
+        Prepare a new connection if there are messages to send.
+
+        :param not_before: the earliest time of the connection.
+        """
         if self._courier.under_way or self._buffer.messages:
             self._wait(not_before)
         else:
@@ -277,7 +287,7 @@ class Lifecycle:
         attempt.addErrback(lambda bug: _log.failure("bug: a drain's connection", failure=bug))
 
     def _send(self, open: Open) -> None:
-        """Let the courier send. A bug in it costs the connection."""
+        """Let the courier send messages. If the courier raises an error, end the connection."""
         sending = Sending(open)
         self._enter(sending)
         now = self._clock.seconds()

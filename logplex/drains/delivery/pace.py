@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The times of drains: the linger of busy ones, and the backoff of failing ones.
+The times of drains: the pause between the batches of a busy drain, and the backoff of a failing
+drain.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ STEADY_AFTER_S = 1.0
 @define(eq=False, repr=False)
 class Linger:
     """
-    The time between two batches of a busy drain. It is the same for all drains of a node, and grows
-    with the number of busy drains.
+    The time between two batches of a busy drain.
 
-    A drain is busy if it has sent something in the last two to four times ``most_s``.
+    The time is the same for all drains of a node, and grows with the number of busy drains. A drain
+    is busy if it has sent a message in the last two to four times ``most_s``.
 
     :ivar least_s: the time if few drains are busy.
     :ivar most_s: the time if very many are busy.
@@ -49,12 +50,16 @@ class Linger:
 
     @property
     def seconds(self) -> float:
-        """The time from one batch of a drain to its next."""
+        """The present time between two batches of a busy drain, in seconds."""
         busy = max(self._busy, self._busy_before)
         return min(self.most_s, max(self.least_s, busy / BATCHES_PER_S))
 
     def sends(self, now: float, last_sent_at: float) -> None:
-        """Count a drain that sends something, not for the first time."""
+        """
+        Count a drain as busy, because the drain sends messages now.
+
+        :param last_sent_at: the time at which the drain last sent messages.
+        """
         window_s = 2 * self.most_s
         age_s = now - self._began_at
         if not 0 <= age_s < window_s:  # A clock may be set back.
@@ -67,7 +72,10 @@ class Linger:
 
 @define(eq=False, repr=False)
 class Backoff:
-    """The failures of a syslog drain in a row, and the waits after them (PROTOCOL §9)."""
+    """
+    The number of consecutive failures of a syslog drain, and the waiting time after each failure
+    (PROTOCOL §9).
+    """
 
     settings: DrainSettings
     outcome: Outcome
@@ -77,17 +85,17 @@ class Backoff:
     _steady: IDelayedCall | None = field(default=None, init=False)
 
     def wrote(self) -> None:
-        """Note that the kernel accepted a write."""
+        """Record a success: the kernel has accepted data for the receiver."""
         self.outcome.succeeded(wall_s(self.clock))
         if self._failures and self._steady is None:
             self._steady = self.clock.callLater(STEADY_AFTER_S, self._forgive)
 
     def failed(self, why: str, notice: bool = True) -> float:
         """
-        Note that a connection could not be made, or was ended by the peer.
+        Record a failure: no connection could be made, or the receiver has ended the connection.
 
         :param notice: see :meth:`Outcome.failed`.
-        :return: the seconds until the next one may be tried.
+        :return: the seconds until the drain may connect again.
         """
         self.stop()
         self._failures += 1
@@ -97,11 +105,11 @@ class Backoff:
         return min(self.settings.syslog_backoff_max_s, wait_s)
 
     def unfit(self, why: str) -> None:
-        """Note that a message cannot be sent over any connection."""
+        """Record that a message cannot be sent over any connection."""
         self.outcome.noted(wall_s(self.clock), why)
 
     def stop(self) -> None:
-        """Note that the connection has ended before it could prove to be good."""
+        """Stop waiting for the connection to prove steady, because the connection has ended."""
         steady, self._steady = self._steady, None
         if steady is not None:
             steady.cancel()
@@ -114,12 +122,13 @@ class Backoff:
 @frozen
 class Pace:
     """
-    The times of a kind of drain, in seconds.
+    The times that drains of one kind keep, in seconds.
 
     :ivar linger: the time between two batches of a busy drain.
-    :ivar linger_messages: the number of messages that do not wait for more.
-    :ivar idle_s: the time after which an unused connection is closed; up to ``idle_jitter_s`` is
-        added.
+    :ivar linger_messages: the number of waiting messages that are sent at once, without a wait for
+        more.
+    :ivar idle_s: the time after which an unused connection is closed. A random time up to
+        ``idle_jitter_s`` is added.
     :ivar max_age_s: the longest life of a connection.
     """
 

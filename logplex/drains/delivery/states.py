@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-The states of a drain: each is a class with the data that exists only in it.
-"""
+"""The states of a drain. Each state is a class with the data that exists only in that state."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from logplex.drains.delivery.courier import ReceiverConnection
 
 
 class Phase(Enum):
-    """The states of a drain, by the names that a status shows."""
+    """The names of a drain's states, as a status shows them."""
 
     RESTING = "resting"
     WAITING = "waiting"
@@ -40,7 +38,7 @@ class Open:
 @define(eq=False, repr=False)
 class Resting:
     """
-    No connection, and nothing to send.
+    The state of a drain without a connection and without messages to send.
 
     :ivar not_before: the earliest time of the next attempt to connect.
     """
@@ -52,7 +50,7 @@ class Resting:
 @define(eq=False, repr=False)
 class Waiting:
     """
-    The drain has something to send, and may not connect before a time.
+    The state of a drain that has messages to send, but may not connect before a certain time.
 
     :ivar parked: true if the drain waits for a signal that the receiver is back.
     """
@@ -65,7 +63,7 @@ class Waiting:
 
 @define(eq=False, repr=False)
 class Connecting:
-    """A connection is being made."""
+    """The state of a drain that is connecting to its receiver."""
 
     phase = Phase.CONNECTING
     attempt: Deferred[Any]
@@ -73,7 +71,7 @@ class Connecting:
 
 @define(eq=False, repr=False)
 class Connected:
-    """The connection is open and not used; the timer ends it."""
+    """The state of a drain whose connection is open but unused. A timer closes the connection."""
 
     phase = Phase.CONNECTED
     open: Open
@@ -82,7 +80,9 @@ class Connected:
 
 @define(eq=False, repr=False)
 class Lingering:
-    """Messages wait for more messages; the timer ends the wait."""
+    """
+    The state of a drain whose messages wait until there are more messages. A timer ends the wait.
+    """
 
     phase = Phase.LINGERING
     open: Open
@@ -91,7 +91,7 @@ class Lingering:
 
 @define(eq=False, repr=False)
 class Sending:
-    """The courier is sending."""
+    """The state of a drain whose courier is sending messages."""
 
     phase = Phase.SENDING
     open: Open
@@ -99,7 +99,9 @@ class Sending:
 
 @define(eq=False, repr=False)
 class Retiring:
-    """The courier finishes sending before the drain moves to another receiver."""
+    """
+    The state of a drain that moves to another receiver while its courier still finishes sending.
+    """
 
     phase = Phase.RETIRING
     open: Open
@@ -107,7 +109,7 @@ class Retiring:
 
 @define(eq=False, repr=False)
 class Stopped:
-    """The drain has stopped, for good."""
+    """The state of a drain that has stopped for good."""
 
     phase = Phase.STOPPED
 

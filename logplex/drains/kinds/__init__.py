@@ -36,7 +36,7 @@ from logplex.settings import DrainSettings
 @define(eq=False, repr=False, kw_only=True)
 class Kinds:
     """
-    Makes the couriers of drains, by the kinds of their destinations.
+    The kinds of drains, and the courier of each kind.
 
     :ivar reactor: makes sockets, and is the clock.
     :ivar connect_to: returns an endpoint for a host and port, without TLS; the default
@@ -78,9 +78,10 @@ class Kinds:
         at_once: bool = False,
     ) -> tuple[Courier[Any], Pace]:
         """
-        Return a courier to this destination, and the times of its kind.
+        Make the courier of a drain for a destination. Return the courier and the times of its kind.
 
-        :param at_once: let it connect without regard to the attempts of all drains.
+        :param at_once: true if the courier may connect without waiting for the attempts of other
+            drains.
         """
         if isinstance(destination, HttpDestination):
             http = HttpCourier(

@@ -22,6 +22,9 @@ Unacknowledged = Callable[[Any], int]
 
 
 def unacknowledged_bytes(transport: Any) -> int:
-    """See :data:`Unacknowledged`. Below TLS these are bytes of ciphertext."""
+    """
+    Return the number of bytes sent on a TCP connection that the peer's kernel has not acknowledged
+    yet. With TLS these are encrypted bytes.
+    """
     answer = ioctl(transport.getHandle().fileno(), _SIOCOUTQ, b"\0" * 4)
     return int.from_bytes(answer, sys.byteorder)

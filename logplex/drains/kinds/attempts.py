@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The attempts of all drains to connect: a bound for the node, and one verdict for each receiver.
+The attempts of all drains to connect. They have one limit for the node, and one verdict for each
+receiver.
 
-Thousands of drains may share a receiver. While it is away, one drain at a time tries to connect.
-The other drains wait, and are told when an attempt succeeds.
+Thousands of drains may share a receiver. While the receiver is away, one drain at a time tries to
+connect. The other drains wait, and are told when an attempt succeeds.
 """
 
 from __future__ import annotations
@@ -61,14 +62,14 @@ Key = tuple[str, int, str]
 @define(eq=False, repr=False)
 class _Receiver:
     """
-    The state of a receiver: a host and a port, with TLS or without.
+    The state of one receiver: a host and a port, with TLS or without.
 
-    :ivar there: true if the last attempt succeeded.
-    :ivar reached_at: the time of the last success.
+    :ivar there: true if the last attempt to connect succeeded.
+    :ivar reached_at: the time of the last successful attempt.
     :ivar trying: the number of attempts that are under way.
-    :ivar failures: the number of failures in a row, of all drains together.
-    :ivar until: the earliest time of the next attempt.
-    :ivar cause: the last failure.
+    :ivar failures: the number of consecutive failures of all drains together.
+    :ivar until: the earliest time of the next attempt to connect.
+    :ivar cause: the failure of the last attempt.
     :ivar parked: the drains that wait until the receiver is back.
     """
 
@@ -89,11 +90,11 @@ class _Receiver:
 @define(eq=False, repr=False)
 class Attempts:
     """
-    The attempts of all drains of a node.
+    The attempts of all drains of a node to connect to receivers.
 
-    :ivar per_s: the most attempts in a second.
-    :ivar timeout_s: the longest time of an attempt.
-    :ivar postponed: the number of attempts that had to wait for the bound.
+    :ivar per_s: the maximum number of attempts in a second.
+    :ivar timeout_s: the longest duration of an attempt.
+    :ivar postponed: the number of attempts that had to wait because of ``per_s``.
     """
 
     per_s: float
@@ -109,12 +110,15 @@ class Attempts:
     def endpoint(
         self, endpoint: IStreamClientEndpoint, key: Key, drain: Reports
     ) -> IStreamClientEndpoint:
-        """Return an endpoint to a receiver for one drain, within the bound of the node."""
+        """
+        Return an endpoint through which one drain connects to a receiver, within the limits of the
+        node.
+        """
         bounded: IStreamClientEndpoint = _BoundedEndpoint(self, endpoint, key, drain)
         return bounded
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the number of attempts that had to wait."""
+        """Yield the number of attempts to connect that had to wait, for metrics."""
         yield Sample(
             "logplex_drains_postponed_connects",
             "Attempts to connect that had to wait for the bound of all drains",
@@ -124,7 +128,7 @@ class Attempts:
         )
 
     def receiver(self, key: Key) -> _Receiver:
-        """Return the present knowledge about a receiver."""
+        """Return the known state of a receiver."""
         receiver = self._receivers.get(key)
         if receiver is None:
             if len(self._receivers) >= _MAX_RECEIVERS:
@@ -134,7 +138,10 @@ class Attempts:
         return receiver
 
     def judge(self, receiver: _Receiver, drain: Reports) -> Exception | None:
-        """Return the reason why a drain need not try this receiver now, if there is one."""
+        """
+        Return the reason why a drain must not connect to the receiver now; ``None`` if the drain
+        may connect.
+        """
         now = self.clock.seconds()
         if receiver.there:
             return None
@@ -152,7 +159,10 @@ class Attempts:
         return None
 
     def take_turn(self) -> float:
-        """Take the next free turn. Return the seconds until it comes: 0 if that is now."""
+        """
+        Reserve the next free time for an attempt to connect. Return the seconds until that time; 0
+        if the attempt may begin now.
+        """
         now = self.clock.seconds()
         self._turn_at = max(self._turn_at, now - _BURST_S) + 1 / self.per_s
         wait_s = self._turn_at - now
@@ -170,7 +180,10 @@ class Attempts:
         return wait_s
 
     def succeeded(self, receiver: _Receiver) -> None:
-        """Note that an attempt has succeeded, and tell the drains that wait for the receiver."""
+        """
+        Record that a drain has connected to the receiver. Tell the drains that wait for the
+        receiver.
+        """
         receiver.trying -= 1
         receiver.there = True
         receiver.reached_at = self.clock.seconds()
@@ -181,7 +194,7 @@ class Attempts:
             drain.reachable(number / self.per_s)
 
     def failed(self, receiver: _Receiver, why: Failure, began_at: float) -> None:
-        """Note that an attempt has failed, or was given up."""
+        """Record that an attempt to connect to the receiver has failed, or was cancelled."""
         receiver.trying -= 1
         now = self.clock.seconds()
         if why.check(CancelledError, ConnectingCancelledError):
@@ -208,9 +221,10 @@ class Attempts:
 @define(eq=False, repr=False)
 class _BoundedEndpoint:
     """
-    An endpoint that makes its attempts within the bound of the node.
+    An endpoint for one drain that keeps the node's limit on attempts to connect.
 
-    :ivar turn_at: the time of the drain's next turn, if it has one that is not used yet.
+    :ivar turn_at: the reserved time of the drain's next attempt; ``None`` if no unused time is
+        reserved.
     """
 
     attempts: Attempts
@@ -221,8 +235,8 @@ class _BoundedEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        See :class:`IStreamClientEndpoint`. Fails at once with :class:`ReceiverAway` or
-        :class:`Postponed` if this drain may not try now.
+        See :class:`IStreamClientEndpoint`. The result fails at once with :class:`ReceiverAway` or
+        :class:`Postponed` if the drain may not connect now.
         """
         attempts = self.attempts
         receiver = attempts.receiver(self.key)

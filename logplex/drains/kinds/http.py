@@ -47,7 +47,7 @@ _TRIED_AGAIN = frozenset({408, 425, 429})
 
 
 def http_pace(settings: DrainSettings, linger: Linger) -> Pace:
-    """Return the times of HTTP drains."""
+    """Return the times that HTTP drains keep."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
         linger=linger,
@@ -61,13 +61,14 @@ def http_pace(settings: DrainSettings, linger: Linger) -> Pace:
 @define(eq=False, repr=False)
 class _HttpBatch:
     """
-    The content of one request, and of every repeat of it.
+    The content of one HTTP request. A repeated request has the same content.
 
-    :ivar loss: the lost messages of which a notice before the frames tells the receiver.
-    :ivar full: true if more messages were waiting, and did not fit.
-    :ivar tries: the number of requests that have failed.
-    :ivar age_s: the time since the first failure, up to ``aging_since``, without times that had no
-        connection.
+    :ivar loss: the lost messages. A notice before the messages of the batch tells the receiver
+        about them.
+    :ivar full: true if more messages were waiting than the batch had room for.
+    :ivar tries: the number of failed requests with this batch.
+    :ivar age_s: the time from the first failure to ``aging_since``, without times in which there
+        was no connection.
     :ivar aging_since: the time at which ``age_s`` was last updated; ``None`` before the first
         failure, and while there is no connection.
     """
@@ -82,7 +83,7 @@ class _HttpBatch:
     aging_since: float | None = None
 
     def age(self, now: float, connected: bool) -> None:
-        """Update the age of the batch; it grows only while there is a connection."""
+        """Update the age of the batch. The age grows only while there is a connection."""
         if self.aging_since is not None:
             self.age_s += now - self.aging_since
         self.aging_since = now if connected and self.tries else None
@@ -91,10 +92,10 @@ class _HttpBatch:
 @define(eq=False, repr=False, kw_only=True)
 class HttpCourier:
     """
-    The :class:`~logplex.drains.delivery.courier.Courier` of HTTP drains.
+    The courier of HTTP drains; see :class:`~logplex.drains.delivery.courier.Courier`.
 
     :ivar endpoint: connects to the receiver, with TLS if the destination asks for it.
-    :ivar last_answer: the answer to the last request, for a test message.
+    :ivar last_answer: the answer to the last request, which a test message shows.
     """
 
     destination: HttpDestination
@@ -186,7 +187,9 @@ class HttpCourier:
     # Called by connections: see :class:`~logplex.drains.kinds.http_connection.Exchanges`.
 
     def answered(self, answer: Answer, reusable: bool) -> None:
-        """See :meth:`Exchanges.answered`. The table of PROTOCOL §8 says what an answer means."""
+        """
+        See :meth:`Exchanges.answered`. PROTOCOL §8 has the table of answers and their meanings.
+        """
         batch = self._settle()
         self.last_answer = answer
         status = answer.status
@@ -207,7 +210,10 @@ class HttpCourier:
             self.reports.over()
 
     def _settle_refused(self, batch: _HttpBatch, answer: Answer) -> bool:
-        """Halve, lose or repeat a batch. Return true if the connection may be used again."""
+        """
+        Split, lose or repeat a batch that the receiver has refused. Return true if the connection
+        may be used again.
+        """
         status, many = answer.status, len(batch.frames)
         self._refused_batches += status in _HALVED
         if status in _HALVED and many > 1:
@@ -261,14 +267,14 @@ class HttpCourier:
         return _HttpBatch(frames, notice, self._frame_id(len(frames)), loss, full=bool(queue))
 
     def _frame_id(self, count: int, offset: int = 0) -> bytes:
-        """Return the id of a batch of messages under way; see :meth:`Supply.identify`."""
+        """Return the id of a batch of sent messages; see :meth:`Supply.identify`."""
         return self.buffer.identify(offset, count) or self._random_id()
 
     def _random_id(self) -> bytes:
         return b"%032X" % self.random.getrandbits(128)
 
     def _settle(self) -> _HttpBatch:
-        """Return the batch of the request that has ended."""
+        """Return the batch of the request that has ended, and forget the batch."""
         batch, self._sent = self._sent, None
         assert batch is not None
         return batch
@@ -285,7 +291,10 @@ class HttpCourier:
         self.buffer.lose(batch.frames)
 
     def _give_up(self) -> None:
-        """See :attr:`Buffer.give_up`: the next batch takes the place of the one that goes."""
+        """
+        Drop the oldest batch that waits to be sent again; see :attr:`Buffer.give_up`. The next
+        batch of the buffer takes its place.
+        """
         if self._waiting:
             self._lose(self._waiting.pop(0))
             if not self.under_way and (batch := self._next_batch()):
@@ -314,7 +323,10 @@ class HttpCourier:
 
 @define(eq=False, repr=False)
 class _HttpConnections(Factory):
-    """Make the protocols of one attempt: a name with several addresses may need several."""
+    """
+    A factory of the connections for one attempt. A host with several addresses may need several
+    connections.
+    """
 
     noisy = False
 
@@ -327,7 +339,7 @@ class _HttpConnections(Factory):
 
 
 def _request_head(destination: HttpDestination, drain_token: str) -> bytes:
-    """Return the part of the head that all requests of a drain have in common."""
+    """Return the part of the request head that is the same in all requests of a drain."""
     lines = [
         b"POST %b HTTP/1.1" % destination.target,
         b"Host: %b" % destination.authority,
@@ -342,7 +354,7 @@ def _request_head(destination: HttpDestination, drain_token: str) -> bytes:
 
 def _cooked(frame: bytes) -> bytes:
     """
-    Return the message of a frame, without the fields that drains omit: host, message id and
+    Return the message in a frame, without the fields that drains omit: host, message id and
     structured data.
     """
     _, head, time, host, source, process, _, text = frame.split(b" ", 7)

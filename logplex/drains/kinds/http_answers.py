@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The answers of HTTP receivers: bytes in, values out.
+The reading of answers from HTTP receivers: bytes in, values out, without I/O.
 
-Nearly all answers are so plain that a regular expression can read them; h11 reads the others.
+Nearly all answers are so simple that a regular expression can read them; h11 reads all others.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ _MAX_HEAD_BYTES = 65_536
 
 
 class Unreadable(Exception):
-    """The answer is not HTTP/1.1, is too long, or is incomplete."""
+    """The answer to a request is not HTTP/1.1, is too long, or is incomplete."""
 
 
 @frozen
 class Answer:
     """
-    The final answer to a request.
+    The final answer of an HTTP receiver to a request.
 
-    :ivar retry_after: the value of the header ``Retry-After``, unchanged.
-    :ivar location: the place that a redirect names, without user info, query and fragment; empty
+    :ivar retry_after: the value of the header ``Retry-After``, as it was received.
+    :ivar location: the URL to which a redirect leads, without user info, query and fragment; empty
         if there is none.
-    :ivar excerpt: the beginning of the body.
+    :ivar excerpt: the beginning of the body of the answer.
     """
 
     status: int
@@ -68,11 +68,12 @@ class Answer:
 
 class AnswerReader:
     """
-    Reads the answer to one request.
+    A reader of the answer to one HTTP request.
 
     :param body_bytes: the longest body that is read.
-    :ivar heard: true once a byte has arrived.
-    :ivar reusable: true if the connection can serve again; known once the answer is whole.
+    :ivar heard: true after the first byte of the answer has arrived.
+    :ivar reusable: true if the connection can be used again. It is known when the answer is
+        complete.
     """
 
     def __init__(self, body_bytes: int) -> None:
@@ -87,9 +88,9 @@ class AnswerReader:
 
     def read(self, data: bytes) -> Answer | None:
         """
-        Take the next bytes, or no bytes if the connection has ended.
+        Read the next bytes of the answer. No bytes mean that the connection has ended.
 
-        :return: the answer, as soon as it is whole.
+        :return: the answer when it is complete; else ``None``.
         :raises Unreadable: the answer can never become complete.
         """
         self.heard = self.heard or bool(data)
@@ -112,7 +113,10 @@ class AnswerReader:
             raise Unreadable from None
 
     def so_far(self) -> Answer | None:
-        """Return the answer without the rest of its body, or ``None`` without its whole head."""
+        """
+        Return the answer with the part of the body that has arrived; ``None`` if the head is
+        incomplete.
+        """
         response = self._response
         if response is None:
             return None
@@ -153,11 +157,13 @@ class AnswerReader:
 
 def read_plain(data: bytes, most_bytes: int) -> Answer | None:
     """
-    Read a plain answer as h11 would, in a tenth of the time: a success that came in one piece, has
-    a length (or needs none), and leaves the connection open.
+    Return the answer in these bytes if the answer is simple: a success that is complete, has a
+    length (or needs none), and leaves the connection open.
+
+    The result is the same as that of h11, in a tenth of the time.
 
     :param most_bytes: the longest body that is read.
-    :return: ``None`` if the answer is not plain; h11 then has to read it.
+    :return: ``None`` if the answer is not simple. Then h11 has to read the answer.
     """
     head = _PLAIN_HEAD.match(data)
     if head is None:
@@ -180,7 +186,7 @@ def read_plain(data: bytes, most_bytes: int) -> Answer | None:
 
 
 def _public(location: bytes) -> str:
-    """Return the URL in a header, without its secret parts."""
+    """Return the URL of a header without its secret parts."""
     text = location.decode("ascii", "replace")
     try:
         parts = urlsplit(text)
@@ -193,10 +199,10 @@ def _public(location: bytes) -> str:
 
 def retry_after_s(value: bytes | None, now: float) -> float:
     """
-    Return the seconds that the receiver asks the drain to wait (RFC 9110 §10.2.3).
+    Return the number of seconds that the receiver asks the drain to wait (RFC 9110 §10.2.3).
 
-    :param value: seconds, or an HTTP date.
-    :return: 0 if the receiver does not ask, or the value cannot be understood.
+    :param value: the value of the header ``Retry-After``: seconds, or an HTTP date.
+    :return: 0 if the header is missing or cannot be understood.
     """
     text = (value or b"").decode("ascii", "replace").strip()
     if text.isdecimal() and text.isascii():

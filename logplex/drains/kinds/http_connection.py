@@ -20,37 +20,44 @@ from logplex.drains.network.errors import explain
 
 
 class Exchanges(Contract):
-    """The results that a connection reports: the courier takes them."""
+    """The results that an HTTP connection reports to its courier."""
 
     def answered(self, answer: Answer, reusable: bool) -> None:
         """
-        Note that the receiver has answered.
+        Report that the receiver has answered the request.
 
-        :param reusable: true if the connection is free again.
+        :param reusable: true if the connection can be used for another request.
         """
 
     def unanswered(self, why: str, excusable: bool) -> None:
         """
-        Note that the connection is lost, and the request stays without an answer.
+        Report that the connection is lost and the request has no answer.
 
-        :param excusable: true if the connection had served before and was lost without a byte: most
-            likely the receiver closed it, idle, before it saw the request.
+        :param excusable: true if the connection had served earlier requests, and no byte of this
+            answer arrived. The receiver has most likely closed the unused connection before it saw
+            the request.
         """
 
     def left(self) -> None:
-        """Note that the connection is lost while no request was waiting."""
+        """Report that the connection is lost while no request was waiting for an answer."""
 
 
 @define
 class AnswerLimits:
-    """The longest time that an answer may take, and the most bytes of its body that are read."""
+    """
+    The limits of an answer: the longest time until it is complete, and the most bytes of its body
+    that are read.
+    """
 
     answer_timeout_s: float
     answer_bytes: int
 
 
 class HttpConnection(StreamConnection):
-    """See :class:`~logplex.drains.delivery.courier.ReceiverConnection`."""
+    """
+    A connection to an HTTP receiver; see
+    :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
+    """
 
     def __init__(
         self, exchanges: Exchanges, limits: AnswerLimits, clock: IReactorTime, tls: bool
@@ -67,7 +74,11 @@ class HttpConnection(StreamConnection):
         self._reader = None
 
     def request(self, octets: bytes) -> None:
-        """Send one whole request; one call of :class:`Exchanges` follows."""
+        """
+        Send one whole request. The connection then calls one method of :class:`Exchanges`.
+
+        :param octets: the request.
+        """
         self._reader = AnswerReader(self._limits.answer_bytes)
         self.timer = self.clock.callLater(self._limits.answer_timeout_s, self._timed_out)
         assert self.transport is not None
@@ -97,7 +108,7 @@ class HttpConnection(StreamConnection):
 
     def _read(self, reader: AnswerReader, data: bytes, otherwise: str) -> None:
         """
-        Read the next bytes.
+        Read the next bytes of an answer.
 
         :param otherwise: the error if the bytes are not part of an answer.
         """
@@ -116,7 +127,9 @@ class HttpConnection(StreamConnection):
         self._break(self._reader, f"no whole answer within {self._limits.answer_timeout_s:g} s")
 
     def _break(self, reader: AnswerReader, why: str) -> None:
-        """End the exchange early. If the status has arrived, it counts as the answer."""
+        """
+        End the request early. If the status of the answer has arrived, report it as the answer.
+        """
         self.abort()
         answer = reader.so_far()
         if answer is not None:

@@ -28,9 +28,9 @@ CLOSE_TIMEOUT_S = 5.0
 @implementer(IHandshakeListener)
 class StreamConnection(Protocol):
     """
-    A connection that reports nothing after it was closed or aborted.
+    A connection over TCP or TLS that reports nothing after it was closed or aborted.
 
-    :ivar secured: fires when the connection can be used, if it uses TLS.
+    :ivar secured: fires when the TLS handshake is done and the connection can be used.
     """
 
     def __init__(self, clock: IReactorTime, tls: bool) -> None:
@@ -41,7 +41,7 @@ class StreamConnection(Protocol):
         self.timer: IDelayedCall | None = None
 
     def lost(self, reason: Failure) -> None:
-        """Note that the peer or the network ended the connection while it was in use."""
+        """Report that the peer or the network has ended the connection while the drain used it."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class StreamConnection(Protocol):
             self._abort_transport()
 
     def end(self) -> None:
-        """Stop reporting."""
+        """Stop reporting events of the connection."""
         self.ended = True
         self.stop_timer()
 
@@ -72,15 +72,20 @@ class StreamConnection(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Switch Nagle's algorithm off. Drains write in pieces that are worth a packet, and with it
-        the last packet of each waits for an acknowledgement that the peer delays (RFC 9293
-        §3.7.4): measured, 200 ms for every 16 kB.
+        Switch Nagle's algorithm off for the new connection.
+
+        Drains write in pieces that are worth a packet. With Nagle's algorithm, the last packet of
+        each piece would wait for an acknowledgement that the peer delays (RFC 9293 §3.7.4):
+        measured, 200 ms for every 16 kB.
         """
         if ITCPTransport.providedBy(self.transport):
             ITCPTransport(self.transport).setTcpNoDelay(True)
 
     def handshakeCompleted(self) -> None:
-        """See :class:`IHandshakeListener`. Certificate and name are verified."""
+        """
+        See :class:`IHandshakeListener`. The receiver's certificate and name are verified at this
+        point.
+        """
         secured, self.secured = self.secured, None
         if secured is not None:
             secured.callback(None)
@@ -99,7 +104,9 @@ class StreamConnection(Protocol):
     # Giving up connections.
 
     def _forsaken(self, _: object) -> None:
-        """Abort the connection, because the attempt was cancelled during the handshake."""
+        """
+        Abort the connection, because the attempt to connect was cancelled during the TLS handshake.
+        """
         self.secured = None
         self.abort()
 
@@ -117,9 +124,9 @@ async def open_connection(
     endpoint: IStreamClientEndpoint, factory: IProtocolFactory, kind: type[C]
 ) -> C:
     """
-    Return a connection that can be used.
+    Connect to an endpoint, and return the connection when it can be used.
 
-    :param factory: makes protocols of this kind.
+    :param factory: makes protocols of the class ``kind``.
     """
     connection = cast(C, await endpoint.connect(factory))
     if connection.secured is not None:

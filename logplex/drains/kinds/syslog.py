@@ -3,10 +3,10 @@
 """
 Syslog drains over TCP and TLS (PROTOCOL §9, RFC 6587 §3.4.1, RFC 5425).
 
-They write octet-counted frames, in pieces of some kilobytes, as fast as the peer reads.
+These drains write octet-counted frames, in pieces of some kilobytes, as fast as the peer reads.
 
-A piece counts as delivered once the kernel has accepted all of it. Bytes that the kernel accepted
-just before the peer closed are lost without notice: TCP tells no more.
+A piece counts as delivered when the kernel has accepted all of its bytes. Bytes that the kernel
+accepted just before the peer closed the connection are lost, and the drain cannot know it.
 """
 
 from __future__ import annotations
@@ -44,25 +44,29 @@ IDLE_CLOSE_AFTER_S = 0.25
 
 
 class Pieces(Contract):
-    """The results that a connection reports: the courier takes them."""
+    """The results that a syslog connection reports to its courier."""
 
     def taken(self) -> None:
-        """Note that the kernel has accepted all of the piece, and the connection is free again."""
+        """
+        Report that the kernel has accepted the whole piece, and that the connection is free again.
+        """
 
     def left(self, why: str) -> None:
-        """Note that the connection is lost; a piece may just have been written."""
+        """Report that the connection is lost, perhaps while a piece was being written."""
 
     def closed_idle(self) -> None:
-        """Note that the receiver has closed the unused connection."""
+        """Report that the receiver has closed the connection while it was unused."""
 
 
 @implementer(IPullProducer)
 class SyslogConnection(StreamConnection):
     """
-    See :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
+    A connection to a syslog receiver; see
+    :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
 
-    It is the pull producer of the lowest transport, below TLS too, and TLS writes at once: it is
-    asked to produce exactly when the kernel has taken everything.
+    The connection is a pull producer of the TCP transport, also under TLS. TLS writes at once. So
+    the transport asks the connection for more data exactly when the kernel has taken all earlier
+    data.
     """
 
     def __init__(
@@ -75,10 +79,11 @@ class SyslogConnection(StreamConnection):
         unacknowledged: Unacknowledged | None = None,
     ) -> None:
         """
-        Make a connection of a courier.
+        Make a connection for a courier.
 
-        :param unacknowledged: a piece is taken when the peer's kernel has acknowledged it, and this
-            returns 0; ``None``: when our kernel has accepted it.
+        :param unacknowledged: returns the number of sent bytes that the peer's kernel has not
+            acknowledged. A piece then counts as taken when this number is 0. ``None``: a piece
+            counts as taken when this machine's kernel has accepted all bytes.
         """
         super().__init__(clock, tls)
         self._unacknowledged = unacknowledged
@@ -103,7 +108,7 @@ class SyslogConnection(StreamConnection):
     # Called by the courier.
 
     def write(self, octets: bytes) -> None:
-        """Write one whole piece; one call of :class:`Pieces` follows."""
+        """Write one whole piece. The connection then calls one method of :class:`Pieces`."""
         if not self._producing:
             self._producing = True
             self._lowest.registerProducer(self, False)
@@ -117,7 +122,7 @@ class SyslogConnection(StreamConnection):
     # Called by Twisted.
 
     def resumeProducing(self) -> None:
-        """See :class:`IPullProducer`. The kernel has taken everything."""
+        """See :class:`IPullProducer`. The kernel has accepted all data at this point."""
         if self._writing and self._unacknowledged is None:
             self._taken()
         elif self._writing:
@@ -130,7 +135,10 @@ class SyslogConnection(StreamConnection):
         self._pieces.taken()
 
     def _look_for_acknowledgement(self, again_s: float) -> None:
-        """Look now, and again after a time that doubles, until the peer has acknowledged all."""
+        """
+        Check if the peer has acknowledged the whole piece. If not, check again after ``again_s``
+        seconds, and then after twice the time.
+        """
         if not self._writing or self._unacknowledged is None:
             return
         left_bytes = self._unacknowledged(self._lowest)
@@ -144,7 +152,7 @@ class SyslogConnection(StreamConnection):
         self.clock.callLater(again_s, self._look_for_acknowledgement, later_s)
 
     def stopProducing(self) -> None:
-        """See :class:`IPullProducer`. The connection is gone; :meth:`lost` follows."""
+        """See :class:`IPullProducer`. The connection has ended; a call of :meth:`lost` follows."""
         self._producing = False
 
     def dataReceived(self, data: bytes) -> None:
@@ -170,8 +178,9 @@ class SyslogConnection(StreamConnection):
 
     def _look_for_progress(self) -> None:
         """
-        Check the progress of the present piece. One timer serves all pieces, since most end at
-        once.
+        Abort the connection if the receiver has read nothing for too long.
+
+        One timer serves all pieces, since most pieces are written at once.
         """
         self.timer = None
         if not self._writing:
@@ -202,7 +211,7 @@ AT_ONCE_S = 0.05
 
 
 def syslog_pace(settings: DrainSettings, linger: Linger) -> Pace:
-    """Return the times of syslog drains over TCP and TLS."""
+    """Return the times that syslog drains over TCP and TLS keep."""
     return Pace(
         connect_timeout_s=settings.connect_timeout_s,
         linger=linger,
@@ -216,9 +225,10 @@ def syslog_pace(settings: DrainSettings, linger: Linger) -> Pace:
 @define(eq=False, repr=False)
 class _Write:
     """
-    A piece: it is written at once, and sent again if the kernel does not take all of it.
+    A piece of data that a syslog drain writes at once. It is sent again if the kernel does not
+    accept all of it.
 
-    :ivar loss: the lost messages of which a notice before the frames tells the receiver.
+    :ivar loss: the lost messages. A notice before the frames tells the receiver about them.
     """
 
     frames: list[bytes]
@@ -229,10 +239,12 @@ class _Write:
 @define(eq=False, repr=False, kw_only=True)
 class SyslogCourier:
     """
-    The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over TCP and TLS.
+    The courier of syslog drains over TCP and TLS; see
+    :class:`~logplex.drains.delivery.courier.Courier`.
 
     :ivar endpoint: connects to the receiver, with TLS if the destination asks for it.
-    :ivar unacknowledged: tells when messages of a durable drain have arrived.
+    :ivar unacknowledged: returns the number of sent bytes that the receiver's kernel has not
+        acknowledged, for durable drains.
     """
 
     destination: SyslogDestination
@@ -308,7 +320,9 @@ class SyslogCourier:
         self.reports.over(self.backoff.failed(why))
 
     def closed_idle(self) -> None:
-        """See :meth:`Pieces.closed_idle`. This is no failure: the next connection may be made."""
+        """
+        See :meth:`Pieces.closed_idle`. This counts as no failure, so the drain may connect again.
+        """
         self.backoff.stop()
         self.reports.over()
 
@@ -330,7 +344,10 @@ class SyslogCourier:
 
 @define(eq=False, repr=False)
 class _SyslogConnections(Factory):
-    """Make the protocols of one attempt: a name with several addresses may need several."""
+    """
+    A factory of the connections for one attempt. A host with several addresses may need several
+    connections.
+    """
 
     courier: SyslogCourier
     noisy = False

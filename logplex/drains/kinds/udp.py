@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Syslog drains over UDP: one message a datagram (PROTOCOL §9, RFC 5426).
+Syslog drains over UDP: one message in each datagram (PROTOCOL §9, RFC 5426).
 
-They have the lifecycle of other drains: to connect means to look up the host and to open a socket
-that is connected to its address. A failure is an error that the network reports later, if it does.
+They have the lifecycle of other drains. To connect means to look up the host and to open a socket
+that is connected to the host's address. A failure is an error that the network may report later.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MAX_AGE_S = 300.0
 
 
 def udp_pace(settings: DrainSettings, linger: Linger) -> Pace:
-    """Return the times of syslog drains over UDP."""
+    """Return the times that syslog drains over UDP keep."""
     return evolve(
         syslog_pace(settings, linger),
         linger_messages=MAX_DATAGRAMS,
@@ -55,9 +55,10 @@ def udp_pace(settings: DrainSettings, linger: Linger) -> Pace:
 @define(eq=False, repr=False, kw_only=True)
 class UdpCourier:
     """
-    The :class:`~logplex.drains.delivery.courier.Courier` of syslog drains over UDP.
+    The courier of syslog drains over UDP; see :class:`~logplex.drains.delivery.courier.Courier`.
 
-    A datagram counts as delivered once the kernel has accepted it: UDP has no acknowledgements.
+    A datagram counts as delivered when the kernel has accepted the datagram, because UDP has no
+    acknowledgements.
 
     :ivar reactor: opens sockets, and is the clock.
     """
@@ -75,7 +76,9 @@ class UdpCourier:
 
     @property
     def under_way(self) -> bool:
-        """See :attr:`Courier.under_way`: datagrams are sent or not, at once."""
+        """
+        See :attr:`Courier.under_way`. Always false, because a datagram is sent or lost at once.
+        """
         return False
 
     def connect(self) -> Deferred[UdpSocket]:
@@ -138,7 +141,7 @@ class UdpCourier:
         self.reports.finished()
 
     def unreachable(self) -> None:
-        """Note that the network has reported that no program receives the datagrams."""
+        """Record that the network has reported that no program receives the datagrams."""
         self._over("the receiver's host says that no program listens there")
 
     # The choice of addresses, and the end of failures.
@@ -158,7 +161,8 @@ class UdpCourier:
 
 class UdpSocket(DatagramProtocol):
     """
-    A socket that is connected to the receiver's address, so that errors of the network reach it.
+    A UDP socket that is connected to the receiver's address, so that the socket gets errors of the
+    network.
 
     See :class:`~logplex.drains.delivery.courier.ReceiverConnection`.
     """
@@ -184,9 +188,9 @@ class UdpSocket(DatagramProtocol):
 
     def write(self, datagram: bytes) -> None:
         """
-        Send a datagram.
+        Send one datagram to the receiver.
 
-        :raise OSError: the datagram could not be sent, or an earlier one did not arrive.
+        :raise OSError: the datagram could not be sent, or an earlier datagram did not arrive.
         :raise MessageLengthError: the message is too long for a datagram.
         """
         self._writing = True
@@ -196,13 +200,13 @@ class UdpSocket(DatagramProtocol):
             self._writing = False
 
     def connectionRefused(self) -> None:
-        """See :class:`DatagramProtocol`. The reason is ECONNREFUSED, on a write or a read."""
+        """See :class:`DatagramProtocol`. A write or a read has failed with ECONNREFUSED."""
         if self._writing:
             raise ConnectionRefusedError(ECONNREFUSED, strerror(ECONNREFUSED))
         self.stopProtocol()
 
     def stopProtocol(self) -> None:
-        """See :class:`DatagramProtocol`. The reactor calls it for an ICMP error too."""
+        """See :class:`DatagramProtocol`. The reactor calls this method for an ICMP error too."""
         if not self._ended:
             self.close()
             self._courier.unreachable()

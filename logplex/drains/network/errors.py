@@ -15,7 +15,7 @@ MAX_CHARACTERS = 200
 
 
 class DestinationDenied(Exception):
-    """The host has an address that drains may not connect to."""
+    """The host of a drain has an address that drains may not connect to."""
 
     def __str__(self) -> str:
         # The address is not told: it may be known inside our network only.
@@ -23,7 +23,7 @@ class DestinationDenied(Exception):
 
 
 class CertificateRejected(Exception):
-    """The certificate of the receiver was rejected; the text says why."""
+    """The certificate of the receiver was rejected. The text gives the reason."""
 
 
 #: Reasons about which a channel gets notices of their own.
@@ -31,7 +31,7 @@ NOTICED = (CertificateRejected, DestinationDenied)
 
 
 def explain(why: Failure) -> str:
-    """Return a reason of Twisted, OpenSSL or our own in words."""
+    """Return the reason of a failure in words that the owner of a drain understands."""
     error = why.value
     if isinstance(error, DeferredTimeout):
         return "it took too long"
@@ -41,6 +41,6 @@ def explain(why: Failure) -> str:
 
 
 def printable(said: str | bytes) -> str:
-    """Return the beginning of a receiver's text, in printable characters."""
+    """Return the beginning of a text that a receiver has sent, in printable characters."""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
     return "".join(each if each.isprintable() else " " for each in text[:MAX_CHARACTERS])

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The addresses that drains may not connect to. Any user can choose the URL of a drain, and it may
-lead into the operator's own network, or to the node itself.
+The addresses that drains may not connect to.
 
-The guard checks the numeric address just before each connection. So it does not matter what a name
-meant a moment ago, or how an address is written.
+Any user can choose the URL of a drain, so the URL may lead into the operator's own network, or to
+the node itself. The guard checks the numeric address just before each connection. So the guard does
+not depend on earlier lookups of a name, or on the notation of an address.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _LOW_32_BITS = 0xFFFF_FFFF
 
 class Guard:
     """
-    Check if drains may connect to an address.
+    The check of the addresses to which drains want to connect.
 
-    :param networks: as in ``10.0.0.0/8``; an IPv4 network covers every IPv6 address that leads
-        into it.
-    :param own_services: returns the addresses and ports of the node's own services, which are
-        denied whatever the networks are. An empty or unspecified address is any of this machine.
+    :param networks: the denied networks, such as ``10.0.0.0/8``. An IPv4 network includes every
+        IPv6 address that leads into it.
+    :param own_services: returns the addresses and ports of the node's own services, to which drains
+        may never connect. An empty or unspecified address stands for all addresses of this machine.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Guard:
 
     def check(self, address: str, port: int = 0) -> None:
         """
-        Refuse an address that drains may not connect to.
+        Raise an error if drains may not connect to an address.
 
         :param address: a numeric address; an IPv6 address may have a zone.
         :param port: a TCP port; 0 for UDP, since the node has no service over UDP.
@@ -94,7 +94,7 @@ def _parsed(address: str) -> IPv4Address | IPv6Address:
 
 
 def _is_this_machine(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether an address belongs to this machine: a socket can be bound to it."""
+    """Return true if an address belongs to this machine. The test binds a socket to the address."""
     if address.is_loopback or address.is_unspecified:
         return True
     family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
@@ -107,7 +107,7 @@ def _is_this_machine(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _meanings(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """Yield every address that a connection to this one could lead to."""
+    """Yield every address to which a connection to the given address could lead."""
     yield address
     if address.is_unspecified:
         # The kernel takes it for this machine.
@@ -135,7 +135,7 @@ def _translated_locally(address: IPv6Address) -> Iterator[IPv4Address]:
 
 
 class _HostnameEndpoint(HostnameEndpoint):
-    """An endpoint that takes names that IDNA does not allow, such as ``my_app``."""
+    """An endpoint that accepts host names that IDNA does not allow, such as ``my_app``."""
 
     @staticmethod
     def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
@@ -148,10 +148,11 @@ class _HostnameEndpoint(HostnameEndpoint):
 @define(eq=False, repr=False)
 class GuardedReactor:
     """
-    The part of a reactor that endpoints need to connect, with a guard before the last step.
+    The part of a reactor that endpoints need to connect. It checks every address before a
+    connection.
 
     :ivar reactor: makes the connections.
-    :ivar nameResolver: gives endpoints the addresses of a host.
+    :ivar nameResolver: looks up the addresses of hosts for endpoints.
     """
 
     reactor: IReactor
@@ -159,13 +160,15 @@ class GuardedReactor:
     nameResolver: ChannelResolver = field(alias="resolver")
 
     def endpoint(self, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
-        """Return an endpoint for the fastest permitted address of the host (RFC 8305)."""
+        """
+        Return an endpoint that connects to the fastest permitted address of the host (RFC 8305).
+        """
         endpoint: IStreamClientEndpoint = _HostnameEndpoint(self, host, port, timeout_s)
         return endpoint
 
     def connectTCP(self, host: str, port: int, *args: Any, **kwargs: Any) -> IConnector:
         """
-        See :class:`IReactorTCP`. Endpoints call it with an address, after resolution.
+        See :class:`IReactorTCP`. Endpoints call this method with an address that was looked up.
 
         :raise DestinationDenied: the address is denied.
         """
@@ -174,7 +177,10 @@ class GuardedReactor:
         return connector
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
-        """See :class:`IReactorPluggableNameResolver`: this one stays."""
+        """
+        See :class:`IReactorPluggableNameResolver`. Raise an error, because the resolver cannot be
+        replaced.
+        """
         raise NotImplementedError
 
     def seconds(self) -> float:

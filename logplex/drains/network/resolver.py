@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The addresses of drains' hosts.
+The lookup of the addresses of drains' hosts.
 
-The owner of a name can make its lookup slow. So drains have threads of their own for lookups, and
-the node does not wait for these threads when it ends. Drains that look up the same name share one
-lookup.
+The owner of a name can make the lookup of the name slow. So drains have threads of their own for
+lookups, and the node does not wait for these threads when it ends. Drains that look up the same
+name share one lookup.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MAX_SLOW_NAMES = 10_000
 
 
 class DaemonThreadPool(ThreadPool):
-    """Threads that do not delay the end of the process."""
+    """A pool of threads that do not delay the end of the process."""
 
     @staticmethod
     def threadFactory(*args: Any, **kwargs: Any) -> Thread:  # type: ignore[override]
@@ -58,7 +58,7 @@ class DaemonThreadPool(ThreadPool):
 
 @define(eq=False, repr=False)
 class _Lookups:
-    """The lookups of one channel: the number that threads do now, and the names that wait."""
+    """The lookups of one channel: the number of running lookups, and the names that wait."""
 
     under_way: int = 0
     waiting: deque[tuple[str, int]] = field(factory=deque)
@@ -66,14 +66,14 @@ class _Lookups:
 
 class Resolver:
     """
-    Looks up the addresses of hosts.
+    A resolver that looks up the addresses of hosts in threads.
 
-    A channel has a bound of lookups at a time, so that one channel's names, whose server is silent,
-    cannot take all threads.
+    Each channel has a limit of lookups at a time, so that names of one channel, whose server does
+    not answer, cannot take all threads.
 
     :param reactor: runs the callbacks of the threads, and is the clock.
-    :param getaddrinfo: the function of the system, or of a test.
-    :param channel_lookups: the most lookups of a channel at a time.
+    :param getaddrinfo: the lookup function; the default is that of the system.
+    :param channel_lookups: the maximum number of lookups of a channel at a time.
     """
 
     def __init__(
@@ -93,12 +93,13 @@ class Resolver:
         self._channels: dict[str, _Lookups] = {}
 
     def of(self, channel_id: str) -> ChannelResolver:
-        """Return the resolver of the drains of a channel."""
+        """Return a resolver for the drains of one channel."""
         return ChannelResolver(self, channel_id)
 
     def lookup(self, host: str, port: int, channel_id: str) -> Deferred[list[Address]]:
         """
-        Return the host's addresses, the best first; fails with :class:`OSError` if there are none.
+        Return the addresses of a host, the best address first. The result fails with
+        :class:`OSError` if there are none.
 
         :param host: a name, or an address.
         """
@@ -118,7 +119,7 @@ class Resolver:
         return result
 
     def _begin(self, lookups: _Lookups, channel_id: str) -> None:
-        """Begin lookups of a channel, as many as it may have."""
+        """Start waiting lookups of a channel, up to the limit of the channel."""
         while lookups.waiting and lookups.under_way < self._channel_lookups:
             host, port = lookups.waiting.popleft()
             if all(each.called for each in self._waiting[host, port]):
@@ -164,7 +165,7 @@ class Resolver:
 @implementer(IHostnameResolver)
 @frozen(eq=False, repr=False)
 class ChannelResolver:
-    """Looks up the addresses of hosts for the drains of one channel."""
+    """A resolver that looks up the addresses of hosts for the drains of one channel."""
 
     resolver: Resolver
     channel_id: str
@@ -196,7 +197,7 @@ class ChannelResolver:
 
 
 def _literal(host: str, port: int) -> Address | None:
-    """Return the host if it is an address, which needs no lookup; else ``None``."""
+    """Return the host if the host is an address, which needs no lookup; else ``None``."""
     if isIPAddress(host):
         return IPv4Address("TCP", host, port)
     if isIPv6Address(host):
@@ -216,4 +217,7 @@ class _Resolution:
     name: str
 
     def cancel(self) -> None:
-        """See :class:`IHostResolution`. A thread cannot be stopped; its result is not used."""
+        """
+        See :class:`IHostResolution`. The thread continues, because a thread cannot be stopped, but
+        its result is not used.
+        """

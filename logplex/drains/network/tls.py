@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-TLS to receivers: their chains and host names are verified (PROTOCOL §9, RFC 9525).
+TLS connections to receivers, whose certificate chains and host names are verified (PROTOCOL §9, RFC
+9525).
 
 All drains share two OpenSSL contexts, one that verifies and one that does not, because a context
 with the system's authorities takes a megabyte.
@@ -50,11 +51,12 @@ CHAIN_DEPTH = 9
 
 class Trust:
     """
-    Makes TLS for connections to receivers.
+    The certificates that drains trust, and TLS for connections to receivers.
 
-    :param ca_file: PEM certificates of the authorities to trust; empty: the system's.
-    :param pinned_file: PEM certificates of receivers that are trusted whatever their chains, names
-        and dates are; may be empty.
+    :param ca_file: PEM certificates of the trusted authorities; if empty, the authorities of the
+        system are trusted.
+    :param pinned_file: PEM certificates of receivers that are always trusted, even if their chains,
+        names or dates are wrong; may be empty.
     :param pinned: more pinned certificates, as PEM text.
     :raise BadPem: a file cannot be read, or there is no certificate in it.
     """
@@ -77,7 +79,7 @@ class Trust:
         self, endpoint: IStreamClientEndpoint, host: str, verify: bool, clock: IReactorTime
     ) -> IStreamClientEndpoint:
         """
-        Return the endpoint with TLS to this host over it.
+        Return an endpoint that adds TLS to connections of the given endpoint.
 
         :param host: a name in its ASCII form, or an address.
         :param verify: false if any certificate is accepted.
@@ -90,8 +92,10 @@ class Trust:
 
 class _Unbuffered(TLSMemoryBIOFactory):
     """
-    TLS that writes at once. Twisted's TLS collects small writes for one turn of the reactor, but
-    drains have to know the result of each write.
+    A TLS protocol that writes data at once.
+
+    Twisted's TLS collects small writes for one turn of the reactor, but drains have to know the
+    result of each write.
     """
 
     protocol = TLSMemoryBIOProtocol
@@ -105,7 +109,7 @@ class _SecuredEndpoint:
     clock: IReactorTime
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See :class:`IStreamClientEndpoint`. Fires before the handshake is done."""
+        """See :class:`IStreamClientEndpoint`. The result fires before the TLS handshake is done."""
         wrapping = _Unbuffered(self.creator, True, protocolFactory, self.clock)
 
         def unwrapped(tls: Any) -> IProtocol:
@@ -150,11 +154,12 @@ def _service_id(host: str) -> DNS_ID | IPAddress_ID:
 @define(eq=False, repr=False)
 class _Verification:
     """
-    The verification of the certificates of one handshake, as OpenSSL calls it.
+    The verification of the receiver's certificates in one TLS handshake, as OpenSSL calls it.
 
-    OpenSSL goes from the authority down to the receiver's own certificate (depth 0), and may ask
-    about one more than once. A pinned certificate needs no chain, so errors above it wait until it
-    has been seen.
+    OpenSSL checks the certificate of the authority first, and the receiver's own certificate (depth
+    0) last. It may ask about one certificate more than once. A pinned certificate needs no valid
+    chain, so errors of other certificates are reported only after the receiver's own certificate
+    was checked.
     """
 
     protocol: ref[TLSMemoryBIOProtocol]
