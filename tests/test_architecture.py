@@ -64,10 +64,11 @@ ROOMS: dict[str, Rows] = {
     ),
 }
 
-#: Rooms that see less than what lies below them: the command starts no node, and a client of Redis
+#: Rooms that see less than what lies below them: the command starts no node (of a journal
+#: it reads the file), and a client of Redis
 #: or SQLite knows of Logplex only what it raises.
 BLIND = {
-    "cli": {"node", "api", "console", "drains", "inputs", "journal", "spool", "tails", "web"},
+    "cli": {"node", "api", "console", "drains", "inputs", "spool", "tails", "web"},
     "redis": {"metrics", "settings", "model", "syslog"},
     "sqlite_file": {"certificates", "metrics", "settings", "model", "syslog"},
 }

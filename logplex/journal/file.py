@@ -99,9 +99,15 @@ class JournalFile:
             return Opened(
                 journal,
                 floor + 1,
-                {channel: self._ends(channel, positions.values()) for channel in self._channels()},
+                {
+                    channel: ends_of(self._connection, channel, positions.values())
+                    for channel in channels_of(self._connection)
+                },
                 positions,
-                {name: self._done(position) for name, position in positions.items()},
+                {
+                    name: done_before(self._connection, position)
+                    for name, position in positions.items()
+                },
                 {name: frozenset(messages) for name, messages in asides.items()},
                 [digest for (digest,) in frames],
             )
@@ -232,50 +238,6 @@ class JournalFile:
         """Close the file."""
         self._connection.close()
 
-    def _channels(self) -> Iterator[str]:
-        """Yield the channels that have rows, with one step through the index for each."""
-        channel = ""
-        while True:
-            found = self._connection.execute(
-                "SELECT channel FROM row WHERE channel > ? ORDER BY channel LIMIT 1", (channel,)
-            ).fetchone()
-            if found is None:
-                return
-            channel = found[0]
-            yield channel
-
-    def _ends(self, channel: str, positions: Iterable[Position]) -> Ends:
-        run = self._connection.execute
-        first = run("SELECT min(number) FROM row WHERE channel = ?", (channel,)).fetchone()[0]
-        last, count, size_bytes = run(
-            "SELECT number, before_count + count, before_bytes + bytes FROM row WHERE channel = ?"
-            " ORDER BY number DESC LIMIT 1",
-            (channel,),
-        ).fetchone()
-        # Rows that made room behind a claim count too, though they were the last and are gone.
-        gone = [each for each in positions if each.channel == channel and each.gap > last]
-        count += max((each.skipped_count for each in gone), default=0)
-        size_bytes += max((each.skipped_bytes for each in gone), default=0)
-        return Ends(first, count, size_bytes)
-
-    def _done(self, position: Position) -> tuple[int, int]:
-        """Count the messages and bytes of the channel that stand before a position."""
-        run = self._connection.execute
-        found = run(
-            "SELECT number, before_count, before_bytes FROM row WHERE channel = ? AND number >= ?"
-            " ORDER BY number LIMIT 1",
-            (position.channel, position.row),
-        ).fetchone()
-        if found is not None:
-            number, count, size_bytes = found
-            return count + (position.place if number == position.row else 0), size_bytes
-        found = run(
-            "SELECT before_count + count, before_bytes + bytes FROM row WHERE channel = ?"
-            " ORDER BY number DESC LIMIT 1",
-            (position.channel,),
-        ).fetchone()
-        return found or (0, 0)
-
     def _place(self, name: str, position: Position | None) -> None:
         if position is None:
             self._connection.execute("DELETE FROM position WHERE name = ?", (name,))
@@ -303,6 +265,54 @@ class JournalFile:
     def _number(self, statement: str) -> int:
         number: int = self._connection.execute(statement).fetchone()[0]
         return number
+
+
+def channels_of(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield the channels that have rows, with one step through the index for each."""
+    channel = ""
+    while True:
+        found = connection.execute(
+            "SELECT channel FROM row WHERE channel > ? ORDER BY channel LIMIT 1", (channel,)
+        ).fetchone()
+        if found is None:
+            return
+        channel = found[0]
+        yield channel
+
+
+def ends_of(connection: sqlite3.Connection, channel: str, positions: Iterable[Position]) -> Ends:
+    """Return the beginning and the end of the rows of a channel that has some."""
+    run = connection.execute
+    first = run("SELECT min(number) FROM row WHERE channel = ?", (channel,)).fetchone()[0]
+    last, count, size_bytes = run(
+        "SELECT number, before_count + count, before_bytes + bytes FROM row WHERE channel = ?"
+        " ORDER BY number DESC LIMIT 1",
+        (channel,),
+    ).fetchone()
+    # Rows that made room behind a claim count too, though they were the last and are gone.
+    gone = [each for each in positions if each.channel == channel and each.gap > last]
+    count += max((each.skipped_count for each in gone), default=0)
+    size_bytes += max((each.skipped_bytes for each in gone), default=0)
+    return Ends(first, count, size_bytes)
+
+
+def done_before(connection: sqlite3.Connection, position: Position) -> tuple[int, int]:
+    """Count the messages and bytes of the channel that stand before a position."""
+    run = connection.execute
+    found = run(
+        "SELECT number, before_count, before_bytes FROM row WHERE channel = ? AND number >= ?"
+        " ORDER BY number LIMIT 1",
+        (position.channel, position.row),
+    ).fetchone()
+    if found is not None:
+        number, count, size_bytes = found
+        return count + (position.place if number == position.row else 0), size_bytes
+    found = run(
+        "SELECT before_count + count, before_bytes + bytes FROM row WHERE channel = ?"
+        " ORDER BY number DESC LIMIT 1",
+        (position.channel,),
+    ).fetchone()
+    return found or (0, 0)
 
 
 def _connect(path: str) -> sqlite3.Connection:

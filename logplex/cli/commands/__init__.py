@@ -13,6 +13,7 @@ from logplex.cli.command import examples
 from logplex.cli.commands.channels import channel, token
 from logplex.cli.commands.credentials import credential
 from logplex.cli.commands.drains import drain
+from logplex.cli.commands.journal import journal
 from logplex.cli.commands.operation import health, rod, shards
 from logplex.cli.commands.send import send
 from logplex.cli.commands.store import store
@@ -39,5 +40,17 @@ def logplex() -> None:
     """
 
 
-for _command in (channel, token, drain, credential, send, tail, health, rod, shards, store):
+for _command in (
+    channel,
+    token,
+    drain,
+    credential,
+    send,
+    tail,
+    health,
+    rod,
+    shards,
+    store,
+    journal,
+):
     logplex.add_command(_command)
