@@ -383,6 +383,7 @@ class Connection(http.HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self.discard_bytes is None:
+            self.site.wrong_protocol(self, "bad_request")
             super()._respondToBadRequestAndDisconnect()
         else:
             # The request has its answer already.

@@ -196,7 +196,7 @@ class Site(server.Site):
             self._complained_at = now
             peer = getattr(connection.getPeer(), "host", "unknown")
             _log.warn(
-                "a client at {peer} does not speak HTTP, but {protocol}",
+                "a client at {peer} does not speak HTTP/1.1: {protocol}",
                 peer=peer,
                 protocol=protocol,
             )

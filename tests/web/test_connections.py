@@ -118,7 +118,32 @@ class ConnectionTests(WebTests):
         self.assertEqual(counts, {"tls": 1, "syslog": 2, "line_feeds": 3, "other": 1})
         self.assertEqual(
             [formatEvent(event) for event in events],
-            ["a client at 192.168.1.1 does not speak HTTP, but tls"],
+            ["a client at 192.168.1.1 does not speak HTTP/1.1: tls"],
+        )
+
+    def test_bad_requests(self) -> None:
+        """A request that cannot be read is answered, counted, and logged now and then."""
+        self.bounds = Bounds(body_bytes=100_000, connections=99, idle_timeout_s=60)
+        bad = [
+            b"SSH-2.0-client\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+            b"POST / HTTP/1.1\r\nContent-Length: %b\r\n\r\n" % (b"9" * 5_000),
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
+        ]
+        with capturedLogs() as events:
+            for data in bad:
+                wire = Wire(self.site)
+                self.assertEqual((status(wire.send(data)), wire.closed), (400, True), data[:40])
+        counts = [
+            (sample.labels["protocol"], sample.value)
+            for sample in self.site.samples("api")
+            if sample.name == "logplex_connections_wrong_protocol"
+        ]
+        self.assertEqual(counts, [("bad_request", len(bad))])
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["a client at 192.168.1.1 does not speak HTTP/1.1: bad_request"],
         )
 
     def test_http_in_pieces(self) -> None:
@@ -306,7 +331,7 @@ class CloseTests(WebTests):
         self.assertEqual(counts, {"tls": 1, "syslog": 2, "line_feeds": 3, "other": 1})
         self.assertEqual(
             [formatEvent(event) for event in events],
-            ["a client at 192.168.1.1 does not speak HTTP, but tls"],
+            ["a client at 192.168.1.1 does not speak HTTP/1.1: tls"],
         )
 
     def test_http_in_pieces(self) -> None:
