@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Access: the caller of a request, and the permissions of a credential.
+Authenticate the caller of a request, and check the permissions of a credential.
 """

@@ -3,7 +3,7 @@
 """
 Authentication of requests: HTTP basic auth (RFC 7617), the ``auth_key``, and a throttle.
 
-Secrets are compared in constant time, and an unknown id costs the same comparison.
+Secrets are compared in constant time. The comparison takes the same time for an unknown id.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ _NO_SECRET = f"sha256${'0' * 32}${'0' * 64}"
 
 @frozen
 class Basic:
-    """The user id and password of an ``Authorization: Basic`` header, not checked yet."""
+    """
+    The user id and the password of an ``Authorization: Basic`` header, before they are checked.
+    """
 
     user: str
     password: str
@@ -54,10 +56,11 @@ class Basic:
 
 def parse_basic(authorization: bytes | None) -> Basic | None:
     """
-    Read an ``Authorization`` header (RFC 7617 §2, UTF-8).
+    Parse an ``Authorization`` header (RFC 7617 §2, UTF-8).
 
     :param authorization: the header's value; ``None`` if there is none.
-    :return: ``None`` for another scheme, bad base64, bad UTF-8, or a missing colon.
+    :return: the user id and the password; ``None`` for another scheme, bad base64, bad UTF-8, or a
+        missing colon.
     """
     encoded = _after_basic(authorization)
     if encoded is None:
@@ -76,9 +79,9 @@ def _after_basic(authorization: bytes | None) -> bytes | None:
 
 class NotKnown(Exception):
     """
-    The caller could not be authenticated.
+    The id or the password of the caller is wrong.
 
-    :ivar delay_s: seconds to wait before the caller is told.
+    :ivar delay_s: the seconds to wait before the node answers.
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -89,9 +92,10 @@ class NotKnown(Exception):
 @define
 class _Failures:
     """
-    The failed authentications with one id from one address, or with all ids from one address.
+    The failed authentications from one client address, with one id or with any id.
 
-    :ivar due_s: the time at which the last answer is given; answers to guesses are delayed.
+    :ivar due_s: the time of the last answer, which may be in the future, because answers to wrong
+        passwords are delayed.
     """
 
     count: int
@@ -102,19 +106,21 @@ class _Failures:
 @define(eq=False, repr=False)
 class _Budget:
     """
-    Failures by key; a key is delayed when it has used up its free failures.
+    The failed authentications for each key. A key has a number of free failures; answers to further
+    failures are delayed.
 
-    Delayed answers of a key come one after another: more connections do not make guessing faster.
+    The delayed answers for one key are sent one after another, so an attacker gains nothing from
+    more connections.
     """
 
     _kept: OrderedDict[object, _Failures] = field(factory=OrderedDict, init=False)
 
     def forget(self, key: object) -> None:
-        """Forget the failures of this key."""
+        """Forget the failed authentications of a key."""
         self._kept.pop(key, None)
 
     def fail(self, key: object, now: float, free: int, delay_s: float) -> float:
-        """Note a failure; return the seconds to wait before it is answered."""
+        """Count a failed authentication. Return the seconds to wait before the node answers."""
         failures = self._kept.pop(key, None)
         if failures is None or now - failures.last_s > FORGET_AFTER_S:
             failures = _Failures(0, now, now)
@@ -132,11 +138,11 @@ class _Budget:
 @define(eq=False, repr=False)
 class Throttle:
     """
-    Slows down repeated authentication failures: for one credential id from one address, and for one
-    address with any ids.
+    Delay the answers to repeated failed authentications from one client address, with one
+    credential id or with any ids.
 
-    A caller with the right password never waits. Failures are counted, and once a minute at most a
-    line in the log names the last one.
+    A caller with the right password never waits. Failures are counted. At most once a minute, a
+    line in the log names the last failure.
     """
 
     _clock: IReactorTime
@@ -149,12 +155,12 @@ class Throttle:
 
     def judge(self, credential_id: str, address: str, is_known: bool) -> float:
         """
-        Note an attempt to authenticate.
+        Count an attempt to authenticate, and return the delay of the answer.
 
-        :param credential_id: the id that the caller gave; empty if it gave none.
+        :param credential_id: the id in the request; empty if the request has no id.
         :param address: the address of the client.
-        :param is_known: the attempt has succeeded.
-        :return: the seconds to wait before the attempt is answered.
+        :param is_known: true if the authentication succeeded.
+        :return: the seconds to wait before the node answers.
         """
         pair = (credential_id[:MAX_REMEMBERED_ID_CHARACTERS], address)
         if is_known:
@@ -189,9 +195,11 @@ class Throttle:
 
 def network_of(address: str) -> str:
     """
-    Return the address, or the /64 network of an IPv6 address, since one client has a whole /64.
+    Return an IPv4 address unchanged, or the /64 network of an IPv6 address, because one client has
+    a whole /64 network.
 
-    A listener for both protocols gives IPv4 addresses as IPv6 ones (``::ffff:192.0.2.1``).
+    A listener for both protocols reports an IPv4 address in the form of an IPv6 address
+    (``::ffff:192.0.2.1``).
     """
     if ":" not in address:
         return address
@@ -204,12 +212,14 @@ def network_of(address: str) -> str:
 
 class Authenticator:
     """
-    Finds the credential of a request: in the store, in the settings file, or the auth key.
+    Find the credential of a request: in the store, in the settings file, or as the auth key.
 
-    :param find: looks up a credential of the store by its id.
-    :param file_credentials: take precedence over the store's of the same id.
-    :param auth_key: opens the APIs to a caller that sends it after ``Basic ``; empty: disabled.
-    :param throttle: slows down repeated failures.
+    :param find: the function that finds a credential of the store by id.
+    :param file_credentials: the credentials of the settings file; they override credentials of the
+        store with the same id.
+    :param auth_key: a key that gives access to the APIs if a caller sends it after ``Basic ``;
+        empty to disable the key.
+    :param throttle: delays the answers to repeated failures.
     """
 
     def __init__(
@@ -225,15 +235,15 @@ class Authenticator:
         self._auth_key = auth_key.encode()
 
     def file_credentials(self) -> Mapping[str, Credential]:
-        """The credentials of the settings file, by id."""
+        """The credentials in the settings file, by id."""
         return self._file_credentials
 
     def credential(self, basic: Basic, address: str) -> Credential:
         """
-        Return the credential with this id and password.
+        Return the credential that has the given id and password.
 
         :param address: the address of the client.
-        :raise NotKnown: there is none.
+        :raise NotKnown: no credential has this id and password.
         """
         found = self._find(basic)
         delay_s = self._throttle.judge(basic.user, address, found is not None)
@@ -243,10 +253,10 @@ class Authenticator:
 
     def api_user(self, authorization: bytes | None, address: str) -> Credential:
         """
-        Return the caller of an API: a credential with any permissions, or
-        :data:`~logplex.model.AUTH_KEY_HOLDER`.
+        Return the credential of the caller of an API; :data:`~logplex.model.AUTH_KEY_HOLDER` for
+        the auth key.
 
-        :param authorization: the header's value; ``None`` if there is none.
+        :param authorization: the value of the ``Authorization`` header; ``None`` if there is none.
         :param address: the address of the client.
         :raise NotKnown: the caller could not be authenticated.
         """

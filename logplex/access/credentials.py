@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Make credentials: secrets, their hashes, and the first credential of a new node.
+Make credentials: generate secrets, hash secrets, and make the first credential of a new node.
 """
 
 from __future__ import annotations
@@ -37,25 +37,28 @@ Commit = Callable[[Sequence[Change]], Deferred[None]]
 
 
 def make_secret() -> str:
-    """Return a new password: 256 random bits, in letters, digits, ``-`` and ``_``."""
+    """Return a new random password of 256 bits, in letters, digits, ``-`` and ``_``."""
     return secrets.token_urlsafe(32)
 
 
 def hash_secret(password: str, salt: bytes | None = None) -> str:
     """
-    Return the form in which a password is kept: ``sha256$<salt>$<digest>``, both in hex.
+    Return the hash of a password as ``sha256$<salt>$<digest>``. Salt and digest are in hexadecimal
+    digits.
 
-    One round of SHA-256 is enough for secrets of :func:`make_secret`: guessing one of 2**256 is
-    hopeless. A slow hash would make every request slow.
+    One round of SHA-256 is enough, because :func:`make_secret` makes random secrets that cannot be
+    guessed. A slow hash would make every request slow.
 
-    :param salt: 16 bytes; ``None``: new random ones.
+    :param salt: 16 bytes; ``None`` to use a new random salt.
     """
     salt = secrets.token_bytes(16) if salt is None else salt
     return f"sha256${salt.hex()}${hashlib.sha256(salt + password.encode()).hexdigest()}"
 
 
 def secret_matches(kept: str, password: str) -> bool:
-    """Compare a password with the kept one, plain or hashed, in constant time."""
+    """
+    Compare a password with a stored secret in constant time. The stored secret is plain or hashed.
+    """
     hashed = _HASHED.fullmatch(kept)
     if hashed:
         password = hash_secret(password, bytes.fromhex(hashed[1]))
@@ -64,7 +67,7 @@ def secret_matches(kept: str, password: str) -> bool:
 
 @frozen
 class Made:
-    """A credential with its new password, which cannot be found out later."""
+    """A new credential and its password. Later, only the hash of the password is known."""
 
     credential: Credential
     password: str = field(repr=False)
@@ -74,18 +77,24 @@ def make_credential(
     id: str, name: str, permissions: Iterable[str], keep_plain: bool = False
 ) -> Made:
     """
-    Make a credential with a password of :func:`make_secret`.
+    Make a credential with a new random password.
 
-    :param permissions: see :func:`parse_permissions`.
-    :param keep_plain: store the password itself, for Erlang nodes that cannot read hashes.
-    :raise ValueError: the permissions are wrong.
+    :param permissions: texts as :func:`parse_permissions` expects them.
+    :param keep_plain: true to store the password itself, for Erlang nodes, which cannot read
+        hashes.
+    :raise ValueError: a permission does not exist, or permissions exclude each other.
     """
     full_api, channel = parse_permissions(permissions)
     return with_new_password(Credential(id, "", name, full_api, channel), keep_plain)
 
 
 def with_new_password(credential: Credential, keep_plain: bool = False) -> Made:
-    """Give the credential another password; see :func:`make_credential`."""
+    """
+    Return the credential with a new random password.
+
+    :param keep_plain: true to store the password itself, for Erlang nodes, which cannot read
+        hashes.
+    """
     password = make_secret()
     kept = password if keep_plain else hash_secret(password)
     return Made(evolve(credential, secret=kept), password)
@@ -93,10 +102,10 @@ def with_new_password(credential: Credential, keep_plain: bool = False) -> Made:
 
 def credential_from_file(kept: FileCredential) -> Credential:
     """
-    Turn a credential of the settings file into a value of the model.
+    Convert a credential of the settings file to a :class:`~logplex.model.Credential`.
 
-    :raise ValueError: the permissions are wrong, basic auth cannot carry the id, or
-        there is no password.
+    :raise ValueError: the permissions are wrong, HTTP basic authentication cannot transport the id,
+        or the password is missing.
     """
     full_api, channel = parse_permissions(kept.permissions)
     if not kept.id or ":" in kept.id or not kept.password:
@@ -106,7 +115,10 @@ def credential_from_file(kept: FileCredential) -> Credential:
 
 @frozen
 class FirstCredential:
-    """The path of the file with the secret, and the secret itself, to be shown on a terminal."""
+    """
+    The secret of a node's first credential, and the path of the file that contains the secret. The
+    secret is shown on a terminal.
+    """
 
     path: Path
     id: str
@@ -115,13 +127,14 @@ class FirstCredential:
 
 def make_first_credential(commit: Commit, directory: Path) -> Deferred[FirstCredential]:
     """
-    Make a credential with every permission, and write ``id:password`` into a file that only its
-    owner can read.
+    Make a credential with all permissions, and write ``id:password`` into a file that only the
+    file's owner can read.
 
-    The file is written first. If the node dies between the two steps, it makes a new credential at
-    its next start; a stored credential without a file could never be used.
+    The file is written before the credential is stored. If the node dies between the two steps, the
+    next start makes another credential.
 
-    :param commit: see :meth:`logplex.interfaces.IConfigStore.commit`.
+    :param commit: writes the credential to the store; see
+        :meth:`logplex.interfaces.IConfigStore.commit`.
     :raise OSError: the file cannot be written.
     """
     made = make_credential(
@@ -134,7 +147,7 @@ def make_first_credential(commit: Commit, directory: Path) -> Deferred[FirstCred
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step: it is never readable by others, and never half written."""
+    """Write a file that only its owner can read. Replace an old file in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)

@@ -3,8 +3,8 @@
 """
 Destinations: the rules for drain URLs, in one place for both APIs and the drains.
 
-PROTOCOL §8 and §9. A URL that could never work is refused here, when it is given, with a reason for
-its owner. No reason and no public form ever shows user info, path or query.
+A URL that can never work is refused with a reason (PROTOCOL §8 and §9). Neither the reason nor the
+public form of a URL shows its user info, path or query.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Destination:
     """
     The parts of a drain's URL that every kind of drain needs.
 
-    :ivar scheme: the scheme in lower case; an alias is kept.
-    :ivar host: a name in its ASCII form, or an address (IPv6 without brackets).
-    :ivar public: ``scheme://host:port``, for readers who may not see the whole URL.
-    :ivar with_port: the whole URL as it was given, with its port.
+    :ivar scheme: the scheme in lower case. An alias is not replaced by the usual scheme.
+    :ivar host: a host name in ASCII, or an address (IPv6 without brackets).
+    :ivar public: ``scheme://host:port``, for people who may not see the whole URL.
+    :ivar with_port: the whole given URL, with its port.
     """
 
     scheme: str
@@ -78,8 +78,9 @@ class Destination:
     @property
     def receiver(self) -> Receiver:
         """
-        The receiver, as a value that is equal for all URLs of one receiver. Such URLs may differ in
-        the case of letters, an alias, the default port, dots in the path, or verification.
+        A value that is equal for all URLs of one receiver. The URLs may differ in the case of
+        letters, an alias of the scheme, the default port, dots in the path, or the verification of
+        certificates.
         """
         return _SAME_SCHEMES.get(self.scheme, self.scheme), self.host, self.port, b"", None
 
@@ -87,11 +88,11 @@ class Destination:
 @frozen
 class HttpDestination(Destination):
     """
-    A URL with ``http://`` or ``https://``.
+    A drain's URL with ``http://`` or ``https://``.
 
-    :ivar verify: with ``tls``, verify certificate and name.
+    :ivar verify: true to verify the receiver's certificate and host name.
     :ivar authority: the value of the ``Host`` header.
-    :ivar target: path and query.
+    :ivar target: the path and the query.
     :ivar basic_auth: ``user:password``, percent-decoded.
     """
 
@@ -103,13 +104,18 @@ class HttpDestination(Destination):
 
     @property
     def receiver(self) -> Receiver:
-        """See :attr:`Destination.receiver`. Two users of a receiver are two."""
+        """
+        A value that is equal for all URLs of one receiver. URLs with different users have different
+        receivers.
+        """
         return self.scheme, self.host, self.port, _same_target(self.target), self.basic_auth
 
 
 @frozen
 class SyslogDestination(Destination):
-    """A URL with ``syslog://`` or an alias of it (TCP), or ``syslog+tls://`` (TLS)."""
+    """
+    A drain's URL for syslog over TCP (``syslog://`` or an alias), or over TLS (``syslog+tls://``).
+    """
 
     tls: bool
     verify: bool
@@ -117,7 +123,7 @@ class SyslogDestination(Destination):
 
 @frozen
 class UdpDestination(Destination):
-    """A URL with ``syslog+udp://`` or ``udpsyslog://``."""
+    """A drain's URL for syslog over UDP: ``syslog+udp://`` or ``udpsyslog://``."""
 
 
 _DEFAULT_PORTS = {
@@ -138,7 +144,7 @@ _TLS_SCHEMES = frozenset({"https", "syslog+tls"})
 
 def parse_destination(url: str) -> Destination:
     """
-    Read a drain's URL.
+    Parse and check a drain's URL.
 
     :raises BadDestination: the text is not the URL of a drain.
     """
@@ -207,8 +213,10 @@ def _host(given: str) -> str:
 
 def _name(given: str) -> str:
     """
-    Return the name in ASCII and lower case. The rules for international names do not allow names
-    like ``my_app`` and ``a1--b``, but networks use them: plain ASCII names need not follow those.
+    Return a host name in ASCII and lower case.
+
+    The rules for international names forbid names like ``my_app`` and ``a1--b``, but networks use
+    such names. So the rules apply only to names that are not plain ASCII.
     """
     labels = given.lower().split(".")
     if len(given) <= _MAX_NAME_CHARACTERS and all(map(_PLAIN_LABEL.fullmatch, labels)):
@@ -232,13 +240,19 @@ def _ipv6(given: str) -> str:
 
 
 def _request_target(resource: str) -> bytes:
-    """Return path and query as given, with what a request line may not contain encoded."""
+    """
+    Return the path and the query of a URL. Percent-encode the characters that an HTTP request line
+    may not contain.
+    """
     encoded = quote(resource, safe=_ASCII).encode("ascii")
     return encoded if encoded[:1] == b"/" else b"/" + encoded
 
 
 def _same_target(target: bytes) -> bytes:
-    """Return path and query in the form that all equal ones have (RFC 3986 §6.2.2)."""
+    """
+    Return the path and the query of a URL in a normal form, which is the same for all equal URLs
+    (RFC 3986 §6.2.2).
+    """
     path, mark, query = target.partition(b"?")
     path, query = (_ESCAPED.sub(_same_escape, each) for each in (path, query))
     kept: list[bytes] = []
@@ -271,7 +285,7 @@ def check_durable(destination: Destination) -> None:
     """
     Check that a drain to this destination can be durable.
 
-    :raises BadDestination: it cannot: the receiver of a datagram confirms nothing.
+    :raises BadDestination: the destination uses UDP, so the receiver cannot confirm messages.
     """
     if isinstance(destination, UdpDestination):
         raise BadDestination("drains over UDP cannot be durable")

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The configuration as JSON, and back: for backups, and for moving from one store to another.
+Convert the configuration to JSON and back, for backups and for moving from one store to another.
 
 A document may hold a part of the configuration: ``{"channels": […], "tokens": […], "drains": […],
-"credentials": […]}``, each member optional. Secrets are in it as they are kept.
+"credentials": […]}``, each member optional. The document contains secrets in the form in which the
+store keeps them.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ _MEMBER_OF = {kind: member for member, kind in MEMBERS.items()}
 
 class BadExport(ValueError):
     """
-    The document is not a configuration; the text gives the place and the reason, without secrets.
+    The document is not a configuration. The text of the error gives the place and the reason,
+    without secrets.
     """
 
 
 def member_of(value: Value) -> str:
-    """Return the member of a document that holds values of this kind."""
+    """Return the name of the document's member that contains values of this kind."""
     return _MEMBER_OF[type(value)]
 
 
 def exported(value: Value) -> dict[str, Any]:
-    """Return the value as an object of JSON."""
+    """Return a configuration value as a JSON object."""
     kind = type(value)
     attributes = astuple(value, recurse=False)
     plain = (sorted(each) if isinstance(each, frozenset) else each for each in attributes)
@@ -52,7 +54,7 @@ def exported(value: Value) -> dict[str, Any]:
 
 
 def export_values(values: Iterable[Value]) -> dict[str, list[dict[str, Any]]]:
-    """Return a document with these values."""
+    """Return a JSON document with these configuration values."""
     document: dict[str, list[dict[str, Any]]] = {member: [] for member in MEMBERS}
     for value in values:
         document[member_of(value)].append(exported(value))
@@ -61,9 +63,9 @@ def export_values(values: Iterable[Value]) -> dict[str, list[dict[str, Any]]]:
 
 def import_values(document: object) -> list[Value]:
     """
-    Return the values of a document.
+    Return the configuration values in a JSON document.
 
-    :raise BadExport: a member is unknown, or a value in it is malformed.
+    :raise BadExport: a member of the document is unknown, or a value is malformed.
     """
     if not isinstance(document, dict):
         raise BadExport("it must be an object")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Control rods: the operator's switches on a running node.
+Control rods: the switches with which an operator controls running nodes.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def _check_status(_: object, __: object, value: str) -> None:
 @frozen
 class Rods:
     """
-    The positions of the control rods: those of ``[rods]``, or those of a running node.
+    The position of every control rod: from the section ``[rods]`` of the settings, or on a running
+    node.
 
-    A running node keeps them as a :class:`~logplex.live.Live` value.
+    A running node keeps the positions in a :class:`~logplex.live.Live` value.
     """
 
     deny_redis_buffers: bool = False
@@ -45,7 +46,7 @@ class Rods:
     legacy_api_status: str = field(default=NORMAL, validator=_check_status)
 
     def positions(self) -> dict[str, Position]:
-        """Return the position of every rod, by its name."""
+        """Return the position of every control rod, by the rod's name."""
         return attrs.asdict(self)
 
 
@@ -53,12 +54,15 @@ _IS_SWITCH = {name: isinstance(position, bool) for name, position in Rods().posi
 
 
 class BadPosition(ValueError):
-    """The rod does not exist, or cannot have this position; the text is for people."""
+    """
+    The control rod does not exist, or cannot have this position. The text of the error is for
+    people.
+    """
 
 
 def check_position(name: str, position: object) -> Position:
     """
-    Return the position if the rod can have it.
+    Return the position if the control rod can have this position.
 
     :raise BadPosition: the rod does not exist, or cannot have this position.
     """
@@ -76,14 +80,14 @@ def check_position(name: str, position: object) -> Position:
 @define(eq=False, repr=False)
 class Panel:
     """
-    The control rods of a node, and the ways to throw them (PROTOCOL §11).
+    The control rods of a node, and the methods that change their positions (PROTOCOL §11).
 
-    A position that was thrown on this node overrides one that was thrown for the cluster, and that
-    one overrides the settings.
+    A position that an operator set on this node overrides a position for the cluster. A position
+    for the cluster overrides the settings.
 
-    :ivar rods: the positions in force.
-    :ivar thrown: the positions thrown on this node since its start.
-    :ivar shared: the positions thrown for all nodes.
+    :ivar rods: the positions that apply now.
+    :ivar thrown: the positions that an operator has set on this node since its start.
+    :ivar shared: the positions that an operator has set for all nodes.
     """
 
     rods: Live[Rods]
@@ -96,25 +100,30 @@ class Panel:
         self._configured = self.rods.now
 
     def observe(self, observer: Callable[[], None]) -> None:
-        """Call a function whenever the position of a rod may have changed."""
+        """Call a function each time the position of a control rod may have changed."""
         self._observers.append(observer)
 
     def configure(self, rods: Rods) -> None:
-        """Take the positions of new settings."""
+        """Use the positions of new settings, unless an operator has set other positions."""
         self._configured = rods
         self._apply()
 
     def throw(self, positions: Mapping[str, Position | None]) -> None:
         """
-        Throw rods on this node.
+        Set the positions of control rods on this node.
 
-        :param positions: valid positions; ``None`` resets the rod.
+        :param positions: valid positions, by the rod's name; ``None`` withdraws the position that
+            was set on this node.
         """
         self.thrown = _merged(self.thrown, positions)
         self._apply()
 
     def share(self, positions: Mapping[str, Position]) -> None:
-        """Take the positions of all rods that are thrown for all nodes."""
+        """
+        Use the positions that an operator has set for all nodes.
+
+        :param positions: the positions of all such control rods, by the rod's name.
+        """
         self.shared = dict(positions)
         self._apply()
 

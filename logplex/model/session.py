@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The body of a session: the channel, the number of lines, live messages or not, and filters.
+The body of a session: the channel, the number of lines, the filters, and a switch for live
+messages.
 
-Another program may have written the JSON to Redis (PROTOCOL §7), so it is checked when a session
-is made, and again when it is read.
+The JSON is checked when a session is made, and again when the session is read, because another
+program may have written the JSON to Redis (PROTOCOL §7).
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ _SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """
-    Make an object, for :func:`json.loads`, and refuse two members with one name: programs differ in
-    which of the two they use.
+    Make a dictionary of the members of a JSON object, for :func:`json.loads`. Refuse two members
+    with the same name, because programs would choose different ones.
 
-    :raise ValueError: two members have one name.
+    :raise ValueError: two members have the same name.
     """
     found = dict(members)
     if len(found) < len(members):
@@ -36,16 +37,16 @@ def unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class BadSession(ValueError):
-    """The body is not that of a session; the text gives the client the reason."""
+    """The JSON is not a valid session. The text of the error gives the client the reason."""
 
 
 @frozen
 class Session:
     """
-    A right to read a channel's recent and live messages.
+    The right to read a channel's recent and live messages.
 
-    :ivar num: at most this many recent lines, counted after the filters.
-    :ivar tail: live messages follow.
+    :ivar num: the maximum number of recent lines that pass the filters.
+    :ivar tail: true if live messages follow the recent lines.
     :ivar source: show only messages whose token has this name.
     :ivar ps: show only messages whose PROCID is this, or begins with this and a dot.
     """
@@ -62,16 +63,16 @@ SESSION_FIELDS = tuple(each.name for each in fields_of(Session))
 
 
 def is_session_id(text: str) -> bool:
-    """Return true if this can be a session's id: a UUID in its usual form."""
+    """Return true if the text is a UUID in its usual form, as each session's id is."""
     return _SESSION_ID.fullmatch(text) is not None
 
 
 def parse_session(body: bytes) -> Session:
     """
-    Read a session's JSON. Fields that Logplex does not know are ignored.
+    Parse the JSON of a session. Ignore unknown fields.
 
-    :raise BadSession: it is not an object in JSON, names a field twice, has no ``channel_id``, or
-        another field has the wrong type.
+    :raise BadSession: the body is not a JSON object, names a field twice, has no ``channel_id``, or
+        has a field of the wrong type.
     """
     try:
         fields = json.loads(body, object_pairs_hook=unique_members)
@@ -92,7 +93,7 @@ def parse_session(body: bytes) -> Session:
 
 
 def channel_of_session(body: bytes) -> str | None:
-    """Return the id of the channel that a session's JSON names; ``None`` if it is not a session."""
+    """Return the channel's id in the JSON of a session; ``None`` if the JSON is not a session."""
     try:
         return parse_session(body).channel_id
     except BadSession:
@@ -101,7 +102,8 @@ def channel_of_session(body: bytes) -> str | None:
 
 def _is_wanted(tail: object) -> bool:
     """
-    Return false for null and false only: Erlang Logplex tails at every other value, also at 0.
+    Return true if the value of ``tail`` asks for live messages: every value except null and false,
+    as in Erlang Logplex.
     """
     return tail is not None and tail is not False
 

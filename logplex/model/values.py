@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The values of the configuration, and what credentials permit: frozen, and without Twisted.
+The values of the configuration, and the permissions of credentials.
 
-The words are those of the wire contract. Ids of channels, tokens and sessions are ``str``,
+The values are immutable and do not use Twisted. Ids of channels, tokens and sessions are ``str``,
 ids of drains are ``int``.
 """
 
@@ -48,7 +48,10 @@ class Channel:
 
 @frozen
 class Token:
-    """The right to write into one channel, under a name that readers see as the source."""
+    """
+    The right to write messages into one channel. Readers see the token's name as the source of the
+    messages.
+    """
 
     id: str
     channel_id: str
@@ -60,9 +63,10 @@ class Token:
 @frozen
 class Drain:
     """
-    A destination that gets a copy of every message of a channel; without URL: reserved.
+    A destination that gets a copy of every message of a channel. A drain without a URL is reserved.
 
-    :ivar durable: messages wait for the receiver in the journals of the nodes (PROTOCOL §12).
+    :ivar durable: true if messages wait on the nodes' disks until the receiver has accepted them
+        (PROTOCOL §12).
     """
 
     id: int
@@ -75,11 +79,12 @@ class Drain:
 @frozen
 class Credential:
     """
-    An id and a secret for HTTP basic auth, and what they permit.
+    The id and the secret of a client of HTTP basic authentication, and the client's permissions.
 
     :ivar secret: the password, or its hash with the name of the hash function.
-    :ivar full_api: may use every route of the APIs.
-    :ivar channel: a channel id, :data:`ANY_CHANNEL`, or ``None`` for no channel.
+    :ivar full_api: true if the client may use every route of the APIs.
+    :ivar channel: the channel for which the credential is valid: an id, :data:`ANY_CHANNEL`, or
+        ``None`` for no channel.
     """
 
     id: str
@@ -103,14 +108,16 @@ KINDS: dict[str, Kind] = {
 
 @frozen
 class Put:
-    """A value was added, or replaced the one of the same kind and id."""
+    """
+    A change of the configuration: a value is added, or replaces the value of the same kind and id.
+    """
 
     value: Value
 
 
 @frozen
 class Delete:
-    """The value of this kind and id is gone."""
+    """A change of the configuration: the value with this kind and id is deleted."""
 
     kind: Kind
     id: str | int
@@ -134,17 +141,17 @@ RESERVED_IDS = frozenset({TOKEN_USER, AUTH_KEY_HOLDER.id})
 
 
 def join_flags(flags: Iterable[str]) -> str:
-    """Return the flags of a channel as the stores keep them: one text, separated by ``:``."""
+    """Return the flags of a channel as one text, separated by ``:``. The stores keep this text."""
     return ":".join(sorted(flags))
 
 
 def split_flags(text: str) -> frozenset[str]:
-    """Return the flags in a text of :func:`join_flags`."""
+    """Return the flags of a channel, given the text that :func:`join_flags` made."""
     return frozenset(filter(None, text.split(":"))) or NO_FLAGS
 
 
 def is_id(text: str) -> bool:
-    """Return true if the text can be the id of a channel, a token or a credential (PROTOCOL §1)."""
+    """Return true if a channel, a token or a credential can have this id (PROTOCOL §1)."""
     return _ID.fullmatch(text) is not None
 
 
@@ -176,7 +183,9 @@ def parse_permissions(permissions: Iterable[str]) -> tuple[bool, str | None]:
 
 
 def permissions_of(credential: Credential) -> list[str]:
-    """Return the credential's permissions, as :func:`parse_permissions` reads them."""
+    """
+    Return the permissions of a credential as texts, which :func:`parse_permissions` can parse.
+    """
     permissions = [FULL_API] if credential.full_api else []
     if credential.channel == ANY_CHANNEL:
         permissions.append(ANY_CHANNEL_PERMISSION)
@@ -187,7 +196,7 @@ def permissions_of(credential: Credential) -> list[str]:
 
 def one_channel(channel_id: str) -> str:
     """
-    Return the channel of a permission for one channel.
+    Check the channel id in a permission for one channel, and return the id.
 
     :raise ValueError: the id is empty, or means "any channel".
     """
@@ -197,7 +206,7 @@ def one_channel(channel_id: str) -> str:
 
 
 def is_for_one_channel(credential: Credential) -> bool:
-    """Return true if the credential names one channel."""
+    """Return true if the credential gives access to only one channel."""
     return credential.channel not in (None, ANY_CHANNEL)
 
 
