@@ -336,8 +336,7 @@ class FrameDecoder:
 
     def _count_digits(self, chunk: bytes, text: int, digits: bytes, least: int) -> int | None:
         """
-        Find the LEN of a frame that follows malformed text without a space. Return the number of
-        digits of LEN; 0 if there is no LEN.
+        Return the number of digits of the LEN behind malformed text; 0 if there is no LEN.
 
         If the malformed text ends in digits, LEN is ambiguous. Choose the shortest LEN after whose
         frame a new frame or a line end follows; otherwise the longest LEN within the bound.
