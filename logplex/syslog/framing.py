@@ -39,7 +39,7 @@ _PART_OF_A_START = re.compile(
     % (_BOM, _LEN, _PART_OF_PRI, _BOM)
 )
 _PART_OF_A_VERSION = re.compile(rb"%b%b %b%b1?\Z" % (_BOM, _LEN, _BOM, _PRI))
-_BLANK = re.compile(rb"(?:[\r\n\0]|\xef\xbb\xbf(?=[\r\n\0]))+")
+_BLANK = re.compile(rb"%b[\r\n\0]+" % _BOM)
 _LINE_END = re.compile(rb"[\n\0]")
 _NOT_BLANK_LINE = re.compile(rb"[^\r\n\0][^\n\0]*")
 # A malformed stretch ends at a line end before a start, or at a counted frame: the space after LEN.
