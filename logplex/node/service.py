@@ -192,17 +192,20 @@ class Node(Service):
 
     async def _open(self) -> None:
         parts = self._parts
-        await parts.config.open(parts.registry)
-        if not self.running:
-            return
+        parts.registry.wait_for_node = True
         if parts.journal is not None:
             await parts.journal.open()
             for digest in parts.journal.stored.frames:
                 parts.frame_ids.add(digest)
+        await parts.config.open(parts.registry)
+        if not self.running:
+            return
         parts.drains.start()
         if parts.journal is not None:
             parts.journal.end_others()
         await self._welcome()
+        # Not before: a client that finds the node healthy may use the first credential.
+        parts.registry.ready = True
         self._obey_rods()
         parts.metrics_channel.start()
         # The loaded objects stay for the life of the node. Without freezing, every full garbage

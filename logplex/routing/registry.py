@@ -70,7 +70,8 @@ class Registry:
     Every value in the configuration store, found by id.
 
     :ivar routes: token id -> route, for the router's inner loop; only tokens of known channels.
-    :ivar ready: true once the store has been loaded.
+    :ivar ready: true once the store has been loaded, and the node can serve requests.
+    :ivar wait_for_node: true if the node itself sets :attr:`ready` when it can serve requests.
     :ivar leaving: true while the node waits for load balancers before it stops: health checks
         answer 503, and everything else works.
     """
@@ -80,6 +81,7 @@ class Registry:
         self.journaled = 0
         self.routes: dict[bytes, Route[Stream]] = {}
         self.ready = False
+        self.wait_for_node = False
         self.leaving = False
         self._streams: dict[str, Stream] = {}
         self._channels: dict[str, Channel] = {}
@@ -104,7 +106,7 @@ class Registry:
         present = {(type(value), value.id) for value in values}
         self.changed([Delete(kind, key) for kind, key in known - present])
         self.changed([Put(value) for value in values])
-        self.ready = True
+        self.ready = not self.wait_for_node
 
     def changed(self, changes: Sequence[Change]) -> None:
         """See :class:`IConfigListener`."""

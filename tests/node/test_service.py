@@ -55,6 +55,7 @@ class SlowStore(DictConfigStore):
         self.directory = directory
         self.loading: Deferred[None] = Deferred()
         self.committed: list[Change] = []
+        self.committing: Deferred[None] = succeed(None)
 
     def open(self, listener: IConfigListener) -> Deferred[None]:
         self.listener = listener
@@ -66,7 +67,7 @@ class SlowStore(DictConfigStore):
 
     def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         self.committed.extend(changes)
-        return succeed(None)
+        return self.committing
 
     def close(self) -> Deferred[None]:
         self.diary.append("store closed")
@@ -173,6 +174,14 @@ class NodeTests(SynchronousTestCase):
         self.store.load()
         self.assertEqual(len(self.store.committed), 1)
         self.assertTrue((self.directory / "first-credential").exists())
+
+    def test_a_node_is_not_ready_before_its_first_credential_works(self) -> None:
+        self.store.committing = Deferred()
+        self.start()
+        self.store.load()
+        self.assertFalse(self.parts.registry.ready)
+        self.store.committing.callback(None)
+        self.assertTrue(self.parts.registry.ready)
 
     def test_a_node_that_has_one_makes_none(self) -> None:
         self.start()
