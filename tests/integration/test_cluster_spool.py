@@ -278,6 +278,11 @@ class ClusterTests(ShardsTestCase):
             for name in ("bad", "good"):
                 node.append(name, 2)
             await self.settled([node])
+        for floor in (highest, "inf", "nan", "-1"):
+            await server.ask("HSET", "logplex:shard", "floor", floor)
+            node.append(f"new at {floor}")
+            node.append("good")
+            await self.settled([node])
         for name in ("bad", "good"):
             recent = await node.spool.recent(name)
             kept = [text for _, text in recent.entries]

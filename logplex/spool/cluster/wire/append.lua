@@ -92,7 +92,10 @@ end
 call('EXPIRE', batches, lifetime)
 
 -- Below this a sequence is missing (0), or from before the shard's last restart.
-local floor = math.max(1, tonumber(field('logplex:shard', 'floor') or 0) or 0)
+local floor = tonumber(field('logplex:shard', 'floor') or 0) or 0
+if not (floor >= 1 and floor <= MOST) then
+    floor = 1
+end
 
 -- Deletes a key that holds something else than it should.
 local function discard(key)

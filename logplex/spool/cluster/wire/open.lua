@@ -14,6 +14,8 @@
 -- Gives 1 if the key of the shard held something else and was replaced, otherwise 0.
 
 local SHARD = 'logplex:shard'
+-- The greatest number that a channel can have; see append.lua.
+local MOST = 9e15
 
 redis.call('PUBLISH', ARGV[2], '')
 redis.call('PUBSUB', 'NUMSUB', ARGV[2])
@@ -35,7 +37,10 @@ if run ~= ARGV[1] then
     local time = redis.call('TIME')
     local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
     local floor = tonumber(redis.call('HGET', SHARD, 'floor') or 0) or 0
-    redis.call('HSET', SHARD, 'floor', string.format('%.0f', math.max(now, floor)))
+    if not (floor > now and floor <= MOST) then
+        floor = now
+    end
+    redis.call('HSET', SHARD, 'floor', string.format('%.0f', floor))
 end
 redis.call('HSET', SHARD, 'run', ARGV[1])
 return replaced
