@@ -36,7 +36,8 @@ class Drain:
 
     :ivar seen: content by row and place: whatever comes again must be the same.
     :ivar flight: rows under way, as they were claimed.
-    :ivar unsure: of ``seen``, what was under way at a crash. It comes again, or is given up.
+    :ivar unsure: of ``seen``, what was under way at a crash, or was released before it was settled.
+        It comes again, or is given up.
     """
 
     backlog: Backlog | None = None
@@ -153,6 +154,7 @@ class AnyCourse(RuleBasedStateMachine):
             return
         rows, drain.flight = drain.flight, []
         drain.unsure -= keys(rows if whole else rows[:1])
+        drain.unsure |= keys([] if whole else rows[1:])
         for row in rows if whole else rows[:1]:
             backlog.advance(row, len(row.messages))
         backlog.release()
