@@ -114,12 +114,16 @@ class Backlog:
     _done_bytes: int
     channel: JournalChannel
     _journal: BacklogSource
+    #: The messages of the channel before a new backlog began, like ``before_count`` of rows.
+    begins_at: int = 0
     _claimed: int | None = None
 
     @property
     def messages(self) -> int:
         """The number of messages that are neither done nor given up."""
-        return self.channel.next_count - self._done_count - self.position.skipped_count
+        left = self.channel.next_count - self._done_count - self.position.skipped_count
+        # A new backlog begins behind what is not written yet.
+        return max(left, 0)
 
     @property
     def bytes(self) -> int:
@@ -132,7 +136,7 @@ class Backlog:
     @property
     def is_empty(self) -> bool:
         """True if the reader has done all messages."""
-        return self.channel.next_count == self._done_count + self.position.skipped_count
+        return self.messages == 0
 
     def read(self, max_messages: int = ROW_MESSAGES, max_bytes: int = ROW_BYTES) -> Deferred[Rows]:
         """

@@ -158,14 +158,25 @@ class Journal:
         channel = self._channel(channel_id)
         position = self._found.pop(name, None)
         asides: frozenset[tuple[int, int]] = frozenset()
+        begins_at = 0
         if position is not None and position.channel == channel_id:
             done_count, done_bytes = self.stored.done[name]
             asides = self.stored.asides.get(name, asides)
         else:
             position = Position(channel_id, self._opened.number)
-            done_count, done_bytes = channel.next_count, channel.next_bytes
+            # What waits to be written came before it.
+            done_count, done_bytes = self._opened.came(channel), channel.next_bytes
+            begins_at = done_count
         backlog = Backlog(
-            name, position, reader, asides, done_count, done_bytes, channel, journal=self
+            name,
+            position,
+            reader,
+            asides,
+            done_count=done_count,
+            done_bytes=done_bytes,
+            channel=channel,
+            journal=self,
+            begins_at=begins_at,
         )
         channel.backlogs.append(backlog)
         self._backlogs[name] = backlog

@@ -453,3 +453,19 @@ class ChangeTests(DurableCase):
         self.clock.advance(0.3)
         self.assertEqual(self.finish_at(link)[:3], [1, 2, 3])
         self.assertIsInstance(self.service._running[1].buffer, Buffer)
+
+    def test_becoming_durable_beside_another_durable_drain_doubles_nothing(self) -> None:
+        """The messages of the present tick are in the buffer of the ordinary drain too."""
+        self.put(evolve(DURABLE, id=2, token="d.2", url=OTHER.url))
+        self.put(DRAIN)
+        self.push(2)
+        link = self.link()
+        self.put(DURABLE)
+        self.push(1)
+        self.clock.advance(TICK_S)
+        status = self.service.status(1)
+        assert status is not None
+        self.assertEqual(status.buffered, 1)
+        got = self.finish_at(link)
+        self.assertEqual(got, list(range(1, len(got) + 1)))
+        self.assertGreater(len(got), 15)

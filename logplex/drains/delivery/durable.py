@@ -320,7 +320,8 @@ class DurableBuffer:
         position = self.backlog.position
         about = self.drain_token.encode("utf-8")
         for row in rows:
-            begin = position.place if row.number == position.row else 0
+            done = position.place if row.number == position.row else 0
+            begin = max(done, self.backlog.begins_at - row.before_count)
             end = min(len(row.messages), self._until - row.before_count)
             for place in range(begin, end):
                 message = row.messages[place]
