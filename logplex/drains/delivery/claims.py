@@ -25,7 +25,7 @@ _RETRY_S = 1.0
 
 
 @frozen
-class Place:
+class JournalPlace:
     """A message, and its place in the journal."""
 
     row: Row
@@ -36,7 +36,9 @@ class Place:
         return self.row.messages[self.place]
 
 
-def frame_id(journal_id: str, drain_token: str, first: Place, last: Place, is_again: bool) -> bytes:
+def frame_id(
+    journal_id: str, drain_token: str, first: JournalPlace, last: JournalPlace, is_again: bool
+) -> bytes:
     """
     Return the frame id of all messages from a place to another. It is the same after any crash.
 
@@ -82,13 +84,13 @@ async def written(sync: Callable[[], Deferred[None]], clock: IReactorTime) -> No
             await deferLater(clock, _RETRY_S)
 
 
-async def read_asides(backlog: Backlog, clock: IReactorTime) -> list[Place]:
+async def read_asides(backlog: Backlog, clock: IReactorTime) -> list[JournalPlace]:
     """Return the messages that a backlog has set aside, in order."""
-    found: list[Place] = []
+    found: list[JournalPlace] = []
     for number, place in sorted(backlog.asides):
         row = await _read(backlog, number, clock)
         if row is not None:
-            found.append(Place(row, place))
+            found.append(JournalPlace(row, place))
     return found
 
 

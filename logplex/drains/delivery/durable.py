@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from logplex.clock import wall_s
 from logplex.drains.delivery.buffer import NEVER, is_notice
 from logplex.drains.delivery.claims import (
-    Place,
+    JournalPlace,
     claim_next,
     frame_id,
     read_asides,
@@ -77,10 +77,10 @@ class DurableBuffer:
     keeps: bool = field(default=True, init=False)
     _claimed: Rows = field(factory=list, init=False)
     #: Messages of the claim that are not settled, in order; the first may be under way.
-    _places: deque[Place] = field(factory=deque, init=False)
-    _aside: deque[Place] = field(factory=deque, init=False)
+    _places: deque[JournalPlace] = field(factory=deque, init=False)
+    _aside: deque[JournalPlace] = field(factory=deque, init=False)
     #: The message that was set aside and is tried again now.
-    _again: Place | None = field(default=None, init=False)
+    _again: JournalPlace | None = field(default=None, init=False)
     #: Fires when rows have come, or when the claim is settled; whichever :meth:`_feed` waits for.
     _awaited: Deferred[None] | None = field(default=None, init=False)
     _feeding: Deferred[None] = field(init=False)
@@ -313,7 +313,7 @@ class DurableBuffer:
         if awaited is not None:
             awaited.callback(None)
 
-    def _sendable(self, rows: Rows) -> Iterator[Place]:
+    def _sendable(self, rows: Rows) -> Iterator[JournalPlace]:
         """
         Yield the messages in these rows that the drain can send, except notices about the drain.
         """
@@ -330,7 +330,7 @@ class DurableBuffer:
                     self.unparsable += 1
                     self.counters.drain_dropped += 1
                 elif not (is_notice(message) and about in message):
-                    yield Place(row, place)
+                    yield JournalPlace(row, place)
 
     def _offer(self) -> None:
         """
