@@ -37,12 +37,12 @@ def make_journal(
     settings: JournalSettings, directory: Path | None, reactor: IReactor, is_kept: bool = True
 ) -> Journal | None:
     """
-    Return the journal of a node, not opened; ``None`` if it has none.
+    Return the journal of a node, which is not opened yet; ``None`` if the node has no journal.
 
-    :param directory: of the configuration's file; ``None`` if the configuration is shared with
-        other nodes, and the journal belongs into the state directory.
-    :param is_kept: false if the configuration ends with the process; then the journal is kept only
-        at an absolute path.
+    :param directory: the directory of the configuration's file. ``None`` means that the
+        configuration is shared with other nodes; then the journal belongs into the state directory.
+    :param is_kept: false if the configuration ends with the process. Then the node has a journal
+        only if the settings give an absolute path.
     """
     if not settings.file or not (is_kept or Path(settings.file).is_absolute()):
         return None

@@ -17,48 +17,59 @@ from logplex.journal.values import ROW_BYTES, ROW_MESSAGES, Given, Position, Row
 
 
 class BacklogReader(Protocol):
-    """The durable drain that reads a backlog. The journal calls these methods."""
+    """The durable drain that reads a backlog. The journal calls the methods of this drain."""
 
     def rows_came(self) -> None:
-        """Note that there are new rows behind the position."""
+        """Tell the drain that the journal has new rows for the drain."""
 
     def gave_up(self, count: int, since_s: float) -> None:
         """
-        Note that the journal has dropped unsent messages, because they were too many or too old.
+        Tell the drain that the journal has dropped unsent messages, because they were too many or
+        too old.
 
-        :param since_s: when the oldest of them was written, in seconds since the epoch.
+        :param since_s: the time at which the oldest dropped message was written, in seconds since
+            the epoch.
+        :param count: the number of dropped messages.
         """
 
 
 class BacklogSource(Protocol):
-    """The part of a journal that its backlogs use."""
+    """The methods of a journal that its backlogs need."""
 
     def read(
         self, channel: JournalChannel, number: int, max_messages: int, max_bytes: int
     ) -> Deferred[Rows]:
-        """Return the channel's oldest rows from a number on; see :meth:`Backlog.read`."""
+        """
+        Return the oldest rows of a channel, beginning with a row number; see :meth:`Backlog.read`.
+        """
 
     def sync(self) -> Deferred[None]:
-        """Fire when all messages so far survive a loss of power, or fail with JournalAway."""
+        """
+        Fire when all messages so far would survive a loss of power. The result fails with
+        JournalAway if they cannot be written.
+        """
 
     def came(self, channel: JournalChannel) -> int:
         """Return the number of messages that have come for a channel, written or not."""
 
     def moved(self, backlog: Backlog) -> None:
-        """Write a backlog's position, and what it has set aside, with the next transaction."""
+        """
+        Write the new position of a backlog, and its messages set aside, with the next transaction.
+        """
 
     def end(self, backlog: Backlog) -> None:
-        """Remove the position of a backlog."""
+        """Delete the position of a backlog from the file."""
 
 
 @define(eq=False, repr=False)
 class JournalChannel:
     """
-    A channel with at least one backlog.
+    A channel that has at least one durable drain, and so at least one backlog.
 
     :ivar pending: the messages that wait for the next transaction. ``parts`` are older messages,
         whose transaction failed.
-    :ivar kept_from: rows below this number are deleted, or about to be.
+    :ivar kept_from: the number of the oldest row that is kept. Older rows are deleted, or will be
+        deleted soon.
     """
 
     id: str
@@ -71,14 +82,20 @@ class JournalChannel:
 
     @property
     def needed_from(self) -> int | None:
-        """The lowest number of a row that a backlog needs; ``None`` without backlogs."""
+        """
+        The number of the oldest row that a backlog of the channel needs; ``None`` if there is no
+        backlog.
+        """
         return min((each.needed_from for each in self.backlogs), default=None)
 
     @property
     def gap(self) -> tuple[int, int] | None:
         """
-        The range of rows that no backlog needs although it needs lower rows: the first row of the
-        range, and the row after its last.
+        A range of rows that no backlog of the channel needs, between rows that are needed; ``None``
+        if there is no such range.
+
+        The first number is that of the first row in the range. The second number is that of the
+        first row after the range.
         """
         positions = [backlog.position for backlog in self.backlogs]
         end = min((each.resume for each in positions if each.gap), default=0)
@@ -98,12 +115,12 @@ class JournalChannel:
 @define(eq=False, repr=False)
 class Backlog:
     """
-    The rows of a channel that one reader has not done yet.
+    The rows of a channel that one durable drain has not delivered yet.
 
-    :ivar name: the name of the position in the file: the id of a drain.
+    :ivar name: the name of the drain's position in the file: the id of the drain.
     :ivar position: see :class:`Position`.
-    :ivar asides: messages that the receiver refused, and that wait for another attempt: the row and
-        the place in the row of each.
+    :ivar asides: the messages that the receiver refused and that wait for another attempt. Each is
+        given by the number of its row and its place in the row.
     """
 
     name: str
@@ -120,7 +137,7 @@ class Backlog:
 
     @property
     def messages(self) -> int:
-        """The number of messages that are neither done nor given up."""
+        """The number of messages in the backlog that are neither delivered nor given up."""
         left = self.channel.next_count - self._done_count - self.position.skipped_count
         # A new backlog begins behind what is not written yet.
         return max(left, 0)
@@ -128,25 +145,26 @@ class Backlog:
     @property
     def bytes(self) -> int:
         """
-        The bytes of the messages that are neither done nor given up; a partly done row counts
-        whole.
+        The size of the messages in the backlog that are neither delivered nor given up. A row that
+        is partly delivered counts with its whole size.
         """
         return self.channel.next_bytes - self._done_bytes - self.position.skipped_bytes
 
     @property
     def is_empty(self) -> bool:
-        """True if the reader has done all messages."""
+        """True if the drain has delivered all messages of the backlog."""
         return self.messages == 0
 
     def read(self, max_messages: int = ROW_MESSAGES, max_bytes: int = ROW_BYTES) -> Deferred[Rows]:
         """
-        Return the oldest rows of the backlog, whole, in order; none at the end.
+        Return the oldest rows of the backlog, in order; no rows at the end of the backlog.
 
-        The first row may be partly done: its messages below ``position.place`` are done. After a
-        crash during a claim of several rows, exactly these rows are returned.
+        The first row may be partly delivered: the messages before ``position.place`` are done. If
+        the process has ended during a claim of several rows, the same rows are returned again.
 
-        :param max_messages: the bound for all rows together, like ``max_bytes``. The first row is
-            returned in any case.
+        :param max_messages: the maximum number of messages in all rows together. The first row is
+            returned even if it has more.
+        :param max_bytes: the maximum size of all rows together, with the same exception.
         """
         position = self.position
         last = position.claimed or (position.gap - 1 if position.gap else 1 << 62)
@@ -156,7 +174,7 @@ class Backlog:
         return rows.addCallback(lambda found: [row for row in found if row.number <= last])
 
     def read_row(self, number: int) -> Deferred[Row | None]:
-        """Return a row that holds messages set aside; ``None`` if it is not there."""
+        """Return the row with this number; ``None`` if the row does not exist."""
         rows = self._journal.read(self.channel, number, 1, 1)
         return rows.addCallback(
             lambda found: next((row for row in found if row.number == number), None)
@@ -164,9 +182,10 @@ class Backlog:
 
     def claim(self, rows: Rows) -> Deferred[None]:
         """
-        Claim the rows that :meth:`read` returned. Fires when they may be sent.
+        Reserve the rows that :meth:`read` returned for sending. The result fires when the rows may
+        be sent.
 
-        :raise JournalAway: the claim could not be written.
+        :raise JournalAway: the claim could not be written to the disk.
         """
         last = rows[-1].number
         self._claimed = last
@@ -176,7 +195,7 @@ class Backlog:
         return self._journal.sync().addErrback(self._unclaimed)
 
     def advance(self, row: Row, place: int) -> None:
-        """Mark all messages before a place in a claimed row as done. The claim stays."""
+        """Mark all messages before a place in a claimed row as done. The rows stay claimed."""
         is_whole = place == len(row.messages)
         self._done_count = row.before_count + place
         self._done_bytes = row.after_bytes if is_whole else row.before_bytes
@@ -184,13 +203,16 @@ class Backlog:
         self._move(evolve(self.position, row=number, place=0 if is_whole else place))
 
     def rewind(self, row: Row, place: int) -> None:
-        """Give the claim up and begin again at an earlier place, of which nothing is known yet."""
+        """
+        End the claim, and continue at an earlier place of the backlog. The messages from this place
+        on are not done.
+        """
         self._claimed = None
         self._move(evolve(self.position, claimed=0))
         self.advance(row, place)
 
     def release(self) -> None:
-        """End the claim. Its messages that are not done are the first of the next claim."""
+        """End the claim. The next claim begins with the first message that is not done."""
         self._claimed = None
         position = evolve(self.position, claimed=0)
         if position.gap and position.row >= position.gap:
@@ -203,12 +225,15 @@ class Backlog:
             self._move(position)
 
     def set_aside(self, messages: Iterable[tuple[int, int]]) -> None:
-        """Replace the set of messages that are set aside, each given by its row and its place."""
+        """
+        Replace the set of messages that wait for another attempt. Each message is given by the
+        number of its row and its place in the row.
+        """
         self.asides = frozenset(messages)
         self._journal.moved(self)
 
     def lose(self, count: int, since_s: float) -> None:
-        """Count lost messages, of which the receiver has to be told, and tell the reader."""
+        """Count lost messages, so that the receiver is told of them later. Tell the drain too."""
         position = self.position
         self._move(
             evolve(
@@ -220,11 +245,11 @@ class Backlog:
         self.reader.gave_up(count, since_s)
 
     def told(self, count: int) -> None:
-        """Note that the receiver has been told of a number of lost messages."""
+        """Subtract lost messages of which the receiver has been told."""
         self._move(evolve(self.position, lost_count=self.position.lost_count - count))
 
     def give_up(self, given: Given) -> None:
-        """Note that the journal has dropped rows, because they were too many or too old."""
+        """Skip the rows that the journal has dropped, because they were too many or too old."""
         if given.since_s is None:
             return
         if self._has_claim:
@@ -245,7 +270,8 @@ class Backlog:
     @property
     def spare(self) -> tuple[int, int]:
         """
-        Return the first row that may be given up, and the number of its messages that are done.
+        Return the first row that the journal may drop from the backlog, and the number of messages
+        in that row that are done.
         """
         position = self.position
         if not self._has_claim:
@@ -255,21 +281,24 @@ class Backlog:
 
     @property
     def needed_from(self) -> int:
-        """The lowest number of a row that this backlog needs."""
+        """The number of the oldest row that this backlog needs."""
         return min((row for row, _ in self.asides), default=self.position.row)
 
     @property
     def came(self) -> int:
-        """The number of messages of the channel until now, like ``before_count`` of rows."""
+        """
+        The number of messages that the channel has received so far, counted like ``before_count``
+        of rows.
+        """
         return self._journal.came(self.channel)
 
     def end(self) -> None:
-        """Remove the position, because the reader is gone."""
+        """Delete the position of the backlog from the journal, because the drain is gone."""
         self._journal.end(self)
 
     @property
     def _has_claim(self) -> bool:
-        """True if rows are claimed, or were when the process ended."""
+        """True if rows are claimed now, or were claimed when the last process ended."""
         return bool(self._claimed or self.position.claimed or self.position.gap)
 
     def _unclaimed(self, failure: Failure) -> Failure:

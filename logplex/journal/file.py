@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The file of a journal: its tables, one transaction, and reads. Synchronous; runs in one thread.
+The file of a journal: its tables, one transaction, and reads. All calls are synchronous, and run in
+one thread.
 
-No number is given twice, even after a loss of power that undid the last transactions: each opening
-begins :data:`START_GAP` above all numbers that earlier ones can have given.
+No number is used twice, even after a loss of power that has undone the last transactions. For this,
+each opening of the file begins with numbers that are :data:`START_GAP` above all earlier numbers.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ CREATE INDEX frame_age ON frame (at_s);
 
 class JournalFile:
     """
-    An open journal. One thread uses it.
+    The open file of a journal. Only one thread may use the file.
 
     :raise JournalBroken: the file is damaged, or is not a database.
     :raise JournalUnusable: the file cannot be used for another reason.
@@ -78,10 +79,10 @@ class JournalFile:
 
     def open(self, now_s: float, remember_s: float) -> Opened:
         """
-        Read the first and last rows of all channels, and choose the number of the next row.
+        Read the first and the last row of each channel, and choose the number of the next row.
 
-        :param now_s: seconds since the epoch.
-        :param remember_s: the age above which digests of requests are not returned.
+        :param now_s: the present time, in seconds since the epoch.
+        :param remember_s: the maximum age of the digests of requests that are returned, in seconds.
         """
         with self._transaction(waited=True) as run:
             facts: dict[str, int | str] = dict(run("SELECT name, value FROM fact"))
@@ -114,7 +115,7 @@ class JournalFile:
 
     def write(self, changes: Transaction) -> None:
         """
-        Make all changes, or none.
+        Make all changes of a transaction, or none of them.
 
         :raise sqlite3.Error: no change was made, because the disk is full or broken.
         """
@@ -162,10 +163,11 @@ class JournalFile:
 
     def read(self, channel: str, number: int, max_messages: int, max_bytes: int) -> list[Row]:
         """
-        Return a channel's oldest rows from a number on, in order.
+        Return the oldest rows of a channel in order, beginning with the row of this number.
 
-        :param max_messages: the bound for all rows together, like ``max_bytes``. The first row is
-            returned in any case.
+        :param max_messages: the maximum number of messages in all rows together. The first row is
+            returned even if it has more.
+        :param max_bytes: the maximum size of all rows together, with the same exception.
         """
         rows: list[Row] = []
         messages = size_bytes = 0
@@ -194,8 +196,8 @@ class JournalFile:
 
     def free_bytes(self) -> int:
         """
-        Return the number of bytes by which the content could grow: free space in the file and on
-        the disk.
+        Return the number of bytes by which the content of the file can grow: the free space in the
+        file and on the disk.
         """
         if self.path == IN_MEMORY:
             return 1 << 62
@@ -207,13 +209,14 @@ class JournalFile:
         self, channel: str, row: int, place: int, want_bytes: int, written_before_s: float
     ) -> Given:
         """
-        Return the rows that a position gives up, because they are too many or too old.
+        Return the oldest rows that a backlog must give up, because there are too many rows or the
+        rows are too old.
 
         :param row: the number of the first row that may be given up.
-        :param place: the number of messages of that row, if it exists, that are done already.
-        :param want_bytes: the bytes of messages to give up.
-        :param written_before_s: rows written before this time (seconds since the epoch) are given
-            up in any case.
+        :param place: the number of messages in that row that are done already.
+        :param want_bytes: the minimum size of the messages to give up.
+        :param written_before_s: a time in seconds since the epoch. All rows that were written
+            before this time are given up.
         """
         count = size_bytes = 0
         since_s: float | None = None
@@ -235,7 +238,7 @@ class JournalFile:
         return Given(row, count, size_bytes, since_s)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file of the journal."""
         self._connection.close()
 
     def _place(self, name: str, position: Position | None) -> None:
@@ -268,7 +271,7 @@ class JournalFile:
 
 
 def channels_of(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield the channels that have rows, with one step through the index for each."""
+    """Yield the ids of the channels that have rows. Each id costs one step through the index."""
     channel = ""
     while True:
         found = connection.execute(
@@ -281,7 +284,10 @@ def channels_of(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def ends_of(connection: sqlite3.Connection, channel: str, positions: Iterable[Position]) -> Ends:
-    """Return the beginning and the end of the rows of a channel that has some."""
+    """
+    Return the first row of a channel, and the counts for the channel's next row. The channel must
+    have rows.
+    """
     run = connection.execute
     first = run("SELECT min(number) FROM row WHERE channel = ?", (channel,)).fetchone()[0]
     last, count, size_bytes = run(
@@ -297,7 +303,7 @@ def ends_of(connection: sqlite3.Connection, channel: str, positions: Iterable[Po
 
 
 def done_before(connection: sqlite3.Connection, position: Position) -> tuple[int, int]:
-    """Count the messages and bytes of the channel that stand before a position."""
+    """Return the number and the size of the channel's messages before a position."""
     run = connection.execute
     found = run(
         "SELECT number, before_count, before_bytes FROM row WHERE channel = ? AND number >= ?"
@@ -317,7 +323,9 @@ def done_before(connection: sqlite3.Connection, position: Position) -> tuple[int
 
 def _connect(path: str) -> sqlite3.Connection:
     """
-    Open or create the file. Only its owner can read it, since it holds the logs of applications.
+    Open the file of a journal, or create the file.
+
+    Only the owner of the file can read it, since it contains the logs of applications.
     """
     try:
         if path != IN_MEMORY:
@@ -343,7 +351,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, path: str) -> None:
-    """Check that the file belongs to Logplex, and create the tables of an empty one."""
+    """Check that the file belongs to Logplex. If the file is empty, create its tables."""
     run = connection.execute
     application = run("PRAGMA application_id").fetchone()[0]
     empty = not run("SELECT count(*) FROM sqlite_master").fetchone()[0]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The journal of a process: it takes messages, gives them to backlogs, and keeps to its bounds.
+The journal of a process: it keeps messages, gives them to backlogs, and limits its size.
 
-Calls on the message path are synchronous and cost nothing per message: :meth:`Journal.append` puts
-messages on a list. Everything about the file happens in its thread.
+Calls on the message path are synchronous and cost nothing per message: :meth:`Journal.append` only
+adds messages to a list. A thread does everything that concerns the file.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ class Journal:
     """
     The journal of this process. Call :meth:`open` first.
 
-    :param path: the path of the file; a missing directory is created. :data:`IN_MEMORY` means that
-        nothing is kept.
-    :param run: runs blocking calls one after another in a thread; fires with the result.
-    :param open_file: opens the file; called in the thread.
+    :param path: the path of the file. A missing directory is created. With :data:`IN_MEMORY` no
+        message is kept on the disk.
+    :param run: runs blocking calls one after another in a thread. The result of a call fires in the
+        reactor's thread.
+    :param open_file: opens the file; it is called in the thread.
     :param released: called when the file is closed.
     """
 
@@ -92,8 +93,8 @@ class Journal:
 
     async def open(self) -> None:
         """
-        Open the file and read the ends of its rows. A damaged file is renamed, and a new one
-        created.
+        Open the file, and read the first and the last row of each channel. A damaged file is
+        renamed, and a new file is created.
 
         :raise JournalUnusable: the file cannot be used, or another process uses it.
         """
@@ -117,9 +118,10 @@ class Journal:
 
     def append(self, channel_id: str, messages: Sequence[bytes]) -> None:
         """
-        Keep a channel's messages from the next tick on. Never waits, never raises.
+        Write messages of a channel to the file at the next tick. This call never waits, and never
+        raises an error.
 
-        Messages of a channel without backlogs are not kept.
+        Messages of a channel without backlogs are not written.
         """
         channel = self._channels.get(channel_id)
         if channel is not None and channel.backlogs and self._writer is not None:
@@ -129,11 +131,12 @@ class Journal:
         self, pieces: Mapping[str, Sequence[bytes]], frame: bytes | None = None
     ) -> Deferred[None]:
         """
-        Keep messages of several channels, all or none. Fires when they survive a loss of power.
+        Write messages of several channels, all of them or none. The result fires when the messages
+        would survive a loss of power.
 
-        :param frame: the digest of the request with the messages. After the next start
-            ``stored.frames`` has it.
-        :raise JournalAway: nothing was taken.
+        :param frame: the digest of the request that contained the messages. After the next start,
+            ``stored.frames`` contains this digest.
+        :raise JournalAway: no message was written.
         """
         if self._writer is None:
             return fail(JournalAway("the journal is closed"))
@@ -145,15 +148,19 @@ class Journal:
         return self._writer.take(known, frame)
 
     def sync(self) -> Deferred[None]:
-        """Fire when everything up to now survives a loss of power, or fail with JournalAway."""
+        """
+        Fire when all messages so far would survive a loss of power. The result fails with
+        JournalAway if they cannot be written.
+        """
         return self._opened.sync()
 
     def backlog(self, name: str, channel_id: str, reader: BacklogReader) -> Backlog:
         """
-        Return the backlog of a reader, at its earlier position; a new one begins at the end.
+        Return the backlog of a drain, at the drain's earlier position. A new backlog begins at the
+        end of the channel's rows.
 
-        :param name: the name of the position. If the file has it for another channel, it begins
-            anew.
+        :param name: the name of the position: the id of the drain. If the file has this position
+            for another channel, the backlog counts as new.
         """
         channel = self._channel(channel_id)
         position = self._found.pop(name, None)
@@ -189,7 +196,10 @@ class Journal:
         return position is not None and position.channel == channel_id
 
     def end_others(self) -> None:
-        """Remove the positions that no reader has asked for, because their drains are gone."""
+        """
+        Delete the positions for which :meth:`backlog` was not called, because their drains are
+        gone.
+        """
         for name in self._found:
             self._opened.end(name)
         self._found = {}
@@ -198,11 +208,14 @@ class Journal:
 
     @property
     def trouble(self) -> str | None:
-        """The reason in one line why the journal takes no messages now; ``None`` if it does."""
+        """
+        The reason why the journal accepts no messages now, in one line; ``None`` if it accepts
+        messages.
+        """
         return self._opened.trouble
 
     def troubles(self) -> list[str]:
-        """Return the present failure, in one line."""
+        """Return the present failure of the journal, in one line."""
         trouble = self._writer.trouble if self._writer else None
         return [f"the journal {self.path} cannot be written: {trouble}"] if trouble else []
 
@@ -224,7 +237,10 @@ class Journal:
         yield Sample("logplex_journal_drains", "Durable drains of the node", len(backlogs))
 
     async def close(self) -> None:
-        """Write all waiting messages, and close the file. May be called without :meth:`open`."""
+        """
+        Write all waiting messages, and close the file. The caller may close a journal that was not
+        opened.
+        """
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.close()
@@ -251,7 +267,10 @@ class Journal:
         return self._opened.came(channel)
 
     def moved(self, backlog: Backlog) -> None:
-        """See :class:`BacklogSource`. After the end only a repeat tells of what is lost here."""
+        """
+        See :class:`BacklogSource`. Positions that move after the journal has closed are lost, so
+        messages may be sent again.
+        """
         if self._writer is not None and self._backlogs.get(backlog.name) is backlog:
             self._writer.move(backlog)
 
@@ -310,7 +329,10 @@ class Journal:
         used_bytes: int,
         free_bytes: int,
     ) -> Deferred[None] | None:
-        """Tell readers of new rows, forget channels without readers, and enforce the bounds."""
+        """
+        Finish a transaction: tell drains of new rows, forget channels without drains, and drop rows
+        above the limits.
+        """
         told: dict[str, JournalChannel] = {}
         for row in rows:
             channel = told[row.channel] = self._channels[row.channel]
@@ -337,11 +359,11 @@ class Journal:
 
     async def _make_room(self, excess_bytes: int, is_old: bool, now_s: float) -> None:
         """
-        Drop rows that are too old, and the oldest rows of the largest backlog if there are too
-        many.
+        Drop rows that are too old. If there are too many rows, drop the oldest rows of the largest
+        backlog.
 
-        Rows that two backlogs need become free when both have dropped them. The second backlog is
-        the largest after the next transaction, and drops them then.
+        The space of a row that two backlogs need becomes free when both backlogs have dropped the
+        row. After the next transaction the second backlog is the largest, and drops the row then.
         """
         if is_old:
             self._aged_s = now_s
@@ -370,7 +392,10 @@ class Journal:
 
 
 def _set_aside(path: str, now_s: float) -> str:
-    """Rename a damaged file, and the files that SQLite keeps beside it; return the new name."""
+    """
+    Rename a damaged file, and the files that SQLite keeps beside it. Return the new name of the
+    file.
+    """
     aside = f"{path}.damaged-{int(now_s)}"
     for suffix in ("", "-wal", "-shm"):
         if Path(path + suffix).exists():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The newest rows of a journal, in memory, so that a drain at the end never reads the file.
+The newest rows of a journal, in memory, so that a drain that is up to date does not read the file.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MEMORY_BYTES = 33_554_432
 @define(eq=False, repr=False)
 class NewestRows:
     """
-    Rows of all channels, the newest of each without a gap.
+    The newest rows of all channels, in memory. No row of a channel is missing between them.
 
-    :ivar opened_at: the first number of this process. Rows with lower numbers are in the file only.
+    :ivar opened_at: the number of the first row of this process. Earlier rows are only in the file.
     """
 
     opened_at: int
@@ -34,7 +34,7 @@ class NewestRows:
     _bytes: int = 0
 
     def add(self, row: Row) -> None:
-        """Add the newest row."""
+        """Add a row, which is newer than all other rows."""
         self._rows[row.number] = row
         self._numbers.setdefault(row.channel, deque()).append(row.number)
         self._bytes += row.bytes
@@ -45,23 +45,23 @@ class NewestRows:
             self._bytes -= oldest.bytes
 
     def drop(self, channel_id: str, below: int) -> None:
-        """Forget the rows of a channel below a number."""
+        """Forget the rows of a channel whose numbers are below ``below``."""
         numbers = self._numbers.get(channel_id, ())
         while numbers and numbers[0] < below:
             self._bytes -= self._rows.pop(numbers.popleft()).bytes
 
     def forget(self, channel_id: str) -> None:
-        """Forget a channel that has no rows in memory or in the file."""
+        """Forget a channel that has no more rows in memory or in the file."""
         self.drop(channel_id, 1 << 63)
         self._numbers.pop(channel_id, None)
         self._begins.pop(channel_id, None)
 
     def read(self, channel_id: str, number: int, max_messages: int, max_bytes: int) -> Rows | None:
         """
-        Return the oldest rows of a channel from a number on; ``None`` if one of them is not in
-        memory.
+        Return the oldest rows of a channel, beginning with the row of this number; ``None`` if one
+        of these rows is not in memory.
 
-        The bounds are those of :meth:`logplex.journal.file.JournalFile.read`.
+        The limits are the same as for :meth:`logplex.journal.file.JournalFile.read`.
         """
         if number < self._begins.get(channel_id, self.opened_at):
             return None
@@ -73,7 +73,9 @@ class NewestRows:
 
 
 def _up_to(rows: Iterable[Row], max_messages: int, max_bytes: int) -> Rows:
-    """Return the first rows that fit into both bounds, at least one."""
+    """
+    Return the first of these rows that together stay within both limits, but at least one row.
+    """
     chosen: Rows = []
     messages = size_bytes = 0
     for row in rows:

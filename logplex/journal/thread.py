@@ -19,9 +19,9 @@ _T = TypeVar("_T")
 
 class OneThread:
     """
-    Run blocking calls in one thread, in the order of the requests.
+    A thread that runs blocking calls one after another, in the order in which they were requested.
 
-    :param reactor: results fire in the thread of this reactor.
+    :param reactor: the reactor in whose thread the results fire.
     """
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
@@ -29,13 +29,16 @@ class OneThread:
         self._pool = ThreadPool(minthreads=1, maxthreads=1, name="journal")
 
     def run(self, call: Callable[..., _T], *arguments: object) -> Deferred[_T]:
-        """Run a call in the thread, and fire with its result. The first call starts the thread."""
+        """
+        Run a blocking call in the thread. The result fires with the result of the call. The first
+        call starts the thread.
+        """
         if not self._pool.started:
             self._pool.start()
         answer: Deferred[_T] = deferToThreadPool(self._reactor, self._pool, call, *arguments)
         return answer
 
     def stop(self) -> None:
-        """End the thread. No call may be running."""
+        """End the thread. The caller must make sure that no call is running."""
         if self._pool.started:
             self._pool.stop()

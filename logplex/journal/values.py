@@ -16,26 +16,31 @@ ROW_BYTES = 102_400
 
 
 class JournalAway(Exception):
-    """The disk is full or broken, so nothing was kept. The text gives the reason in one line."""
+    """
+    The journal could not keep messages, because the disk is full or broken. The text gives the
+    reason in one line.
+    """
 
 
 class JournalUnusable(Exception):
-    """The file cannot be opened; the text says why in one line."""
+    """The file of the journal cannot be opened. The text gives the reason in one line."""
 
 
 class JournalBroken(JournalUnusable):
-    """The file is damaged, or not a database. It may be renamed and replaced."""
+    """
+    The file of the journal is damaged, or is not a database. The file may be renamed and replaced.
+    """
 
 
 @frozen
 class Row:
     """
-    A row: a part of the messages that one channel received in one tick.
+    A row of the journal: some of the messages that one channel has received in one tick.
 
-    :ivar at_s: the time at which it was written, in seconds since the epoch.
-    :ivar before_count: the number of messages of the channel before this row. The difference of two
-        rows is the number of messages between them.
-    :ivar before_bytes: the bytes of the messages before this row.
+    :ivar at_s: the time at which the row was written, in seconds since the epoch.
+    :ivar before_count: the number of messages that the channel had before this row. The difference
+        of two such numbers is the number of messages between two rows.
+    :ivar before_bytes: the size of the messages that the channel had before this row.
     """
 
     number: int
@@ -52,28 +57,31 @@ class Row:
 
     @property
     def after_count(self) -> int:
-        """The number of messages of the channel up to the end of this row."""
+        """The number of messages that the channel had up to the end of this row."""
         return self.before_count + len(self.messages)
 
     @property
     def after_bytes(self) -> int:
-        """The bytes of messages of the channel up to the end of this row."""
+        """The size of the messages that the channel had up to the end of this row."""
         return self.before_bytes + self.bytes
 
 
 @frozen
 class Position:
     """
-    A reader's place in the rows of its channel.
+    The place in the rows of a channel up to which a durable drain is done.
 
-    :ivar row: the number of a row; everything of the channel in rows below it is done.
-    :ivar place: how many messages of that row are done too.
-    :ivar claimed: the last row of the claim under way, if that is more than one row; else 0.
-    :ivar gap: the first of the rows behind a claim that had to make room, and ``resume`` the first
-        row after them; 0 if there are none.
-    :ivar skipped_count: how many messages these rows had, and their bytes in ``skipped_bytes``.
-    :ivar lost_count: how many messages were given up that the receiver has not been told of, the
-        first of them at ``lost_since_s`` (seconds since the epoch).
+    :ivar row: the number of the first row that is not completely done. All earlier rows of the
+        channel are done.
+    :ivar place: the number of messages in that row that are done.
+    :ivar claimed: the number of the last claimed row if several rows are claimed; else 0.
+    :ivar gap: the number of the first row after the claim that the journal has dropped for lack of
+        room; 0 if none was dropped.
+    :ivar skipped_count: the number of messages in the dropped rows.
+    :ivar lost_count: the number of lost messages of which the receiver has not been told yet.
+    :ivar resume: the number of the first row after the dropped rows; 0 if none was dropped.
+    :ivar skipped_bytes: the size of the messages in the dropped rows.
+    :ivar lost_since_s: the time of the first of these losses, in seconds since the epoch.
     """
 
     channel: str
@@ -91,10 +99,11 @@ class Position:
 @frozen
 class Ends:
     """
-    The beginning and the end of a channel's rows.
+    The first row of a channel, and the counts for the channel's next row.
 
-    :ivar first: the number of its oldest row.
-    :ivar next_count: the ``before_count`` of the next row; ``next_bytes`` is its ``before_bytes``.
+    :ivar first: the number of the channel's oldest row.
+    :ivar next_count: the ``before_count`` of the channel's next row.
+    :ivar next_bytes: the ``before_bytes`` of the channel's next row.
     """
 
     first: int
@@ -105,13 +114,14 @@ class Ends:
 @frozen
 class Opened:
     """
-    The contents of a file when it was opened, without its rows.
+    The contents of a journal's file when the file was opened, without the rows.
 
     :ivar id: the random id of the journal: 32 hex digits.
     :ivar next_number: the number of the next row.
     :ivar done: for each position, the number and the bytes of the channel's messages before it.
-    :ivar asides: for each position, the messages that are set aside, each with its row and place.
-    :ivar frames: the digests of requests that were answered, the oldest first.
+    :ivar asides: for each position, the refused messages that wait for another attempt. Each is
+        given by the number of its row and its place in the row.
+    :ivar frames: the digests of requests that were answered, the oldest digest first.
     """
 
     id: str
@@ -126,15 +136,17 @@ class Opened:
 @frozen
 class Transaction:
     """
-    All changes of a tick, made together or not at all.
+    All changes to the file in one tick. They are made together, or none of them is made.
 
-    :ivar positions: new places; ``None`` ends a position.
-    :ivar asides: all messages that a position has set aside now, as row and place.
-    :ivar keep_from: of each channel, the lowest number of a row that is still needed.
-    :ivar gaps: of some channels, the first row that is not needed and the next that is, higher up.
-    :ivar frames: digests of requests whose messages are in it.
-    :ivar forget_before_s: frames older than this are removed.
-    :ivar waited: a caller waits for it; it must survive a loss of power.
+    :ivar positions: the new positions of drains; ``None`` deletes a position.
+    :ivar asides: for each changed position, all messages that wait for another attempt, each by row
+        and place.
+    :ivar keep_from: for each channel, the number of the oldest row that is still needed.
+    :ivar gaps: for some channels, a range of rows that are not needed although older rows are: the
+        number of the first row in the range, and of the first row after the range.
+    :ivar frames: the digests of the requests whose messages this transaction contains.
+    :ivar forget_before_s: digests of requests that are older than this time are deleted.
+    :ivar waited: true if a caller waits until the changes would survive a loss of power.
     """
 
     rows: Sequence[Row] = ()
@@ -151,11 +163,13 @@ class Transaction:
 @frozen
 class Given:
     """
-    The oldest rows of a backlog, which a position may give up.
+    The oldest rows of a backlog, which the backlog may give up.
 
-    :ivar next_row: the number of the first row that stays; one above the last if none does.
-    :ivar count: the number of messages in them; ``bytes`` is their size.
-    :ivar since_s: the time of the oldest message; ``None`` if there are none.
+    :ivar next_row: the number of the first row that stays. If no row stays, it is one above the
+        last row.
+    :ivar count: the number of messages in the rows to give up.
+    :ivar since_s: the time of the oldest message; ``None`` if there are no rows to give up.
+    :ivar bytes: the size of the messages in the rows to give up.
     """
 
     next_row: int
@@ -167,12 +181,12 @@ class Given:
 @frozen
 class JournalBounds:
     """
-    The bounds of a journal.
+    The limits that a journal keeps.
 
-    :ivar tick_s: the longest time that messages wait for their transaction.
-    :ivar max_bytes: the largest size of the file.
-    :ivar keep_free_bytes: the space on the disk that is left free for other programs.
-    :ivar max_age_s: the age at which rows are given up.
+    :ivar tick_s: the longest time that messages wait for the transaction that writes them.
+    :ivar max_bytes: the maximum size of the file.
+    :ivar keep_free_bytes: the free space on the disk that the journal leaves for other programs.
+    :ivar max_age_s: the age at which a row is given up.
     """
 
     tick_s: float = 0.05

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The writer of a journal: all changes of a tick become one transaction, made in the thread.
+The writer of a journal: it collects all changes of a tick, and writes them as one transaction in a
+thread.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ RETRY_S = 1.0
 
 @define(eq=False, repr=False)
 class _Taken:
-    """Messages that are kept all together or not at all, while the caller waits."""
+    """Messages that are written all together or not at all. A caller waits for them."""
 
     pieces: Mapping[JournalChannel, Sequence[bytes]]
     frame: bytes | None
@@ -51,7 +52,7 @@ class _Taken:
 
 @define(eq=False, repr=False)
 class _NextTransaction:
-    """The contents of the next transaction, without the messages that wait at their channels."""
+    """The changes of the next transaction, except the messages that wait in the channels."""
 
     channels: dict[JournalChannel, None] = field(factory=dict)
     taken: list[_Taken] = field(factory=list)
@@ -61,20 +62,22 @@ class _NextTransaction:
 
     @property
     def answers(self) -> list[Deferred[None]]:
-        """Return the Deferreds that fire after the transaction."""
+        """Return the Deferreds that fire when the transaction has ended."""
         return [*(each.answer for each in self.taken), *self.syncs]
 
 
 @define(eq=False, repr=False)
 class JournalWriter:
     """
-    Collect changes, and write them: at the tick, or at once if a caller waits.
+    The writer that collects changes to a journal, and writes them at the next tick, or at once if a
+    caller waits.
 
     :ivar run: see :class:`logplex.journal.journal.Journal`.
     :ivar number: the number of the next row.
-    :ivar written: called after a transaction with the channels that it touched, the new rows, and
-        the bytes that are used of the file and free for it.
-    :ivar trouble: the reason in one line why nothing is kept now; ``None`` if all is well.
+    :ivar written: called after a transaction with the changed channels, the new rows, the used
+        bytes of the file, and the free bytes.
+    :ivar trouble: the reason why the journal keeps no messages now, in one line; ``None`` if it
+        keeps them.
     :ivar dropped: the number of messages that were dropped because the disk was full or broken.
     """
 
@@ -97,8 +100,8 @@ class JournalWriter:
 
     def append(self, channel: JournalChannel, messages: Sequence[bytes]) -> None:
         """
-        Write messages with the next transaction. Drop them if too many wait for a full or broken
-        disk.
+        Write messages of a channel with the next transaction. Drop the messages if too many wait
+        because the disk is full or broken.
         """
         size_bytes = sum(map(len, messages))
         if self.trouble is not None and self._waiting_bytes + size_bytes > WAITING_BYTES:
@@ -121,7 +124,10 @@ class JournalWriter:
         )
 
     def sync(self) -> Deferred[None]:
-        """Fire when all messages so far survive a loss of power, or fail with JournalAway."""
+        """
+        Fire when all messages so far would survive a loss of power. The result fails with
+        JournalAway if they cannot be written.
+        """
         answer: Deferred[None] = Deferred()
         return self._asked(answer, lambda: self._waiting.syncs.append(answer))
 
@@ -135,24 +141,27 @@ class JournalWriter:
         return channel.next_count + under_way + waiting
 
     def move(self, backlog: Backlog) -> None:
-        """Write the position of a backlog, and the messages that it has set aside."""
+        """
+        Write the position of a backlog with the next transaction, and its refused messages that
+        wait for another attempt.
+        """
         self._waiting.moved[backlog.name] = backlog.position
         self._waiting.asides[backlog.name] = backlog.asides
         self.touch(backlog.channel)
 
     def end(self, name: str) -> None:
-        """Remove the position of a backlog."""
+        """Delete the position of a backlog with the next transaction."""
         self._waiting.moved[name] = None
         self._waiting.asides[name] = frozenset()
         self._soon()
 
     def touch(self, channel: JournalChannel) -> None:
-        """Note that a channel may need fewer rows; the next transaction deletes the others."""
+        """Let the next transaction delete the rows of a channel that are not needed any more."""
         self._waiting.channels[channel] = None
         self._soon()
 
     def close(self) -> Deferred[None]:
-        """Write all waiting messages; fire when the last transaction has ended."""
+        """Write all waiting messages. The result fires when the last transaction has ended."""
         self._closed = True
         self._cancel_tick()
         if self._writing is None:
@@ -182,7 +191,7 @@ class JournalWriter:
             tick.cancel()
 
     def _write(self) -> Deferred[None]:
-        """Make one transaction of everything that waits."""
+        """Write everything that waits, in one transaction."""
         waiting, self._waiting = self._waiting, _NextTransaction()
         parts = {channel: _parts(channel) for channel in waiting.channels}
         self._waiting_bytes = 0
@@ -252,8 +261,8 @@ class JournalWriter:
         taken: Iterable[_Taken],
     ) -> Iterator[Row]:
         """
-        Return rows with the next numbers: first the messages of channels, then those of waiting
-        callers.
+        Return the rows of a transaction with their numbers. Rows with the messages of channels come
+        first, then rows for which callers wait.
         """
         now_s = wall_s(self.clock)
         ends: dict[str, Row] = {}
@@ -293,18 +302,18 @@ class JournalWriter:
 
 
 def bug(failure: Failure) -> None:
-    """Log a failure that is a bug."""
+    """Log an unexpected failure as a bug of Logplex."""
     _log.failure("bug: the journal failed", failure)
 
 
 def _commit(file: JournalFile, changes: Transaction) -> tuple[int, int]:
-    """Write the transaction, and return the used and the free bytes. This runs in the thread."""
+    """Write a transaction to the file, in the thread. Return the used bytes and the free bytes."""
     file.write(changes)
     return file.used_bytes(), file.free_bytes()
 
 
 def _parts(channel: JournalChannel) -> list[tuple[bytes, ...]]:
-    """Take the waiting messages of a channel, in parts that become rows."""
+    """Take the waiting messages of a channel, and return them in parts. Each part becomes a row."""
     parts = [*channel.parts, *_cut(channel.pending)]
     channel.parts = []
     channel.pending = []
@@ -312,7 +321,7 @@ def _parts(channel: JournalChannel) -> list[tuple[bytes, ...]]:
 
 
 def _cut(messages: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
-    """Cut messages into parts of at most one row each."""
+    """Cut messages into parts. Each part is small enough for one row."""
     if len(messages) <= ROW_MESSAGES and sum(map(len, messages)) <= ROW_BYTES:
         if messages:
             yield tuple(messages)
