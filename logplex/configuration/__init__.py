@@ -21,7 +21,7 @@ from logplex.sqlite_file import IN_MEMORY
 
 def make_config_store(store: Store, reactor: IReactor) -> IConfigStore:
     """
-    Make the configuration store that ``[store] url`` names, not opened.
+    Make the configuration store of the URL ``[store] url``. The store is not opened yet.
 
     :param reactor: runs the thread of SQLite and the connections to Redis, and is the clock.
     :raise StoreUnusable: a file that the settings name cannot be used.

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-The schema of the SQLite configuration store: its tables, made, checked and upgraded.
-"""
+"""The tables of the SQLite configuration store, and how they are made, checked and upgraded."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 def connection_pool(path: str, reactor: IReactor) -> ConnectionPool:
     """
-    Return a pool of one thread with one connection to the database.
+    Return a pool with one thread and one connection to the SQLite database.
 
     :param path: the path of the file, or :data:`IN_MEMORY`.
     """
@@ -59,9 +57,10 @@ def connection_pool(path: str, reactor: IReactor) -> ConnectionPool:
 
 def check_file(path: str) -> None:
     """
-    Open the database and close it again.
+    Open the SQLite database, and close it again.
 
-    A node calls this before it becomes a daemon, so that the operator sees the reason.
+    A node calls this function before it becomes a daemon, so that the operator sees an error at the
+    terminal.
 
     :raise StoreUnusable: the file cannot be opened, is in use, or belongs to another program.
     """
@@ -74,10 +73,11 @@ def check_file(path: str) -> None:
 
 def _set_up(connection: sqlite3.Connection) -> None:
     """
-    Check that the database belongs to Logplex, and create the tables of an empty one.
+    Check that the database belongs to Logplex. If the database is empty, create its tables.
 
-    If the disk is full, the database can still be read, and is written as soon as there is room.
-    For that SQLite must not share the database: a backup by another program waits until a restart.
+    If the disk is full, the database can still be read, and can be written when the disk has room
+    again. For this, SQLite must not share the database, so a backup by another program waits until
+    the node restarts.
     """
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     try:
@@ -92,8 +92,10 @@ def _set_up(connection: sqlite3.Connection) -> None:
 
 def _has_room(path: str) -> bool:
     """
-    Return false if the disk is full or fails. A connection that has tried to write then cannot be
-    used any more, so this needs one of its own.
+    Return false if the disk is full or broken.
+
+    The test needs a connection of its own, because a connection that has failed to write cannot be
+    used any more.
     """
     with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
         try:
@@ -104,7 +106,7 @@ def _has_room(path: str) -> bool:
 
 
 def _open_without_room(connection: sqlite3.Connection) -> None:
-    """Check a database that cannot be written now."""
+    """Check a database that cannot be written now, because the disk is full."""
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA synchronous = FULL")
     is_ours = _pragma(connection, "application_id") == APPLICATION_ID
@@ -137,7 +139,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def _upgrade(connection: sqlite3.Connection, version: int) -> None:
-    """Give an older database of ours the tables of today."""
+    """Add the missing tables to a database of an older version of Logplex."""
     for old in range(version, SCHEMA_VERSION):
         connection.execute(_UPGRADES[old])
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

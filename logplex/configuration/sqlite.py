@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The configuration store of a single node: SQLite, in a file or in memory, owned by one process.
+The configuration store of a single node: a SQLite database, in a file or in memory.
 
-The one connection is used in one thread, so transactions and their answers keep the order of the
-calls. WAL with ``synchronous=FULL`` puts a transaction on the disk before it is answered. A lock
-file beside the database keeps a second node out; the lock ends with the process. Other programs may
-read the database meanwhile, for a backup.
+One thread uses the only connection, so transactions and their answers keep the order of the calls.
+WAL with ``synchronous=FULL`` writes a transaction to the disk before it is answered. A lock file
+beside the database keeps other nodes out; the lock ends with the process. Other programs may read
+the database at the same time, for a backup.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ _T = TypeVar("_T")
 @implementer(IConfigStore)
 class SqliteConfigStore:
     """
-    See :class:`IConfigStore`.
+    A configuration store in SQLite; see :class:`IConfigStore`.
 
-    :param path: as for :func:`connection_pool`. A missing directory is made; a new file can be
-        read by its owner only.
-    :param clock: gives the time at which sessions expire, in seconds since the epoch.
+    :param path: the path of the file; see :func:`connection_pool`. A missing directory is created.
+        Only the owner can read a new file.
+    :param clock: gives the time in seconds since the epoch, by which sessions expire.
     """
 
     def __init__(self, path: str, pool: ConnectionPool, clock: IReactorTime) -> None:
@@ -88,7 +88,7 @@ class SqliteConfigStore:
         self._lock: ExitStack | None = None
 
     def open(self, listener: IConfigListener) -> Deferred[None]:
-        """See :class:`IConfigStore`. Fails with :class:`StoreUnusable` too."""
+        """See :class:`IConfigStore`. The result can also fail with :class:`StoreUnusable`."""
         self._listener = listener
         if self._path != IN_MEMORY and self._lock is None:
             self._lock = ExitStack()
@@ -100,7 +100,9 @@ class SqliteConfigStore:
         return loading.addErrback(self._refused).addCallback(listener.loaded)
 
     def commit(self, changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
-        """See :class:`IConfigStore`. A file does not lose what it holds."""
+        """
+        See :class:`IConfigStore`. The channel is ignored, because a file does not lose its values.
+        """
         if not changes:
             return succeed(None)
         changes = tuple(changes)
@@ -148,7 +150,7 @@ class SqliteConfigStore:
         return last.addBoth(self._shut)
 
     def share_rods(self, told: RodsTold) -> None:
-        """See :class:`IConfigStore`. No other node uses the store."""
+        """See :class:`IConfigStore`. Return ``None``, because no other node uses this store."""
 
     def samples(self) -> Iterable[Sample]:
         """See :class:`IConfigStore`."""
@@ -170,7 +172,7 @@ class SqliteConfigStore:
         return answer.addErrback(self._failed)
 
     def _change(self, interaction: Callable[..., _T], *args: object) -> Deferred[_T]:
-        """Run an interaction that writes."""
+        """Run a function that writes to the database, as one transaction."""
         return self._run(interaction, *args).addCallback(self._changed)
 
     def _changed(self, result: _T) -> _T:
@@ -180,7 +182,7 @@ class SqliteConfigStore:
         return result
 
     def _failed(self, failure: Failure) -> Failure:
-        """Errback: turn the failure of a full or broken disk into :class:`StoreFailed`."""
+        """Turn an error of a full or broken disk into :class:`StoreFailed`."""
         error = failure.value
         if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
             why = f"SQLite: {error}"
@@ -210,7 +212,7 @@ class SqliteConfigStore:
 
 
 def _nothing(transaction: Transaction) -> None:
-    """Do nothing, as a transaction that ends after all earlier ones."""
+    """Do nothing. This empty transaction ends after all earlier transactions."""
 
 
 def _load(transaction: Transaction) -> list[Value]:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The values that a node knows of the configuration Redis, and the rules for changing them.
+The configuration values that a node knows from Redis, and the rules by which they change.
 
-Everything that is read or written goes over one connection, and is entered here in the order of the
-answers. So the known values are those of one moment, and never go back to an earlier one.
+One connection carries everything that is read or written, and its answers are entered here in their
+order. So all known values are values of one moment, and a newer value is never replaced by an older
+one.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _MALFORMED_KEYS = 10_000
 
 class Contents:
     """
-    The known values, and a load that is under way.
+    The configuration values that this node knows, and the progress of a load.
 
-    :ivar emptied: the number of known values that Redis has lost, as the last load found: it was
-        emptied, or has evicted them. 0 if it has lost none.
-    :ivar loss: the cause, as the rest of a sentence that begins with "Redis".
+    :ivar emptied: the number of known values that Redis has lost, because it was emptied or has
+        evicted them; 0 if no value is lost.
+    :ivar loss: the cause of the loss: the rest of a sentence that begins with "Redis".
     """
 
     def __init__(self) -> None:
@@ -50,22 +51,22 @@ class Contents:
 
     @property
     def malformed(self) -> int:
-        """Return the number of malformed keys that were read so far, up to a bound."""
+        """Return the number of malformed keys that were read so far, up to a limit."""
         return len(self._malformed)
 
     def highest(self, counter: str) -> int:
-        """Return the highest id in use that came from this counter, or 0."""
+        """Return the highest known id that this counter has given; 0 if there is none."""
         if counter == "drain_index":
             return max((int(each) for each in self._known.get(Drain, ())), default=0)
         channels = (str(each) for each in self._known.get(Channel, ()))
         return max((int(each) for each in channels if each.isdecimal()), default=0)
 
     def some_keys(self) -> list[str]:
-        """Return a few keys of every kind that Redis should hold."""
+        """Return a few Redis keys of each kind of known values. Redis should hold all of them."""
         return [key_of((kind, id)) for kind, of in self._known.items() for id in islice(of, 5)]
 
     def deleted_by(self, changes: Sequence[Change]) -> list[Value]:
-        """Return the known values that the changes delete."""
+        """Return the known values that these changes delete."""
         deletions = (change for change in changes if isinstance(change, Delete))
         known = (self._known.get(change.kind, {}).get(change.id) for change in deletions)
         return [value for value in known if value is not None]
@@ -74,11 +75,11 @@ class Contents:
         self, changes: Sequence[Change], deleted: Sequence[Value], channel_id: str | None
     ) -> list[Change]:
         """
-        Return the changes for a Redis that was emptied: everything that is known of the channel,
-        then the changes.
+        Return the changes that write everything known of a channel to a Redis that was emptied,
+        followed by the given changes.
 
-        :param deleted: the values that the changes delete. They are written first, because Redis
-            tells other nodes of a deletion only if the key was there.
+        :param deleted: the values that the given changes delete. They are written first, because
+            Redis tells other nodes of a deletion only if the key existed.
         """
         return [*map(Put, (*self._belonging_to(channel_id), *deleted)), *changes]
 
@@ -93,13 +94,16 @@ class Contents:
 
     def was_emptied(self) -> None:
         """
-        Note that Redis was emptied since the last load. Until the next load finds out what is
-        missing, everything counts as missing.
+        Mark all known values as lost, because Redis was emptied. The next load finds out which
+        values are really lost.
         """
         self._lost(sum(map(len, self._known.values())), EMPTIED)
 
     def evicted(self, key: bytes) -> None:
-        """Note that Redis has evicted a key. That does not delete its value."""
+        """
+        Mark the value of a key as lost, because Redis has evicted the key. The value does not count
+        as deleted.
+        """
         try:
             name = name_of(key)
         except Malformed:
@@ -108,14 +112,17 @@ class Contents:
             self._lost(self.emptied + 1, EVICTED)
 
     def begin_load(self) -> None:
-        """Begin a load: the values entered until its end are all values that Redis holds."""
+        """
+        Begin a load of all values that Redis holds. The values entered until :meth:`end_load`
+        belong to the load.
+        """
         self._seen = {}
 
     def enter(self, read: Sequence[tuple[bytes, object]]) -> None:
         """
-        Enter what keys hold now. A key that holds nothing was deleted.
+        Store the values that were read from Redis. A key without a value counts as deleted.
 
-        :param read: each key with the answer to its ``HGETALL``.
+        :param read: each key that was read, with the answer to its ``HGETALL``.
         """
         changes: list[Change] = []
         for key, answer in read:
@@ -134,7 +141,7 @@ class Contents:
         self.apply(changes)
 
     def apply(self, changes: Sequence[Change]) -> None:
-        """Enter changes that took effect, in their order."""
+        """Change the known values, and tell the listener. Redis has already made these changes."""
         for change in changes:
             if isinstance(change, Put):
                 kind, id = type(change.value), change.value.id
@@ -148,14 +155,14 @@ class Contents:
 
     def end_load(self, emptied: bool = False, evicted: bool = False) -> None:
         """
-        End a load: a value that was not entered since its beginning is gone.
+        End a load: delete each known value that the load has not found.
 
-        If Redis has lost values, a missing value does not count as deleted until Redis has
-        everything again.
+        If Redis has lost values, a missing value counts as lost and not as deleted, until Redis
+        holds all values again.
 
-        :param emptied: Redis was emptied since the last load, even if values were written to it
+        :param emptied: true if Redis was emptied since the last load, even if values were written
             since.
-        :param evicted: Redis has evicted keys since the load before.
+        :param evicted: true if Redis has evicted keys since the last load.
         """
         seen, self._seen = self._seen or {}, None
         missing = [
@@ -179,7 +186,7 @@ class Contents:
                 )
 
     def abandon_load(self) -> None:
-        """Give up a load that could not be finished. The known values stay."""
+        """End a load that has failed. The known values do not change."""
         self._seen = None
 
     def _lost(self, missing: int, loss: str) -> None:
@@ -193,7 +200,10 @@ class Contents:
         self.emptied, self.loss = missing, loss
 
     def _understood(self, key: bytes, answer: object) -> tuple[Name | None, Value | None]:
-        """Return the name in a key, if it is the key of a value, and the value, if there is one."""
+        """
+        Return the name and the value that a key and its answer mean. Each is ``None`` if it is
+        missing or malformed.
+        """
         name = None
         try:
             name = name_of(key)

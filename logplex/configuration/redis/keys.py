@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The keys and hashes of values in the configuration Redis, as Erlang nodes know them.
+The keys and hashes of configuration values in Redis, as Erlang nodes use them.
 
-Pure functions; PROTOCOL §10 is the source.
+This module has only pure functions. PROTOCOL §10 describes the format.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ _T = TypeVar("_T")
 
 
 class Malformed(Exception):
-    """A key of the configuration is malformed; the text gives the reason in a few words."""
+    """
+    A key of the configuration in Redis is malformed. The text gives the reason in a few words.
+    """
 
 
 def key_of(name: Name) -> str:
-    """Return the key of a value."""
+    """Return the Redis key of the value with this name."""
     kind, id = name
     if kind is Credential:
         return f"{_CREDENTIAL_PREFIX}{id}"
@@ -58,20 +60,23 @@ def key_of(name: Name) -> str:
 
 
 def session_key(session_id: str) -> str:
-    """Return the key of a session."""
+    """Return the Redis key of a session."""
     return f"session:{session_id}"
 
 
 def sessions_key(channel_id: str) -> str:
-    """Return the key of the sorted set of a channel's sessions, by the time at which they end."""
+    """
+    Return the Redis key of a channel's sorted set of sessions. The sessions are sorted by the time
+    at which they end.
+    """
     return f"logplex:sessions:{channel_id}"
 
 
 def name_of(key: bytes) -> Name | None:
     """
-    Return the name in a key; ``None`` if it is not the key of a value.
+    Return the name of the value that a Redis key holds; ``None`` if the key does not hold a value.
 
-    :raise Malformed: the key has the prefix of a value, but cannot be one.
+    :raise Malformed: the key has the prefix of a value, but is not a valid key.
     """
     try:
         text = key.decode()
@@ -92,8 +97,8 @@ def name_of(key: bytes) -> Name | None:
 
 def commands_of(change: Change) -> list[Sequence[str]]:
     """
-    Return the commands that make a change: all fields in one ``HMSET``, since Erlang nodes look
-    at nothing else.
+    Return the Redis commands that make a change. One ``HMSET`` writes all fields, since Erlang
+    nodes notice only this command.
     """
     if isinstance(change, Delete):
         return [("DEL", key_of((change.kind, change.id)))]
@@ -109,7 +114,7 @@ def commands_of(change: Change) -> list[Sequence[str]]:
 
 def value_of(name: Name, fields: Mapping[bytes, bytes]) -> Value:
     """
-    Return the value in a hash. Unknown fields are ignored.
+    Return the value that the fields of a hash describe. Unknown fields are ignored.
 
     :raise Malformed: a field is missing.
     """
@@ -130,12 +135,17 @@ def _needed(text: Mapping[str, str], field: str) -> str:
 
 
 def _shared(text: Mapping[str, str], field: str) -> str:
-    """Return the text, as one object for all values that have it, to save memory."""
+    """
+    Return the text of a field as one object for all values that have the same text, to save memory.
+    """
     return intern(_needed(text, field))
 
 
 def _url_of(text: Mapping[str, str]) -> str | None:
-    """Return the URL of a drain, also in the older form; ``None`` for a reserved drain."""
+    """
+    Return the URL of a drain from its text, which may have an older form; ``None`` for a reserved
+    drain.
+    """
     if text.get("url"):
         return text["url"]
     host = text.get("host")
@@ -145,7 +155,7 @@ def _url_of(text: Mapping[str, str]) -> str | None:
 
 
 def pairs(answer: Sequence[_T]) -> dict[_T, _T]:
-    """Return the answer to ``HGETALL`` as a mapping."""
+    """Return the answer of Redis to ``HGETALL`` as a mapping."""
     return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
@@ -200,10 +210,11 @@ def _credential_of(id: str | int, text: _Texts) -> Credential:
 @frozen
 class _Form:
     """
-    The hash of one kind of value.
+    The form of the hash that holds one kind of value.
 
-    :ivar fields_of: gives the fields of a value; ``None`` for a field that it must not have.
-    :ivar value_of: gives the value from its id and its fields.
+    :ivar fields_of: returns the fields of a value; ``None`` stands for a field that the hash must
+        not have.
+    :ivar value_of: returns the value with an id and these fields.
     """
 
     fields_of: Callable[[Any], dict[str, str | None]]

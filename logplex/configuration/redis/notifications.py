@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Keyspace notifications: events that name the keys of a Redis that any client changes.
+Keyspace notifications: events from Redis that name the keys which any client has changed.
 
-An event only names a key. Events come only if the settings of the server say so. To find out, a key
-of ours is written and deleted, and its events must come.
+An event only names a key. Redis sends events only if its settings say so. To find out, this node
+writes and deletes a key of its own, and waits for the events of this key.
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ _EVICTED = b"evicted"
 
 
 def missing_flags(present: str) -> str:
-    """Return the needed flags that a value of ``notify-keyspace-events`` lacks."""
+    """Return the flags that a value of the option ``notify-keyspace-events`` needs and lacks."""
     has = present + (_ALL_FLAGS if "A" in present else "")
     return "".join(flag for flag in NEEDED_FLAGS if flag not in has)
 
 
 class Notifications:
     """
-    The events about keys that match some patterns, over a connection of their own.
+    The events about changed keys in Redis, received over a separate connection.
 
-    :param commands: the link for everything that is not a subscription.
-    :param changed: called with the key of every event but evictions, and with true if the event
-        says that the key is gone.
-    :param evicted: called with the key that Redis has evicted.
-    :param up: called when the connection is there; :meth:`switch_on` should follow.
+    :param commands: the link for all commands except subscriptions.
+    :param changed: called with the key of every event except evictions, and with true if the key
+        was deleted.
+    :param evicted: called with each key that Redis has evicted.
+    :param up: called when the connection can be used. The caller should then call
+        :meth:`switch_on`.
     :param down: called when the connection is lost, so that events may have been missed.
-    :ivar patterns: globs of keys; add to them before the link is started.
+    :ivar patterns: the patterns of the keys of interest. Add patterns before the link is started.
     :ivar working: true if events arrive; ``None`` before the first test.
     """
 
@@ -80,7 +81,9 @@ class Notifications:
 
     @property
     def trouble(self) -> str | None:
-        """Return a line that says how an operator can make events arrive; ``None`` if they do."""
+        """
+        The reason why no events arrive, with advice for the operator; ``None`` if events arrive.
+        """
         if self.working is not False or not self.link.connected:
             return None
         because = f" ({self._refusal})" if self._refusal else ""
@@ -91,8 +94,9 @@ class Notifications:
 
     async def switch_on(self) -> None:
         """
-        Subscribe, and make the server send events if it permits that; then set :attr:`working`.
-        Fails with :class:`StoreAway`.
+        Subscribe to events, and let Redis send them if it permits this. Then set :attr:`working`.
+
+        The result fails with :class:`StoreAway`.
         """
         self._refusal = ""
         try:
@@ -104,7 +108,9 @@ class Notifications:
         await self.probe()
 
     async def probe(self) -> None:
-        """Test if events arrive. Fails with :class:`StoreAway`."""
+        """
+        Test if events arrive, and set :attr:`working`. The result fails with :class:`StoreAway`.
+        """
         self._awaited = {b"hset", b"del"}
         came: Deferred[None] = Deferred()
         self._came = came
@@ -125,7 +131,7 @@ class Notifications:
         self._told = trouble is not None
 
     async def _set_flags(self) -> None:
-        """Add the missing flags to those that are set."""
+        """Add the missing flags to the option of Redis that switches events on."""
         answer = await self._commands.ask("CONFIG", "GET", _SETTING)
         present = answer[1].decode() if answer else ""
         missing = missing_flags(present)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-Read the configuration Redis: everything, or the keys that have changed.
-"""
+"""The reader of the configuration in Redis: it reads all values, or the values of changed keys."""
 
 from __future__ import annotations
 
@@ -42,16 +40,19 @@ _SCAN_PATTERNS = ("*:data", "cred:*")
 @frozen
 class Evictions:
     """
-    The number of keys that a Redis has evicted.
+    The number of keys that a Redis process has evicted.
 
-    :ivar run_id: the id of the Redis process; each process counts from 0.
+    :ivar run_id: the id of the Redis process. The number begins at 0 in each process.
     """
 
     run_id: bytes
     keys: int
 
     def are_more_than(self, before: Evictions | None) -> bool:
-        """Return true if keys were evicted since an earlier count, if there is one."""
+        """
+        Return true if Redis has evicted keys since an earlier count. Return false if there is no
+        earlier count.
+        """
         if before is None:
             return False
         return self.keys > (before.keys if before.run_id == self.run_id else 0)
@@ -60,10 +61,11 @@ class Evictions:
 @frozen
 class Followed:
     """
-    Other keys of the same Redis that a part of the node follows.
+    Other keys of the configuration Redis that a part of the node wants to read.
 
     :ivar commands: the commands that read the keys, sent together.
-    :ivar told: called with the answers; the answer to a refused command is its ``Refused``.
+    :ivar told: called with the answers to the commands. The answer to a refused command is its
+        ``Refused``.
     """
 
     keys: frozenset[bytes]
@@ -71,7 +73,7 @@ class Followed:
     told: Callable[[list[Any]], None]
 
     def tell(self, answers: list[Any]) -> None:
-        """Call :attr:`told`. Never raises."""
+        """Call :attr:`told` with the answers. An error is logged and not raised."""
         try:
             self.told(answers)
         except Exception:
@@ -79,7 +81,10 @@ class Followed:
 
 
 class Mark:
-    """The mark in Redis, as this node saw it after it had last read everything."""
+    """
+    A key with a random value that this node writes to Redis, in order to notice when Redis loses
+    its data.
+    """
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -87,22 +92,26 @@ class Mark:
 
     async def gone(self) -> bool:
         """
-        Return true if Redis has lost its data: it does not hold the mark that this node saw.
+        Return true if Redis has lost its data: the mark that this node knows is missing.
 
-        Fails with :class:`StoreAway`, or with ``Refused`` if the node may not read the mark.
+        The result fails with :class:`StoreAway`, or with ``Refused`` if the node may not read the
+        mark.
         """
         return self._seen is not None and self.is_gone(await self._link.ask(*READ_MARK))
 
     def is_gone(self, answer: Any) -> bool:
         """
-        Return true if the answer to :data:`READ_MARK` says that the mark is gone. A mark that the
-        node may not read counts as present.
+        Return true if the answer to :data:`READ_MARK` shows that the mark is missing. If Redis has
+        refused to read the mark, return false.
         """
         refused = isinstance(answer, Refused)
         return not refused and self._seen is not None and answer != self._seen
 
     async def leave(self) -> None:
-        """Write a mark if there is none, and remember it. Call it when Redis holds everything."""
+        """
+        Write a mark if Redis has none, and remember the mark of Redis. The caller must know that
+        Redis holds all values.
+        """
         try:
             await self._link.ask("SET", MARK_KEY, uuid4().hex, "NX")
             self._seen = await self._link.ask(*READ_MARK)
@@ -116,12 +125,12 @@ class Mark:
 
 class ConfigurationReader:
     """
-    Read Redis, and enter its values into the contents.
+    The reader that reads Redis, and enters the values into the contents.
 
-    :param missed: called if changed keys could not be read although Redis is there.
-    :ivar mark: the mark that is missing if Redis was emptied since everything was read.
-    :ivar may_evict: the policy by which Redis may evict keys of the configuration; empty if it
-        evicts none.
+    :param missed: called if changed keys could not be read although Redis is connected.
+    :ivar mark: the mark in Redis. It is missing if Redis was emptied since the last load.
+    :ivar may_evict: the policy by which Redis may evict keys of the configuration; empty if Redis
+        may not evict them.
     """
 
     def __init__(self, link: RedisLink, contents: Contents, missed: Callable[[], None]) -> None:
@@ -139,13 +148,15 @@ class ConfigurationReader:
         self._has_evicted = False
 
     def follow(self, followed: Followed) -> None:
-        """Read other keys too: after every load, and when one of the keys has changed."""
+        """Read other keys too: after every load, and each time one of these keys has changed."""
         self._followed.append(followed)
 
     async def load(self) -> None:
         """
-        Read everything. Fails with :class:`StoreAway`, or with ``Refused`` if the node may not
-        read it.
+        Read all values from Redis.
+
+        The result fails with :class:`StoreAway`, or with ``Refused`` if the node may not read the
+        values.
         """
         self._contents.begin_load()
         try:
@@ -171,8 +182,10 @@ class ConfigurationReader:
 
     async def lost_everything(self) -> bool:
         """
-        Return true if Redis has lost values since the last load without an event, as by
-        ``FLUSHALL``. Fails with :class:`StoreAway`.
+        Return true if Redis has lost values since the last load without an event, for example by
+        ``FLUSHALL``.
+
+        The result fails with :class:`StoreAway`.
         """
         if await self.mark.gone() or await self._has_evicted_since():
             return True
@@ -181,9 +194,9 @@ class ConfigurationReader:
 
     def changed(self, key: bytes, gone: bool = False) -> None:
         """
-        Read a changed key again soon. A key that changes often waits only once.
+        Read a changed key again soon. A key that has changed several times is read once.
 
-        :param gone: the event says that the key was deleted, so it was not evicted.
+        :param gone: true if an event says that the key was deleted, and so was not evicted.
         """
         self._changed[key] = gone
         if self._reading is None:
@@ -235,8 +248,8 @@ class ConfigurationReader:
 
     async def _read_again(self, keys: Sequence[bytes]) -> None:
         """
-        Read keys that held nothing, together with the signs of a loss. They were deleted a moment
-        ago, or Redis has evicted them, or it was emptied; a load finds out which values are lost.
+        Read keys that had no value again, and check if Redis has lost data. If Redis has lost data,
+        a load finds out which values are lost; else the keys were deleted.
         """
         hashes: list[Sequence[Argument]] = [("HGETALL", key) for key in keys]
         answers = await self._link.ask_all([*hashes, READ_MARK, *_LOOK_AT_EVICTIONS])
@@ -255,11 +268,17 @@ class ConfigurationReader:
         return evictions is not None and evictions.are_more_than(self._evictions)
 
     async def _look_at_evictions(self) -> Evictions | None:
-        """Return the evictions of Redis; ``None`` if the node may not see them."""
+        """
+        Ask Redis for the number of evicted keys, and return it; ``None`` if the node may not see
+        the number.
+        """
         return self._evictions_in(await self._link.ask_all(_LOOK_AT_EVICTIONS))
 
     def _evictions_in(self, sections: Sequence[Any]) -> Evictions | None:
-        """Return the evictions in the answers to :data:`_LOOK_AT_EVICTIONS`."""
+        """
+        Return the number of evicted keys in the answers to :data:`_LOOK_AT_EVICTIONS`; ``None`` if
+        Redis has refused to answer.
+        """
         if any(isinstance(section, Refused) for section in sections):
             return None
         fields = dict(_INFO_FIELD.findall(b"\n".join(sections)))
@@ -273,8 +292,9 @@ class ConfigurationReader:
 
     async def _held(self, keys: Sequence[bytes]) -> list[tuple[bytes, Any]]:
         """
-        Return the content of these keys, which may be something else than a hash. Fails with
-        ``Refused`` if the node may not read them; then no key counts as deleted.
+        Return the keys with their contents in Redis. A key may hold something else than a hash.
+
+        The result fails with ``Refused`` if the node may not read a key.
         """
         return _readable(keys, await self._link.ask_all([("HGETALL", key) for key in keys]))
 
@@ -284,7 +304,9 @@ class ConfigurationReader:
 
 
 def _readable(keys: Sequence[bytes], answers: Sequence[Any]) -> list[tuple[bytes, Any]]:
-    """Return each key with its answer; raise ``Refused`` if the node may not read one of them."""
+    """
+    Return each key with its answer. Raise ``Refused`` if the node may not read one of the keys.
+    """
     for answer in answers:
         if isinstance(answer, Refused) and answer.code != "WRONGTYPE":
             raise answer

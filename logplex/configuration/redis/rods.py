@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Control rods that are thrown for all nodes of a cluster.
+The control rods that one node throws for all nodes of a cluster.
 
-They are kept in a hash of Logplex. The status of the legacy API is also kept in the bit that Erlang
-nodes read and write (PROTOCOL §10). The node obeys the last change of the two.
+A Redis hash of Logplex keeps the positions of these rods. The status of the legacy API is also kept
+in a bit that Erlang nodes read and write (PROTOCOL §10). The node obeys the last change of the hash
+or the bit.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ _SWITCHES = {b"0": False, b"1": True}
 @implementer(IShareRods)
 class SharedRods:
     """
-    See :class:`IShareRods`.
+    The control rods that are thrown for all nodes of a cluster; see :class:`IShareRods`.
 
-    :param transact: gives Redis commands that take effect together.
-    :param told: gets all rods that are thrown for the cluster, whenever one of them may have
-        changed, and when the store has been loaded.
-    :ivar followed: the keys of the rods, to be read whenever they change.
+    :param transact: sends commands to Redis that take effect together.
+    :param told: called with all rods that are thrown for the cluster, when the store has been
+        loaded, and each time one of the rods may have changed.
+    :ivar followed: the Redis keys of the rods, and the commands that read these keys after each
+        change.
     """
 
     def __init__(
@@ -96,7 +98,9 @@ class SharedRods:
         self._told(shared)
 
     def _refuse(self, why: str) -> None:
-        """Log once that a value in Redis is malformed."""
+        """
+        Log that a value of a rod in Redis is malformed, unless the last log line said the same.
+        """
         if self._refused != why:
             self._refused = why
             _log.warn("a control rod of the cluster is not obeyed: {why}", why=why)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-The configuration store of a cluster: one Redis that all nodes, Erlang nodes too, read and write.
-"""
+"""The configuration store of a cluster: one Redis that all nodes share, including Erlang nodes."""
 
 from __future__ import annotations
 
@@ -47,10 +45,10 @@ _CLOCK_DIFFERENCE_S = 3_600.0
 @implementer(IConfigStore)
 class RedisConfigStore:
     """
-    See :class:`IConfigStore`.
+    A configuration store in Redis; see :class:`IConfigStore`.
 
-    One connection takes commands; another one tells which keys have changed. Everything is loaded
-    when both are there, and again after one of them was lost.
+    One connection carries commands. A second connection carries events about changed keys. The
+    store loads all values when both are connected, and again each time after one of them was lost.
 
     :param rescan_interval_s: see :data:`RESCAN_INTERVAL_S`.
     """
@@ -98,7 +96,7 @@ class RedisConfigStore:
         return rods
 
     def open(self, listener: IConfigListener) -> Deferred[None]:
-        """See :class:`IConfigStore`. Waits for a Redis that is away."""
+        """See :class:`IConfigStore`. The result fires when Redis can be reached."""
         self._contents.listener = listener
         self._notifications.patterns.extend(PATTERNS)
         self._link.start()
@@ -147,7 +145,7 @@ class RedisConfigStore:
         return self._ask("DEL", session_key(session_id)).addCallback(bool)
 
     def end_sessions(self, channel_id: str) -> Deferred[None]:
-        """See :class:`IConfigStore`. Erlang nodes do not list the sessions that they make."""
+        """See :class:`IConfigStore`. Sessions that Erlang nodes have made do not end."""
         return Deferred.fromCoroutine(self._end_sessions(channel_id))
 
     def close(self) -> Deferred[None]:
@@ -198,11 +196,11 @@ class RedisConfigStore:
         )
 
     def _ask(self, *command: Argument) -> Deferred[Any]:
-        """Send a command that Redis refuses only if something is wrong with Redis itself."""
+        """Send a command to Redis. If Redis refuses it, treat Redis as away."""
         return self._link.ask(*command).addErrback(_refusal_is_away)
 
     def _transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
-        """Send several such commands in one transaction."""
+        """Send commands to Redis in one transaction. If it refuses, treat Redis as away."""
         return self._link.transact(commands).addErrback(_refusal_is_away)
 
     async def _renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> None:
@@ -214,7 +212,7 @@ class RedisConfigStore:
             await self._transact(commands)
 
     async def _ended_sessions(self, session_ids: Sequence[str]) -> list[str]:
-        """A session has not ended because Redis has lost it."""
+        """Return the sessions that have ended. A session that Redis has lost has not ended."""
         missing = await self._missing_sessions(session_ids)
         # Last, because Redis may have been emptied meanwhile.
         [answer] = await self._link.ask_all([READ_MARK])
@@ -248,7 +246,7 @@ class RedisConfigStore:
     def _listing(
         self, channel_id: str, session_id: str, lifetime_s: float
     ) -> list[Sequence[Argument]]:
-        """Return the commands that add a session to the list of its channel's sessions."""
+        """Return the commands that add a session to the Redis set of its channel's sessions."""
         listed, now_s = sessions_key(channel_id), wall_s(self._clock)
         return [
             ("ZADD", listed, math.ceil(now_s + lifetime_s), session_id),
@@ -270,7 +268,7 @@ class RedisConfigStore:
             await self._transact(_commands(contents.whole(changes, deleted, channel_id)))
 
     async def _write(self, changes: Sequence[Change]) -> bool:
-        """Make the changes; return true if Redis was emptied since everything was read."""
+        """Write changes to Redis. Return true if Redis was emptied since the last load."""
         written = self._transact(_commands(changes))
         asked = self._link.ask_all([READ_MARK])
         try:
@@ -301,14 +299,14 @@ class RedisConfigStore:
         await self._link.stop()
 
     def _up(self) -> None:
-        """Start to follow the changes in Redis, after each connection."""
+        """Start to follow the changes in Redis, because a connection was made."""
         self._stop_following()
         if self._link.connected and self._notifications.link.connected:
             self._following = Deferred.fromCoroutine(self._follow(self._turn))
             self._following.addErrback(self._follow_ended)
 
     def _lost(self) -> None:
-        """Note that the connection is lost, so that changes of other nodes may be missed."""
+        """Mark the known values as outdated, because the connection to Redis is lost."""
         self._is_current = False
         self._down()
 
@@ -323,7 +321,7 @@ class RedisConfigStore:
             following.cancel()
 
     async def _follow(self, turn: int) -> None:
-        """Load everything; then load again whenever a change may have been missed."""
+        """Load all values, and load them again each time a change may have been missed."""
         complete = False
         while turn == self._turn:
             try:
@@ -339,9 +337,9 @@ class RedisConfigStore:
 
     async def _check(self, complete: bool) -> bool:
         """
-        Load everything, unless events have told of every change since the last load.
+        Load all values, unless events have reported every change since the last load.
 
-        :param complete: true if events have arrived at all times since the last load.
+        :param complete: true if all events since the last load have arrived.
         :return: true if events arrive from now on.
         """
         notifications = self._notifications
@@ -376,8 +374,10 @@ def _commands(changes: Sequence[Change]) -> list[Sequence[Argument]]:
 
 def _refusal_is_away(failure: Failure) -> Failure:
     """
-    Treat a refused command like an unanswered one: a key has the wrong type, or a right is missing,
-    and the operator has to mend it.
+    Turn the refusal of a command by Redis into :class:`StoreAway`.
+
+    The cause is a key of the wrong type or a missing permission, and only the operator can remove
+    it.
     """
     if isinstance(failure.value, Refused):
         _log.error("Redis refuses a command: {error}", error=str(failure.value))
@@ -386,6 +386,6 @@ def _refusal_is_away(failure: Failure) -> Failure:
 
 
 def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Yield the items in parts of at most ``_SESSIONS_AT_ONCE``."""
+    """Yield parts of a sequence, each with at most ``_SESSIONS_AT_ONCE`` items."""
     for start in range(0, len(items), _SESSIONS_AT_ONCE):
         yield items[start : start + _SESSIONS_AT_ONCE]
