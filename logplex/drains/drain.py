@@ -185,6 +185,12 @@ class RunningDrain:
         ):
             yield Sample(f"logplex_drain_{name}", help, value, labels, CounterMetricFamily)
         yield Sample("logplex_drain_buffered", "Messages that wait", buffer.buffered, labels)
+        if isinstance(buffer, DurableBuffer):
+            age_s, refused = buffer.oldest_s() or 0.0, len(buffer.backlog.asides)
+            lag_bytes = buffer.backlog.bytes
+            yield Sample("logplex_drain_lag_bytes", "Bytes of its backlog", lag_bytes, labels)
+            yield Sample("logplex_drain_lag_seconds", "Age of its oldest message", age_s, labels)
+            yield Sample("logplex_drain_set_aside", "Refused, to be tried again", refused, labels)
 
     def refused(self, why: Failure) -> None:
         """

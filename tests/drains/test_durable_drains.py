@@ -247,6 +247,8 @@ class StatusTests(DurableCase):
         self.say(link, answer(400))
         self.clock.advance(10)
         self.assertEqual(self.lag(), (1, 0, 10.3, 0, 1))
+        self.assertEqual(self.samples("logplex_drain_set_aside"), {"1": 1})
+        self.assertAlmostEqual(self.samples("logplex_drain_lag_seconds")["1"], 10.3)
 
     def test_it_has_an_age_before_its_messages_are_claimed(self) -> None:
         """The buffer of the ordinary drain goes first, for however long its receiver is away."""
