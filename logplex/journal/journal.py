@@ -57,8 +57,7 @@ class Journal:
 
     :param path: the path of the file. A missing directory is created. With :data:`IN_MEMORY` no
         message is kept on the disk.
-    :param run: runs blocking calls one after another in a thread. The result of a call fires in the
-        reactor's thread.
+    :param run: runs blocking calls in a thread, one after another; fires with the result.
     :param open_file: opens the file; it is called in the thread.
     :param released: called when the file is closed.
     """
@@ -93,8 +92,7 @@ class Journal:
 
     async def open(self) -> None:
         """
-        Open the file, and read the first and the last row of each channel. A damaged file is
-        renamed, and a new file is created.
+        Open the file, and read the ends of its channels. A damaged file is replaced by a new file.
 
         :raise JournalUnusable: the file cannot be used, or another process uses it.
         """
@@ -237,10 +235,7 @@ class Journal:
         yield Sample("logplex_journal_drains", "Durable drains of the node", len(backlogs))
 
     async def close(self) -> None:
-        """
-        Write all waiting messages, and close the file. The caller may close a journal that was not
-        opened.
-        """
+        """Write all waiting messages, and close the file, if it is open."""
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.close()
@@ -267,10 +262,7 @@ class Journal:
         return self._opened.came(channel)
 
     def moved(self, backlog: Backlog) -> None:
-        """
-        See :class:`BacklogSource`. Positions that move after the journal has closed are lost, so
-        messages may be sent again.
-        """
+        """See :class:`BacklogSource`. After the end of the journal, do nothing."""
         if self._writer is not None and self._backlogs.get(backlog.name) is backlog:
             self._writer.move(backlog)
 
@@ -329,10 +321,7 @@ class Journal:
         used_bytes: int,
         free_bytes: int,
     ) -> Deferred[None] | None:
-        """
-        Finish a transaction: tell drains of new rows, forget channels without drains, and drop rows
-        above the limits.
-        """
+        """Tell drains of new rows, forget unused channels, and keep the limits."""
         told: dict[str, JournalChannel] = {}
         for row in rows:
             channel = told[row.channel] = self._channels[row.channel]
@@ -392,10 +381,7 @@ class Journal:
 
 
 def _set_aside(path: str, now_s: float) -> str:
-    """
-    Rename a damaged file, and the files that SQLite keeps beside it. Return the new name of the
-    file.
-    """
+    """Rename a damaged file, and SQLite's files beside it. Return the new name."""
     aside = f"{path}.damaged-{int(now_s)}"
     for suffix in ("", "-wal", "-shm"):
         if Path(path + suffix).exists():
