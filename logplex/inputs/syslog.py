@@ -38,6 +38,8 @@ _log = Logger()
 CLOSE_TIMEOUT_S = 15.0
 #: A message that lines may be joined to is complete after this time without more bytes.
 JOIN_S = 0.1
+#: These bytes of a malformed piece without an end count as a message without a known token.
+MALFORMED_BYTES = 1_024
 #: On shutdown a connection is closed once it has been silent for this time. It lets a sender on the
 #: other side of the world notice that the node ends the connection.
 QUIET_S = 0.25
@@ -83,6 +85,8 @@ class SyslogProtocol(Protocol):
     _flushing: IDelayedCall | None = None
     # Messages and malformed stretches in a row of which none had a known token.
     _unknown = 0
+    # Bytes of malformed pieces that have not been counted as messages.
+    _malformed_bytes = 0
     _malformed = 0
     _truncated = 0
     _unreadable = 0
@@ -113,7 +117,10 @@ class SyslogProtocol(Protocol):
                 self.factory.refuse_protocol(self, foreign.lastgroup or "")
                 self.close()
                 return
-        self._route(self._decoder.feed(data))
+        messages = self._decoder.feed(data)
+        if not messages and self._decoder.in_malformed:
+            self._count_malformed(len(data))
+        self._route(messages)
         if self._decoder.is_open:
             if self._flushing is None:
                 self._flushing = self.factory.clock.callLater(JOIN_S, self._flush)
@@ -175,6 +182,11 @@ class SyslogProtocol(Protocol):
         if self._unknown >= self.factory.limits.now.syslog_unknown_messages:
             self._unknown = 0
             self.factory.refuse_unknown(self)
+
+    def _count_malformed(self, size: int) -> None:
+        """Let a malformed piece without an end count as many messages, not as one."""
+        count, self._malformed_bytes = divmod(self._malformed_bytes + size, MALFORMED_BYTES)
+        self._unknown += count
 
     def _count(self, decoder: FrameDecoder) -> None:
         counters = self.factory.counters

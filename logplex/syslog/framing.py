@@ -144,6 +144,11 @@ class FrameDecoder:
             position = reached
         return frames
 
+    @property
+    def in_malformed(self) -> bool:
+        """True if the last bytes belong to a malformed piece without an end so far."""
+        return self._in_malformed
+
     def finish(self) -> list[bytes]:
         """
         Decode the rest when the connection has ended. An incomplete frame is malformed.

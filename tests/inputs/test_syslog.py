@@ -154,6 +154,25 @@ class MessageTests(SyslogTests):
             lines,
         )
 
+    def test_malformed_without_end(self) -> None:
+        """Frames of one byte are one malformed piece; its bytes count, in whatever chunks."""
+        self.factory.limits = Live(Limits(syslog_unknown_messages=10))
+        sender = Sender(self.factory)
+        # The beginning of the piece counts as one; then each KiB does.
+        sender.write(*[b"1 x1"] * (9 * 256 - 1))
+        self.assertFalse(sender.closed)
+        sender.write(b"1 x1")
+        self.assertTrue(sender.closed)
+        self.assertEqual(self.factory.unknown_connections, 1)
+
+    def test_long_message_in_chunks(self) -> None:
+        """A message that is not complete is not malformed."""
+        self.factory.limits = Live(Limits(syslog_unknown_messages=2))
+        sender = Sender(self.factory)
+        sender.write(b"<13>1 one ", *[b"x" * 100] * 90, b"\n")
+        self.assertFalse(sender.closed)
+        self.assertEqual(len(self.routed), 1)
+
     def test_joined_lines(self) -> None:
         """A message is routed once no line has come for a tenth of a second."""
         self.factory.limits = Live(Limits(syslog_join_lines=True))
