@@ -19,7 +19,6 @@ from twisted.web import http, server
 from zope.interface import implementer
 
 _log = Logger()
-
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)((?:[/?].*)?)", re.IGNORECASE | re.DOTALL)
 
 #: At most this much of a refused request's body is read and thrown away, because some clients look
