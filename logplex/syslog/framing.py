@@ -16,21 +16,16 @@ from logplex.syslog.message import BOM, MAX_MESSAGE_BYTES, VALID_HEADS, cut_mess
 
 #: The largest frame, in bytes, of which the beginning is kept as a message (PROTOCOL §3).
 MAX_FRAME_BYTES = 1_048_576
-
 #: The most digits of a LEN. Longer numbers are malformed.
 MAX_LENGTH_DIGITS = 18
-
 #: The most bytes that a decoder keeps between two chunks: a message, and what stands around it.
 MAX_HELD_BYTES = 3 * len(BOM) + 2 * MAX_LENGTH_DIGITS + len(b"1  <191>") + MAX_MESSAGE_BYTES
-
 #: The most lines that are joined to one message.
 MAX_JOINED_LINES = 64
-
 _PRI = rb"<[0-9]{1,3}>"
 _BOM = rb"(?:\xef\xbb\xbf)?"
 _PART_OF_PRI = rb"(?:\xef(?:\xbb)?|\xef\xbb\xbf|%b<[0-9]{0,3})" % _BOM
 _LEN = rb"[1-9][0-9]{0,17}"
-
 _COUNTED = re.compile(rb"%b(%b) (?=%b(%b))" % (_BOM, _LEN, _BOM, _PRI))
 _LINE = re.compile(rb"%b(?=(%b1) )" % (_BOM, _PRI))
 # The end of a chunk may cut off a start of a frame or a line here.
