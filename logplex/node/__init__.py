@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The parts of a node: made, started and stopped in order, listening on its ports.
+The parts of a node: they are made, started and stopped in order, and listen on the node's ports.
 
-The only room that sees all others.
+Only this package may import all other packages of Logplex.
 """

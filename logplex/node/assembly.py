@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Make all parts of a node and put them together. No other module knows all of them.
+The assembly of a node: this module makes all parts and connects them. No other module knows all
+parts.
 """
 
 from __future__ import annotations
@@ -50,16 +51,18 @@ from logplex.web import Site
 @frozen
 class Parts:
     """
-    The parts of a node, none of them started.
+    All parts of a node, which are not started yet.
 
-    :ivar limits: the limits, shared by all parts, so that SIGHUP can change them.
-    :ivar rods: the positions of the control rods, shared in the same way.
-    :ivar panel: changes the positions of the rods.
+    :ivar limits: the limits of the node. All parts share this object, so that SIGHUP can change the
+        limits.
+    :ivar rods: the positions of the control rods. All parts share this object.
+    :ivar panel: changes the positions of the control rods.
     :ivar ports: the open ports.
     :ivar tls: the TLS of listeners; ``None`` if no listener uses it.
     :ivar sites: the HTTP sites, by the listener's name.
-    :ivar journal: the messages of durable drains, not opened; ``None`` on a node without one.
-    :ivar frame_ids: the requests that were answered.
+    :ivar journal: the journal with the messages of durable drains, not opened yet; ``None`` if the
+        node has no journal.
+    :ivar frame_ids: the ids of requests that were answered.
     """
 
     config: IConfigStore
@@ -79,7 +82,7 @@ class Parts:
     frame_ids: FrameIds
 
     def listeners(self, settings: Settings, reactor: IReactor) -> Iterator[Listener]:
-        """Yield the ports to open, each with the factory of its protocols."""
+        """Yield the ports that the node opens, each with the factory of its protocols."""
         factories: dict[str, IProtocolFactory] = {"syslog": self.syslog, **self.sites}
         if self.tls is not None:
             factories["syslog_tls"] = self.tls.factory(self.syslog, reactor)
@@ -101,16 +104,16 @@ def assemble(
     journal: Journal | None = None,
 ) -> Parts:
     """
-    Put a node together.
+    Make all parts of a node, and connect them with one another.
 
     :param config: the configuration store, not opened yet; ``config.open(registry)`` loads it.
     :param spool: the spool; it must use the same counters.
-    :param limits: those of the settings; SIGHUP replaces them.
-    :param reactor: makes connections, and is the clock of everything.
-    :param redis_addresses: the addresses of the Redis servers that the node uses, read anew each
-        time.
-    :param sources: more numbers for the page of metrics.
-    :param journal: not opened yet; ``None`` for none.
+    :param limits: the limits from the settings. SIGHUP replaces them.
+    :param reactor: makes connections, and is the clock of all parts.
+    :param redis_addresses: the addresses of the Redis servers that the node uses. The collection
+        may grow; it is read again each time.
+    :param sources: further sources of numbers for the page of metrics.
+    :param journal: the journal, not opened yet; ``None`` if the node has no journal.
     :raise BadPem: a file of certificates that the settings name cannot be used.
     """
     rods = Live(settings.rods)
@@ -290,7 +293,7 @@ def assemble(
 
 
 def _node_samples(registry: Registry, clock: IReactorTime, started_s: float) -> Iterator[Sample]:
-    """Yield the numbers of the node itself."""
+    """Yield the numbers that describe the node itself, for metrics."""
     about = {"version": __version__}
     yield Sample("logplex_info", "Which Logplex this is", 1, about)
     yield Sample(

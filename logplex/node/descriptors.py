@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The file descriptors of the process: their limit, and a reserve.
+The file descriptors of the process: their maximum number, and a reserve.
 
-Inputs may not use the last descriptors, so that the APIs and the metrics still get some; the very
-last ones are for drains and stores. So a flood of connections cannot keep operators out, or stop
-the delivery of messages.
+Inputs may not use the last descriptors, so that the APIs and the metrics still get some. The very
+last descriptors are for drains and stores. So a flood of connections cannot keep operators out, or
+stop the delivery of messages.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _PRIVILEGED = frozenset({"api", "api_v3", "metrics"})
 
 
 def raise_limit() -> int:
-    """Raise the limit of open descriptors as far as the system lets the process; return it."""
+    """
+    Raise the maximum number of open descriptors as far as the system permits. Return the new
+    maximum.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -47,7 +50,10 @@ def raise_limit() -> int:
 
 
 def missing_descriptors(settings: Settings, limit: int) -> int:
-    """Return the number of descriptors that are missing for the connections in ``[limits]``."""
+    """
+    Return the number of descriptors that the process lacks for all connections that ``[limits]``
+    permits.
+    """
     limits, listen = settings.limits, settings.listen
     needed = limits.reserved_descriptors
     if listen.syslog or listen.syslog_tls:
@@ -59,7 +65,10 @@ def missing_descriptors(settings: Settings, limit: int) -> int:
 
 
 def next_number() -> int | None:
-    """Return the number that the next descriptor will get; ``None`` if there is none left."""
+    """
+    Return the number that the next opened descriptor will get; ``None`` if the process has no free
+    descriptor.
+    """
     try:
         number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -71,11 +80,12 @@ def next_number() -> int | None:
 @define(eq=False, repr=False)
 class Descriptors:
     """
-    The descriptors of this process.
+    The file descriptors of this process, and the reserve for important connections.
 
-    :ivar limit: the number that the process may have.
-    :ivar next_number: returns the number that the next descriptor will get.
-    :ivar refused: the connections that were refused to keep the reserve, by listener.
+    :ivar limit: the maximum number of descriptors of the process.
+    :ivar next_number: returns the number that the next opened descriptor will get.
+    :ivar refused: for each listener, the number of connections that were refused to keep the
+        reserve.
     """
 
     clock: IReactorTime
@@ -86,12 +96,12 @@ class Descriptors:
     _told_at: float | None = None
 
     def reserving(self, listener: str, factory: IProtocolFactory) -> IProtocolFactory:
-        """Return a factory that refuses connections which would use up the reserve."""
+        """Return a factory that refuses connections which would need a reserved descriptor."""
         self.refused.setdefault(listener, 0)
         return _ReservingFactory(self, listener, factory)
 
     def admit(self, listener: str) -> bool:
-        """Return true if there is room for one more connection of a listener."""
+        """Return true if a listener may use a descriptor for one more connection."""
         reserve = min(self.limits.now.reserved_descriptors, self.limit // 4)
         if listener in _PRIVILEGED:
             reserve //= 2
@@ -112,7 +122,7 @@ class Descriptors:
         return False
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the numbers of the process, and of the connections that it refused."""
+        """Yield the numbers of descriptors and of refused connections, for metrics."""
         for listener, refused in self.refused.items():
             yield Sample(
                 "logplex_connections_refused_for_descriptors",
@@ -125,7 +135,7 @@ class Descriptors:
 
 
 def process_samples() -> Iterator[Sample]:
-    """Yield the numbers of the process under the names that Prometheus gives them."""
+    """Yield the usual numbers of a process under the names that Prometheus gives them."""
     for family in ProcessCollector(registry=None).collect():
         for sample in family.samples:
             if isinstance(family, CounterMetricFamily):
@@ -139,7 +149,10 @@ def process_samples() -> Iterator[Sample]:
 @implementer(IProtocolFactory)
 @define(eq=False, repr=False)
 class _ReservingFactory:
-    """A factory before another factory, which does not see refused connections."""
+    """
+    A factory of protocols that refuses some connections. Another factory makes the protocols for
+    all other connections.
+    """
 
     noisy: ClassVar[bool] = False
     _descriptors: Descriptors

@@ -31,9 +31,9 @@ _PROXIED = "haproxy:"
 @frozen
 class Listener:
     """
-    One port to open.
+    A port that the node opens.
 
-    :ivar name: the option in ``[listen]``.
+    :ivar name: the name of the port's option in ``[listen]``.
     :ivar endpoint: a server endpoint string of Twisted.
     """
 
@@ -43,14 +43,15 @@ class Listener:
 
 
 class CannotListen(Exception):
-    """A port cannot be opened; the text is one line that says which and why."""
+    """A port cannot be opened. The text names the port and the reason in one line."""
 
 
 def open_ports(reactor: IReactor, listeners: Iterable[Listener]) -> list[IListeningPort]:
     """
-    Open all ports, or none.
+    Open all ports. If one port cannot be opened, open none.
 
-    :raise CannotListen: a port cannot be opened; the ports opened before it are closed again.
+    :raise CannotListen: a port cannot be opened. The ports that were opened before are closed
+        again.
     """
     ports: list[IListeningPort] = []
     for listener in listeners:
@@ -71,13 +72,18 @@ def open_ports(reactor: IReactor, listeners: Iterable[Listener]) -> list[IListen
 
 
 def close_ports(ports: Iterable[IListeningPort]) -> Deferred[Any]:
-    """Close the ports. Fires when no client can connect any more; open connections stay."""
+    """
+    Close the ports. The result fires when no client can connect any more. Open connections stay.
+    """
     stopped = [port.stopListening() for port in ports]
     return DeferredList([each for each in stopped if each is not None], consumeErrors=True)
 
 
 def describe(address: IAddress) -> str:
-    """Return ``tcp 127.0.0.1:6001``, ``tcp [::1]:6001`` or ``unix /run/logplex.sock``."""
+    """
+    Return a text for an address, such as ``tcp 127.0.0.1:6001``, ``tcp [::1]:6001`` or ``unix
+    /run/logplex.sock``.
+    """
     if isinstance(address, (IPv4Address, IPv6Address)):
         return f"tcp {host_and_port(address.host, address.port)}"
     if isinstance(address, UNIXAddress):
@@ -86,7 +92,10 @@ def describe(address: IAddress) -> str:
 
 
 def _listen(reactor: IReactor, listener: Listener) -> IListeningPort:
-    """Open one port. The endpoints of Twisted do this at once, so no Deferred is returned."""
+    """
+    Open one port, and return it. Endpoints of Twisted open a port at once, so no Deferred is
+    needed.
+    """
     opened: list[IListeningPort | Failure] = []
     text, factory = listener.endpoint, listener.factory
     if text.startswith(_PROXIED):

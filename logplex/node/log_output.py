@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-The node's log on standard output, which never blocks the node.
-"""
+"""The output of the node's log to standard output. It never blocks the node."""
 
 from __future__ import annotations
 
@@ -28,9 +26,9 @@ _DROPPED = b"logplex: %d lines of the log were dropped, because nothing read the
 
 class LogOutput:
     """
-    A text file for log lines. It drops and counts lines if the other end does not read.
+    A text file for log lines. If the reader does not read them, the file drops and counts lines.
 
-    A pipe, a terminal or a socket can be full; then lines wait, up to ``[limits]
+    A pipe, a terminal or a socket can be full. Then lines wait, up to ``[limits]
     log_waiting_bytes``, and are written later. A regular file is written to at once.
 
     A pipe that is ready for writing takes ``PIPE_BUF`` bytes without blocking (POSIX).
@@ -38,8 +36,9 @@ class LogOutput:
     :param descriptor: the descriptor of standard output. Its flags are not changed, because other
         processes may share them.
     :ivar limits: the limits of the node.
-    :ivar reactor: tries again to write lines that wait; without it the next line does.
-    :ivar dropped: the number of lines that were dropped.
+    :ivar reactor: calls again to write lines that wait; without a reactor the next line causes
+        this.
+    :ivar dropped: the number of log lines that were dropped.
     """
 
     encoding = "utf-8"
@@ -63,7 +62,10 @@ class LogOutput:
         self.dropped = 0
 
     def write(self, text: str) -> None:
-        """Write whole lines, now or later, or drop them. Never blocks, never raises."""
+        """
+        Write whole lines, keep them for later, or drop them. This call never blocks, and never
+        raises an error.
+        """
         line = text.encode(errors="backslashreplace")
         with self._lock:
             self._write_waiting()
@@ -81,12 +83,12 @@ class LogOutput:
                 self.reactor.callFromThread(self._retry_later)
 
     def flush(self) -> None:
-        """Write what can be written now."""
+        """Write as many waiting lines as can be written without blocking."""
         with self._lock:
             self._write_waiting()
 
     def flush_within(self, seconds: float) -> None:
-        """Write all waiting lines, for this time at most."""
+        """Write all waiting lines, for at most this number of seconds."""
         deadline_s = time.monotonic() + seconds
         self.flush()
         while self._waiting and (left_s := deadline_s - time.monotonic()) > 0:
@@ -105,7 +107,7 @@ class LogOutput:
                 self._retry_later()
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the number of dropped lines."""
+        """Yield the number of dropped log lines, for metrics."""
         yield Sample(
             "logplex_log_lines_dropped",
             "Lines of the node's log that were dropped because nothing read standard output",
@@ -114,7 +116,7 @@ class LogOutput:
         )
 
     def _open_terminal(self) -> None:
-        """Open the terminal a second time, without blocking."""
+        """Open the terminal again, so that this second descriptor does not block."""
         try:
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
             self._descriptor = os.open(os.ttyname(self._descriptor), flags)
@@ -139,7 +141,9 @@ class LogOutput:
             self._is_writing = False
 
     def _write_piece(self, piece: bytes) -> int:
-        """Return the number of bytes that could be written without blocking."""
+        """
+        Write as much of a piece as possible without blocking. Return the number of written bytes.
+        """
         try:
             if self._is_socket:
                 with socket.socket(fileno=os.dup(self._descriptor)) as peer:
@@ -151,9 +155,7 @@ class LogOutput:
         return 0
 
     def _is_ready(self, timeout_s: float) -> bool:
-        """
-        Wait until a piece can be written, or the other end is gone; return false after a timeout.
-        """
+        """Wait until a piece can be written or the reader is gone. Return false after a timeout."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         return bool(poll.poll(timeout_s * 1_000))

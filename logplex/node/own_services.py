@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The addresses of the node's own services: its listeners, and the Redis servers that it uses. No
-drain may connect to them.
+The addresses of the node's own services: its listeners, and the Redis servers that it uses.
 
-A drain that wrote to the node's Redis could give commands there. A drain that wrote to a listener
-of the node would send messages in a circle.
+No drain may connect to these addresses. A drain that wrote to the node's Redis could send commands
+to it. A drain that wrote to a listener of the node would send messages in a circle.
 """
 
 from __future__ import annotations
@@ -34,7 +33,9 @@ _ReceiverProxy: Any = proxyForInterface(IResolutionReceiver, "_receiver")
 
 
 def listening(ports: Iterable[IListeningPort]) -> Iterator[tuple[str, int]]:
-    """Yield the addresses and numbers of the open ports that are reached over a network."""
+    """
+    Yield the address and the port number of each open port that can be reached over a network.
+    """
     for port in ports:
         address = port.getHost()
         if isinstance(address, IPv4Address | IPv6Address):
@@ -43,7 +44,7 @@ def listening(ports: Iterable[IListeningPort]) -> Iterator[tuple[str, int]]:
 
 class WatchedReactor(_ReactorProxy):  # type: ignore[misc]
     """
-    A reactor that remembers every address that its users look up to connect to it.
+    A reactor that remembers every address that is looked up through it for a connection.
 
     :ivar addresses: the numeric addresses, each with its port, the newest last.
     """
@@ -54,7 +55,10 @@ class WatchedReactor(_ReactorProxy):  # type: ignore[misc]
 
     @property
     def nameResolver(self) -> IHostnameResolver:
-        """See :class:`IReactorPluggableNameResolver`."""
+        """
+        The resolver that looks up addresses and remembers them; see
+        :class:`IReactorPluggableNameResolver`.
+        """
         return _WatchedResolver(self._reactor.nameResolver, self._found)
 
     def _found(self, address: IAddress) -> None:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The PROXY protocol, versions 1 and 2: a load balancer begins each connection with its client's
-address.
+The PROXY protocol, versions 1 and 2, by which a load balancer tells the address of a client.
 
-Twisted's own wrapper refuses ``PROXY UNKNOWN``, which HAProxy writes for clients on Unix sockets
-and for its health checks, and headers that come in pieces.
+Twisted's own implementation refuses ``PROXY UNKNOWN``, which HAProxy writes for clients on Unix
+sockets and for its health checks, and headers that arrive in pieces.
 """
 
 from __future__ import annotations
@@ -57,18 +56,18 @@ _V1 = re.compile(
 
 
 class BadHeader(ValueError):
-    """The connection does not begin with a header of the PROXY protocol."""
+    """A connection does not begin with a header of the PROXY protocol."""
 
 
 @frozen
 class Header:
     """
-    A header of the PROXY protocol.
+    The header of the PROXY protocol at the beginning of a connection.
 
-    :ivar size_bytes: the length of the header.
-    :ivar source: the address of the client; ``None`` if the load balancer does not give it, as in
-        its own health checks.
-    :ivar target: the address that the client connected to.
+    :ivar size_bytes: the length of the header in bytes.
+    :ivar source: the address of the client; ``None`` if the load balancer does not tell the
+        address, as in health checks.
+    :ivar target: the address to which the client has connected.
     """
 
     size_bytes: int
@@ -78,9 +77,9 @@ class Header:
 
 def read_header(data: bytes) -> Header | None:
     """
-    Return the header at the beginning of a connection, or ``None`` while it is incomplete.
+    Return the PROXY header at the beginning of the data; ``None`` while the header is incomplete.
 
-    :raise BadHeader: the connection does not begin with a header.
+    :raise BadHeader: the data does not begin with a PROXY header.
     """
     if _V2_SIGNATURE.startswith(data[:12]) or data.startswith(_V2_SIGNATURE):
         return _read_v2(data)
@@ -139,8 +138,8 @@ def _read_v2(data: bytes) -> Header | None:
 
 class _Proxied(ProtocolWrapper):
     """
-    One connection of a balancer. The protocol above it begins when the header has come, and sees
-    the client's addresses.
+    A connection of a load balancer. After the PROXY header, the connection starts another protocol,
+    which sees the client's addresses.
     """
 
     _held = b""
@@ -198,7 +197,10 @@ class _Proxied(ProtocolWrapper):
 
 
 class ProxyFactory(WrappingFactory[_Proxied]):
-    """Give the protocols of another factory the addresses that a load balancer sends."""
+    """
+    A factory that reads PROXY headers, and gives the clients' addresses to the protocols of another
+    factory.
+    """
 
     protocol = _Proxied
     noisy = False
@@ -209,7 +211,7 @@ class ProxyFactory(WrappingFactory[_Proxied]):
         self._complained_at: float | None = None
 
     def complain(self, peer: IAddress) -> None:
-        """Log a connection without a header, at most once in :data:`LOG_INTERVAL_S`."""
+        """Log that a connection has no PROXY header, at most once in :data:`LOG_INTERVAL_S`."""
         now = self.clock.seconds()
         if self._complained_at is None or now - self._complained_at >= LOG_INTERVAL_S:
             self._complained_at = now

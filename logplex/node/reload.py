@@ -35,7 +35,7 @@ _LIVE_SECTIONS = ("limits", "log", "rods", "tls")
 
 class LogFilter:
     """
-    Drop the events of the node's own log that are below a level. The level can change.
+    A filter that drops the events of the node's log below a level. The level can change.
 
     :param level: a name of :class:`twisted.logger.LogLevel`.
     """
@@ -48,13 +48,11 @@ class LogFilter:
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
-        """Drop events below this level from now on."""
+        """Drop all log events below this level from now on."""
         self._predicate.setLogLevelForNamespace("", LogLevel.levelWithName(level))
 
     def begin(self) -> None:
-        """
-        Put the filter in front of all present observers of the log: they see only what passes.
-        """
+        """Let all present observers of the log see only the events that pass the filter."""
         # twistd makes the observer from its own options (a file, standard output, syslog) and
         # offers no way to get it. An observer of ours would have to support all these options.
         for observer in list(self._log._observers):
@@ -65,7 +63,7 @@ class LogFilter:
 @frozen
 class ChangedOption:
     """
-    An option with a new value. Its string is the option as operators write it.
+    An option whose value has changed. Its string is the option as operators write it.
 
     :ivar option: the name of the option; ``None`` for a list of tables, such as
         ``[[credentials]]``.
@@ -80,9 +78,9 @@ class ChangedOption:
 
 def changed_options(old: Settings, new: Settings) -> Iterator[ChangedOption]:
     """
-    Yield every option that differs, in the order of the sections.
+    Yield every option whose value differs between two settings, in the order of the sections.
 
-    The values are left out: they can be secret.
+    The values are not yielded, because they can be secret.
     """
     sections = attrs.asdict(new, recurse=False)
     for section, before in attrs.asdict(old, recurse=False).items():
@@ -100,9 +98,9 @@ def changed_options(old: Settings, new: Settings) -> Iterator[ChangedOption]:
 
 class Reload:
     """
-    Apply the settings again on every SIGHUP.
+    The reaction to SIGHUP: apply the settings again.
 
-    :param settings: the settings that the node runs with.
+    :param settings: the present settings of the node.
     :param load: reads the settings; may raise :class:`~logplex.settings.SettingsError`.
     """
 
@@ -122,11 +120,11 @@ class Reload:
         self._reactor = reactor
 
     def begin(self) -> None:
-        """React to SIGHUP from now on."""
+        """Reload the settings on each SIGHUP from now on."""
         signal.signal(signal.SIGHUP, self._sighup)
 
     def end(self) -> None:
-        """Ignore SIGHUP from now on: the default action would kill the process."""
+        """Ignore SIGHUP from now on, because the default action would kill the process."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _sighup(self, *_: object) -> None:
@@ -155,10 +153,10 @@ class Reload:
 
     def _reload_certificates(self) -> bool:
         """
-        Read the files again, even if their names have not changed: a renewed certificate has the
-        same name.
+        Read the files of certificates again, even if the settings have not changed: a renewed
+        certificate has the same file name.
 
-        :return: true if the log has a line about it.
+        :return: true if a line about the certificates was logged.
         """
         tls = self._parts.tls
         if tls is None:

@@ -60,14 +60,14 @@ def make_service(
     descriptor_limit: int = MAX_DESCRIPTORS,
 ) -> IService:
     """
-    Return the service of a node, not started.
+    Return the service of a node. The service is not started yet.
 
     :param load: reads the settings again, for SIGHUP; may raise
         :class:`~logplex.settings.SettingsError`.
-    :param origin: the beginning of a line about a mistake: ``logplex``, and the file.
-    :param log_output: the standard output, if the log goes there.
+    :param origin: the beginning of an error line: ``logplex``, and the settings file.
+    :param log_output: the standard output, if the log is written to it.
     :param descriptor_limit: the number of descriptors that the process may have.
-    :raise SystemExit: the node cannot work; the text is one line.
+    :raise SystemExit: the node cannot work. The text gives the reason in one line.
     """
     counters = Counters()
     limits = Live(settings.limits)
@@ -114,20 +114,20 @@ def make_service(
 
 class CannotStart(SystemExit, Exception):
     """
-    The node cannot start; the text is one line that says why.
+    The node cannot start. The text gives the reason in one line.
 
-    Because this is a ``SystemExit``, Python prints the line and no traceback. Because it is also an
-    ``Exception``, ``twistd`` reports it from the daemon to the process at the terminal, which would
-    otherwise wait for ever.
+    This error is a ``SystemExit``, so Python prints the line and no traceback. It is also an
+    ``Exception``, so ``twistd`` reports it from the daemon to the process at the terminal, which
+    would otherwise wait for ever.
     """
 
 
 class Node(Service):
     """
-    One Logplex node.
+    A node of Logplex: the service that starts and stops all parts.
 
-    Ports are bound before privileges are shed. Syslog connections are accepted at once, but read
-    only after the configuration store has been loaded.
+    Ports are bound before the process gives up its privileges. Syslog connections are accepted at
+    once, but are read only after the configuration store has been loaded.
     """
 
     def __init__(
@@ -156,7 +156,8 @@ class Node(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Bind all ports, also ports below 1024: ``twistd`` has not shed its privileges yet.
+        Bind all ports, also ports below 1024, because ``twistd`` still has its privileges at this
+        moment.
 
         :raise CannotStart: a port cannot be bound.
         """
@@ -171,7 +172,9 @@ class Node(Service):
             raise CannotStart(f"{self._origin}: {error}") from None
 
     def startService(self) -> None:
-        """Load the configuration store; then read syslog, and report the health ``OK``."""
+        """
+        Load the configuration store. Then read syslog connections, and report the health ``OK``.
+        """
         super().startService()
         _log.info(
             "Logplex {version} on node {name}", version=__version__, name=self._settings.node.name
@@ -215,7 +218,10 @@ class Node(Service):
         _log.info("ready: {counts}", counts=_enumerate(parts.registry.counts()))
 
     async def _welcome(self) -> None:
-        """Make the first credential, if the node does not share its store and has none at all."""
+        """
+        Create the first credential, if there is no credential and the store is not shared with
+        other nodes.
+        """
         config, registry = self._parts.config, self._parts.registry
         has_one = self._settings.credentials or registry.counts()["credential"]
         if config.directory is None or has_one:
@@ -235,7 +241,7 @@ class Node(Service):
             print(f"The first credential is {made.id}:{made.password}", file=sys.stderr)
 
     def _cannot_open(self, failure: Failure) -> None:
-        """Stop and exit with a failure: a node cannot work without its store."""
+        """Stop the node with an exit status of 1, because its store cannot be opened."""
         if not self.running:
             return
         if failure.check(JournalUnusable):
@@ -252,13 +258,16 @@ class Node(Service):
     # Stop.
 
     def stopService(self) -> Deferred[None]:
-        """Deliver the messages that are still in the node, each part within its own time limit."""
+        """Stop the node. Each part delivers its remaining messages within its own time limit."""
         super().stopService()
         self._signals.stopping()
         return Deferred.fromCoroutine(self._close())
 
     async def _leave(self) -> None:
-        """Let load balancers notice that the node stops, and send new clients to other nodes."""
+        """
+        Wait until load balancers have noticed that the node stops, so that they send new clients to
+        other nodes.
+        """
         seconds = self._settings.node.drain_s
         if seconds and self._parts.registry.ready:
             self._parts.registry.leaving = True
@@ -299,7 +308,7 @@ class Node(Service):
             await self._parts.journal.close()
 
     async def _close_sites(self) -> None:
-        """Answer the open requests; cut off those that take too long."""
+        """Finish the open HTTP requests. Cut off requests that take too long."""
         closing = [site.close() for site in self._parts.sites.values()]
         late = TimeoutError(f"requests not answered within {SITES_CLOSE_TIMEOUT_S} s")
         try:
@@ -315,7 +324,7 @@ class Node(Service):
     # While the node runs.
 
     def _obey_rods(self) -> None:
-        """Pause or resume the parts that do not read the rods by themselves."""
+        """Pause or resume the parts that do not read the control rods themselves."""
         if self._parts.rods.now.deny_logs_ingress or not self._parts.registry.ready:
             self._parts.syslog.pause()
         else:
@@ -328,7 +337,7 @@ def _enumerate(counts: Mapping[str, int]) -> str:
 
 
 def _exit_with_failure() -> None:
-    """End the process with status 1; ``twistd`` itself would exit with 0."""
+    """End the process with the exit status 1, because ``twistd`` itself would end it with 0."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Signals: ignored while the node starts, obeyed while it runs.
+The signals of the process: they are ignored while the node starts, and obeyed while it runs.
 
-SIGHUP, SIGUSR1 and SIGUSR2 never kill a node. :mod:`~logplex.node.reload` obeys SIGHUP.
+SIGHUP, SIGUSR1 and SIGUSR2 never kill a node. :mod:`~logplex.node.reload` reacts to SIGHUP.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 class _Ignored:
     """
-    A handler of signals that does nothing. It counts as false, so that ``twistd`` installs its own
-    handler of SIGUSR1 if it has to rotate a log file.
+    A signal handler that does nothing.
+
+    The handler counts as false, so that ``twistd`` installs its own handler of SIGUSR1 if it has to
+    rotate a log file.
     """
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -38,7 +40,7 @@ class _Ignored:
 
 
 def ignore_signals() -> None:
-    """Ignore the signals that would kill a process that has not begun to obey them."""
+    """Ignore the signals that would kill the process before it has installed its own handlers."""
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _Ignored())
@@ -46,8 +48,10 @@ def ignore_signals() -> None:
 
 class StopSignals:
     """
-    SIGTERM and SIGINT while the node runs. The first stops the node, the second is logged, and the
-    third ends the process at once.
+    The signals SIGTERM and SIGINT while the node runs.
+
+    The first of these signals stops the node, the second is logged, and the third ends the process
+    at once.
     """
 
     def __init__(self, reactor: IReactor) -> None:
@@ -57,9 +61,10 @@ class StopSignals:
 
     def begin(self) -> None:
         """
-        Count the signals from now on. The reactor has installed its handlers already.
+        Count the stop signals from now on. The reactor must have installed its handlers before.
 
-        A signal without a handler stays so: shells start background processes with SIGINT ignored.
+        A signal that is ignored stays ignored, because shells start background processes with
+        SIGINT ignored.
         """
         for number in _STOPPING:
             stop = signal.getsignal(number)
@@ -68,11 +73,11 @@ class StopSignals:
                 signal.signal(number, self._take)
 
     def stopping(self) -> None:
-        """Note that the node stops, for any reason."""
+        """Record that the node has begun to stop, for any reason."""
         self._received = max(self._received, 1)
 
     def end(self) -> None:
-        """Let the handlers of the reactor be called again."""
+        """Give the stop signals back to the handlers of the reactor."""
         for number, handler in self._stop.items():
             signal.signal(number, handler)
         self._stop.clear()

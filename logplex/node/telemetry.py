@@ -33,7 +33,10 @@ _READING = (b"GET", b"HEAD")
 
 
 def channel_samples(registry: Registry) -> Iterator[Sample]:
-    """Yield the messages received by each channel since the start, if there were any."""
+    """
+    Yield the number of messages that each channel has received since the start, for metrics. Leave
+    out channels without messages.
+    """
     for stream in registry.streams():
         if stream.activity.received:
             yield Sample(
@@ -46,7 +49,7 @@ def channel_samples(registry: Registry) -> Iterator[Sample]:
 
 
 def rod_samples(rods: Live[Rods]) -> Iterator[Sample]:
-    """Yield the position of every control rod."""
+    """Yield the position of every control rod, for metrics."""
     for name, position in rods.now.positions().items():
         if isinstance(position, bool):
             help = "Control rods: 1 where a switch is thrown"
@@ -62,10 +65,12 @@ def metrics_site(
     pages: Mapping[bytes, Sequence[Source]], limits: Live[Limits], clock: IReactorTime
 ) -> Site:
     """
-    Serve each page without authentication: every client that reaches the listener may read it.
+    Return the HTTP site with the pages of metrics.
 
-    :param pages: path -> the sources on that page. A page with a sample per channel can be large,
-        so it is separate from the others and need not be scraped.
+    The pages need no authentication: every client that reaches the listener may read them.
+
+    :param pages: the path of each page, with the sources of its numbers. A page with a number per
+        channel can be large, so it is separate from the others and need not be scraped.
     """
 
     def admit(request: Request) -> Refusal | None:
@@ -100,7 +105,7 @@ class _Pages(Resource):
 
 
 def _totals(counters: Counters) -> dict[str, int]:
-    """Return the counts under the names that operators of the Erlang Logplex know."""
+    """Return the totals of the node under the names that operators of the Erlang Logplex know."""
     return {
         "message.received": counters.received,
         "message.received-malformed": counters.malformed,
@@ -115,10 +120,11 @@ def _totals(counters: Counters) -> dict[str, int]:
 @define(eq=False, repr=False)
 class MetricsChannel:
     """
-    Write the counts since the previous line into a channel: ``source=NODE count#NAME=N …``.
+    A writer of metrics into a channel: once a minute a line ``source=NODE count#NAME=N …`` with the
+    counts of that minute.
 
-    :ivar channel_id: the channel; if it is empty, no lines are written.
-    :ivar node: the node's name.
+    :ivar channel_id: the id of the channel; if it is empty, no lines are written.
+    :ivar node: the name of this node.
     """
 
     channel_id: str
@@ -130,14 +136,14 @@ class MetricsChannel:
     _loop: LoopingCall | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Write a line once a minute from now on."""
+        """Begin to write a line of metrics once a minute."""
         if self.channel_id and self._loop is None:
             self._loop = LoopingCall(self._tell_safely)
             self._loop.clock = self.clock
             self._loop.start(INTERVAL_S, now=False)
 
     def stop(self) -> None:
-        """Write no more lines."""
+        """Stop writing lines of metrics."""
         if self._loop is not None:
             self._loop.stop()
             self._loop = None

@@ -1,5 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-A client of Redis. All that it knows of Logplex is the errors that it raises.
-"""
+"""A client of Redis. Its only tie to Logplex is the errors that it raises."""

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-The address of a Redis, and the endpoint that connects to it.
-"""
+"""The address of a Redis server, and the endpoint that connects to the server."""
 
 from __future__ import annotations
 
@@ -26,10 +24,10 @@ CONNECT_TIMEOUT_S = 3.0
 @frozen
 class RedisAddress:
     """
-    The parts of a Redis URL (PROTOCOL §10).
+    The address of a Redis server: the parts of its URL (PROTOCOL §10).
 
-    :ivar user: empty for the default user.
-    :ivar password: empty if Redis asks for none.
+    :ivar user: the name of the user; empty for the default user.
+    :ivar password: the password of the user; empty if Redis does not need a password.
     """
 
     host: str
@@ -42,7 +40,7 @@ class RedisAddress:
     @classmethod
     def parse(cls, url: str) -> RedisAddress:
         """
-        Return the address in a URL that the settings have checked.
+        Return the address in a URL, which the settings have already checked.
 
         :param url: ``redis[s]://[[user]:password@]host[:port][/db][#sortkey]``; the user and the
             password may be percent-encoded. The sort key is not part of the address.
@@ -59,7 +57,7 @@ class RedisAddress:
         )
 
     def __str__(self) -> str:
-        """Return the URL without user and password."""
+        """Return the URL of the Redis server without user and password."""
         scheme = "rediss" if self.tls else "redis"
         return f"{scheme}://{host_and_port(self.host, self.port)}/{self.db}"
 
@@ -67,11 +65,11 @@ class RedisAddress:
         self, reactor: IReactor, connect_timeout_s: float, ca_file: str = ""
     ) -> IStreamClientEndpoint:
         """
-        Return the endpoint that connects to this Redis.
+        Return the endpoint that connects to this Redis server.
 
-        :param ca_file: PEM certificates to verify a ``rediss`` server with; empty for the
-            system's roots.
-        :raise StoreUnusable: the file cannot be read.
+        :param ca_file: a file of PEM certificates that verify a ``rediss`` server; if empty, the
+            authorities of the system verify it.
+        :raise StoreUnusable: the file ``ca_file`` cannot be read.
         """
         trust = read_trust(ca_file) if self.tls else None
         return tcp_endpoint(reactor, self.host, self.port, connect_timeout_s, trust=trust)
@@ -81,9 +79,9 @@ def tcp_endpoint(
     reactor: IReactor, host: str, port: int, connect_timeout_s: float, *, trust: Any
 ) -> IStreamClientEndpoint:
     """
-    Return the endpoint that connects to a host.
+    Return the endpoint that connects to a host and port over TCP, with TLS if ``trust`` is given.
 
-    :param trust: the authorities to verify its certificate with; ``None`` without TLS.
+    :param trust: the authorities that verify the server's certificate; ``None`` without TLS.
     """
     plain = HostnameEndpoint(reactor, host, port, timeout=connect_timeout_s)
     if trust is None:
@@ -96,7 +94,7 @@ def tcp_endpoint(
 
 def read_trust(ca_file: str) -> Any:
     """
-    Return the authorities in a file, or those of the system if there is no file.
+    Return the certificate authorities in a file; if no file is given, those of the system.
 
     :raise StoreUnusable: the file cannot be read.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-A connection to a Redis: the protocols of txredisapi, with what a link needs to supervise them.
+A connection to Redis: the protocols of txredisapi, with additions that let a link supervise them.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ _NO_PERMISSION_IN_SCRIPT = re.compile(r"user executing the script can't|ACL fail
 
 class Refused(Exception):
     """
-    Redis refuses a command.
+    Redis has refused a command.
 
-    :param text: the error as Redis sends it. The arguments that Redis repeats for an unknown
-        command are cut off, because they may be a password.
-    :ivar code: the first word of the error, such as ``WRONGTYPE``. If a script was refused, the
-        code of the command that the script called, as far as it can be found.
+    :param text: the error text from Redis. The arguments that Redis repeats for an unknown command
+        are cut off, because they may contain a password.
+    :ivar code: the first word of the error text, such as ``WRONGTYPE``. If a script was refused,
+        this is the code of the command that the script called, if it can be found.
     """
 
     def __init__(self, text: str) -> None:
@@ -79,14 +79,14 @@ def _code(text: str) -> str:
 
 @define(eq=False, repr=False)
 class _CommandBatch:
-    """Commands that were sent together, and the answers that have arrived."""
+    """Redis commands that were sent together, and the answers that have arrived."""
 
     missing: int
     answers: list[Any] = field(factory=list)
     complete: Deferred[list[Any]] = field(factory=Deferred)
 
     def callback(self, answer: Any) -> bool:
-        """Add an answer; return true if it was the last."""
+        """Add an answer to the batch. Return true if it was the last answer."""
         self.answers.append(answer)
         self.missing -= 1
         return not self.missing
@@ -94,10 +94,11 @@ class _CommandBatch:
 
 class _Answers:
     """
-    The commands and batches that wait for answers, in order. It replaces the queue of txredisapi,
-    which needs a Deferred for each command.
+    The Redis commands that wait for answers, in order.
 
-    :ivar waiting: empty if nothing waits.
+    This queue replaces the queue of txredisapi, which needs a Deferred for each command.
+
+    :ivar waiting: the waiting commands and batches; empty if no command waits.
     :ivar count: the number of answers that have not arrived.
     """
 
@@ -114,7 +115,8 @@ class _Answers:
 
     def get_many(self, count: int) -> Deferred[list[Any]]:
         """
-        Return a Deferred that fires with the answers to the next commands, when all have arrived.
+        Return a Deferred that fires with the answers to the next ``count`` commands, when all
+        answers have arrived.
         """
         self.count += count
         batch = _CommandBatch(count)
@@ -122,7 +124,7 @@ class _Answers:
         return batch.complete
 
     def put(self, answer: Any) -> None:
-        """Give an answer to the command that has waited longest."""
+        """Give an answer to the command that has waited longest for an answer."""
         if not self.waiting:
             return
         self.count -= 1
@@ -137,13 +139,14 @@ class _Answers:
 
 class _Connection:
     """
-    The common part of the two kinds of connection, besides the protocols of txredisapi.
+    The common part of a connection for commands and a connection for subscriptions.
 
-    :ivar quiet: the number of looks of the link since the last bytes arrived, or since the first
+    :ivar quiet: the number of checks by the link since the last bytes arrived, or since the first
         waiting command was sent.
-    :ivar given_up: the reason why this side ended the connection; empty if it did not.
-    :ivar reason: the cause of its loss; ``None`` while it exists.
-    :ivar tells_role: false once Redis has refused to tell its role.
+    :ivar given_up: the reason why this node ended the connection; empty if this node did not end
+        it.
+    :ivar reason: the cause of the connection's loss; ``None`` while the connection exists.
+    :ivar tells_role: true until Redis refuses to tell its role.
     """
 
     transport: Any
@@ -181,18 +184,21 @@ class _Connection:
         return waiting
 
     def waiting(self) -> int:
-        """Return the number of commands that have no answer yet."""
+        """Return the number of sent commands that have no answer yet."""
         return self.replyQueue.count
 
     def give(self, command: Sequence[Argument]) -> Deferred[Any]:
-        """Send a command."""
+        """Send one command to Redis, and return its answer."""
         if not self.waiting():
             self.quiet = 0
         answer: Deferred[Any] = self.execute_command(*command)  # type: ignore[attr-defined]
         return answer.addErrback(self._failed)
 
     def give_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
-        """Send commands together. The answer to a refused command is its error."""
+        """
+        Send several commands to Redis together, and return their answers. The answer to a refused
+        command is its error.
+        """
         if not self.waiting():
             self.quiet = 0
         self.transport.write(b"".join([_packed(tuple(command)) for command in commands]))
@@ -200,21 +206,20 @@ class _Connection:
 
     def ask_if_there(self) -> None:
         """
-        Ask Redis for a sign of life. If Redis permits, ask for its role, so that a replica is
-        noticed.
+        Test if Redis answers. If Redis permits, ask for its role, in order to notice a replica.
         """
         asked = self.give_all([("ROLE",) if self.tells_role else ("PING",)])
         asked.addCallbacks(lambda answers: self.take_role(answers[0]), lambda _: None)
 
     def take_role(self, answer: Any) -> None:
-        """Give the connection up if an answer to ``ROLE`` says that Redis is not a primary."""
+        """Close the connection if an answer to ``ROLE`` says that Redis is not a primary."""
         if isinstance(answer, Refused):
             self.tells_role = False
         elif self.tells_role and isinstance(answer, list) and answer[0] != b"master":
             self.give_up(NOT_PRIMARY)
 
     def give_up(self, why: str) -> None:
-        """Close the connection at once, because it is of no use."""
+        """Close the connection at once, for this reason."""
         if not self.given_up:
             self.given_up = why
             self.transport.abortConnection()
@@ -231,8 +236,8 @@ class _Connection:
 
     def _raise_if_away(self, error: BaseException | None) -> None:
         """
-        Turn the errors of a Redis that is away into :class:`StoreAway`. A replica counts as away,
-        because the primary is elsewhere.
+        Raise :class:`StoreAway` if the error means that Redis is away. A replica counts as away,
+        because only the primary can be used.
         """
         if isinstance(error, txredisapi.ConnectionError):
             raise StoreAway(self.given_up or "the connection to Redis was lost") from error
@@ -242,30 +247,38 @@ class _Connection:
             raise StoreAway(f"Redis: {error}") from error
 
     def _build_command(self, *command: Argument, **_: object) -> bytes:
-        """Encode a command in C. The encoder of txredisapi needs 2 µs for each argument."""
+        """
+        Return the bytes of a command, encoded in C. The encoder of txredisapi needs 2 µs for each
+        argument.
+        """
         return _packed(command)
 
     def tryConvertData(self, data: Any) -> Any:
-        """Return an answer unchanged. The method of txredisapi would look at each element."""
+        """
+        Return an answer of Redis unchanged. The method of txredisapi would convert each element.
+        """
         return data
 
     def end(self) -> Deferred[None]:
-        """Close the connection at once; fires when it is closed."""
+        """Close the connection at once. The result fires when the connection is closed."""
         self.transport.abortConnection()
         return self.ended()
 
 
 class Commands(_Connection, txredisapi.RedisProtocol):  # type: ignore[misc]
-    """A connection for commands and their answers."""
+    """A Redis connection for commands and their answers."""
 
 
 class Subscriptions(_Connection, txredisapi.SubscriberProtocol):  # type: ignore[misc]
-    """A connection for subscriptions and published messages."""
+    """A Redis connection for subscriptions and published messages."""
 
     received: Callable[[bytes, bytes], None]
 
     def ask_if_there(self) -> None:
-        """See :class:`_Connection`. Redis tells its role only before the first subscription."""
+        """
+        Test if Redis answers, without asking for its role. Redis does not tell its role after the
+        first subscription.
+        """
         self.tells_role = False
         super().ask_if_there()
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-A link to one Redis: one connection, made again whenever it is lost.
+A link to one Redis: a connection that is made again each time it is lost.
 
-Each command gets an answer, or fails with :class:`StoreAway`, within a bound. No command waits for
-a Redis that is away.
+Each command gets an answer, or fails with :class:`StoreAway`, within a limited time. No command
+waits for a Redis that is away.
 """
 
 from __future__ import annotations
@@ -39,16 +39,17 @@ _ELSEWHERE = "the primary is elsewhere now"
 @frozen
 class LinkBounds:
     """
-    The timeouts and bounds of a link.
+    The timeouts and limits of a link to Redis.
 
-    :ivar answer_timeout_s: the time without any byte from Redis, while commands wait, after which
-        Redis is away. (It can take a fifth longer.)
-    :ivar ping_interval_s: the time without commands and answers after which the link asks Redis
-        for a sign of life. It is below a second, the shortest ``timeout`` of a Redis, which closes
-        idle connections.
-    :ivar waiting_commands: the most commands without an answer; a further one fails at once.
-    :ivar retry_delay_s: the time between the first two attempts to connect; doubled after each
-        failure.
+    :ivar answer_timeout_s: the time after which Redis counts as away, if commands wait and no byte
+        arrives. (It can take a fifth longer.)
+    :ivar ping_interval_s: the time without commands and answers after which the link tests if Redis
+        answers. This time is below a second, the shortest ``timeout`` of a Redis, which closes
+        unused connections.
+    :ivar waiting_commands: the maximum number of commands without an answer. A further command
+        fails at once.
+    :ivar retry_delay_s: the time between the first two attempts to connect. The time doubles after
+        each failure.
     """
 
     answer_timeout_s: float = 1.5
@@ -59,11 +60,11 @@ class LinkBounds:
 
 
 def nothing() -> None:
-    """Do nothing: the default of ``up`` and ``down``."""
+    """Do nothing. This function is the default of ``up`` and ``down``."""
 
 
 class Connect(Protocol):
-    """A function that makes a link to one Redis. The link is not started."""
+    """A function that makes a link to a Redis. The link is not started yet."""
 
     def __call__(
         self,
@@ -73,21 +74,24 @@ class Connect(Protocol):
         down: Callable[[], None] = ...,
         received: Callable[[bytes, bytes], None] | None = ...,
     ) -> RedisLink:
-        """Return the link; the arguments are those of :class:`RedisLink`."""
+        """Return a new link. The arguments are those of :class:`RedisLink`."""
 
 
 class RedisLink:
     """
-    A link that exists from :meth:`start` to :meth:`stop`.
+    A link to a Redis server. It connects, and connects again after every loss, from :meth:`start`
+    to :meth:`stop`.
 
-    :param name: its name in the log, such as ``configuration`` or ``shard a``.
-    :param up: called each time a connection can be used (authenticated, database selected).
-    :param down: called each time such a connection is lost, after the waiting commands have failed;
-        not called for :meth:`stop`.
-    :param received: takes the channel and the body of published messages. If it is given, the
-        connection is only for ``(P)SUBSCRIBE`` and the like, with one channel per command.
+    :param name: the name of the link in the log, such as ``configuration`` or ``shard a``.
+    :param up: called each time a connection can be used: the user is authenticated, and the
+        database is selected.
+    :param down: called each time the connection is lost, after the waiting commands have failed,
+        but not after :meth:`stop`.
+    :param received: called with the channel and the body of each published message. A link with
+        this argument can only send ``(P)SUBSCRIBE`` and similar commands, with one channel per
+        command.
     :param jitter: returns a random number from 0 to 1.
-    :param demoted: called when the connection was given up because Redis is not a primary.
+    :param demoted: called when the link has closed a connection because Redis is not a primary.
     """
 
     def __init__(
@@ -122,12 +126,14 @@ class RedisLink:
 
     @property
     def connected(self) -> bool:
-        """True while commands can be sent."""
+        """True while commands can be sent to Redis."""
         return self._connection is not None and self._connection.reason is None
 
     @property
     def trouble(self) -> str | None:
-        """Return a line for operators that says why Redis is away, or ``None`` if it is there."""
+        """
+        The reason why Redis is away, in one line for operators; ``None`` if Redis is connected.
+        """
         if self.connected:
             return None
         connection = self._connection
@@ -135,12 +141,15 @@ class RedisLink:
         return f"Redis ({self.name}, {self.address}) is away: {because}"
 
     def start(self) -> None:
-        """Connect, and connect again after every loss."""
+        """Connect to Redis, and connect again each time the connection is lost."""
         self._life = Deferred.fromCoroutine(self._live())
         self._life.addErrback(self._ended)
 
     def stop(self) -> Deferred[None]:
-        """Close the connection at once; fires when it is closed. May be called without start."""
+        """
+        Close the connection to Redis for good. The result fires when it is closed. The link may be
+        stopped without :meth:`start`.
+        """
         self._stopping = True
         life, self._life = self._life, None
         if life is None:
@@ -149,15 +158,17 @@ class RedisLink:
         return life
 
     def renew(self) -> None:
-        """Give up the present connection, because the primary is elsewhere, and connect again."""
+        """
+        Close the present connection, because Redis has another primary now, and connect again.
+        """
         if self.connected:
             self._connection.give_up(_ELSEWHERE)
 
     def ask(self, *command: Argument) -> Deferred[Any]:
         """
-        Send a command. Text in the answer is ``bytes``.
+        Send a command to Redis, and return its answer. Text in the answer is ``bytes``.
 
-        Fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses the command.
+        The result fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses the command.
         """
         refusal = self._refusal(1)
         if refusal is not None:
@@ -167,8 +178,10 @@ class RedisLink:
 
     def ask_all(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """
-        Send commands together; fires with all answers in order. The answer to a refused command is
-        its ``Refused``. Fails only with :class:`StoreAway`.
+        Send several commands to Redis together, and return all answers in order.
+
+        The answer to a refused command is its ``Refused``. The result fails only with
+        :class:`StoreAway`.
         """
         if not commands:
             return succeed([])
@@ -180,9 +193,10 @@ class RedisLink:
 
     def transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
         """
-        Send commands in one transaction; fires with their answers in order.
+        Send commands to Redis in one transaction, and return their answers in order.
 
-        Fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses one of them.
+        The result fails with :class:`StoreAway`, or with ``Refused`` if Redis refuses one of the
+        commands.
         """
         if len(commands) < 2:
             return self.ask_all(commands).addCallback(_taken)
@@ -190,7 +204,10 @@ class RedisLink:
         return answers.addCallback(lambda answers: _taken(answers[-1]))
 
     def _refusal(self, commands: int) -> StoreAway | None:
-        """Return the reason why this number of commands cannot be sent now, or ``None``."""
+        """
+        Return the reason why this number of commands cannot be sent now; ``None`` if they can be
+        sent.
+        """
         if not self.connected:
             return StoreAway(self.trouble)
         if self._connection.waiting() + commands > self._bounds.waiting_commands:
@@ -215,7 +232,7 @@ class RedisLink:
             await deferLater(self._clock, self._delay_s(failures))
 
     async def _connect(self) -> Any:
-        """Return a connection that is ready for commands."""
+        """Connect to Redis. Return the connection when it is ready for commands."""
         connection: Any = await self._endpoint.connect(_OneProtocol(self._protocol()))
         watch = LoopingCall(self._look, connection)
         watch.clock = self._clock
@@ -249,7 +266,7 @@ class RedisLink:
             raise StoreAway(connection.given_up)
 
     async def _use(self, connection: Any) -> None:
-        """Use the connection for commands until it is lost."""
+        """Use a connection for commands until the connection is lost."""
         lost = connection.ended()
         self._connection = connection
         self._told_away = False
@@ -276,7 +293,9 @@ class RedisLink:
         return subscriptions
 
     def _look(self, connection: Any) -> None:
-        """End the connection if Redis does not answer; send a PING if it is idle."""
+        """
+        Check a connection: close it if Redis does not answer, and send a PING if it is unused.
+        """
         connection.quiet += 1
         quiet_s = connection.quiet * self._bounds.answer_timeout_s / _LOOKS
         if connection.waiting():
@@ -315,7 +334,7 @@ def _taken(answers: list[Any]) -> list[Any]:
 
 
 class _OneProtocol(Factory):
-    """A factory for one connection."""
+    """A factory that makes a single connection to Redis."""
 
     noisy = False
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-All links to one Redis. They find its present primary together.
-"""
+"""All links of this node to one Redis, which find the present primary of this Redis together."""
 
 from __future__ import annotations
 
@@ -21,12 +19,13 @@ from logplex.redis.sentinel import SentinelAddress
 @define(eq=False, repr=False)
 class Primary:
     """
-    Make the links to one Redis, and end all their connections when one of them finds a replica.
+    All links to one Redis. When one link finds that it is connected to a replica, all links connect
+    again.
 
-    Only some connections can notice a replica: Redis does not tell its role to a connection with
-    subscriptions, and a replica permits reading.
+    Only some connections can notice a replica, because Redis does not tell its role to a connection
+    with subscriptions, and a replica permits reading.
 
-    :ivar endpoint: connects to the present primary, if the address says where it is.
+    :ivar endpoint: connects to the present primary, if the address leads to it.
     """
 
     address: Address
@@ -43,7 +42,7 @@ class Primary:
         down: Callable[[], None] = nothing,
         received: Callable[[bytes, bytes], None] | None = None,
     ) -> RedisLink:
-        """See :class:`logplex.redis.link.Connect`."""
+        """Make a link to the present primary; see :class:`logplex.redis.link.Connect`."""
         link = RedisLink(
             self.address,
             self.endpoint,
@@ -67,10 +66,11 @@ def primary_at(
     url: str, reactor: IReactor, ca_file: str = "", jitter: Callable[[], float] = random
 ) -> Primary:
     """
-    Return the primary at a URL that the settings have checked.
+    Return the links to the Redis at a URL, which the settings have already checked.
 
-    :param ca_file: PEM certificates to verify a server with; empty for the system's roots.
-    :raise StoreUnusable: the file cannot be read.
+    :param ca_file: a file of PEM certificates that verify the server; if empty, the authorities of
+        the system verify it.
+    :raise StoreUnusable: the file ``ca_file`` cannot be read.
     """
     has_sentinels = "+sentinel:" in url
     address = SentinelAddress.parse(url) if has_sentinels else RedisAddress.parse(url)

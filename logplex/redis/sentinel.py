@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-A Redis whose primary is found by Sentinels.
-"""
+"""The address of a Redis whose present primary is known by Sentinels."""
 
 from __future__ import annotations
 
@@ -37,10 +35,11 @@ TIMEOUT_S = 1.0
 @frozen
 class SentinelAddress:
     """
-    The Sentinels that know where a Redis is, and how to log in there (PROTOCOL §10).
+    The addresses of the Sentinels that know the primary of a Redis, and the login for it (PROTOCOL
+    §10).
 
-    :ivar service: the name that the Sentinels have for the Redis.
-    :ivar user: the user for Redis and Sentinels; empty for the default user.
+    :ivar service: the name by which the Sentinels know the Redis.
+    :ivar user: the user name for Redis and for the Sentinels; empty for the default user.
     :ivar tls: true if the Redis and the Sentinels speak TLS.
     """
 
@@ -54,7 +53,7 @@ class SentinelAddress:
     @classmethod
     def parse(cls, url: str) -> SentinelAddress:
         """
-        Return the address in a URL that the settings have checked.
+        Return the address in a URL, which the settings have already checked.
 
         :param url: ``redis[s]+sentinel://[[user]:password@]host[:port],…/service[/db][#sortkey]``;
             the user, the password and the service may be percent-encoded.
@@ -73,7 +72,7 @@ class SentinelAddress:
         )
 
     def __str__(self) -> str:
-        """Return the URL without user and password."""
+        """Return the URL of the Sentinels without user and password."""
         scheme = "rediss+sentinel" if self.tls else "redis+sentinel"
         hosts = ",".join(host_and_port(*each) for each in self.sentinels)
         return f"{scheme}://{hosts}/{self.service}/{self.db}"
@@ -82,10 +81,11 @@ class SentinelAddress:
         self, reactor: IReactor, connect_timeout_s: float, ca_file: str = ""
     ) -> IStreamClientEndpoint:
         """
-        Return the endpoint that asks the Sentinels, and connects to the primary.
+        Return the endpoint that asks the Sentinels for the primary, and connects to the primary.
 
-        :param ca_file: PEM certificates to verify servers with; empty for the system's roots.
-        :raise StoreUnusable: the file cannot be read.
+        :param ca_file: a file of PEM certificates that verify servers; if empty, the authorities of
+            the system verify them.
+        :raise StoreUnusable: the file ``ca_file`` cannot be read.
         """
         trust = read_trust(ca_file) if self.tls else None
         endpoint_to = partial(tcp_endpoint, reactor, trust=trust)
@@ -100,7 +100,7 @@ class _OneConnection(Factory):
 @implementer(IStreamClientEndpoint)
 class SentinelEndpoint:
     """
-    Connect to the primary that the first answering Sentinel names.
+    An endpoint that connects to the primary which the first answering Sentinel names.
 
     A Sentinel may not know yet that the primary has changed. So every attempt begins with another
     Sentinel, and the caller must check the role of the connected Redis.
@@ -122,7 +122,7 @@ class SentinelEndpoint:
         self._sentinels = list(address.sentinels)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect to the primary."""
+        """Ask the Sentinels for the present primary, and connect to it."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
@@ -131,9 +131,9 @@ class SentinelEndpoint:
 
     async def _find(self) -> tuple[str, int]:
         """
-        Return the address of the primary.
+        Return the address of the present primary.
 
-        :raise StoreAway: no Sentinel names it; the text has a reason for each Sentinel.
+        :raise StoreAway: no Sentinel names a primary. The text has a reason for each Sentinel.
         """
         failures = []
         for sentinel in list(self._sentinels):
