@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The API's lines in the log: one for every change and for every export of the configuration, and,
-as an option, one for every request.
+The log lines of an API: one line for every change and for every export of the configuration. An
+option adds a line for every request.
 
-A line never holds a token, a password, or the URL of a session or a drain.
+A line never contains a token, a password, or the URL of a session or a drain.
 """
 
 from __future__ import annotations
@@ -41,27 +41,31 @@ _SECRETS_IN_PATHS = re.compile(r"(?<=sessions/).+|(?<=canary-fetch/).+|(?<=/[td]
 
 
 def public_path(path: bytes) -> str:
-    """Return the path in printable ASCII, without its secrets, and cut to a bound."""
+    """
+    Return a request's path for the log: in printable ASCII, without secrets, and shortened to a
+    bound.
+    """
     return _SECRETS_IN_PATHS.sub("…", _printable(path))[:MAX_PATH_CHARACTERS]
 
 
 @frozen
 class Audit:
     """
-    Write the lines about requests.
+    Write log lines about the requests of an API.
 
-    :param every_request: write a line for every request, also if it changes nothing.
+    :param every_request: true to write a line for every request, even if the request changes
+        nothing.
     """
 
     every_request: bool = False
 
     def judged(self, request: Request, admission: Admission | None, refusal: object) -> None:
         """
-        Note that a request was admitted or refused, before its body was read. If it changes
-        something, or shows every secret, write a line about that when it is answered.
+        Log a request that has just been admitted or refused. If an admitted request changes
+        something or shows secrets, write an audit line when the request is answered.
 
-        :param admission: ``None`` if the request is refused.
-        :param refusal: the reason for refusing it.
+        :param admission: the admission; ``None`` if the request is refused.
+        :param refusal: the reason for the refusal.
         """
         if self.every_request:
             self._tell_request(request, admission, refusal)
@@ -120,7 +124,7 @@ def _tell(request: Request, outcome: str) -> None:
 
 
 def _cut(text: str) -> str:
-    """Shorten a long text. The short text ends with the length of the whole text."""
+    """Shorten a long text. The result ends with the length of the whole text."""
     if len(text) <= MAX_DETAIL_CHARACTERS:
         return text
     return f"{text[:MAX_DETAIL_CHARACTERS]}…({len(text)})"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Rules for the drains of a channel, which both APIs obey.
+Rules for the drains of a channel. Both APIs obey the rules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The checks of an import: a value that the other routes refuse is refused here too.
+Check the values of an import by the same rules that the other routes of the API apply.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ def check_import(
     values: Sequence[Value], registry: Registry, limits: Limits, has_journal: bool
 ) -> None:
     """
-    Check the values of an import before they are added to the registry's.
+    Check the values of an import before they are stored.
 
-    :param has_journal: the node has a journal, so that drains can be durable.
-    :raise BadBody: a value is refused; the text names its place in the document.
+    :param has_journal: true if the node has a journal, so that drains can be durable.
+    :raise BadBody: a value is refused. The text of the error names the value's place in the
+        document.
     """
     brought = {value.id for value in values if isinstance(value, Channel)}
 

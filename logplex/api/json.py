@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Answers in JSON and text, and the reading of a request's body and headers.
+Make answers in JSON and text, and read the body and the headers of a request.
 """
 
 from __future__ import annotations
@@ -34,40 +34,46 @@ _Wanted = TypeVar("_Wanted")
 
 
 def json_answer(code: int, body: object, headers: Headers = _NONE) -> Response:
-    """Return an answer whose body is this value in JSON."""
+    """Return an HTTP answer with a value as JSON in its body."""
     return text_answer(code, json.dumps(body, separators=(",", ":")), JSON_TYPE, headers)
 
 
 def error_answer(code: int, why: str, headers: Headers = _NONE) -> Response:
-    """Return an answer that gives the reason of an error in JSON."""
+    """Return an HTTP answer with the reason of an error as JSON in its body."""
     return json_answer(code, {"error": why}, headers)
 
 
 def text_answer(
     code: int, text: str, content_type: str = TEXT_TYPE, headers: Headers = _NONE
 ) -> Response:
-    """Return an answer of bare text."""
+    """Return an HTTP answer with plain text in its body."""
     body = text.encode()
     about: Headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
     return Response(code, {**about, **headers}, body)
 
 
 def header(request: Request, name: str) -> str | None:
-    """Return the last value of a header. Bytes that are not UTF-8 become U+FFFD."""
+    """
+    Return the value of a header; the last value if the header is repeated. Replace bytes that are
+    not UTF-8 by U+FFFD.
+    """
     # The name is bytes: for a name in text Twisted decodes the value, and fails on such bytes.
     values = request.requestHeaders.getRawHeaders(name.encode())
     return values[-1].decode(errors="replace") if values else None
 
 
 def request_id(request: Request) -> str:
-    """Return the client's request id without characters that harm a log, or a new UUID."""
+    """
+    Return the request id that the client sent, without characters that can damage a log. If there
+    is none, return a new UUID.
+    """
     theirs = _NOT_IN_REQUEST_IDS.sub("", header(request, "Request-Id") or "")
     return theirs[:MAX_REQUEST_ID_CHARACTERS] or str(uuid4())
 
 
 def check_json_type(request: Request) -> None:
     """
-    Check that the body of a request is announced as JSON.
+    Check that the ``Content-Type`` header of a request says JSON.
 
     :raise WrongType: the content type is not JSON.
     """
@@ -77,7 +83,7 @@ def check_json_type(request: Request) -> None:
 
 
 def read_body(request: Request) -> bytes:
-    """Return the whole body, even if it was read before."""
+    """Return the whole body of a request, even if the body was read before."""
     if request.content is None:
         return b""
     request.content.seek(0)
@@ -87,9 +93,9 @@ def read_body(request: Request) -> bytes:
 
 def read_object(request: Request) -> dict[str, Any]:
     """
-    Return the request's body, an object in JSON.
+    Return the JSON object in the body of a request.
 
-    :raise BadBody: it is not JSON, or not an object.
+    :raise BadBody: the body is not JSON, or not an object.
     """
     try:
         content = read_body(request)
@@ -106,9 +112,9 @@ def read_object(request: Request) -> dict[str, Any]:
 
 def read_members(request: Request, *known: str) -> dict[str, Any]:
     """
-    Return the request's body, a JSON object that may have only known members.
+    Return the JSON object in the body of a request. The object may have only known members.
 
-    :raise BadBody: it has another member, or is not an object in JSON.
+    :raise BadBody: the object has an unknown member, or the body is not a JSON object.
     """
     body = read_object(request)
     for name in body:
@@ -120,9 +126,9 @@ def read_members(request: Request, *known: str) -> dict[str, Any]:
 
 def member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted:
     """
-    Return a member that the body must have.
+    Return a member that the JSON object must have.
 
-    :raise BadBody: it is missing, or of another type.
+    :raise BadBody: the member is missing, or has another type.
     """
     value = optional_member(body, name, kind)
     if value is None:
@@ -132,9 +138,9 @@ def member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted:
 
 def optional_member(body: dict[str, Any], name: str, kind: type[_Wanted]) -> _Wanted | None:
     """
-    Return a member that the body may have; ``None`` if it is absent.
+    Return a member that the JSON object may have; ``None`` if the member is absent.
 
-    :raise BadBody: it is of another type, ``null`` included.
+    :raise BadBody: the member has another type, or is ``null``.
     """
     if name not in body:
         return None
@@ -155,9 +161,9 @@ _IN_WORDS: dict[type[Any], str] = {
 
 def optional_strings(body: dict[str, Any], name: str) -> list[str] | None:
     """
-    Return a member that is an array of strings; ``None`` if it is absent.
+    Return a member of the JSON object, an array of strings; ``None`` if the member is absent.
 
-    :raise BadBody: it is something else.
+    :raise BadBody: the member is not an array of strings.
     """
     values = optional_member(body, name, list)
     if values is not None and not all(isinstance(each, str) for each in values):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Locks for channels: changes of one channel follow one another.
+Locks for channels, so that changes of one channel are made one after another.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from twisted.internet.defer import DeferredLock
 
 @define(eq=False, repr=False)
 class ChannelLocks:
-    """The lock of each channel that is being changed. A lock exists only while it is used."""
+    """The locks of the channels that are being changed. A lock exists only while it is used."""
 
     _locks: dict[str, DeferredLock] = field(factory=dict, init=False)
 
     @asynccontextmanager
     async def alone(self, channel_id: str) -> AsyncIterator[None]:
-        """Hold the lock of a channel."""
+        """Hold the lock of a channel during a ``with`` block."""
         lock = self._locks.setdefault(channel_id, DeferredLock())
         await lock.acquire()
         try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The rules for names that clients choose, and tokens and URLs as both APIs show them.
+Check names that clients choose, and show tokens and URLs in the form that both APIs use.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _TOKEN_NAME = re.compile(rf"[!-~]{{1,{MAX_TOKEN_NAME_CHARACTERS}}}")
 
 def check_channel_id(channel_id: str) -> str:
     """
-    Return the id if a channel may have it (PROTOCOL §1).
+    Return the id if it is a valid channel id (PROTOCOL §1).
 
-    :raise BadChannelId: it may not.
+    :raise BadChannelId: the id is not valid.
     """
     if not is_id(channel_id):
         raise BadChannelId
@@ -33,9 +33,9 @@ def check_channel_id(channel_id: str) -> str:
 
 def check_token_name(name: str) -> str:
     """
-    Return the name if a token may have it (PROTOCOL §1).
+    Return the name if it is a valid token name (PROTOCOL §1).
 
-    :raise BadName: it may not.
+    :raise BadName: the name is not valid.
     """
     if not is_token_name(name):
         raise BadName
@@ -43,22 +43,28 @@ def check_token_name(name: str) -> str:
 
 
 def is_token_name(name: str) -> bool:
-    """Return true if a token may have this name."""
+    """Return true if the text is a valid token name."""
     return _TOKEN_NAME.fullmatch(name) is not None
 
 
 def is_credential_name(name: str) -> bool:
-    """Return true if a credential may have this name. Names of credentials are for people."""
+    """
+    Return true if the text is a valid credential name. Credential names are descriptions for
+    people.
+    """
     return len(name) <= MAX_CREDENTIAL_NAME_CHARACTERS and name.isprintable()
 
 
 def shown_tokens(tokens: Iterable[Token]) -> dict[str, str]:
-    """Return token name -> token id. Of several tokens with one name, the newest is returned."""
+    """
+    Return the token id for each token name. If several tokens have the same name, return the id of
+    the newest token.
+    """
     return {token.name: token.id for token in tokens}
 
 
 def url_with_port(url: str) -> str:
-    """Return the URL with its port. A stored URL that is not valid is returned unchanged."""
+    """Return a drain's URL with its port. Return the URL unchanged if it is not valid."""
     try:
         return parse_destination(url).with_port
     except BadDestination:
@@ -66,7 +72,7 @@ def url_with_port(url: str) -> str:
 
 
 def receiver_of(url: str) -> Receiver | None:
-    """Return the receiver of a stored URL; ``None`` if the URL is not valid."""
+    """Return the receiver of a drain's URL; ``None`` if the URL is not valid."""
     try:
         return parse_destination(url).receiver
     except BadDestination:

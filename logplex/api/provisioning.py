@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The verbs of both APIs: they change channels, tokens, drains and sessions, or raise a refusal.
+The operations of both APIs on channels, tokens, drains and sessions. A refused operation raises an
+exception.
 
-Each API turns the refusals into answers of its own. Changes to one channel are made one after
-another, so that two requests at once cannot add one drain too many. Every verb ends within a bound,
-even if the store does not answer.
+Each API makes its own answers from the exceptions. Changes of one channel are made one after
+another, so that two simultaneous requests cannot add too many drains. Every operation ends within a
+time limit, even if the store does not answer.
 """
 
 from __future__ import annotations
@@ -66,9 +67,7 @@ _Coroutine = Coroutine[Deferred[Any], Any, _Result]
 def _bounded(
     verb: Callable[Concatenate[Provisioning, _Arguments], _Coroutine[_Result]],
 ) -> Callable[Concatenate[Provisioning, _Arguments], Deferred[_Result]]:
-    """
-    Make a verb of a coroutine: it begins at once, and ends within the time limit of a request.
-    """
+    """Make an operation of a coroutine. The operation ends within the time limit of a request."""
 
     @wraps(verb)
     def begin(
@@ -82,14 +81,13 @@ def _bounded(
 @define(eq=False, repr=False)
 class Provisioning:
     """
-    Changes the configuration.
+    Change the configuration: channels, tokens, drains and sessions.
 
-    Every verb fails with :class:`StoreAway` if the store does not answer. Other failures are the
-    refusals that it names.
+    Every method raises :class:`StoreAway` if the store does not answer.
 
-    :param limits: hold the number of drains of a channel and the lifetime of sessions.
-    :param has_journal: the node has a journal, so that drains can be durable.
-    :param new_uuid: gives random UUIDs, for tokens and sessions.
+    :param limits: the bounds, for example the lifetime of sessions.
+    :param has_journal: true if the node has a journal, so that drains can be durable.
+    :param new_uuid: returns a random UUID, for a token or a session.
     """
 
     _store: IConfigStore
@@ -114,11 +112,11 @@ class Provisioning:
         flags: frozenset[str] | None = None,
     ) -> bool:
         """
-        Create the channel if it does not exist, and give it exactly these token names.
+        Create a channel if it does not exist. Give the channel one token for each name.
 
-        :param token_names: missing ones get a new token; tokens with other names are deleted.
-            ``None`` leaves the tokens as they are.
-        :param flags: ``None`` leaves them as they are.
+        :param token_names: a name without a token gets a new token; tokens with other names are
+            deleted. ``None`` leaves the tokens unchanged.
+        :param flags: the new flags; ``None`` leaves the flags unchanged.
         :return: true if the channel is new.
         :raise BadChannelId: no channel can have this id.
         :raise BadName: no token can have one of the names.
@@ -147,7 +145,7 @@ class Provisioning:
         self, name: str, token_names: Iterable[str]
     ) -> tuple[Channel, list[Token]]:
         """
-        Create a channel with a token of each name. Its id is the next free integer.
+        Create a channel with a token for each name. The channel's id is the next free integer.
 
         :raise BadName: a name is not allowed.
         :raise TooManyNames: there are more names than a channel may have tokens.
@@ -164,9 +162,8 @@ class Provisioning:
     @_bounded
     async def delete_channel(self, channel_id: str) -> None:
         """
-        Delete the channel with its tokens, its drains, its sessions, its recent messages, and the
-        credentials that are for this channel only: none of them may open a later channel of the
-        same id.
+        Delete a channel with its tokens, drains, sessions and recent messages, and the credentials
+        for this channel only. Nothing may give access to a later channel of the same id.
 
         :raise UnknownChannel: the channel does not exist.
         """
@@ -196,7 +193,7 @@ class Provisioning:
     @_bounded
     async def add_token(self, channel_id: str, name: str) -> Token:
         """
-        Create a token, beside those of the same name.
+        Create a token. Older tokens of the same name stay.
 
         :raise BadName: no token can have this name.
         :raise UnknownChannel: the channel does not exist.
@@ -214,10 +211,10 @@ class Provisioning:
     @_bounded
     async def delete_token(self, channel_id: str, token_id: str) -> None:
         """
-        Delete one token, whatever its name.
+        Delete a token.
 
         :raise UnknownChannel: the channel does not exist.
-        :raise UnknownToken: there is no such token, or it is another channel's.
+        :raise UnknownToken: the token does not exist, or belongs to another channel.
         """
         async with self._locks.alone(channel_id):
             self._known(channel_id)
@@ -233,9 +230,9 @@ class Provisioning:
         """
         Create a drain.
 
-        :param url: ``None`` reserves a drain, for :meth:`move_drain` later.
+        :param url: the drain's URL; ``None`` creates a drain without URL.
         :param durable: see :attr:`Drain.durable`.
-        :raise BadDestination: no drain can have this URL, or no durable one.
+        :raise BadDestination: no drain can have this URL, or no durable drain can have it.
         :raise NoJournal: the node has no journal for a durable drain.
         :raise UnknownChannel: the channel does not exist.
         :raise TooManyDrains: the channel has as many drains as it may have.
@@ -266,18 +263,18 @@ class Provisioning:
         durable: bool | None = None,
     ) -> Drain:
         """
-        Give a drain a URL, or another one, or make it durable or ordinary. The token stays.
+        Change a drain's URL, or make the drain durable or ordinary. Its token stays the same.
 
-        :param url: ``None`` leaves the URL as it is.
-        :param durable: see :attr:`Drain.durable`; ``None`` leaves it as it is.
-        :param limited: refuse to give a reserved drain its URL if the channel has as many drains
-            as it may have. The legacy API does so; API v3 refuses when a drain is reserved.
-        :raise BadDestination: no drain can have this URL, or no durable one.
+        :param url: the new URL; ``None`` leaves the URL unchanged.
+        :param durable: see :attr:`Drain.durable`; ``None`` leaves it unchanged.
+        :param limited: true to refuse a URL for a reserved drain if the channel has the maximum
+            number of drains. Only the legacy API does so.
+        :raise BadDestination: no drain can have this URL, or no durable drain can have it.
         :raise NoJournal: the node has no journal for a durable drain.
         :raise UnknownChannel: the channel does not exist.
         :raise UnknownDrain: the drain does not exist, or belongs to another channel.
-        :raise TooManyDrains: see ``limited``.
-        :raise DrainExists: another drain of the channel has this receiver.
+        :raise TooManyDrains: ``limited`` is true, and the channel has the maximum number of drains.
+        :raise DrainExists: another drain of the channel already sends to this receiver.
         """
         destination = None if url is None else parse_destination(url)
         async with self._locks.alone(channel_id):
@@ -316,7 +313,7 @@ class Provisioning:
         Return a drain.
 
         :raise UnknownChannel: the channel does not exist.
-        :raise UnknownDrain: there is no such drain, or it is another channel's.
+        :raise UnknownDrain: the drain does not exist, or belongs to another channel.
         """
         self._known(channel_id)
         drain = self._registry.drain(drain_id)
@@ -330,12 +327,12 @@ class Provisioning:
         Create a session.
 
         :param body: the JSON of the session (PROTOCOL §7), kept unchanged.
-        :param caller: if it is a credential of the store, the session ends when the credential
-            does.
+        :param caller: the credential of the caller. If it is in the store, the session ends when
+            the credential is deleted.
         :return: the session's id, which is the right to read the channel.
-        :raise BadSession: the body is not that of a session.
+        :raise BadSession: the body is not a valid session.
         :raise UnknownChannel: the channel in the body does not exist.
-        :raise TooManySessions: the channel has as many sessions as it may have.
+        :raise TooManySessions: the channel has the maximum number of sessions.
         """
         session = parse_session(body)
         if len(body) > MAX_SESSION_BYTES:
@@ -359,9 +356,9 @@ class Provisioning:
     @_bounded
     async def end_session(self, session_id: str, caller: Credential) -> None:
         """
-        End a session, and the tails that stream it on every node.
+        End a session, and end the tails of the session on every node.
 
-        :raise UnknownSession: there is none, or the caller may not read its channel.
+        :raise UnknownSession: the session does not exist, or the caller may not read its channel.
         """
         kept = await self._store.get_session(session_id) if is_session_id(session_id) else None
         if kept is None or not may_read(caller, channel_of_session(kept) or ""):
@@ -372,7 +369,7 @@ class Provisioning:
     # Internals.
 
     def _checked(self, token_names: Iterable[str]) -> list[str]:
-        """Return the valid names in order, without repetitions."""
+        """Return the given token names in order, without repetitions, if all are valid."""
         names = list(dict.fromkeys(token_names))
         bound = self._limits.now.tokens_per_channel
         if len(names) > bound:
@@ -386,7 +383,7 @@ class Provisioning:
         return channel
 
     def _new_tokens(self, channel_id: str, names: Iterable[str]) -> list[Token]:
-        """Make tokens with times of creation after those of the channel's other tokens."""
+        """Make tokens that are newer than all other tokens of the channel."""
         others = self._registry.tokens_of(channel_id)
         newest_us = max((other.created_us for other in others), default=0)
         created_us = max(int(wall_s(self._clock) * 1_000_000), newest_us + 1)
@@ -396,5 +393,5 @@ class Provisioning:
         ]
 
     async def _commit(self, channel_id: str, changes: Sequence[Change]) -> None:
-        """Change values of one channel."""
+        """Write changes of one channel to the store."""
         await unbroken(self._store.commit(changes, channel_id))

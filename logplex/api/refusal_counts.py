@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The requests that an API refused: counted by status and reason, and told in the log now and then.
+Count the requests that an API refused, by status and reason, and log the counts now and then.
 """
 
 from __future__ import annotations
@@ -32,26 +32,28 @@ _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class IRefusal(Interface):
-    """The component of a request that holds the exception for which it was refused."""
+    """
+    The component of a request that holds the exception that caused the refusal of the request.
+    """
 
 
 def remember_refusal(request: server.Request, error: BaseException | None) -> None:
-    """Keep the reason of a refusal with its request."""
+    """Attach the exception that caused a refusal to the request."""
     if error is not None:
         request.setComponent(IRefusal, error)
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the name of an exception's class, as ``too_many_drains``."""
+    """Return the name of an exception's class in the form ``too_many_drains``."""
     return _CAPITAL.sub("_", type(error).__name__).lower()
 
 
 @define(eq=False, repr=False)
 class RefusalCounts:
     """
-    The refusals of one API.
+    The counts of the requests that one API refused.
 
-    :param api: its name, for the metrics and the log.
+    :param api: the name of the API, for the metrics and the log.
     """
 
     _api: str
@@ -61,7 +63,7 @@ class RefusalCounts:
     _told: dict[tuple[int, str], tuple[float, int]] = field(factory=dict, init=False)
 
     def watch(self, request: Request) -> None:
-        """Count an admitted request if it is refused later, on its body or by its route."""
+        """Count an admitted request later, if its answer is a refusal."""
         request.notifyFinish().addBoth(self._finished, request)
 
     def count(self, status: int, reason: str, address: str) -> None:
@@ -82,7 +84,7 @@ class RefusalCounts:
             )
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the numbers of refused requests."""
+        """Yield metrics: the numbers of refused requests."""
         for (status, reason), count in self._counts.items():
             yield Sample(
                 "logplex_api_requests_refused",

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Refusals of the APIs, one class for each reason: every API answers to them in its own words.
+The reasons for refusing a request, one exception class for each reason. Each API makes its own
+answer from an exception.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 class RequestRefused(Exception):
     """
-    The node refuses a request because of a fault in the request.
+    The node refuses a request. Each subclass is one reason.
 
     :ivar delay_s: the seconds to wait before the answer.
     """
@@ -20,31 +21,31 @@ class RequestRefused(Exception):
 
 
 class BadChannelId(RequestRefused):
-    """No channel can have this id."""
+    """The given id is not a valid channel id."""
 
 
 class BadName(RequestRefused):
-    """No token can have this name."""
+    """The given name is not a valid token name."""
 
 
 class UnknownChannel(RequestRefused):
-    """There is no such channel."""
+    """The channel does not exist."""
 
 
 class UnknownDrain(RequestRefused):
-    """There is no such drain, or it belongs to another channel."""
+    """The drain does not exist, or belongs to another channel."""
 
 
 class DrainExists(RequestRefused):
-    """The channel has a drain with this URL."""
+    """The channel already has a drain with this URL."""
 
 
 class UnknownToken(RequestRefused):
-    """There is no such token, or it belongs to another channel."""
+    """The token does not exist, or belongs to another channel."""
 
 
 class TooManyTokens(RequestRefused):
-    """The channel has as many tokens as it may have."""
+    """The channel has the maximum number of tokens."""
 
 
 class UnknownSession(RequestRefused):
@@ -53,7 +54,7 @@ class UnknownSession(RequestRefused):
 
 class TooManySessions(RequestRefused):
     """
-    The channel has as many sessions as it may have.
+    The channel has the maximum number of sessions.
 
     :ivar retry_after_s: the seconds until the oldest session expires.
     """
@@ -64,47 +65,47 @@ class TooManySessions(RequestRefused):
 
 
 class NoJournal(RequestRefused):
-    """The node has no journal, so that no drain can be durable."""
+    """The node has no journal, so no drain can be durable."""
 
 
 class TooManyDrains(RequestRefused):
-    """The channel has as many drains as it may have."""
+    """The channel has the maximum number of drains."""
 
 
 class BadCredentialId(RequestRefused):
-    """No new credential can have this id."""
+    """The given id is not a valid id for a new credential."""
 
 
 class UnknownCredential(RequestRefused):
-    """There is no such credential."""
+    """The credential does not exist."""
 
 
 class CredentialExists(RequestRefused):
-    """There is a credential with this id."""
+    """A credential with this id already exists."""
 
 
 class KeptInFile(RequestRefused):
-    """The credential is in the settings file, and cannot be changed by an API."""
+    """The credential is in the settings file, so an API cannot change the credential."""
 
 
 class WrongType(RequestRefused):
-    """The content type is not JSON."""
+    """The content type of the request is not JSON."""
 
 
 class BadBody(RequestRefused):
-    """The body is not valid for this request; the text gives the client the reason."""
+    """The body is not valid for this request. The text of the error gives the client the reason."""
 
 
 class TooManyNames(BadBody):
-    """The body has more names of tokens than a channel may have tokens."""
+    """The body contains more token names than a channel may have tokens."""
 
 
 class MissingName(BadBody):
-    """The body lacks the name that it must have."""
+    """The body does not contain the required name."""
 
 
 class NotAuthenticated(RequestRefused):
-    """The caller is not known, or may not use this API."""
+    """The caller has no valid credential, or may not use this API."""
 
     def __init__(self, delay_s: float = 0.0) -> None:
         super().__init__(delay_s)
@@ -112,15 +113,15 @@ class NotAuthenticated(RequestRefused):
 
 
 class NotPermitted(RequestRefused):
-    """The caller has a permission for another channel only."""
+    """The caller's credential is for another channel only."""
 
 
 class OtherOrigin(RequestRefused):
-    """A page of another site made a browser send this change."""
+    """A web page of another site made a browser send this change."""
 
 
 class Unavailable(RequestRefused):
-    """The node cannot do this now; the text gives the client the reason."""
+    """The node cannot do this now. The text of the error gives the client the reason."""
 
     def __init__(self, why: str, delay_s: float = 0.0) -> None:
         super().__init__(why)
@@ -128,22 +129,24 @@ class Unavailable(RequestRefused):
 
 
 class BadHead(RequestRefused):
-    """The request's headers cannot be read; the text gives the client the reason."""
+    """
+    The headers of the request are malformed. The text of the error gives the client the reason.
+    """
 
 
 class BadPath(RequestRefused):
-    """The request's path cannot be read; the text gives the client the reason."""
+    """The path of the request is malformed. The text of the error gives the client the reason."""
 
 
 class UnknownRoute(RequestRefused):
-    """The API has nothing at this path."""
+    """The API has no route with this path."""
 
 
 class WrongMethod(RequestRefused):
     """
-    The path exists, but not for this method.
+    The API has a route with this path, but not for this HTTP method.
 
-    :ivar allowed: the methods of this path.
+    :ivar allowed: the HTTP methods that the path allows.
     """
 
     def __init__(self, allowed: Sequence[str]) -> None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The route of a request: it is found once, before the body is read, and runs when the body has
-arrived.
+Find the route of a request before the body is read, and run the route when the body has arrived.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _Method = TypeVar("_Method", bound=Callable[..., object])
 
 
 class DrainId(BaseConverter):
-    """A drain's id in a path: an integer of at most 18 digits, the bound of databases."""
+    """The id of a drain in a path: an integer of at most 18 digits, which databases can store."""
 
     regex = "[0-9]{1,18}"
 
@@ -39,13 +38,16 @@ class DrainId(BaseConverter):
 
 
 class ChannelNumber(BaseConverter):
-    """A channel's id in a path of the legacy API."""
+    """The id of a channel in a path of the legacy API."""
 
     regex = "[0-9]{1,128}"
 
 
 class App(Klein):
-    """Klein with ``<drain_id:…>`` and ``<number:…>`` in its paths, and without redirects."""
+    """
+    A Klein application whose paths may contain ``<drain_id:…>`` and ``<number:…>``. The application
+    sends no redirects.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,26 +57,29 @@ class App(Klein):
 
     def on(self, method: str, path: str, name: str | None = None) -> Callable[[_Method], _Method]:
         """
-        Register the decorated function for requests with an HTTP method and a path.
+        Return a decorator. The decorated function answers requests with this HTTP method and path.
 
-        :param name: the name of the route; the default is the name of the function.
+        :param name: the name of the route; ``None`` to use the name of the function.
         """
         options: Any = {} if name is None else {"endpoint": name}
         # Klein's types know no arguments but the request.
         return cast(Callable[[_Method], _Method], self.route(path, methods=[method], **options))
 
     def on_error(self, *kinds: type[Exception]) -> Callable[[_Method], _Method]:
-        """Register the decorated function to answer requests whose route raises an exception."""
+        """
+        Return a decorator. The decorated function answers requests whose route raises one of these
+        exceptions.
+        """
         return cast(Callable[[_Method], _Method], self.handle_errors(*kinds))
 
 
 @frozen
 class Match:
     """
-    The route of a request.
+    The route that was found for a request.
 
-    :ivar app: the application that has the route.
-    :ivar rule: the route, in Werkzeug's form.
+    :ivar app: the application that contains the route.
+    :ivar rule: the route as an object of Werkzeug.
     :ivar arguments: the values of the route's variables in the path.
     """
 
@@ -84,11 +89,11 @@ class Match:
 
     @property
     def name(self) -> str:
-        """The route's name, which Werkzeug and Klein call its endpoint."""
+        """The name of the route. Werkzeug and Klein call this name the endpoint."""
         return str(self.rule.endpoint)
 
     def resource(self) -> IResource:
-        """Return a resource that answers with this route. It does not search for the route."""
+        """Return an HTTP resource that runs this route without searching for the route again."""
         app = copy(self.app)
         app._url_map = cast(Any, _FoundRoute(self))
         return app.resource()
@@ -96,27 +101,29 @@ class Match:
 
 @frozen
 class _FoundRoute:
-    """A map of routes for Klein that returns the route that was already found."""
+    """
+    A replacement for Klein's map of routes. It always returns the route that was found before.
+    """
 
     route: Match
 
     def bind(self, *_: object, **__: object) -> _FoundRoute:
-        """Return the object that Klein asks to match the path; it has the route already."""
+        """Return this object, which Klein then asks for the route."""
         return self
 
     def match(self, return_rule: bool) -> tuple[Rule, dict[str, Any]]:
-        """Return the route and its arguments, in the form of Werkzeug."""
+        """Return the route and the values of its variables, as Werkzeug does."""
         return self.route.rule, self.route.arguments
 
 
 def match(apps: Sequence[Klein], request: Request) -> Match:
     """
-    Find the route of a request in the first application that has it.
+    Find the route of a request in the first application that contains the route.
 
     :raise BadHead: the header ``Host`` cannot be read.
     :raise BadPath: the path cannot be read.
     :raise UnknownRoute: no route has this path.
-    :raise WrongMethod: the path has routes, but none of this method.
+    :raise WrongMethod: a route has this path, but another HTTP method.
     """
     if len(request.requestHeaders.getRawHeaders(b"Host", [])) > 1:
         raise BadHead("there must be one host")
@@ -151,16 +158,16 @@ def match(apps: Sequence[Klein], request: Request) -> Match:
 
 
 class IAdmission(Interface):
-    """The component of a request that holds its :class:`Admission`."""
+    """The component of a request that holds the :class:`Admission` of the request."""
 
 
 @frozen
 class Admission:
     """
-    The result of the gate's checks, for a request that was admitted.
+    The result of checking a request that was admitted.
 
-    :ivar caller: the credential of the caller; :data:`NOBODY` on routes that are open to all.
-    :ivar details: added by the route to the audit line about a change; nothing secret.
+    :ivar caller: the credential of the caller; :data:`NOBODY` if the route is open to all callers.
+    :ivar details: facts that the route adds to the audit line; without secrets.
     """
 
     route: Match
@@ -169,18 +176,18 @@ class Admission:
 
 
 def remember(request: Request, admission: Admission) -> None:
-    """Keep the admission with the request."""
+    """Attach the admission to the request."""
     request.setComponent(IAdmission, admission)
 
 
 def admission_of(request: Request) -> Admission:
-    """Return the admission that is kept with the request."""
+    """Return the admission that is attached to the request."""
     admission: Admission = request.getComponent(IAdmission)
     return admission
 
 
 class AdmittedResource(Resource):
-    """Answers every request with the route that was found when it was admitted."""
+    """Answer every request by running the route that was found when the request was admitted."""
 
     isLeaf = True
 

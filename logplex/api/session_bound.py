@@ -26,10 +26,11 @@ LOG_INTERVAL_S = 60.0
 @define(eq=False, repr=False)
 class SessionBound:
     """
-    The bound on the sessions of one channel, so that no tenant fills the store of all with them.
+    The bound on the sessions of one channel. Without it, the sessions of one tenant could fill the
+    store of all tenants.
 
-    Each node counts the sessions that it opens, for the time of their first lifetime, even if they
-    are ended or renewed before.
+    Each node counts the sessions that it opens. A session counts for its first lifetime, even if it
+    ends earlier or is renewed.
     """
 
     _clock: IReactorTime
@@ -42,9 +43,9 @@ class SessionBound:
 
     def count(self, channel_id: str) -> None:
         """
-        Count one more session of a channel.
+        Count a new session of a channel.
 
-        :raise TooManySessions: the channel has as many as it may have.
+        :raise TooManySessions: the channel has the maximum number of sessions.
         """
         now = self._clock.seconds()
         limits = self._limits.now

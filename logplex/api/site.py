@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-An API as a site: its gate, its routes, its answers to refused requests, and its lines in the log.
+The HTTP site of an API: its checks, its routes, its answers to refused requests, and its log lines.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SayNo = Callable[[RequestRefused, Request], Response]
 
 
 class Gate(Protocol):
-    """The checks before the routes of an API."""
+    """The checks that a request must pass before its route runs."""
 
     def admit(self, request: Request) -> Admission:
         """
-        Admit a request when its head has been read.
+        Check a request when its head has been read, before its body arrives.
 
         :raise RequestRefused: the request is refused.
         """
@@ -42,8 +42,8 @@ def authenticated(request: Request, authenticator: Authenticator) -> Credential:
     """
     Return the credential of the caller.
 
-    :raise NotAuthenticated: the caller is not known.
-    :raise BadHead: there are two ``Authorization`` headers.
+    :raise NotAuthenticated: the id or the password of the caller is wrong.
+    :raise BadHead: the request has two ``Authorization`` headers.
     """
     given = request.requestHeaders.getRawHeaders(b"Authorization", [])
     if len(given) > 1:
@@ -56,10 +56,11 @@ def authenticated(request: Request, authenticator: Authenticator) -> Credential:
 
 def refuse_other_origins(request: Request) -> None:
     """
-    Refuse a change that a browser sends for a page of another site, with the password that it keeps
-    for this API.
+    Refuse a change that a web page of another site makes a browser send. The browser would add the
+    password that it keeps for this API.
 
-    :raise OtherOrigin: the headers of the request name another origin. Only browsers send them.
+    :raise OtherOrigin: the headers of the request name another origin. Only browsers send such
+        headers.
     """
     headers = request.requestHeaders
     site = headers.getRawHeaders(b"Sec-Fetch-Site", [b"none"])
@@ -71,9 +72,7 @@ def refuse_other_origins(request: Request) -> None:
 
 
 def as_refusal(answer: Response, delay_s: float = 0.0) -> Refusal:
-    """
-    Return an API's answer as a refusal that can be sent before the body of the request arrives.
-    """
+    """Convert an API's answer to a refusal, which can be sent before the request's body arrives."""
     headers = tuple(
         (str(name).encode(), str(value).encode()) for name, value in answer.headers.items()
     )
@@ -91,7 +90,7 @@ def api_site(
     clock: IReactorTime,
 ) -> Site:
     """
-    Return the site of an API.
+    Return the HTTP site of an API.
 
     :param too_large: the answer to a body that is larger than the bound.
     :param refusals: counts the refused requests.

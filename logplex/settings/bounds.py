@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Rules for the values of options.
+Define the options of the settings: each with a default value and a rule for its value.
 
-Each public function defines a field of a settings class, from a default and a rule. The loader
-checks the type of a value before its rule.
+Most public functions define an option: a field of a settings class. The loader checks the type of a
+value before it checks the rule.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 
 class OptionError(ValueError):
     """
-    An option has a value that breaks its rule.
+    An option has a value that its rule forbids.
 
-    :ivar path: the names that lead to the option from the object that was being made.
+    :ivar path: the names of the nested options that lead to the wrong value.
     """
 
     def __init__(self, why: str, *path: str) -> None:
@@ -49,9 +49,9 @@ class OptionError(ValueError):
 
 def checked(rule: Callable[[Value], None]) -> Callable[[Any, Attribute[Value], Value], None]:
     """
-    Return a validator of attrs.
+    Return a validator for a field of an attrs class.
 
-    :param rule: raises :class:`ValueError` with the reason for a value that breaks the rule.
+    :param rule: a function that raises :class:`ValueError`, with the reason, for a forbidden value.
     """
 
     def check(_: object, attribute: Attribute[Value], value: Value) -> None:
@@ -65,7 +65,7 @@ def checked(rule: Callable[[Value], None]) -> Callable[[Any, Attribute[Value], V
 
 def option(default: Value, rule: Callable[[Value], None], **how: Any) -> Value:
     """
-    Define a field whose value must obey a rule.
+    Define an option whose value must obey a rule.
 
     :param how: further arguments of :func:`attrs.field`.
     """
@@ -74,7 +74,7 @@ def option(default: Value, rule: Callable[[Value], None], **how: Any) -> Value:
 
 
 def positive(default: Number) -> Number:
-    """Define a number above 0."""
+    """Define an option whose value is a number above 0."""
 
     def rule(value: Number) -> None:
         if not (value > 0 and math.isfinite(value)):
@@ -84,7 +84,7 @@ def positive(default: Number) -> Number:
 
 
 def not_negative(default: Number) -> Number:
-    """Define a number of at least 0."""
+    """Define an option whose value is a number of at least 0."""
 
     def rule(value: Number) -> None:
         if not (value >= 0 and math.isfinite(value)):
@@ -94,7 +94,7 @@ def not_negative(default: Number) -> Number:
 
 
 def each_not_negative(default: tuple[float, ...]) -> tuple[float, ...]:
-    """Define a list of numbers, each at least 0."""
+    """Define an option whose value is a list of numbers of at least 0."""
 
     def rule(values: tuple[float, ...]) -> None:
         for value in values:
@@ -105,7 +105,7 @@ def each_not_negative(default: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def one_of(choices: Iterable[str], default: str) -> str:
-    """Define a choice between words."""
+    """Define an option whose value is one of some words."""
     words = tuple(choices)
 
     def rule(value: str) -> None:
@@ -116,19 +116,27 @@ def one_of(choices: Iterable[str], default: str) -> str:
 
 
 def word(default: Any) -> str:
-    """Define a text of printable ASCII characters without space, at least one."""
+    """
+    Define an option whose value is a word: one or more printable ASCII characters without space.
+    """
     made: str = option(default, check_word)
     return made
 
 
 def check_word(value: str) -> None:
-    """Raise :class:`ValueError` unless the text is printable ASCII without space, and not empty."""
+    """
+    Raise :class:`ValueError` unless the text is one or more printable ASCII characters without
+    space.
+    """
     if not _PRINTABLE.fullmatch(value):
         raise ValueError("must be printable ASCII characters without space")
 
 
 def secret() -> str:
-    """Define a text of printable ASCII characters without space, or empty. It is never shown."""
+    """
+    Define an option whose value is secret: printable ASCII characters without space, or empty. No
+    output of Logplex shows the value.
+    """
 
     def rule(value: str) -> None:
         if value:
@@ -138,14 +146,20 @@ def secret() -> str:
 
 
 def check_user_id(value: str) -> None:
-    """Raise :class:`ValueError` on a text that cannot be a user id of RFC 7617 §2."""
+    """
+    Raise :class:`ValueError` if the text cannot be a user id of HTTP basic authentication (RFC 7617
+    §2).
+    """
     check_word(value)
     if ":" in value:
         raise ValueError("must have no colon")
 
 
 def check_permissions(values: tuple[str, ...]) -> None:
-    """Raise :class:`ValueError` on permissions that do not exist, or exclude each other."""
+    """
+    Raise :class:`ValueError` if a permission does not exist, or if two permissions exclude each
+    other.
+    """
     channels = set()
     for value in values:
         channel_id = value.removeprefix(ONE_CHANNEL_PREFIX)
@@ -159,7 +173,7 @@ def check_permissions(values: tuple[str, ...]) -> None:
 
 
 def listeners(*default: str) -> tuple[str, ...]:
-    """Define a list of server endpoint strings of Twisted."""
+    """Define an option whose value is a list of server endpoint strings of Twisted."""
 
     def rule(values: tuple[str, ...]) -> None:
         for value in values:
@@ -169,7 +183,7 @@ def listeners(*default: str) -> tuple[str, ...]:
 
 
 def _check_listener(text: str) -> None:
-    """Raise :class:`ValueError` on a text that is not a server endpoint string."""
+    """Raise :class:`ValueError` if the text is not a server endpoint string of Twisted."""
     try:
         # An endpoint keeps the reactor for later; parsing does nothing with it.
         serverFromString(cast(Any, None), text)
@@ -184,7 +198,7 @@ def _check_listener(text: str) -> None:
 
 
 def networks(*default: str) -> tuple[str, ...]:
-    """Define a list of IP networks in CIDR form."""
+    """Define an option whose value is a list of IP networks in CIDR form."""
 
     def rule(values: tuple[str, ...]) -> None:
         for value in values:
@@ -197,7 +211,10 @@ def networks(*default: str) -> tuple[str, ...]:
 
 
 def base_url(default: str) -> str:
-    """Define an ``http`` or ``https`` URL that paths are added to, without a slash at its end."""
+    """
+    Define an option whose value is an ``http`` or ``https`` URL. Paths are appended to this URL, so
+    it does not end in a slash.
+    """
 
     def rule(value: str) -> None:
         try:
@@ -214,7 +231,7 @@ def base_url(default: str) -> str:
 
 
 def origins() -> tuple[str, ...]:
-    """Define a list of origins of web pages; ``*`` stands for all."""
+    """Define an option whose value is a list of origins of web pages. ``*`` means all origins."""
 
     def rule(values: tuple[str, ...]) -> None:
         for value in values:
@@ -225,12 +242,15 @@ def origins() -> tuple[str, ...]:
 
 
 def store_url(default: str) -> str:
-    """Define the URL of a store. It is never shown, since it may contain a password."""
+    """
+    Define an option whose value is the URL of a store. No output of Logplex shows the URL, because
+    it may contain a password.
+    """
     return option(default, check_store_url, repr=False)
 
 
 def check_store_url(value: str) -> None:
-    """Raise :class:`ValueError` on a text that is not the URL of a store."""
+    """Raise :class:`ValueError` if the text is not the URL of a store."""
     scheme, _, rest = value.partition(":")
     if scheme == "sqlite" and rest and "\0" not in rest:
         return
@@ -247,7 +267,10 @@ _SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 
 
 def redis_urls() -> tuple[str, ...]:
-    """Define a list of Redis URLs. They are never shown, since they may contain passwords."""
+    """
+    Define an option whose value is a list of Redis URLs. No output of Logplex shows the URLs,
+    because they may contain passwords.
+    """
 
     def rule(values: tuple[str, ...]) -> None:
         for value in values:
@@ -257,12 +280,14 @@ def redis_urls() -> tuple[str, ...]:
 
 
 def is_redis_url(value: str) -> bool:
-    """Return true if a URL of a store names a Redis, directly or by its Sentinels."""
+    """
+    Return true if the URL of a store names a Redis server, or the Sentinels of a Redis server.
+    """
     return value.partition(":")[0] in (*_REDIS_SCHEMES, *_SENTINEL_SCHEMES)
 
 
 def check_redis_url(value: str) -> None:
-    """Raise :class:`ValueError` on a text that is not the URL of a Redis (PROTOCOL §10)."""
+    """Raise :class:`ValueError` if the text is not the URL of a Redis server (PROTOCOL §10)."""
     if value.partition(":")[0] in _SENTINEL_SCHEMES:
         usable, path = _has_hosts(value), r"/[^/]+(/\d*)?"
         example = "redis+sentinel://user:password@host:26379,host:26379/service/0#sortkey"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The environment variables of the Erlang Logplex, and the option that each of them sets.
+The environment variables of the Erlang Logplex. Each variable sets one option of the settings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def text(value: str) -> object:
 
 
 def flag(value: str) -> object:
-    """Return true or false for one of the usual spellings."""
+    """Return the Boolean value of a text such as ``true``, ``yes`` or ``0``."""
     try:
         return _FLAGS[value.strip().lower()]
     except KeyError:
@@ -30,14 +30,17 @@ def flag(value: str) -> object:
 
 
 def tls_mode(value: str) -> object:
-    """Return true for ``secure``: certificates are verified; false for ``insecure``."""
+    """
+    Return true for ``secure``, which means that certificates are verified. Return false for
+    ``insecure``.
+    """
     if value not in ("secure", "insecure"):
         raise ValueError(f'must be secure or insecure, not "{value}"')
     return value == "secure"
 
 
 def whole_number(value: str) -> object:
-    """Return a decimal integer."""
+    """Return the integer in a text of decimal digits."""
     try:
         return int(value)
     except ValueError:
@@ -45,22 +48,25 @@ def whole_number(value: str) -> object:
 
 
 def comma_list(value: str) -> object:
-    """Return the strings between commas."""
+    """Return the texts between the commas."""
     return [item for each in value.split(",") if (item := each.strip())]
 
 
 def url_list(value: str) -> object:
-    """Return the URLs between commas. The URL of a Redis with Sentinels has commas of its own."""
+    """
+    Return the URLs between the commas. A comma inside the URL of a Redis with Sentinels does not
+    separate URLs.
+    """
     return [item for each in _BEFORE_URL.split(value) if (item := each.strip(" ,"))]
 
 
 @frozen
 class Variable:
     """
-    An environment variable that overrides an option.
+    An environment variable that sets an option of the settings.
 
-    :ivar parse: returns the value in the form of the settings file; raises :class:`ValueError` with
-        the reason if it cannot.
+    :ivar parse: a function that converts the text to the option's value. It raises
+        :class:`ValueError`, with the reason, for a wrong text.
     """
 
     name: str

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Load settings from a TOML file and the environment; report every mistake in a line of its own.
+Load the settings from a TOML file and from the environment. Report each mistake in one line.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ OptionPath = tuple[str | int, ...]
 
 class SettingsError(Exception):
     """
-    The settings have mistakes.
+    The settings contain mistakes.
 
-    The text has a line for each mistake. The line names the file or the environment variable, the
-    section and the option. It never shows a secret.
+    The text of the error has one line for each mistake. A line names the file or the environment
+    variable, the section and the option. The text never contains a secret.
     """
 
 
 @attrs.frozen
 class Mistake:
-    """A mistake in the settings."""
+    """A mistake in the settings: the place and the reason."""
 
     path: OptionPath
     why: str
@@ -53,10 +53,10 @@ class Mistake:
 
 def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
     """
-    Read the settings of a node.
+    Load the settings of a node.
 
-    :param path: a TOML file; ``None`` means all defaults.
-    :param environ: the environment. Its variables override the file; see
+    :param path: a TOML file; ``None`` to use the default of every option.
+    :param environ: the environment variables, which override the file; see
         :data:`~logplex.settings.environment.VARIABLES`.
     :raise SettingsError: the file or the environment has a mistake.
     """
@@ -73,9 +73,10 @@ def load_settings(path: str | None, environ: Mapping[str, str]) -> Settings:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """
-    Return a line for each variable that looks like one of Logplex, and is not.
+    Return a line of text for each environment variable that has a name like Logplex's variables,
+    but is unknown.
 
-    They are not mistakes: another program may use them.
+    An unknown variable is not a mistake, because another program may use it.
     """
     known = [variable.name for variable in VARIABLES]
     return [
@@ -86,7 +87,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _read(path: str) -> Tables:
-    """Return the tables of a TOML file."""
+    """Return the sections of a TOML file."""
     try:
         return tomllib.loads(Path(path).read_bytes().decode("utf-8"))
     except OSError as error:
@@ -103,10 +104,10 @@ def _override(
     tables: Tables, environ: Mapping[str, str]
 ) -> tuple[dict[OptionPath, str], list[str]]:
     """
-    Override the values of the file by those of the environment.
+    Replace values of the file by values of environment variables.
 
-    :return: the name of the variable for each overridden option, and a line for each variable with
-        a mistake.
+    :return: the name of the variable for each overridden option, and a line of text for each
+        variable with a mistake.
     """
     origins: dict[OptionPath, str] = {}
     lines: list[str] = []
@@ -139,7 +140,7 @@ _TYPE_NAMES = {
 
 
 def _exactly(value: object, wanted: type) -> Any:
-    """Return the value if it has exactly this type: ``true`` does not pass for an integer."""
+    """Return the value if it has the wanted type. ``true`` is not accepted as an integer."""
     if type(value) is wanted:
         return value
     if wanted is float and type(value) is int:
@@ -149,7 +150,10 @@ def _exactly(value: object, wanted: type) -> Any:
 
 
 def _several(value: object, wanted: Any) -> Any:
-    """Return a tuple: from a list, from a single value, or empty from ``""``."""
+    """
+    Return a tuple of the values in a list. A single value becomes a tuple of one value; ``""``
+    becomes an empty tuple.
+    """
     if not isinstance(value, list):
         value = [] if value == "" else [value]
     kind = get_args(wanted)[0]
@@ -166,9 +170,9 @@ def _is_settings(wanted: Any) -> TypeGuard[type[attrs.AttrsInstance]]:
 
 def _make_section(wanted: Any) -> Any:
     """
-    Return a function that turns a table of TOML into an object.
+    Return a function that makes a settings object from a section of the file.
 
-    :param wanted: the class of the object.
+    :param wanted: the class of the settings object.
     """
     rules: dict[str, Any] = {
         field.name: override(struct_hook=partial(_keeping_rule, field))
@@ -187,10 +191,10 @@ def _make_section(wanted: Any) -> Any:
 
 def _keeping_rule(field: Any, value: object, wanted: Any) -> Any:
     """
-    Return a field's value after checking the field's rule.
+    Return the value of a field after checking the field's rule.
 
-    The class runs the same validators again, but it stops at the first mistake. Checking each field
-    here reports all mistakes at once.
+    The settings class checks the same rules again, but stops at the first mistake. The check here
+    makes it possible to report all mistakes at once.
     """
     made = _converter.structure(value, wanted)
     try:
@@ -212,7 +216,7 @@ _converter.register_structure_hook_factory(_is_settings, _make_section)
 
 
 def _mistakes(error: BaseException, path: OptionPath) -> Iterator[Mistake]:
-    """Yield every mistake below a path."""
+    """Yield every mistake that an error reports for the option at a path."""
     if isinstance(error, BaseValidationError):
         for each in error.exceptions:
             yield from _mistakes(each, (*path, *_noted(each)))
@@ -229,7 +233,7 @@ def _mistakes(error: BaseException, path: OptionPath) -> Iterator[Mistake]:
 
 
 def _noted(error: BaseException) -> Iterator[str | int]:
-    """Yield the field name and the index, if any, that cattrs noted on the error."""
+    """Yield the field name and the list index that the library cattrs attached to an error."""
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             yield note.name
@@ -238,14 +242,14 @@ def _noted(error: BaseException) -> Iterator[str | int]:
 
 
 def _unknown(name: str, names: Iterable[str], kind: str) -> str:
-    """Return the reason for an unknown name, with the closest known name."""
+    """Return the reason for refusing an unknown name, with the most similar known name."""
     close = get_close_matches(name, names, n=1)
     hint = f'; did you mean "{close[0]}"?' if close else ""
     return f"unknown {kind}{hint}"
 
 
 def _line(mistake: Mistake, path: str | None, origins: Mapping[OptionPath, str]) -> str:
-    """Return the line that reports a mistake."""
+    """Return a line of text that reports a mistake."""
     variable = origins.get(mistake.path[:2])
     if variable is not None:
         return f"logplex: {variable}: {mistake.why}"

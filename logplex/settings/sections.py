@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The settings of a node: one class per section of the settings file.
+The settings of a node: one class for each section of the settings file.
 
-A field is an option: it has the option's name, default and bounds. The name ends in the unit
-(``_s`` seconds, ``_bytes``, ``_messages``). ``etc/logplex.toml`` explains every option. A new field
-is a new option; the loader needs no change.
+A field of a class is an option of the section. The field has the option's name, default and bounds.
+The name ends in the unit (``_s`` seconds, ``_bytes``, ``_messages``). ``etc/logplex.toml`` explains
+every option. To add an option, add a field; the loader needs no change.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ from logplex.settings.bounds import (
 
 @frozen
 class NodeSettings:
-    """``[node]``: the name of the node, and the time that load balancers get when it stops."""
+    """
+    The section ``[node]``: the name of the node, and the time that a stopping node gives to load
+    balancers.
+    """
 
     name: str = word(Factory(socket.gethostname))
     drain_s: float = not_negative(0.0)
@@ -46,7 +49,10 @@ class NodeSettings:
 
 @frozen
 class Listen:
-    """``[listen]``: endpoint strings of Twisted for each listener; it may have none."""
+    """
+    The section ``[listen]``: the Twisted endpoint strings of each listener. A listener may have no
+    endpoint.
+    """
 
     syslog: tuple[str, ...] = listeners("tcp:6001:interface=127.0.0.1")
     syslog_tls: tuple[str, ...] = listeners()
@@ -62,7 +68,7 @@ class Listen:
 
 @frozen
 class Urls:
-    """``[urls]``: the URLs of the APIs as clients see them."""
+    """The section ``[urls]``: the URLs of the APIs that clients use."""
 
     api: str = base_url("http://localhost:8001")
     api_v3: str = base_url("http://localhost:8002")
@@ -71,7 +77,7 @@ class Urls:
 
 @frozen
 class Tls:
-    """``[tls]``: the certificate of the ``syslog_tls`` listener."""
+    """The section ``[tls]``: the certificate of the listener ``syslog_tls``."""
 
     certificate_file: str = ""
     key_file: str = ""
@@ -80,7 +86,9 @@ class Tls:
 
 @frozen
 class Store:
-    """``[store]``: the store of the configuration, and the shards of the spool."""
+    """
+    The section ``[store]``: the store of the configuration, and the Redis servers of the spool.
+    """
 
     url: str = store_url("sqlite:var/logplex.db")
     shards: tuple[str, ...] = redis_urls()
@@ -89,7 +97,10 @@ class Store:
 
 @frozen
 class Auth:
-    """``[auth]``: the auth key, the logging of users, and the form of kept passwords."""
+    """
+    The section ``[auth]``: the auth key, the logging of users, and the form in which passwords are
+    stored.
+    """
 
     key: str = secret()
     log_api_user: bool = False
@@ -99,7 +110,7 @@ class Auth:
 @frozen
 class FileCredential:
     """
-    ``[[credentials]]``: a credential in the settings file.
+    The section ``[[credentials]]``: a credential that is defined in the settings file.
 
     :ivar permissions: ``full_api``, ``any_channel``, ``channel:ID``, or a combination.
     """
@@ -112,9 +123,10 @@ class FileCredential:
 @frozen
 class Limits:
     """
-    ``[limits]``: bounds of the inputs, the APIs and the tails.
+    The section ``[limits]``: bounds of the inputs, the APIs and the tails.
 
-    All parts of a node share them as a :class:`~logplex.live.Live` value, which SIGHUP replaces.
+    All parts of a node share the limits in a :class:`~logplex.live.Live` value. The signal SIGHUP
+    replaces the limits.
     """
 
     syslog_connections: int = positive(10_000)
@@ -155,7 +167,7 @@ class Limits:
 
 @frozen
 class DrainSettings:
-    """``[drains]``: times and sizes of the drains."""
+    """The section ``[drains]``: times and sizes for the drains."""
 
     buffer_messages: int = positive(1_024)
     shared_buffer_bytes: int = not_negative(268_435_456)
@@ -196,7 +208,9 @@ class DrainSettings:
 
 @frozen
 class Spool:
-    """``[spool]``: bounds on the recent messages of each channel and of all channels."""
+    """
+    The section ``[spool]``: bounds on the recent messages of each channel and of all channels.
+    """
 
     messages: int = positive(1_500)
     retention_s: float = positive(604_800.0)
@@ -210,7 +224,7 @@ class Spool:
 
 @frozen
 class JournalSettings:
-    """``[journal]``: the messages of durable drains on this node's disk."""
+    """The section ``[journal]``: the storage of durable drains' messages on this node's disk."""
 
     file: str = "journal.db"
     tick_s: float = positive(0.05)
@@ -221,7 +235,7 @@ class JournalSettings:
 
 @frozen
 class FirehoseSettings:
-    """``[firehose]``: channels that get a copy of other channels' messages, at random."""
+    """The section ``[firehose]``: channels that get random copies of other channels' messages."""
 
     channel_ids: tuple[str, ...] = ()
     filter_tokens: tuple[str, ...] = ()
@@ -229,14 +243,14 @@ class FirehoseSettings:
 
 @frozen
 class Metrics:
-    """``[metrics]``: a channel that gets the counts of the node as log lines."""
+    """The section ``[metrics]``: a channel that gets the node's counts as messages."""
 
     channel_id: str = ""
 
 
 @frozen
 class Log:
-    """``[log]``: the detail of the node's own log."""
+    """The section ``[log]``: the level of detail of the node's own log."""
 
     level: str = one_of(("debug", "info", "warn", "error", "critical"), "info")
 
@@ -262,7 +276,7 @@ class Settings:
     rods: Rods = Factory(Rods)
 
     def __attrs_post_init__(self) -> None:
-        """Check rules between options of different sections."""
+        """Check the rules that concern options of different sections."""
         if self.listen.syslog_tls and not self.tls.certificate_file:
             raise OptionError("is needed by [listen] syslog_tls", "tls", "certificate_file")
 

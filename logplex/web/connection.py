@@ -228,10 +228,7 @@ class Request(server.Request):
             super().requestReceived(command, path, version)
 
     def answer(self, body: bytes) -> int:
-        """
-        Write the whole answer, and return the value that a resource's method must return. If the
-        method returned the body itself, Twisted would log a line for every HEAD.
-        """
+        """Write the whole answer. Return the value that a resource must return to Twisted."""
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)
         self.finish()

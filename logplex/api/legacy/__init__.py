@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The API v1 and v2.
+The legacy API, versions 1 and 2.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The legacy API's answers to errors (PROTOCOL §6): v1 in text, v2 in JSON; some routes have their
-own.
+The legacy API's answers to errors (PROTOCOL §6): text in version 1, JSON in version 2. Some routes
+have special answers.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ _ANSWERS_OF_ROUTES: dict[tuple[str, type[Any]], tuple[int, str]] = {
 
 def legacy_answer_to(error: BaseException | None, path: bytes, route: str = "") -> Response:
     """
-    Return the legacy API's answer to a refusal or a failure.
+    Return the legacy API's answer to an exception.
 
-    :param route: the name of the route, if it is known.
+    :param route: the name of the route; empty if it is not known.
     """
     kind = type(error)
     code, why = _ANSWERS_OF_ROUTES.get((route, kind), _ANSWERS.get(kind, (500, "internal error")))

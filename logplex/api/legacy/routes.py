@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The routes of the legacy API, v1 and v2 (PROTOCOL §6).
+The routes of the legacy API, versions 1 and 2 (PROTOCOL §6).
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ _HOST = re.compile(r"[^\s@/?#\[\]\\]+")
 
 def drain_url(body: dict[str, Any]) -> str:
     """
-    Return the URL in a body: its ``url``, or made from its ``host`` and ``port``.
+    Return the drain's URL in a request's body: the member ``url``, or a URL made from ``host`` and
+    ``port``.
 
-    :raise BadDestination: the body has neither.
+    :raise BadDestination: the body has neither ``url`` nor ``host`` and ``port``.
     """
     if "url" in body:
         if not isinstance(body["url"], str):
@@ -77,8 +78,8 @@ class Legacy:
     """
     The routes of the legacy API.
 
-    :param urls: the public addresses of the APIs, for answers.
-    :param session_page: answers for sessions.
+    :param urls: the public URLs of the APIs, which some answers contain.
+    :param session_page: the resource that answers requests for sessions.
     """
 
     _provisioning: Provisioning
@@ -269,7 +270,7 @@ def _token_name(request: Request) -> str:
 
 
 def _shown(drain: Drain) -> dict[str, Any]:
-    """Return a drain that has a URL as the API shows it: with its port."""
+    """Return a drain for an answer of the legacy API. The drain's URL is shown with its port."""
     return {"id": drain.id, "token": drain.token, "url": url_with_port(drain.url or "")}
 
 

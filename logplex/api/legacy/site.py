@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The legacy API as a site: its routes, behind the gate that admits a request before its body is read.
+The HTTP site of the legacy API: its routes, and its checks before a request's body is read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OPENING = _OPENING_TAILS | {"open_canary_session"}
 
 @frozen
 class LegacyGate:
-    """The checks before the routes of the legacy API."""
+    """The checks that a request must pass before its route of the legacy API runs."""
 
     apps: Sequence[Klein]
     registry: Registry
@@ -46,7 +46,7 @@ class LegacyGate:
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Admission:
-        """See :class:`logplex.api.site.Gate`."""
+        """Check a request of the legacy API when its head has been read."""
         if not self.registry.ready:
             raise Unavailable("SYSTEM BOOTING")
         if self.rods.now.legacy_api_status == DISABLED:
@@ -83,10 +83,10 @@ def legacy_site(
     session_page: SessionPage,
 ) -> Site:
     """
-    Return the site of the legacy API.
+    Return the HTTP site of the legacy API.
 
-    :param provisioning: changes the store; API v3 shares it.
-    :param session_page: gives the resource that answers for a session (PROTOCOL §7).
+    :param provisioning: changes the configuration; API v3 uses the same object.
+    :param session_page: the resource that answers requests for sessions (PROTOCOL §7).
     """
     api = Legacy(provisioning, store, registry, rods, clock, urls, session_page)
     return api_site(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-API v3: the activity of a channel on this node: the counts of received, refused and dropped
-messages, and the state of its drains.
+The route of API v3 for the activity of a channel on this node: the counts of received, refused and
+dropped messages, and the state of the channel's drains.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ FORGET_AFTER_S = 15.0
 @frozen
 class NodeActivity:
     """
-    The parts of the node that know the activity of a channel.
+    The functions of the node that give the activity of a channel.
 
     :ivar node: the name of the node.
     :ivar started_at_s: the time of the node's start, on the clock of the reactor.
-    :ivar activity: gives the counts of a channel; ``None`` for an unknown channel.
-    :ivar watch: makes the node count bytes and sources for some seconds.
-    :ivar tails: gives the number of open tails of a channel.
+    :ivar activity: returns the counts of a channel; ``None`` for an unknown channel.
+    :ivar watch: makes the node count the bytes and the sources of a channel's messages for some
+        seconds.
+    :ivar tails: returns the number of open tails of a channel.
     """
 
     node: str
@@ -53,7 +54,7 @@ class NodeActivity:
 
 @frozen
 class _Reading:
-    """The counts at one time; a rate is the difference of two readings."""
+    """The counts of a channel at one time. The difference of two readings gives a rate."""
 
     at_s: float
     received: int
@@ -64,9 +65,9 @@ class _Reading:
 @define(eq=False, repr=False, slots=False)
 class ActivityRoutes:
     """
-    The route of a channel's activity.
+    The route of API v3 for the activity of a channel.
 
-    :param drains: give the status of each drain on this node.
+    :param drains: returns the status of each drain on this node.
     """
 
     _node: NodeActivity
@@ -113,7 +114,10 @@ class ActivityRoutes:
         return json_answer(200, {name: each for name, each in shown.items() if _is_shown(each)})
 
     def _rates(self, channel_id: str, reading: _Reading) -> dict[str, float]:
-        """Return the rates since the oldest reading in the window; nothing at the first request."""
+        """
+        Return the rates between the oldest kept reading and this reading. The result is empty if
+        there is no older reading.
+        """
         for known, readings in list(self._readings.items()):
             if readings[-1].at_s > reading.at_s - FORGET_AFTER_S:
                 break
@@ -140,7 +144,7 @@ class ActivityRoutes:
         return self._node.node
 
     def _drain(self, drain: Drain) -> dict[str, Any]:
-        """Return a drain as JSON, with the host of its URL and no other part of it."""
+        """Return a drain as JSON. The JSON contains only the host of the drain's URL."""
         status = self._drains.status(drain.id)
         shown: dict[str, Any] = {"id": drain.id, "to": _receiver(drain.url)}
         shown.update({} if status is None else asdict(status))

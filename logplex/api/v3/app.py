@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The application of API v3: the names of its routes, and its answers to errors, ``{"error": …}``.
+The application of API v3: the names of its routes, and its answers to errors in the form
+``{"error": …}``.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ _ANSWERS: dict[type[Any], tuple[int, str | None]] = {
 
 
 def answer_to(error: BaseException | None) -> Response:
-    """Return API v3's answer to a refusal or a failure."""
+    """Return API v3's answer to an exception."""
     code, why = _ANSWERS.get(type(error), (500, "internal error"))
     headers: Headers = {}
     if isinstance(error, refusals.NotAuthenticated):
@@ -95,7 +96,9 @@ def answer_to(error: BaseException | None) -> Response:
 
 
 class V3App(App):
-    """An application of API v3. A slash at the end of a path is ignored, and errors are JSON."""
+    """
+    An application of API v3. A slash at the end of a path is ignored. Errors are answered in JSON.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-API v3 (PROTOCOL §5): channels, their tokens, drains and logs, and sessions.
+The routes of API v3 for channels, tokens, drains, logs and sessions (PROTOCOL §5).
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ DEFAULT_LOGS = 100
 @define(eq=False, repr=False, slots=False)
 class ChannelRoutes:
     """
-    The routes of channels, their tokens and drains, logs and sessions.
+    The routes of API v3 for channels, tokens, drains, logs and sessions.
 
-    :param drains: give the status of each drain on this node.
+    :param drains: returns the status of each drain on this node.
     :param node: the name of the node.
-    :param urls: the public addresses of the APIs, for answers.
+    :param urls: the public URLs of the APIs, which some answers contain.
     """
 
     _provisioning: Provisioning
@@ -183,7 +183,7 @@ class ChannelRoutes:
         return Response(204)
 
     def _channel(self, channel_id: str) -> dict[str, Any]:
-        """Return the channel as the API shows it, without empty members."""
+        """Return a channel as JSON, without empty members."""
         channel = self._registry.channel(channel_id)
         if channel is None:
             raise UnknownChannel

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-API v3: export and import of the whole configuration.
+The routes of API v3 that export and import the whole configuration.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _VALUES_AT_ONCE = 500
 
 @define(eq=False, repr=False, slots=False)
 class ConfigurationRoutes:
-    """The routes of the configuration."""
+    """The routes of API v3 that export and import the whole configuration."""
 
     _store: IConfigStore
     _registry: Registry

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-API v3: the credentials in the store. A password is shown once, when it is made.
+The routes of API v3 for the credentials in the store. A password is shown only once, when it is
+made.
 """
 
 from __future__ import annotations
@@ -60,10 +61,11 @@ _Result = TypeVar("_Result")
 @define(eq=False, slots=False, repr=False)
 class CredentialRoutes:
     """
-    The routes of credentials.
+    The routes of API v3 for the credentials in the store.
 
-    :param auth: has the option ``plain_passwords``, for Erlang nodes, which cannot read hashes.
-    :param urls: the public addresses of the APIs, for answers.
+    :param auth: the settings with the option ``plain_passwords``, for Erlang nodes, which cannot
+        read hashes.
+    :param urls: the public URLs of the APIs, which some answers contain.
     """
 
     _store: IConfigStore
@@ -143,7 +145,8 @@ class CredentialRoutes:
         self, verb: Callable[[_Argument], Coroutine[Deferred[Any], Any, _Result]], about: _Argument
     ) -> Deferred[_Result]:
         """
-        Hold the lock for changes of credentials; wait for it no longer than a request may take.
+        Hold the lock for changes of credentials. Wait for the lock no longer than the time limit of
+        a request.
         """
 
         def begin() -> Deferred[_Result]:

@@ -23,13 +23,14 @@ BLOCK_BYTES = 65_536
 
 class LogsAnswer(Resource):
     """
-    The answer of the route: messages as frames, written as fast as the client reads.
+    The answer of the route ``GET /v3/channels/:id/logs``: recent messages, written as fast as the
+    client reads.
 
-    Nothing is formatted while the transport has no room. A client that reads nothing for the idle
-    timeout of the listener is cut off.
+    Nothing is formatted while the transport is full. The connection is cut if the client reads
+    nothing for the idle timeout of the listener.
 
-    :param messages: the messages, oldest first. Messages that cannot be parsed are left out.
-    :param wanted: the most frames to show, the newest ones.
+    :param messages: the messages, oldest first. Malformed messages are left out.
+    :param wanted: the maximum number of messages to show; the newest messages are shown.
     """
 
     isLeaf = True
@@ -54,7 +55,7 @@ class LogsAnswer(Resource):
 @implementer(IPushProducer)
 @define(eq=False, repr=False)
 class _Writer:
-    """Write the messages of one answer, taken from the end of a list."""
+    """Write the messages of one answer of the route ``GET /v3/channels/:id/logs``."""
 
     request: Request
     messages: list[bytes]
@@ -69,7 +70,7 @@ class _Writer:
         self._idle_timeout_s = self._channel.site.bounds().idle_timeout_s
 
     def begin(self) -> None:
-        """Start to write."""
+        """Start to write the messages."""
         self.request.notifyFinish().addErrback(lambda _: self.stopProducing())
         self.request.registerProducer(self, True)
         self._pump()
@@ -77,19 +78,19 @@ class _Writer:
     # Called by the transport.
 
     def pauseProducing(self) -> None:
-        """Note that the transport has no room."""
+        """Stop writing, because the transport is full."""
         self._is_paused = True
         if self._timer is None:
             self._timer = self.clock.callLater(self._idle_timeout_s, self._cut)
 
     def resumeProducing(self) -> None:
-        """Note that the transport has room again."""
+        """Continue to write, because the transport has room again."""
         self._is_paused = False
         self._stop_timer()
         self._pump()
 
     def stopProducing(self) -> None:
-        """Note that the connection is gone."""
+        """Stop writing for ever, because the connection is closed."""
         self.messages.clear()
         self._is_paused = True
         self._stop_timer()

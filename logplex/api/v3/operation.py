@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-API v3: the routes for operators: health, control rods, tails, shards.
+The routes of API v3 for operators: health, control rods, tails and shards.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Health:
 
     :param node: the name of the node.
     :param started_at_s: the time of the node's start, on the clock of the reactor.
-    :param troubles: returns the present failures, one line each, without secrets.
-    :param parts: a function for each part, by its name, that returns the state of the part as JSON.
+    :param troubles: returns a line of text for each present failure, without secrets.
+    :param parts: for each part of the node, by name, a function that returns the part's state as
+        JSON.
     """
 
     node: str
@@ -59,7 +60,7 @@ class Health:
     parts: Mapping[str, Callable[[], object]]
 
     def report(self) -> dict[str, Any]:
-        """Return the body of the answer to ``GET /v3/health``."""
+        """Return the health of the node as JSON, for the answer to ``GET /v3/health``."""
         troubles = self.troubles()
         if not self.registry.ready:
             troubles = ["the configuration has not been loaded yet", *troubles]
@@ -78,11 +79,12 @@ class Health:
 @define(eq=False, repr=False, slots=False)
 class OperationRoutes:
     """
-    The routes for operators.
+    The routes of API v3 for operators: health, control rods, tails and shards.
 
-    :param share: throws rods for all nodes; ``None`` for a single node.
+    :param share: sets the positions of control rods for all nodes; ``None`` for a single node.
     :param end_tails: ends every open tail of this node.
-    :param replacement: replaces the shards; ``None`` if the node has none.
+    :param replacement: replaces the Redis servers of the spool; ``None`` if the node has no such
+        servers.
     """
 
     _health: Health

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-API v3 as a site: all its routes, behind the gate that admits a request before its body is read.
+The HTTP site of API v3: its routes, and its checks before a request's body is read.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _WITH_BODY = frozenset({b"POST", b"PUT"})
 
 def check_status(status: str, method: bytes) -> None:
     """
-    Check that API v3 answers requests with an HTTP method now.
+    Check that API v3 may answer a request with this HTTP method now.
 
     :param status: the position of the control rod of API v3.
     :raise Unavailable: the API is disabled, or it is read-only and the method changes something.
@@ -69,9 +69,10 @@ def check_status(status: str, method: bytes) -> None:
 @frozen
 class V3Gate:
     """
-    The checks before the routes of API v3: readiness, status, route, caller, content type, id.
+    The checks that a request must pass before its route of API v3 runs: readiness, status, route,
+    caller, content type, id.
 
-    Their order is the contract's (PROTOCOL §5): 503, 405, 401, 415, 400.
+    PROTOCOL §5 demands the order of the checks: 503, 405, 401, 415, 400.
     """
 
     apps: Sequence[Klein]
@@ -80,7 +81,7 @@ class V3Gate:
     authenticator: Authenticator
 
     def admit(self, request: Request) -> Admission:
-        """See :class:`logplex.api.site.Gate`."""
+        """Check a request of API v3 when its head has been read."""
         method = request.method
         try:
             route = match(self.apps, request)
@@ -123,8 +124,8 @@ class V3Gate:
 
 def _is_for_its_channel(caller: Credential, route: Match) -> bool:
     """
-    Return true if a credential of one channel may use this route. The channel of a session is in
-    its body, so the route checks it.
+    Return true if a credential for one channel may use this route. A route for sessions checks the
+    channel itself, because the channel's id is in the body.
     """
     if route.name in (LOGS, ACTIVITY):
         return may_read(caller, route.arguments["channel_id"])
@@ -150,11 +151,11 @@ def v3_site(
     operation: OperationRoutes,
 ) -> Site:
     """
-    Return the site of API v3.
+    Return the HTTP site of API v3.
 
-    :param provisioning: changes the store; the legacy API shares it.
-    :param activity: the route about the activity of a channel.
-    :param operation: the routes about the node itself.
+    :param provisioning: changes the configuration; the legacy API uses the same object.
+    :param activity: the route for the activity of a channel.
+    :param operation: the routes for operators.
     """
     channels = ChannelRoutes(provisioning, registry, spool, drains, clock, urls, activity.node_name)
     credentials = CredentialRoutes(store, registry, authenticator, auth, urls, clock)
