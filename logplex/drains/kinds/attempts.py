@@ -5,7 +5,8 @@ The attempts of all drains to connect. They have one limit for the node, and one
 receiver.
 
 Thousands of drains may share a receiver. While the receiver is away, one drain at a time tries to
-connect. The other drains wait, and are told when an attempt succeeds.
+connect: the one that failed last, so that a drain without company goes on at its own pace. The
+other drains wait, and are told when an attempt succeeds.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 from random import Random
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from attrs import define, field
 from prometheus_client.core import CounterMetricFamily
@@ -70,6 +71,7 @@ class _Receiver:
     :ivar failures: the number of consecutive failures of all drains together.
     :ivar until: the earliest time of the next attempt to connect.
     :ivar cause: the failure of the last attempt.
+    :ivar scout: the drain whose attempt that was; it tries again.
     :ivar parked: the drains that wait until the receiver is back.
     """
 
@@ -79,6 +81,7 @@ class _Receiver:
     failures: int = 0
     until: float = 0.0
     cause: Failure | None = None
+    scout: ref[Reports] | None = None
     parked: WeakSet[Reports] | None = None
 
     def park(self, drain: Reports) -> None:
@@ -148,6 +151,8 @@ class Attempts:
         if receiver.cause is not None and (now < receiver.until or receiver.trying):
             receiver.park(drain)
             wait_s = max(0.0, receiver.until - now)
+            if receiver.scout is not None and receiver.scout() is drain and not receiver.trying:
+                return Postponed(wait_s)
             if receiver.failures >= _AWAY_FAILURES:
                 wait_s = self.random.uniform(_LEAST_PARKED_S, _MOST_PARKED_S)
             elif receiver.trying:
@@ -188,13 +193,13 @@ class Attempts:
         receiver.there = True
         receiver.reached_at = self.clock.seconds()
         receiver.failures = 0
-        receiver.cause = None
+        receiver.cause = receiver.scout = None
         parked, receiver.parked = receiver.parked, None
         for number, drain in enumerate(parked or ()):
             drain.reachable(number / self.per_s)
 
-    def failed(self, receiver: _Receiver, why: Failure, began_at: float) -> None:
-        """Record that an attempt to connect to the receiver has failed, or was cancelled."""
+    def failed(self, receiver: _Receiver, why: Failure, began_at: float, drain: Reports) -> None:
+        """Record that a drain's attempt to connect has failed, or was cancelled."""
         receiver.trying -= 1
         now = self.clock.seconds()
         if why.check(CancelledError, ConnectingCancelledError):
@@ -210,6 +215,7 @@ class Attempts:
         receiver.there = False
         receiver.failures += 1
         receiver.cause = why
+        receiver.scout = ref(drain)
         why.cleanFailure()
         receiver.until = now
         if receiver.failures > _FREE_FAILURES:
@@ -263,7 +269,7 @@ class _BoundedEndpoint:
             return protocol
 
         def not_made(why: Failure) -> Failure:
-            attempts.failed(receiver, why, now)
+            attempts.failed(receiver, why, now, self.drain)
             return why
 
         return self.endpoint.connect(protocolFactory).addCallbacks(made, not_made)

@@ -103,6 +103,22 @@ class Verdicts(AttemptsCase):
         self.clock.advance(0.3)
         self.assertNoResult(self.drain())
 
+    def test_alone_for_long(self) -> None:
+        """A drain that is alone tries again within a second, however often it has failed."""
+        self.refuse(20)
+        scout = self.drains[-1]
+        endpoint = self.attempts.endpoint(self.endpoint, ("shared.example", 80, ""), scout)
+        for _ in range(5):
+            attempt = endpoint.connect(Factory.forProtocol(Protocol))
+            self.endpoint.refuse()
+            self.failureResultOf(attempt, ConnectionRefusedError)
+            early = endpoint.connect(Factory.forProtocol(Protocol))
+            reason = self.failureResultOf(early, Postponed).value
+            assert isinstance(reason, Postponed)
+            self.assertTrue(0 < reason.delay_s <= 1)
+            self.away(self.drain())
+            self.clock.advance(reason.delay_s)
+
     def test_told(self) -> None:
         """When it is there again, the drains that wait connect, one after another."""
         self.refuse(10)
