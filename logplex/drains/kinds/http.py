@@ -167,7 +167,7 @@ class HttpCourier:
         for batch in self._waiting:
             batch.age(now, connected=False)
         notice = not isinstance(why.value, NOTICED)
-        self.outcome.failed(now, f"no connection: {explain(why)}", notice=notice)
+        self.outcome.failed(wall_s(self.clock), f"no connection: {explain(why)}", notice=notice)
         self._refusals += 1
         if self._refusals <= _BACKOFF_FREE:
             return 0.0

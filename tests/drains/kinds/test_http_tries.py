@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
 from logplex.drains.delivery.states import Phase
+from logplex.drains.kinds import http
 from logplex.drains.kinds.http_answers import retry_after_s
 from logplex.settings import DrainSettings
 from tests.doubles.http_drain import OK, HttpCase, Request, answer, frame
@@ -122,6 +123,14 @@ class Tries(HttpCase):
         link.say(answer(500))
         self.next_link(1.0).say(OK)
         self.assert_counts(1, 0)
+
+    def test_refused_stamp(self) -> None:
+        """The time of a refused connection is the time of the machine, as of every failure."""
+        self.patch(http, "wall_s", lambda clock: 5.0)
+        self.push()
+        self.clock.advance(0)
+        self.endpoint.refuse()
+        self.assertEqual(self.outcome.last_error_at, 5.0)
 
     def test_messages_wait_behind(self) -> None:
         """Messages that come while a batch is tried wait, and follow in order."""
