@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The arguments of this process, as other users of the machine see them (``ps``, ``/proc``).
+Hide secrets in the arguments of this process. Other users of the machine can see the arguments
+(``ps``, ``/proc``).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _SECRET = re.compile(rb"(?<=://)[^/?#\s]*(?=@)|\bt\.[0-9a-f-]{36}")
 
 def hide_secrets() -> None:
     """
-    Overwrite secrets among the arguments of this process, as ``mysql`` and ``redis-cli`` do.
+    Overwrite secrets in the arguments of this process, as ``mysql`` and ``redis-cli`` do.
 
-    Until then, for some hundredths of a second, other users can see them. Only Linux shows the
-    address of the arguments; elsewhere this does nothing.
+    Other users can see the secrets before this call, for some hundredths of a second. The function
+    works on Linux only: other systems do not show the address of the arguments.
     """
     with suppress(Exception):
         # Loading ctypes takes time, and systems without /proc do not need it.
@@ -36,7 +37,7 @@ def hide_secrets() -> None:
 
 
 def without_secrets(arguments: list[bytes]) -> list[bytes]:
-    """Return arguments of the same lengths, with ``x`` for each character of a secret."""
+    """Return the arguments with ``x`` in place of each character of a secret."""
     shown = []
     is_secret = False
     for argument in arguments:

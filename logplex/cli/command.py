@@ -42,12 +42,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 @frozen
 class Target:
     """
-    The addresses of a node, or of a load balancer before several nodes, and a credential.
+    The addresses and the credential with which a command reaches a node, or a load balancer before
+    several nodes.
 
     :ivar url: the URL of API v3, without a slash at the end.
     :ivar logs_url: the URL of ``POST /logs``, without the path.
     :ivar credential: the id and the password.
-    :ivar ca_file: the file of the authorities to trust; "" means those of the system.
+    :ivar ca_file: the file of trusted certificate authorities; "" means the authorities of the
+        system.
     """
 
     url: str
@@ -60,8 +62,8 @@ def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
     """
     Return the settings in the user's settings file, by name.
 
-    :param must_exist: a missing file is an error; otherwise it counts as empty.
-    :raise BadSettings: the file cannot be read, or has something else than settings in it.
+    :param must_exist: true if a missing file is an error; false if a missing file counts as empty.
+    :raise BadSettings: the file cannot be read, or contains something else than settings.
     """
     try:
         settings = tomllib.loads(file.read_text("utf-8"))
@@ -84,9 +86,10 @@ def read_settings(file: Path, must_exist: bool) -> dict[str, str]:
 
 def make_target(settings: Mapping[str, str | None]) -> Target:
     """
-    Return the target that the settings name.
+    Return the target of a command: the addresses and the credential in the user's settings.
 
-    :param settings: the values of :data:`SETTINGS`; a missing or empty one gets its default.
+    :param settings: the values by the names in :data:`SETTINGS`. A missing or empty value gets its
+        default.
     :raise BadSettings: a value cannot be used.
     """
     url = _base_url("url", settings.get("url") or DEFAULT_URL)
@@ -132,7 +135,7 @@ class Remote:
     """
     The node that a command talks to, and the form in which its user wants the output.
 
-    :ivar as_json: JSON for scripts instead of lines for people.
+    :ivar as_json: true to write JSON for scripts; false to write lines for people.
     """
 
     runtime: Runtime
@@ -167,8 +170,8 @@ def checked(rule: Callable[[str], Any]) -> Callable[..., Any]:
     """
     Return a callback of Click that checks and converts the value of an option or argument.
 
-    :param rule: returns the converted value, or raises :class:`ValueError` with the reason. It gets
-        the values one by one if there are several. The error message does not show the value,
+    :param rule: a function that returns the converted value, or raises :class:`ValueError` with the
+        reason. The function is called for each value. The error message does not show the value,
         which may be a secret.
     """
 
@@ -184,7 +187,10 @@ def checked(rule: Callable[[str], Any]) -> Callable[..., Any]:
 
 
 def with_target(command: F) -> F:
-    """Add the options that name a node to a command, which gets it as the argument ``target``."""
+    """
+    Add the options that name a node to a command. The command gets the result as the argument
+    ``target``.
+    """
 
     @click.option(
         "--api",
@@ -253,8 +259,8 @@ def _warn_of_old_name() -> None:
     """
     Warn that ``--url`` is an old name of ``--api``.
 
-    A user who gives ``--url`` for an argument that is missing, such as the URL of a drain, would
-    send the credential to that URL.
+    Stop the command if an argument is missing: the user may have meant ``--url`` for the URL of a
+    drain, and the command would send the credential to this URL.
 
     :raise click.UsageError: an optional argument of the command is missing.
     """
@@ -268,9 +274,10 @@ def _warn_of_old_name() -> None:
 
 def talks(conversation: Callable[..., Coroutine[Deferred[Any], Any, None]]) -> Callable[..., None]:
     """
-    Make a command from a coroutine that talks to a node.
+    Make a command of a coroutine that sends requests to a node.
 
-    :param conversation: gets the :class:`Remote`, then the command's own options and arguments.
+    :param conversation: the coroutine. Its arguments are the :class:`Remote`, then the command's
+        own options and arguments.
     """
 
     @click.option("--json", "as_json", is_flag=True, help="JSON for scripts.")
@@ -296,7 +303,7 @@ def warn(text: str) -> None:
 
 
 def table(rows: Iterable[Iterable[object]]) -> list[str]:
-    """Return one line for each row, with all columns aligned."""
+    """Return one line of text for each row, with aligned columns."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return [

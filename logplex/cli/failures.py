@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The failures that end a command: one line on standard error and an exit status each.
+The failures that end a command. Each failure has a line on standard error and an exit status.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ _OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBAD
 
 class Failed(click.ClickException):
     """
-    A command could not do its work.
+    A command has failed.
 
-    The text never contains a credential, a token, or the URL of a session or a drain.
+    The text of the failure never contains a credential, a token, or the URL of a session or a
+    drain.
     """
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Write the line to standard error. Click calls this."""
+        """Write the failure to standard error. Click calls this method."""
         click.echo(f"logplex: {self.format_message()}", file=file, err=file is None)
 
 
@@ -41,7 +42,7 @@ class Rejected(Failed):
 
 
 class Unreachable(Failed):
-    """No answer came, or the answer is "not now". The same command may succeed later."""
+    """The node sent no answer, or cannot answer now. The same command may succeed later."""
 
     exit_code = 3
 
@@ -53,19 +54,19 @@ class NotFound(Failed):
 
 
 class Incomplete(Failed):
-    """Only a part of the work was done."""
+    """The command has done only a part of the work."""
 
     exit_code = 5
 
 
 class BadSettings(Failed):
-    """The URL, the credential or the user's settings file cannot be used."""
+    """The URL, the credential or the user's settings file is wrong."""
 
     exit_code = 2
 
 
 def ending(error: Exception) -> tuple[int, str]:
-    """Return the exit status and the text for an exception that is not a :class:`Failed`."""
+    """Return the exit status and the error text for an exception that is not a :class:`Failed`."""
     if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:
         return Failed.exit_code, f"the output cannot be written: {error.strerror}"
     # The text of the error may contain a secret; its file and line do not.

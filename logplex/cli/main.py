@@ -49,10 +49,10 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 def _open_streams() -> None:
     """
-    Replace closed standard streams, and let no character be impossible to write.
+    Replace closed standard streams by the null device, so that a new file does not get the number
+    of a standard stream.
 
-    Otherwise the first file or connection would get the number of a closed stream. A closed
-    input is empty, writing to a closed output is an error, and errors go nowhere.
+    Replace characters that a stream cannot write.
     """
     for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:

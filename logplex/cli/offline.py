@@ -35,9 +35,9 @@ _OTHER_URL = re.compile(r"(?i:memory:|[a-z][a-z0-9+.-]+://.*)")
 @frozen
 class OpenStore:
     """
-    A store whose whole content has been read.
+    A configuration store, opened without a node, whose whole content has been read.
 
-    :ivar registry: the content.
+    :ivar registry: the content of the store.
     """
 
     _store: IConfigStore
@@ -46,9 +46,9 @@ class OpenStore:
 
     async def put(self, values: list[Value]) -> None:
         """
-        Write all these values to the store, or none.
+        Write values to the store: either all values or none.
 
-        :raise Unreachable: no answer came; the values may or may not have been written.
+        :raise Unreachable: the store did not answer. It is unknown if the values were written.
         """
         commit = self._store.commit([Put(value) for value in values])
         await _answered(commit, COMMIT_TIMEOUT_S, self._reactor)
@@ -59,13 +59,13 @@ async def opened(
     location: str, reactor: IReactor, must_exist: bool = False
 ) -> AsyncIterator[OpenStore]:
     """
-    Open a store, and close it at the end.
+    Open a configuration store, and close the store at the end of the ``async with`` block.
 
     :param location: the path of an SQLite file, or a URL as in ``[store] url``.
-    :param must_exist: do not create a missing file.
-    :raise BadSettings: the text is not the URL of a store.
-    :raise NotFound: the file must exist, and does not.
-    :raise Rejected: the store cannot be used: a running node owns the file, or it is not a store.
+    :param must_exist: true to refuse a missing file; false to create it.
+    :raise BadSettings: the location is not the URL of a store.
+    :raise NotFound: the file does not exist, and ``must_exist`` is true.
+    :raise Rejected: a running node uses the file, or the file is not a store.
     :raise Unreachable: the store does not answer.
     """
     is_url = location.startswith(_SCHEMES)
@@ -91,7 +91,11 @@ async def opened(
 
 
 async def _answered(asked: Deferred[None], timeout_s: float, reactor: IReactor) -> None:
-    """Wait for the store; raise :class:`Unreachable` if it is away or too slow."""
+    """
+    Wait for an answer of the store.
+
+    :raise Unreachable: the store cannot be reached, or does not answer in time.
+    """
     late = Unreachable(f"the store does not answer within {timeout_s:.0f} s")
     try:
         await within(asked, timeout_s, reactor, late)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The reactor and the HTTP client of one command, and the loop that runs the command to its end.
+The reactor and the HTTP client of one command. The reactor runs until the command ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ Conversation = Callable[[], Coroutine[Deferred[Any], Any, T]]
 
 
 class Run(Protocol):
-    """Run a conversation to its end; return its result, or raise its exception."""
+    """
+    The type of a function that runs a coroutine to its end. The function returns the result, or
+    raises the exception.
+    """
 
     def __call__(self, conversation: Conversation[T]) -> T: ...
 
@@ -45,9 +48,9 @@ class Runtime:
     """
     The parts of the process that a command needs. Tests replace them.
 
-    :ivar agent: makes an HTTP agent. Its argument is the path of a file of trusted certificate
-        authorities; ``""`` means those of the system.
-    :ivar home: the user's home directory, with the user's settings file.
+    :ivar agent: a function that makes an HTTP agent. The argument is the path of a file of trusted
+        certificate authorities; ``""`` means the authorities of the system.
+    :ivar home: the user's home directory, which contains the user's settings file.
     """
 
     reactor: IReactor
@@ -77,7 +80,7 @@ def real_runtime() -> Runtime:
 
 
 def home_directory() -> Path:
-    """Return the home directory; without one, a path at which no file exists."""
+    """Return the user's home directory. If there is none, return a path at which no file exists."""
     try:
         return Path.home()
     except RuntimeError:
@@ -86,9 +89,9 @@ def home_directory() -> Path:
 
 def run_to_the_end(reactor: IReactor, conversation: Conversation[T]) -> T:
     """
-    Run the reactor until the conversation has ended. A process can do this only once.
+    Run the reactor until the coroutine has ended. A process can call this function only once.
 
-    Ctrl-C and SIGTERM cancel the conversation, which can still clean up. The exit status is then
+    Ctrl-C and SIGTERM cancel the coroutine, which can still clean up. The exit status is then
     :data:`~logplex.cli.failures.INTERRUPTED`.
     """
     results: list[Any] = []

@@ -98,7 +98,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _is_excluded(host: str, excluded: str) -> bool:
-    """Return whether ``no_proxy`` names the host, or a domain that it belongs to."""
+    """Return true if ``no_proxy`` names the host, or a domain of the host."""
     names = [name.strip().lower().lstrip(".") for name in excluded.split(",")]
     return "*" in names or any(host == name or host.endswith(f".{name}") for name in names if name)
 
@@ -114,9 +114,9 @@ def _is_here(host: str) -> bool:
 @define(eq=False, repr=False)
 class CommandAgent:
     """
-    Send requests directly or through a proxy.
+    Send HTTP requests directly, or through a proxy that the environment names.
 
-    :param environ: the environment, with the variables of proxies.
+    :param environ: the environment variables, which may name proxies.
     :param authorities: the ``trustRoot`` for servers; ``None`` means the authorities of the system.
     """
 
@@ -132,7 +132,7 @@ class CommandAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        """See :class:`IAgent`."""
+        """Send an HTTP request; the parameters are those of :class:`IAgent`."""
         url = uri.decode("ascii")
         agent: IAgent = Agent.usingEndpointFactory(self.clock, self)
         if url.startswith("http:"):
@@ -194,7 +194,10 @@ def _verified(
     depth: int,
     ok: int,
 ) -> bool:
-    """Return true if OpenSSL trusts a certificate, and the server's own has the right name."""
+    """
+    Return true if OpenSSL trusts a certificate, and if the server's certificate has the right host
+    name.
+    """
     # An exception would be lost in OpenSSL, and might count as success.
     try:
         if not ok:
@@ -221,7 +224,7 @@ class TunnelEndpoint:
     authorization: bytes | None
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See :class:`IStreamClientEndpoint`."""
+        """Connect to the server through the proxy."""
         head = f"CONNECT {self.server} HTTP/1.1\r\nHost: {self.server}\r\n".encode("ascii")
         if self.authorization is not None:
             head += b"Proxy-Authorization: " + self.authorization + b"\r\n"
@@ -232,7 +235,8 @@ class TunnelEndpoint:
 
 class _Tunnel(Protocol):
     """
-    A connection to a proxy: first the request and the answer, then the bytes of the server.
+    A connection to a server through a proxy: first the request to the proxy and its answer, then
+    the bytes of the server.
 
     :ivar opened: fires with the protocol of the server.
     """

@@ -27,10 +27,11 @@ MAX_ANSWER_BYTES = 268_435_456
 
 class Body(Protocol):
     """
-    A response body, delivered in chunks.
+    Read the body of an HTTP response chunk by chunk.
 
-    :param take: called with every chunk; an exception that it raises ends the reading.
-    :param silence_s: the longest pause between two chunks; after that the body counts as lost.
+    :param take: called with every chunk. An exception of this function ends the reading.
+    :param silence_s: the maximum time between two chunks. After a longer pause the body counts as
+        lost.
     :ivar ended: fires with true if the whole body arrived, with false if it was lost. Fails with
         the exception of ``take``.
     """
@@ -130,7 +131,7 @@ async def read_whole(response: IResponse, clock: IReactorTime, silence_s: float)
 @define(eq=False, repr=False)
 class WholeBody:
     """
-    A request body that is written at once.
+    The body of an HTTP request, which is written all at once.
 
     Twisted's ``FileBodyProducer`` would use the global reactor, which tests do not run.
     """
@@ -151,7 +152,7 @@ class WholeBody:
         """Do nothing: the whole body was written at once."""
 
     def resumeProducing(self) -> None:
-        """See :meth:`pauseProducing`."""
+        """Do nothing: the whole body was written at once."""
 
     def stopProducing(self) -> None:
-        """See :meth:`pauseProducing`."""
+        """Do nothing: the whole body was written at once."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-A client of API v3 for the ``logplex`` command. A request returns the answer, or raises a failure
-with which the command ends.
+A client of API v3 for the ``logplex`` command. A request returns the node's answer, or raises the
+failure that ends the command.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ USER_AGENT = f"logplex-cli/{__version__}"
 @frozen
 class Asker:
     """
-    Send HTTP requests. Errors name the server, but not the path, which may be a secret.
+    Send HTTP requests. An error message names the server but not the path, because the path may be
+    a secret.
     """
 
     agent: IAgent
@@ -157,10 +158,10 @@ class Api:
 
 def failure_of(status: int, why: str, with_credential: bool) -> Failed:
     """
-    Return the failure that an unsuccessful answer means.
+    Return the failure for an HTTP answer whose status is not a success.
 
-    :param why: the error text of the server, or "".
-    :param with_credential: the request had a credential.
+    :param why: the error text of the server; may be empty.
+    :param with_credential: true if the request had a credential.
     """
     if status == 401:
         if with_credential:
@@ -202,10 +203,10 @@ def _origin(url: str) -> str:
 
 def _leavable(asked: Deferred[Any]) -> Deferred[Any]:
     """
-    Return a Deferred that fails with ``CancelledError`` when it is cancelled.
+    Return a Deferred that fails with ``CancelledError`` when the Deferred is cancelled.
 
-    A cancelled request of an agent can fail with any error of the connection, which looks like a
-    broken connection.
+    Without it, a cancelled request can fail with any connection error, and look like a broken
+    connection.
     """
     has_left = False
 

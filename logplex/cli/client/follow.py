@@ -46,8 +46,8 @@ class Follower:
     """
     Read the recent and live lines of a channel.
 
-    :param tell: called with the next lines that pass the filter; at least one.
-    :param remark: called with a line about the stream itself, for standard error.
+    :param tell: called with one or more lines that pass the filter.
+    :param remark: called with a text about the stream itself, for standard error.
     :param jitter: returns random numbers in [0, 1).
     :ivar last_number: the number of the last message that arrived.
     """
@@ -150,7 +150,7 @@ class Follower:
 
     async def _read(self, session: str) -> bool:
         """
-        Read until the connection ends.
+        Read the lines of a session until the connection ends.
 
         :return: true if the stream ended; false if the connection was lost.
         :raise Failed: the session cannot be read.
@@ -201,7 +201,7 @@ class Follower:
             )
 
     def _shows(self, event: Event) -> bool:
-        """Remember the event's number, and return true if the event should be shown."""
+        """Remember the number of a message, and return true if the message should be shown."""
         if event.id is None:
             return self._shows_unnumbered(event.data)
         self.last_number = event.id

@@ -19,7 +19,7 @@ class LineCutter:
     """
     Cut a stream of bytes into lines, without the LF at their end and a CR before it.
 
-    A line that is too long for one message is cut into several; if it is UTF-8, then between two
+    A line that is too long for one message is cut into several lines. UTF-8 text is cut between two
     characters.
 
     :param max_bytes: the longest line; at least 4.
@@ -57,9 +57,9 @@ class LineCutter:
 
 def _character_start(text: bytes, end: int) -> int:
     """
-    Return the index at which the last character of UTF-8 up to ``end`` begins.
+    Return the index of the last UTF-8 character that begins before ``end``.
 
-    If no character begins there or in the three bytes before, return ``end``.
+    If no character begins in the last four bytes, return ``end``.
     """
     for index in range(end, end - 4, -1):
         if text[index] & 0xC0 != 0x80:
@@ -70,7 +70,7 @@ def _character_start(text: bytes, end: int) -> int:
 @frozen
 class Form:
     """
-    The header that all messages of a sender share, but for the time (RFC 5424).
+    The header that all messages of a sender share, except the time (RFC 5424).
 
     :ivar pri: the facility times 8 plus the severity.
     """
@@ -103,9 +103,10 @@ class Form:
 @frozen
 class Parcel:
     """
-    The content of one request.
+    The lines that one request sends to a node.
 
-    :ivar frame_id: the same in every attempt, so that the node takes the parcel only once.
+    :ivar frame_id: the id of the parcel. It is the same in every attempt, so that the node accepts
+        the parcel only once.
     :ivar count: the number of lines.
     """
 

@@ -68,7 +68,9 @@ class Line:
 
     @property
     def is_notice(self) -> bool:
-        """True for a notice by Logplex. Without a number, it is about the tail itself."""
+        """
+        True if the line is a notice by Logplex. A notice without a number is about the tail itself.
+        """
         return self.source.lower() == "logplex"
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Deliver lines to a node, in parcels that are sent one after another until the node takes them.
+Send lines to a node in parcels. One parcel follows another, and a parcel is sent again until the
+node has accepted it.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ _MAX_DELAY_S = 10.0
 @define(eq=False, repr=False)
 class Shuttle:
     """
-    Deliver lines in order. After a parcel that cannot be delivered, no later one is tried.
+    Deliver lines to a node in order. After a parcel that cannot be delivered, no later parcel is
+    sent.
 
     :param frame_id: returns a new frame id: 32 hexadecimal digits.
     :param pause: called to stop the source of the lines.
-    :param resume: called to continue it.
-    :param remark: called with a line about a parcel that is not taken at once, for standard error.
-    :ivar delivered: the number of lines that the node has taken.
+    :param resume: called to continue the source of the lines.
+    :param remark: called with a text, for standard error, if the node does not accept a parcel at
+        once.
+    :ivar delivered: the number of lines that the node has accepted.
     :ivar waiting: the lines that are not in a parcel yet.
     """
 
@@ -65,11 +68,11 @@ class Shuttle:
 
     @property
     def undelivered(self) -> int:
-        """The number of lines that were read and not delivered, or not known to be delivered."""
+        """The number of lines that were read, but are not known to be delivered."""
         return self._under_way + len(self.waiting)
 
     def push(self, lines: list[bytes]) -> None:
-        """Add lines to those that wait."""
+        """Add lines to the waiting lines."""
         if lines and not self.waiting:
             self._linger = self.clock.callLater(LINGER_S, self._wake)
         self.waiting += lines
@@ -80,7 +83,7 @@ class Shuttle:
             self.pause()
 
     def end(self) -> None:
-        """Say that no more lines will come."""
+        """Tell the shuttle that no more lines will come."""
         self._has_ended = True
         self._wake()
 
@@ -101,7 +104,9 @@ class Shuttle:
     # Gather lines into parcels.
 
     async def _due(self) -> None:
-        """Wait until a parcel is full, its first line has waited long enough, or no more come."""
+        """
+        Wait until a parcel is full, its first line has waited long enough, or the input has ended.
+        """
         while not (self._has_ended or len(self.waiting) >= PARCEL_LINES or self._is_due):
             self._wakeup = Deferred()
             await self._wakeup
@@ -123,7 +128,7 @@ class Shuttle:
             linger.cancel()
 
     def _take(self) -> Parcel:
-        """Return a parcel of the oldest waiting lines."""
+        """Remove the oldest waiting lines, and return them as a parcel."""
         self._stop_lingering()
         size = lines = 0
         while lines < min(PARCEL_LINES, len(self.waiting)) and size < PARCEL_BYTES:
@@ -141,7 +146,10 @@ class Shuttle:
     # Deliver parcels.
 
     async def _deliver(self, parcel: Parcel) -> None:
-        """Send a parcel until the node has taken it, and wait longer after each failure."""
+        """
+        Send a parcel again and again until the node has accepted it. Wait longer after each
+        failure.
+        """
         give_up_s = self.clock.seconds() + PATIENCE_S
         for attempt in count():
             try:
@@ -176,9 +184,10 @@ class Shuttle:
 
 async def deliver_all(shuttle: Shuttle) -> None:
     """
-    Run a shuttle to its end. The failure says how many lines were delivered and how many not.
+    Run a shuttle to its end. If it fails, the error text gives the numbers of delivered and
+    undelivered lines.
 
-    :raise Incomplete: a part of the lines was delivered.
+    :raise Incomplete: only a part of the lines was delivered.
     :raise Failed: no line was delivered.
     """
     try:

@@ -35,7 +35,10 @@ async def health(remote: Remote) -> None:
 
 
 def _rows(report: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every value with its name; a name within an object is ``object.name``."""
+    """
+    Yield the name and the value of every member of a report. A member of a nested object has the
+    name ``object.name``.
+    """
     for name, value in report.items():
         if isinstance(value, dict):
             yield from _rows(value, f"{prefix}{name}.")

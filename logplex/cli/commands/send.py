@@ -82,7 +82,7 @@ class StandardInput:
             self._end()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The writer of the pipe has closed it, or reading failed."""
+        """Report the end of the input: the writer of the pipe has closed it, or reading failed."""
         self._end()
 
     def logPrefix(self) -> str:
@@ -97,9 +97,8 @@ class StandardInput:
 
 def word(max_characters: int) -> Callable[[str], str]:
     """
-    Return a rule for a header field of a message: printable ASCII without space.
-
-    The source is RFC 5424 §6.2.
+    Return a rule for a header field of a message: printable ASCII characters without space (RFC
+    5424 §6.2).
     """
 
     def rule(value: str) -> str:

@@ -123,7 +123,7 @@ async def import_store(remote: Remote, file: str, store_location: str | None) ->
 
 
 def parts(values: list[Value]) -> Iterator[list[Value]]:
-    """Yield the values in order, in parts that a node takes in one request."""
+    """Yield the values in order, in parts that are small enough for one request."""
     part: list[Value] = []
     size = 0
     for value in values:
@@ -169,7 +169,7 @@ def _parsed(text: str) -> Any:
 
 
 def _understood(document: object) -> list[Value]:
-    """Return the values of a document, checked before anything is written."""
+    """Check a document, and return its values. Nothing is written before the check."""
     try:
         return import_values(document)
     except BadExport as bad:

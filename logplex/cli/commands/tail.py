@@ -95,7 +95,7 @@ async def tail(
     painter = Painter() if _wants_colour(colour) else None
 
     def tell(events: Sequence[Event]) -> None:
-        """Write all lines at once: a write for each would be the largest cost of a tail."""
+        """Write all lines in one call: a call for each line would be the largest cost of a tail."""
         if remote.as_json:
             click.echo("\n".join(map(as_json, events)))
         elif painter is not None:
