@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-Decompression of bodies (RFC 1950 to 1952, RFC 8878) within bounds.
-"""
+"""The decompression of request bodies (RFC 1950 to 1952, RFC 8878), up to a maximum size."""
 
 from __future__ import annotations
 
@@ -32,22 +30,22 @@ _RAW = -zlib.MAX_WBITS
 
 
 class BadCompression(ValueError):
-    """The body does not have the announced encoding, or is incomplete."""
+    """The body of a request does not have the announced encoding, or is incomplete."""
 
 
 class TooLarge(ValueError):
-    """The decompressed body would be larger than allowed."""
+    """The body of a request would be larger than allowed after decompression."""
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> Iterator[bytes]:
     """
-    Decompress a body piece by piece.
+    Decompress the body of a request, piece by piece.
 
     :param encoding: one of :data:`ENCODINGS`.
-    :param max_bytes: the bound on the result; up to one piece more may be decompressed.
+    :param max_bytes: the maximum size of the result. Up to one piece more may be decompressed.
     :raises BadCompression: the body does not have this encoding, is incomplete, or has more than
         :data:`MAX_MEMBERS` members.
-    :raises TooLarge: the result would be larger than the bound.
+    :raises TooLarge: the result would be larger than ``max_bytes``.
     """
     room = max_bytes
     for piece in _DECODERS[encoding](body):
@@ -58,7 +56,7 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> Iterator[bytes]:
 
 
 def _gzip(body: bytes) -> Iterator[bytes]:
-    """Decompress all members. Zeros after the last one are padding."""
+    """Decompress all members of a gzip body. Zeros after the last member are padding."""
     position = 0
     for _ in range(MAX_MEMBERS):
         position = yield from _inflate(body, position, _GZIP)
@@ -68,7 +66,10 @@ def _gzip(body: bytes) -> Iterator[bytes]:
 
 
 def _deflate(body: bytes) -> Iterator[bytes]:
-    """Decompress a stream of zlib, or the bare stream that some senders call "deflate" too."""
+    """
+    Decompress a zlib stream. Some senders use the name "deflate" for a stream without a zlib
+    header, which is decompressed too.
+    """
     is_zlib = body[:1] != b"" and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
     end = yield from _inflate(body, 0, _ZLIB if is_zlib else _RAW)
     if end < len(body):
@@ -76,7 +77,10 @@ def _deflate(body: bytes) -> Iterator[bytes]:
 
 
 def _inflate(body: bytes, position: int, wbits: int) -> Generator[bytes, None, int]:
-    """Decompress one stream that begins at a position, and return the position of its end."""
+    """
+    Decompress one stream of a body, which begins at a position. Return the position of the stream's
+    end.
+    """
     member = zlib.decompressobj(wbits)
     taken = piece = b""
     while not member.eof:

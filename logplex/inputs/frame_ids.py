@@ -16,7 +16,7 @@ from logplex.settings import Limits
 
 class FrameIds:
     """
-    The frame ids that senders used in the last minutes, up to a bounded number in total.
+    The frame ids of requests that were answered in the last minutes, up to a maximum number.
 
     Only a digest of each id is kept, because an id may be as long as a header.
     """
@@ -32,7 +32,7 @@ class FrameIds:
 
     def add(self, digest: bytes) -> None:
         """
-        Remember that a request was just answered with 204.
+        Remember the digest of a request that was just answered with 204.
 
         :param digest: see :func:`frame_digest`.
         """
@@ -46,7 +46,7 @@ class FrameIds:
             del times[oldest]
 
     def has(self, digest: bytes) -> bool:
-        """Return true if the request of this digest was answered with 204 recently."""
+        """Return true if the request with this digest was answered with 204 in the last minutes."""
         given_at = self._times.get(digest)
         return given_at is not None and not self._is_over(given_at)
 
@@ -55,6 +55,6 @@ class FrameIds:
 
 
 def frame_digest(sender: bytes, frame_id: bytes) -> bytes:
-    """Return 16 bytes that stand for a sender's request with this frame id."""
+    """Return 16 bytes that identify the request of a sender with a frame id."""
     # No sender's name contains a NUL, so different pairs give different bytes.
     return blake2b(b"%b\0%b" % (sender, frame_id), digest_size=16).digest()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Admission to the listener for logs, decided on the request head alone: readiness, method, sender,
-content type (PROTOCOL §4).
+The admission of requests to the listener for logs. Only the request head decides: readiness of the
+node, method, sender and content type (PROTOCOL §4).
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ _NO_ZSTD = evolve(
 @frozen
 class Sender:
     """
-    The sender of a request. The gate stores it as a component of the request.
+    The sender of a request with messages. The gate stores this value in the request.
 
-    :ivar name: differs for every sender; contains no NUL.
-    :ivar token: all messages go to the channel of this token. ``None``: each message goes to the
+    :ivar name: the name of the sender, which no other sender has; it contains no NUL.
+    :ivar token: the token to whose channel all messages go. ``None``: each message goes to the
         channel of its own token.
-    :ivar channel_id: the only channel that a sender without token may write to. ``None``: any.
+    :ivar channel_id: the only channel to which a sender without token may write. ``None``: any
+        channel.
     """
 
     name: bytes
@@ -70,7 +71,9 @@ _UNKNOWN = Sender(b"")
 
 @frozen
 class LogsGate:
-    """Admit or refuse requests before the routes of the listener for logs see them."""
+    """
+    The gate that admits or refuses requests to the listener for logs, before their bodies are read.
+    """
 
     registry: Registry
     rods: Live[Rods]
@@ -78,7 +81,8 @@ class LogsGate:
 
     def admit(self, request: Request) -> Refusal | None:
         """
-        Store the :class:`Sender` of a request if it is known, and return a refusal or ``None``.
+        Find the sender of a request, and store the :class:`Sender` in the request. Return a
+        refusal, or ``None`` if the request is admitted.
         """
         request.setComponent(Sender, _UNKNOWN)
         allowed = _METHODS.get(request.path)
@@ -112,10 +116,13 @@ class LogsGate:
 
     def _sender(self, authorization: bytes | None, address: str) -> Sender | Refusal | None:
         """
-        Return the sender, the refusal of a sender without permission, or ``None`` for an unknown
-        token. Unknown tokens are not slowed down: they are random, so guessing them is hopeless.
+        Return the sender of a request, a refusal if the sender lacks the permission, or ``None`` if
+        the token is unknown.
 
-        :raise NotKnown: the credential is unknown, or its password is wrong.
+        Requests with unknown tokens are not slowed down. Tokens are random, so guessing them is
+        hopeless.
+
+        :raise NotKnown: the credential is unknown, or the password is wrong.
         """
         scheme, _, rest = (authorization or b"").partition(b" ")
         if scheme.lower() == b"bearer":
@@ -142,12 +149,14 @@ class LogsGate:
 
 
 def content_encoding(request: Request) -> str:
-    """Return the content encoding by its common name; empty if the body is not encoded."""
+    """
+    Return the encoding of a request's body by its usual name; empty if the body is not encoded.
+    """
     values = request.requestHeaders.getRawHeaders(b"Content-Encoding", [])
     name = b",".join(values).strip().lower().decode("latin-1")
     return {"x-gzip": "gzip", "identity": ""}.get(name, name)
 
 
 def _content_type(request: Request) -> bytes:
-    """Return the content type in lower case, without parameters."""
+    """Return the content type of a request in lower case, without parameters."""
     return (request.getHeader(b"Content-Type") or b"").partition(b";")[0].strip().lower()

@@ -58,7 +58,7 @@ _COUNT = re.compile(rb"[0-9]{1,18}")
 
 
 class CountMismatch(ValueError):
-    """The number of frames differs from the number that the sender announced."""
+    """The body of a request has another number of frames than the sender announced."""
 
 
 def logs_site(
@@ -73,9 +73,9 @@ def logs_site(
     frame_ids: FrameIds | None = None,
 ) -> Site:
     """
-    Return the site of the listener for logs over HTTP, with its health check.
+    Return the HTTP site of the listener for logs, with its health check.
 
-    :param frame_ids: remembers requests that were answered; a new one knows none.
+    :param frame_ids: the ids of requests that were answered; by default empty.
     """
     gate = LogsGate(registry, rods, authenticator)
     refusals = Refusals(registry, limits, clock)
@@ -273,7 +273,7 @@ class _Logs(Resource):
         return self._loops.closes(drain_token.decode("latin-1"), channel_ids)
 
     def _permitted(self, channel_id: str, frames: list[bytes]) -> list[bytes]:
-        """Return the frames whose token belongs to this channel."""
+        """Return the frames whose tokens belong to this channel."""
         tokens = {token.id.encode() for token in self._registry.tokens_of(channel_id)}
         permitted = [frame for frame in frames if token_of(frame) in tokens]
         foreign = len(frames) - len(permitted)
@@ -287,10 +287,12 @@ class _Logs(Resource):
 
 class Decompressor:
     """
-    Decompress bodies in slices, and let the reactor do other work between the slices.
+    A queue that decompresses bodies in slices, and lets the reactor do other work between the
+    slices.
 
-    Only one body is decompressed at a time. The bodies that wait are still compressed, so small.
-    Senders take turns, so that one with many large bodies does not keep the others waiting.
+    Only one body is decompressed at a time. The bodies that wait are still compressed, so they are
+    small. Senders take turns, so that a sender with many large bodies does not make other senders
+    wait.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -303,9 +305,9 @@ class Decompressor:
         self, body: bytes, encoding: str, max_bytes: int, sender: bytes = b""
     ) -> bytes:
         """
-        Return the decompressed body.
+        Wait for the sender's turn, and return the decompressed body.
 
-        :raises BadCompression: the body is not of this encoding, or is cut off.
+        :raises BadCompression: the body does not have this encoding, or is incomplete.
         :raises TooLarge: the result would be larger than ``max_bytes``.
         """
         if self._is_busy:
@@ -327,7 +329,10 @@ class Decompressor:
             self._next_turn()
 
     def _next_turn(self) -> None:
-        """Let the next sender's first body begin; the sender's others wait behind all senders."""
+        """
+        Start the first waiting body of the next sender. The sender's other bodies wait until all
+        other senders have had a turn.
+        """
         self._is_busy = False
         while self._waiting and not self._is_busy:
             sender = next(iter(self._waiting))
@@ -344,8 +349,8 @@ class Decompressor:
 
 def _check_count(request: Request, count: int) -> None:
     """
-    Raise :class:`CountMismatch` if the header ``Logplex-Msg-Count`` is another number, or is
-    written as no count is. A text that is not a number is ignored.
+    Raise :class:`CountMismatch` if the header ``Logplex-Msg-Count`` differs from the number of
+    frames, or is not written as a count. A text that is not a number is ignored.
     """
     told = request.getHeader(b"Logplex-Msg-Count")
     if told is None or not _NUMBER.fullmatch(told):
@@ -361,7 +366,7 @@ def _accept(request: Request) -> int:
 
 
 def _refuse(request: Request, refusal: Refusal) -> int:
-    """Refuse a request whose body has arrived."""
+    """Answer a request whose body has arrived with a refusal."""
     request.refuse(refusal)
     request.finish()
     return NOT_DONE_YET
@@ -374,7 +379,8 @@ def _answer(request: Request, status: int, text: bytes) -> int:
 
 def _frame_id(request: Request) -> bytes | None:
     """
-    Return the frame id of a request, which its repeats have too. log-shuttle uses another header.
+    Return the frame id of a request. A repeated request has the same id. log-shuttle sends the id
+    in another header.
     """
     frame_id = request.getHeader(b"Logplex-Frame-Id")
     if frame_id is None and (request.getHeader(b"User-Agent") or b"").startswith(b"log-shuttle/"):

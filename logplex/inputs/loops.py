@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Drains that send a channel's messages back into it (PROTOCOL §4).
+The detection of drains that send the messages of a channel back into the same channel (PROTOCOL
+§4).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ FORGET_INTERVAL_S = 10.0
 @define(eq=False, repr=False)
 class Loops:
     """
-    Find requests of drains that send messages in a circle: into the drain's own channel, or into a
-    channel whose drains lead back to it, over any number of channels.
+    The detection of loops: drains that send messages into their own channel, or into a channel
+    whose drains lead back to their own channel.
     """
 
     registry: Registry
@@ -42,10 +43,10 @@ class Loops:
 
     def closes(self, drain_token: str, channel_ids: Collection[str]) -> bool:
         """
-        Return true if a request closes a circle. The channel of the drain is told once.
+        Return true if the request of a drain closes a loop. The channel of the drain is told once.
 
         :param drain_token: the header ``Logplex-Drain-Token`` of the request.
-        :param channel_ids: the channels that the request writes into.
+        :param channel_ids: the channels into which the request writes messages.
         """
         drain = self.registry.drain_of_token(drain_token)
         if drain is None:
@@ -61,7 +62,7 @@ class Loops:
         return True
 
     def _reached(self, channel_ids: Collection[str]) -> set[str]:
-        """Return these channels, and all channels to which drains carry their messages."""
+        """Return the given channels, and all channels into which drains carry their messages."""
         reached = set(channel_ids)
         waiting = list(channel_ids)
         while waiting and len(reached) < MAX_CHANNELS:
@@ -72,7 +73,7 @@ class Loops:
         return reached
 
     def _forget(self) -> None:
-        """Forget old observations, and drains that are gone."""
+        """Forget observations that are old, and drains that were deleted."""
         now = self.clock.seconds()
         if now - self._forgot_at < FORGET_INTERVAL_S:
             return

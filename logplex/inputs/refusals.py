@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Refused requests with messages (PROTOCOL §4): counts for the node and the channel, and the log.
+The counts and the log of refused requests with messages, for the node and for the channel (PROTOCOL
+§4).
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ _log = Logger()
 @define(eq=False, repr=False)
 class Refusals:
     """
-    Count refused requests by status and reason, for the node and for the channel of a known sender.
+    The counts of refused requests, by status and reason, for the node and for the channel of a
+    known sender.
 
-    Each status and reason is logged at most once in ``[limits] unknown_token_log_interval_s``.
+    Each combination of status and reason is logged at most once in ``[limits]
+    unknown_token_log_interval_s``.
     """
 
     registry: Registry
@@ -40,7 +43,7 @@ class Refusals:
     _logged: dict[tuple[int, str], tuple[float, int]] = field(factory=dict, init=False)
 
     def count(self, request: Request, refusal: Refusal) -> None:
-        """Count the refusal of a request."""
+        """Count the refusal of a request, for the node and for the sender's channel."""
         cause = refusal.status, refusal.reason
         self._counts[cause] += 1
         sender: Sender = request.getComponent(Sender)
@@ -51,7 +54,7 @@ class Refusals:
         self._log(request, cause, channel_id)
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the numbers of refused requests."""
+        """Yield the numbers of refused requests, for metrics."""
         for (status, reason), count in self._counts.items():
             yield Sample(
                 "logplex_logs_requests_refused",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Syslog over TCP and TLS (PROTOCOL §3). Senders write; the node never answers.
+The listeners for syslog over TCP and TLS (PROTOCOL §3). Senders write, and the node never answers.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ Route = Callable[[list[bytes], int], int]
 @implementer(IHandshakeListener)
 class SyslogProtocol(Protocol):
     """
-    One sender's connection.
+    The connection of one syslog sender.
 
     :ivar active_at: time of the last data, on the factory's clock; before the end of the TLS
         handshake: time at which the handshake could begin.
@@ -128,7 +128,10 @@ class SyslogProtocol(Protocol):
                 self._flushing.reset(JOIN_S)
 
     def _flush(self) -> None:
-        """Route the last message, because no more lines came in time to be joined to it."""
+        """
+        Route the last message, because no further line has arrived in time to be joined to this
+        message.
+        """
         self._flushing = None
         self._route(self._decoder.flush())
 
@@ -147,13 +150,17 @@ class SyslogProtocol(Protocol):
         self._route(self._decoder.finish())
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Close the connection; abort it if the sender does not let it end within the timeout."""
+        """
+        Close the connection. Abort it if the sender does not close its side within the timeout.
+        """
         self._call_no_more()
         self._call_later(timeout_s, self.transport.abortConnection)
         self.transport.loseConnection()
 
     def half_close(self) -> None:
-        """End the node's direction of the connection. TLS cannot do this."""
+        """
+        End the sending direction of the connection, and still receive data. TLS cannot do this.
+        """
         end = getattr(self.transport, "loseWriteConnection", None)
         if end is not None and not ISSLTransport.providedBy(self.transport):
             end()
@@ -201,7 +208,8 @@ class SyslogProtocol(Protocol):
 
     def _check_idle(self) -> None:
         """
-        Close a silent connection. The timer is set again when it fires, and not at each chunk.
+        Close the connection if its sender has been silent for too long. The timer is set again only
+        when it fires, not at each chunk.
         """
         rest = self.active_at + self._patience_s - self.factory.clock.seconds()
         if rest > 0:
@@ -215,7 +223,9 @@ class SyslogProtocol(Protocol):
 
     @property
     def _patience_s(self) -> float:
-        """The time that the sender may be silent in the present state."""
+        """
+        The time in seconds that the sender may be silent in the present state of the connection.
+        """
         limits = self.factory.limits
         if self._is_shaking_hands:
             return limits.now.syslog_handshake_timeout_s
@@ -231,11 +241,11 @@ class SyslogProtocol(Protocol):
 
 class SyslogFactory(ServerFactory):
     """
-    The connections of all syslog listeners.
+    The factory and the list of the connections of all syslog listeners.
 
-    :ivar paused: no connection is read; senders wait, and lose nothing.
-    :ivar unknown_connections: connections that were closed because they brought many messages and
-        none with a known token, since the start.
+    :ivar paused: true while no connection is read. Senders wait meanwhile, and lose no message.
+    :ivar unknown_connections: the number of connections that were closed because they brought many
+        messages, and none with a known token.
     :ivar heads: the memory of frame heads that all connections share.
     """
 
@@ -260,13 +270,13 @@ class SyslogFactory(ServerFactory):
         self._closed: Deferred[None] | None = None
 
     def pause(self) -> None:
-        """Stop reading from open and from new connections."""
+        """Stop reading from all open and new connections."""
         self.paused = True
         for protocol in self._open:
             protocol.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Read from all connections again."""
+        """Read from all connections again, after :meth:`pause`."""
         self.paused = False
         for protocol in list(self._open):
             protocol.active_at = self.clock.seconds()
@@ -290,7 +300,7 @@ class SyslogFactory(ServerFactory):
         return self._closed
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the numbers of connections, for the metrics."""
+        """Yield the numbers of syslog connections, for metrics."""
         yield from connection_samples("syslog", len(self._open), self._bound.refused)
         yield from wrong_protocol_samples("syslog", self._wrong_protocols)
         yield Sample(
@@ -301,13 +311,13 @@ class SyslogFactory(ServerFactory):
         )
 
     def troubles(self) -> list[str]:
-        """Return what does not work now, a line each."""
+        """Return the present failures of syslog inputs, one line each."""
         return self._bound.troubles("syslog")
 
     # Called by the connections.
 
     def admit(self, protocol: SyslogProtocol) -> bool:
-        """Add a new connection; return false if there are too many."""
+        """Register a new connection. Return false if there are too many connections."""
         address = address_of(protocol.transport.getPeer())
         if not self._bound.admit(address, self.limits.now.syslog_connections):
             return False
@@ -317,7 +327,7 @@ class SyslogFactory(ServerFactory):
         return True
 
     def forget(self, protocol: SyslogProtocol) -> bool:
-        """Remove a connection that has ended; return false if it had not been admitted."""
+        """Remove a connection that has ended. Return false if the connection was not admitted."""
         address = self._open.pop(protocol, None)
         if address is not None:
             self._bound.leave(address)
@@ -327,7 +337,7 @@ class SyslogFactory(ServerFactory):
         return address is not None
 
     def complain(self, protocol: SyslogProtocol, what: str) -> None:
-        """Log a sender's mistake, at most once per interval for all senders together."""
+        """Log a mistake of a sender, at most once per interval for all senders together."""
         now = self.clock.seconds()
         last = self._complained_at
         if last is None or now - last >= self.limits.now.unknown_token_log_interval_s:
@@ -336,7 +346,7 @@ class SyslogFactory(ServerFactory):
             _log.warn("syslog from {peer}: {what}", peer=peer, what=what)
 
     def refuse_unknown(self, protocol: SyslogProtocol) -> None:
-        """Close a connection that brings nothing but messages of unknown tokens."""
+        """Close a connection that has brought only messages with unknown tokens."""
         self.unknown_connections += 1
         _log.warn(
             "syslog from {peer}: closed, because none of its last {messages} messages had a known "
@@ -347,7 +357,7 @@ class SyslogFactory(ServerFactory):
         protocol.close()
 
     def refuse_protocol(self, protocol: SyslogProtocol, name: str) -> None:
-        """Count and log a connection that speaks another protocol."""
+        """Count and log a connection whose sender speaks another protocol."""
         self._wrong_protocols[name] += 1
         self.complain(protocol, _FOREIGN[name])
 
@@ -361,6 +371,6 @@ class SyslogFactory(ServerFactory):
 
 
 def _is_without_tls(error: SSL.Error) -> bool:
-    """Return true if a handshake failed because the other side does not speak TLS."""
+    """Return true if a TLS handshake failed because the sender does not speak TLS."""
     reasons = error.args[0] if error.args else ()
     return any(reason[-1] in _WITHOUT_TLS for reason in reasons)

@@ -45,24 +45,24 @@ _FINISHED = b"SSL negotiation finished successfully"
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTls:
     """
-    TLS 1.2 or later for new connections, with the files that were loaded last.
+    The TLS of listeners, version 1.2 or later. New connections use the files that were loaded last.
     """
 
     def __init__(self, tls: Tls) -> None:
         """
-        Read the files of the settings.
+        Read the certificate files that the settings name.
 
-        :raise BadPem: the files cannot be used.
+        :raise BadPem: a certificate file cannot be used.
         """
         self._options, self._certificate = _load(tls)
 
     @property
     def expires_s(self) -> float:
-        """The end of the node's certificate, in seconds since the epoch."""
+        """The time at which the node's certificate expires, in seconds since the epoch."""
         return self._certificate.not_valid_after_utc.timestamp()
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the time at which the certificate expires, for the metrics."""
+        """Yield the time at which the node's certificate expires, for metrics."""
         yield Sample(
             "logplex_certificate_expiry_timestamp_seconds",
             "The end of the certificate of [tls], in seconds since the epoch",
@@ -71,7 +71,7 @@ class ServerTls:
 
     def troubles(self, now_s: float) -> list[str]:
         """
-        Return a line if the certificate ends soon.
+        Return a line if the node's certificate expires soon.
 
         :param now_s: the time, in seconds since the epoch.
         """
@@ -83,17 +83,20 @@ class ServerTls:
 
     def reload(self, tls: Tls) -> bool:
         """
-        Read the files of new settings, and use them for new connections.
+        Read the certificate files that new settings name, and use them for new connections.
 
-        :return: true if there is another certificate.
-        :raise BadPem: the files cannot be used; the previous ones stay in use.
+        :return: true if the certificate has changed.
+        :raise BadPem: a certificate file cannot be used. The earlier certificate stays in use.
         """
         before = self._certificate
         self._options, self._certificate = _load(tls)
         return self._certificate != before
 
     def factory(self, wrapped: IProtocolFactory, clock: IReactorTime) -> IProtocolFactory:
-        """Return a factory that adds TLS to another factory, whose protocols never write."""
+        """
+        Return a factory that adds TLS to another factory. The protocols of that factory must never
+        write.
+        """
         return _SilentFactory(TLSMemoryBIOFactory(self, False, wrapped, clock))
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -122,7 +125,10 @@ class _Silent(ProtocolWrapper):
 
     @property
     def _is_for_readers(self) -> bool:
-        """Return true if the data belongs neither to the handshake nor to the close of TLS."""
+        """
+        Return true if the data is useful only for a client that reads: it belongs neither to the
+        handshake nor to the end of TLS.
+        """
         tls: Any = self.wrappedProtocol
         connection: SSL.Connection = tls.getHandle()
         return (

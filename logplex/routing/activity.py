@@ -17,18 +17,20 @@ from logplex.syslog.message import VALID_HEADS
 @define(eq=False, repr=False)
 class ChannelActivity:
     """
-    The counts of one channel on this node, since the node has known the channel.
+    The counts of one channel on this node, since this node has known the channel.
 
-    There is one object for each channel. The inputs change it and others read it, because a copy
-    for each of 10,000 channels every second would cost too much.
+    There is one object for each channel. The inputs change this object, and other parts read it,
+    because copies for 10,000 channels every second would cost too much.
 
-    :ivar received: messages that reached the channel.
+    :ivar received: the number of messages that the channel has received.
     :ivar received_at: the time of the last message, in seconds since the epoch.
-    :ivar received_bytes: their size; counted only while a reader watches.
-    :ivar sources: messages by source and process, at most :attr:`MAX_SOURCES` pairs; counted only
-        while a reader watches.
-    :ivar dropped: messages that no reader or receiver of the channel gets, by reason.
-    :ivar refused: refused requests, by status and reason.
+    :ivar received_bytes: the size of the received messages. It is counted only while a reader
+        watches.
+    :ivar sources: the number of messages by source and process, for at most :attr:`MAX_SOURCES`
+        pairs. It is counted only while a reader watches.
+    :ivar dropped: the number of dropped messages by reason. No reader or receiver of the channel
+        gets them.
+    :ivar refused: the number of refused requests, by status and reason.
     """
 
     #: The most pairs of source and process that are counted.
@@ -42,16 +44,16 @@ class ChannelActivity:
     refused: dict[tuple[int, str], int] = field(factory=dict)
 
     def drop(self, reason: str, messages: int) -> None:
-        """Count messages that were dropped."""
+        """Count messages of the channel that were dropped."""
         if messages:
             self.dropped[reason] = self.dropped.get(reason, 0) + messages
 
     def refuse(self, status: int, reason: str) -> None:
-        """Count a request that was refused."""
+        """Count a request for the channel that was refused."""
         self.refused[status, reason] = self.refused.get((status, reason), 0) + 1
 
     def measure(self, messages: Sequence[bytes]) -> None:
-        """Count the bytes and the sources of messages."""
+        """Count the bytes and the sources of messages that the channel has received."""
         self.received_bytes += sum(map(len, messages))
         known = self.sources
         for pair, count in count_sources(messages).items():

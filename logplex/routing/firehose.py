@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The firehose: channels that get a copy of other channels' messages, spread at random (PROTOCOL §11).
+The firehose: some channels get copies of the messages of other channels. Each message is copied to
+one of these channels at random (PROTOCOL §11).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from logplex.settings import FirehoseSettings
 @define(eq=False, repr=False)
 class Firehose:
     """
-    Choose the channels that get copies of messages.
+    The firehose channels, and the choice of the channel for each copy.
 
-    :ivar random: chooses among several firehose channels.
+    :ivar random: chooses one of several firehose channels for each copy.
     """
 
     settings: FirehoseSettings
@@ -39,19 +40,20 @@ class Firehose:
 
     @property
     def runs(self) -> bool:
-        """True if the node has a firehose; most nodes have none."""
+        """True if the node has firehose channels; most nodes have none."""
         return bool(self.settings.channel_ids) and not self.rods.now.disable_firehose
 
     def copies(
         self, stream: Stream, messages: Sequence[bytes], name: bytes | None
     ) -> list[tuple[Stream, list[bytes]]]:
         """
-        Return the firehose channels that get some of these messages, each with its messages in
-        order.
+        Return the firehose channels that get copies of some of these messages, each with its
+        messages in order.
 
-        :param stream: the stream of the messages; it gets no copy of its own messages.
+        :param stream: the channel of the messages. A firehose channel gets no copy of its own
+            messages.
         :param messages: cooked messages.
-        :param name: the name of the token that wrote all of them; ``None``: the name is the fourth
+        :param name: the name of the token that all messages have. ``None``: the name is the fourth
             field of each message.
         """
         if not (self.runs and self._may_want(stream)):
@@ -70,7 +72,10 @@ class Firehose:
         return list(chosen.values())
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the messages copied to each firehose channel (``firehose.post.<channel>``)."""
+        """
+        Yield the number of messages that were copied to each firehose channel
+        (``firehose.post.<channel>``).
+        """
         for channel_id, count in self._posted.items():
             yield Sample(
                 "logplex_firehose_messages",
@@ -82,8 +87,8 @@ class Firehose:
 
     def _may_want(self, stream: Stream) -> bool:
         """
-        Return true if a token of the channel has one of the filter's names. This is a quick check
-        before the messages of a channel are read.
+        Return true if a token of the channel has one of the names that the filter lets through.
+        This quick check comes before the messages are read.
         """
         return any(token.name in self._names for token in stream.tokens.values())
 

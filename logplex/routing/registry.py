@@ -44,13 +44,13 @@ T = TypeVar("T")
 @define(eq=False, repr=False)
 class Stream:
     """
-    One channel on the message path.
+    The data of one channel that the message path needs.
 
-    :ivar channel: ``None`` while only tokens or drains of the channel are known.
+    :ivar channel: the channel; ``None`` while only tokens or drains of the channel are known.
     :ivar pending: the channel's messages in the present chunk; empty between chunks.
-    :ivar outlets: the receivers of its messages, besides the spool.
+    :ivar outlets: the receivers of the channel's messages, besides the spool.
     :ivar journal: puts the channel's messages into the journal, if it has a durable drain.
-    :ivar activity: the counts of what came for the channel.
+    :ivar activity: the counts of the channel's messages and requests.
     """
 
     id: str
@@ -67,10 +67,11 @@ class Stream:
 @implementer(IConfigListener)
 class Registry:
     """
-    Every value in the configuration store, found by id.
+    All values of the configuration, in memory, found by their ids.
 
-    :ivar routes: token id -> route, for the router's inner loop; only tokens of known channels.
-    :ivar ready: true once the store has been loaded, and the node can serve requests.
+    :ivar routes: the route of each token id, for the inner loop of the router. Tokens of unknown
+        channels are left out.
+    :ivar ready: true after the configuration store has been loaded.
     :ivar wait_for_node: true if the node itself sets :attr:`ready` when it can serve requests.
     :ivar leaving: true while the node waits for load balancers before it stops: health checks
         answer 503, and everything else works.
@@ -101,7 +102,7 @@ class Registry:
     # Called by the configuration store.
 
     def loaded(self, values: Sequence[Value]) -> None:
-        """See :class:`IConfigListener`: apply the difference to the values known so far."""
+        """See :class:`IConfigListener`. Replace all known values by these values."""
         known = {(kind, key) for kind, of in self._values.items() for key in of}
         present = {(type(value), value.id) for value in values}
         self.changed([Delete(kind, key) for kind, key in known - present])
@@ -131,7 +132,7 @@ class Registry:
         return self._drains.get(drain_id)
 
     def drain_of_token(self, token: str) -> Drain | None:
-        """Return the drain with this token; ``None`` if no drain has it."""
+        """Return the drain that has this token; ``None`` if there is none."""
         return self._drains.get(self._drain_ids.get(token, -1))
 
     def credential(self, credential_id: str) -> Credential | None:
@@ -145,13 +146,13 @@ class Registry:
         return iter(list(self._credentials.values()))
 
     def tokens_of(self, channel_id: str) -> tuple[Token, ...]:
-        """Return the channel's tokens, the newest last."""
+        """Return the tokens of a channel, the newest token last."""
         stream = self._streams.get(channel_id)
         tokens = stream.tokens.values() if stream else ()
         return tuple(sorted(tokens, key=lambda each: (each.created_us, each.id)))
 
     def drains_of(self, channel_id: str) -> tuple[Drain, ...]:
-        """Return the channel's drains in the order of their ids, reserved ones included."""
+        """Return the drains of a channel in the order of their ids, including reserved drains."""
         stream = self._streams.get(channel_id)
         return stream.drains if stream else ()
 
@@ -164,7 +165,10 @@ class Registry:
         return iter([stream for stream in self._streams.values() if stream.channel])
 
     def counts(self) -> Mapping[str, int]:
-        """Return the number of values of each kind, by the kind's name in lower case."""
+        """
+        Return the number of configuration values of each kind. The keys are the names of the kinds
+        in lower case.
+        """
         return {kind.__name__.lower(): len(of) for kind, of in self._values.items()}
 
     # Observers and outlets.
@@ -182,19 +186,19 @@ class Registry:
             observer.drain_put(drain)
 
     def attach(self, channel_id: str, outlet: IOutlet) -> None:
-        """Give the channel's messages to this outlet too."""
+        """Add an outlet to a channel. The outlet gets all later messages of the channel."""
         stream = self._stream(channel_id)
         stream.outlets = (*stream.outlets, outlet)
 
     def keep_in(self, channel_id: str, journal: IOutlet | None) -> None:
-        """Put the channel's messages into the journal too, or no longer."""
+        """Write the later messages of a channel to a journal too. ``None`` ends this."""
         stream = self._stream(channel_id)
         self.journaled += (journal is not None) - (stream.journal is not None)
         stream.journal = journal
         self._drop_if_empty(stream)
 
     def detach(self, channel_id: str, outlet: IOutlet) -> None:
-        """Stop giving the channel's messages to this outlet."""
+        """Remove an outlet from a channel. The outlet gets no more messages of the channel."""
         stream = self._streams.get(channel_id)
         if stream:
             stream.outlets = tuple(other for other in stream.outlets if other is not outlet)
@@ -289,7 +293,7 @@ class Registry:
 
 
 def _tell(observer: Callable[[T], None], value: T) -> None:
-    """Tell one observer. A bug in it costs only itself."""
+    """Tell an observer of a value. An error in the observer does not affect other observers."""
     try:
         observer(value)
     except Exception:
@@ -297,5 +301,5 @@ def _tell(observer: Callable[[T], None], value: T) -> None:
 
 
 def _channel_of(value: Value | None) -> str | None:
-    """Return the id of a token's or drain's channel; ``None`` for other values."""
+    """Return the id of the channel to which a token or drain belongs; ``None`` for other values."""
     return value.channel_id if isinstance(value, Token | Drain) else None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-Routing: from a batch of frames to the outlets of each channel.
+The router: it gives the frames of a batch to the outlets of their channels.
 
 Calls are synchronous: on return every message is in a buffer, in the spool, or counted as lost.
 """
@@ -45,9 +45,9 @@ UNREADABLE = "unreadable"
 @define(eq=False, repr=False)
 class Router:
     """
-    Distribute the frames of the inputs, and put notices into the stream of a channel.
+    The router that gives the frames of the inputs, and notices of Logplex, to their channels.
 
-    :ivar take: puts messages into the journal; ``None`` on a node without one.
+    :ivar take: writes messages to the journal; ``None`` if the node has no journal.
     :ivar limits: the limits, with the shortest time between two log lines about unknown tokens.
     """
 
@@ -65,11 +65,12 @@ class Router:
 
     def route(self, frames: Sequence[bytes], unreadable: int = 0, journaled: bool = False) -> int:
         """
-        Route frames by the token in their fourth field.
+        Give frames to the channels of the tokens in their fourth fields.
 
-        :param unreadable: the number of them without a head of RFC 5424, counted already.
-        :param journaled: their messages are in the journal already; see :meth:`promise`.
-        :return: the number of them whose token is known.
+        :param unreadable: the number of frames without a head of RFC 5424. They are counted
+            already.
+        :param journaled: true if the messages are already in the journal; see :meth:`promise`.
+        :return: the number of frames whose token is known.
         """
         counters = self.counters
         counters.received += len(frames)
@@ -110,10 +111,11 @@ class Router:
         journaled: bool = False,
     ) -> None:
         """
-        Route frames to the channel of this token; ignore their fourth field.
+        Give frames to the channel of one token. The fourth fields of the frames are ignored.
 
-        :param unreadable: the number of them without a head of RFC 5424, counted already.
-        :param journaled: their messages are in the journal already; see :meth:`promise`.
+        :param unreadable: the number of frames without a head of RFC 5424. They are counted
+            already.
+        :param journaled: true if the messages are already in the journal; see :meth:`promise`.
         """
         self.counters.received += len(frames)
         route = self.registry.routes.get(token_id)
@@ -139,14 +141,15 @@ class Router:
         self, frames: Sequence[bytes], token_id: bytes | None = None, frame: bytes | None = None
     ) -> Deferred[None] | None:
         """
-        Put the messages of a request into the journal, if they belong to channels that use it.
+        Write the messages of a request to the journal, if their channels use the journal.
 
         :param token_id: the token to whose channel all frames belong; ``None``: each frame has its
             own.
         :param frame: the digest of the request, which the journal remembers.
-        :return: ``None`` if there is nothing to wait for. Else a Deferred that fires when the
-            messages survive a loss of power; call :meth:`route` with ``journaled`` then. It fails
-            as
+        :return: ``None`` if the caller need not wait. Else a Deferred that fires when the messages
+            would survive a loss of power; then the caller must call :meth:`route` with
+            ``journaled``. The Deferred fails as :data:`~logplex.interfaces.Take` does if no message
+            was written.
             :data:`~logplex.interfaces.Take` does if nothing was kept.
         """
         if not self.registry.journaled or self.take is None:
@@ -173,16 +176,19 @@ class Router:
             self._spread(stream, [message], except_for)
 
     def activity(self, channel_id: str) -> ChannelActivity | None:
-        """Return the counts of a channel; ``None`` for an unknown channel."""
+        """Return the counts of a channel; ``None`` if the channel is unknown."""
         stream = self.registry.stream(channel_id)
         return stream.activity if stream else None
 
     def activities(self) -> Iterator[tuple[str, ChannelActivity]]:
-        """Yield the counts of every channel, with the channel's id."""
+        """Yield the id and the counts of every channel."""
         return ((stream.id, stream.activity) for stream in self.registry.streams())
 
     def watch(self) -> None:
-        """Count bytes and sources too, for :data:`WATCH_S`; this costs time for every message."""
+        """
+        Count the bytes and sources of messages too, for :data:`WATCH_S` seconds. This costs time
+        for every message.
+        """
         self._watched_until = self.clock.seconds() + WATCH_S
 
     @property
@@ -196,7 +202,10 @@ class Router:
         except_for: object | None = None,
         journaled: bool = False,
     ) -> None:
-        """Give messages to the outlets and the spool. A bug in one does not affect the others."""
+        """
+        Give messages to the outlets and the spool of a channel. An error in one outlet does not
+        affect the others.
+        """
         rods = self.rods.now
         if not rods.deny_drain_forwarding:
             for outlet in stream.outlets:
