@@ -35,7 +35,7 @@ def refuse_more(drains: Iterable[Drain], bound: int) -> None:
 
 
 def refuse_double(drains: Iterable[Drain], destination: Destination) -> None:
-    """Raise :class:`DrainExists` if one of the drains has this receiver."""
+    """Raise :class:`DrainExists` if one of the drains already sends to this receiver."""
     receivers = (receiver_of(each.url) for each in drains if each.url is not None)
     if destination.receiver in receivers:
         raise DrainExists

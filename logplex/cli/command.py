@@ -257,7 +257,7 @@ def with_target(command: F) -> F:
 
 def _warn_of_old_name() -> None:
     """
-    Warn that ``--url`` is an old name of ``--api``.
+    Warn that the option ``--url`` is an old name of the option ``--api``.
 
     Stop the command if an argument is missing: the user may have meant ``--url`` for the URL of a
     drain, and the command would send the credential to this URL.

@@ -162,7 +162,8 @@ def is_new_credential_id(text: str) -> bool:
 
 def parse_permissions(permissions: Iterable[str]) -> tuple[bool, str | None]:
     """
-    Return :attr:`Credential.full_api` and :attr:`Credential.channel` for these permissions.
+    Return :attr:`Credential.full_api` and :attr:`Credential.channel` of a credential with these
+    permissions.
 
     :param permissions: ``full_api``, ``any_channel``, ``channel:<id>``.
     :raise ValueError: a permission does not exist, or two of them exclude each other.

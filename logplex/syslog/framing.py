@@ -148,7 +148,7 @@ class FrameDecoder:
 
     @property
     def in_malformed(self) -> bool:
-        """True if the last bytes belong to a malformed piece without an end so far."""
+        """True if the last decoded bytes belong to a malformed piece whose end has not arrived."""
         return self._in_malformed
 
     def finish(self) -> list[bytes]:

@@ -157,7 +157,7 @@ class Site(server.Site):
 
     def troubles(self, listener: str) -> list[str]:
         """
-        Return the present troubles of the listener, one line each.
+        Return a line of text for each present problem of the listener.
 
         :param listener: the name of the listener's option in ``[listen]``.
         """

@@ -93,7 +93,7 @@ class Follower:
 
     async def live(self) -> None:
         """
-        Read the lines after the recent ones, for ever.
+        Read the lines after the recent lines, without an end.
 
         :raise Failed: the channel cannot be followed any longer.
         """

@@ -92,7 +92,7 @@ class Form:
 
     @property
     def max_line_bytes(self) -> int:
-        """The length of the longest line that fits into one message."""
+        """The maximum length of a line that fits into one message."""
         return MAX_MESSAGE_BYTES - len(self._head(0.0))
 
     def _head(self, now_s: float) -> bytes:

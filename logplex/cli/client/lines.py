@@ -115,7 +115,10 @@ class Filter:
         return not (self.sources or self.processes or self.excluded)
 
     def for_session(self) -> dict[str, str]:
-        """Return the part of the filter that a session can apply: one source and one process."""
+        """
+        Return the part of the filter that the node can apply to a session: one source and one
+        process.
+        """
         asked = {}
         if len(self.sources) == 1:
             asked["source"] = self.sources[0]

@@ -24,7 +24,7 @@ from logplex.model.values import CHANNEL_FLAGS
     )
 )
 def channel() -> None:
-    """Channels: log streams, usually one for each application."""
+    """Channels. A channel is a log stream, usually of one application."""
 
 
 @channel.command(
@@ -120,7 +120,7 @@ async def activity(remote: Remote, channel_id: str) -> None:
     )
 )
 def token() -> None:
-    """Tokens: each gives the right to write into one channel."""
+    """Tokens. A token gives the right to write into one channel."""
 
 
 @token.command("add", epilog=examples("logplex token add shop app"))
@@ -141,7 +141,10 @@ async def add_token(remote: Remote, channel_id: str, name: str) -> None:
 @click.argument("channel_id", metavar="CHANNEL")
 @talks
 async def list_tokens(remote: Remote, channel_id: str) -> None:
-    """List all tokens of CHANNEL by name; of several with one name the newest stands last."""
+    """
+    List all tokens of CHANNEL by name. If several tokens have the same name, the newest token is
+    last.
+    """
     tokens = (await remote.api.get("channels", channel_id, "tokens"))["tokens"]
     tokens.sort(key=lambda each: each["name"])
     remote.show(tokens, table((each["name"], each["token"]) for each in tokens))

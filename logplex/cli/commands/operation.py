@@ -117,7 +117,9 @@ async def set_rods(remote: Remote, throws: tuple[tuple[str, Position], ...], clu
 @_cluster
 @talks
 async def reset(remote: Remote, names: tuple[str, ...], cluster: bool) -> None:
-    """Reset these control rods, or all, to their positions in the node's settings."""
+    """
+    Reset the named control rods, or all control rods, to the positions in the node's settings.
+    """
     await _throw(remote, dict.fromkeys(names or Rods().positions()), cluster)
 
 
@@ -200,14 +202,14 @@ async def commit(remote: Remote) -> None:
 @shards.command(epilog=examples("logplex shards make-permanent"))
 @talks
 async def make_permanent(remote: Remote) -> None:
-    """Give up the old ring."""
+    """Disconnect from the old ring, and keep only the new ring."""
     _tell_step(remote, await remote.api.post("shards", step="make_permanent"))
 
 
 @shards.command(epilog=examples("logplex shards abort"))
 @talks
 async def abort(remote: Remote) -> None:
-    """Go one step back."""
+    """Undo the last step of the replacement of the shards."""
     _tell_step(remote, await remote.api.post("shards", step="abort"))
 
 
