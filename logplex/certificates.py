@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-PEM files with certificates and private keys, and the verdicts of OpenSSL on certificates.
+PEM files with certificates and private keys, and the meaning of OpenSSL's errors about
+certificates.
 
-An option is named as operators write it, for example ``[tls] key_file``; errors begin with it.
+Errors begin with the name of an option as operators write it, for example ``[tls] key_file``.
 """
 
 from __future__ import annotations
@@ -37,24 +38,27 @@ _VERDICTS = {
 
 
 class BadPem(Exception):
-    """A certificate or key cannot be used; the text is one line with the option and the reason."""
+    """
+    A certificate or a private key cannot be used. The text gives the option and the reason in one
+    line.
+    """
 
 
 def read_certificates(option: str, file: str) -> list[Certificate]:
     """
-    Return every certificate in a file, in order; at least one.
+    Return all certificates of a PEM file in order, at least one.
 
-    :raise BadPem: the file cannot be read, or holds no certificate.
+    :raise BadPem: the file cannot be read, or contains no certificate.
     """
     return parse_certificates(f"{option}: {file!r}", _read(option, file))
 
 
 def parse_certificates(origin: str, pem: bytes) -> list[Certificate]:
     """
-    Return every certificate in a text, in order; at least one.
+    Return all certificates of a PEM text in order, at least one.
 
-    :param origin: the option and, if there is one, the file; errors begin with it.
-    :raise BadPem: the text holds no certificate.
+    :param origin: the option and, if there is one, the file of the text. Errors begin with it.
+    :raise BadPem: the text contains no certificate.
     """
     try:
         return load_pem_x509_certificates(pem)
@@ -64,9 +68,10 @@ def parse_certificates(origin: str, pem: bytes) -> list[Certificate]:
 
 def read_authorities(option: str, file: str) -> Any:
     """
-    Return the authorities in a file, to verify peers against: a ``trustRoot`` of Twisted.
+    Return the certificate authorities in a PEM file, which verify peers: a ``trustRoot`` of
+    Twisted.
 
-    :raise BadPem: the file cannot be read, or holds no certificate.
+    :raise BadPem: the file cannot be read, or contains no certificate.
     """
     found = [
         ssl.Certificate(X509.from_cryptography(each)) for each in read_certificates(option, file)
@@ -76,9 +81,9 @@ def read_authorities(option: str, file: str) -> Any:
 
 def read_private_key(option: str, file: str) -> PKey:
     """
-    Return the unencrypted private key in a file.
+    Return the private key in a PEM file. The key must not be encrypted.
 
-    :raise BadPem: the file cannot be read, or holds no such key.
+    :raise BadPem: the file cannot be read, or contains no such key.
     """
     try:
         found = load_pem_private_key(_read(option, file), password=None)
@@ -90,7 +95,7 @@ def read_private_key(option: str, file: str) -> PKey:
 
 
 def verification_error(verdict: int) -> str:
-    """Return the meaning of a verdict of OpenSSL on a certificate."""
+    """Return the meaning of an error code of OpenSSL about a certificate."""
     return _VERDICTS.get(verdict, f"certificate verify failed ({verdict})")
 
 

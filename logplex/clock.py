@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The two clocks of a node: one for durations, and one for stamps.
+The two clocks of a node: one for durations, and one for time stamps.
 
-Every timer, timeout and duration goes by the ``seconds()`` of the reactor, which grow steadily,
-whatever happens to the time of the machine. A stamp that is shown or kept is the time of the
-machine, from :func:`wall_s`. Both are seconds since the epoch, and equal when the node starts.
+Every timer, timeout and duration uses the ``seconds()`` of the reactor, which grow steadily, even
+if the machine's time is changed. A time stamp that is shown or kept is the machine's time, from
+:func:`wall_s`. Both are seconds since the epoch, and are equal when the node starts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class _Steady:
     """
     A function that returns the seconds since the epoch, from a clock that is never set.
 
-    It is the mark of a reactor that has two times, also behind a proxy for the reactor.
+    A reactor with this function as its ``seconds`` has separate clocks for durations and for time
+    stamps. This also holds for a proxy of the reactor.
     """
 
     origin_s: float
@@ -35,8 +36,8 @@ def make_steady(reactor: object) -> None:
     """
     Make the seconds of a reactor independent of changes to the machine's time.
 
-    Call it before anything is scheduled: calls that are scheduled already would come too early or
-    too late.
+    This function must be called before any call is scheduled. Calls that are already scheduled
+    would come too early or too late.
     """
     if isinstance(reactor, ReactorBase):
         reactor.seconds = _Steady(time.time() - time.monotonic())
@@ -44,8 +45,8 @@ def make_steady(reactor: object) -> None:
 
 def wall_s(clock: IReactorTime) -> float:
     """
-    Return the time of the machine, in seconds since the epoch, for a stamp.
+    Return the machine's time in seconds since the epoch, for a time stamp.
 
-    :param clock: the clock of the node. In a test, its seconds are also the stamps.
+    :param clock: the clock of the node. In a test, its seconds are also the time stamps.
     """
     return time.time() if isinstance(clock.seconds, _Steady) else clock.seconds()

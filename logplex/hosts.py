@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 def host_and_port(host: str, port: object) -> str:
     """
-    Return ``host:port``; an IPv6 address gets brackets (RFC 3986 §3.2.2).
+    Return the text ``host:port``. An IPv6 address gets brackets (RFC 3986 §3.2.2).
 
     :param host: a host name or an address, without brackets.
     """
@@ -18,9 +18,10 @@ def host_and_port(host: str, port: object) -> str:
 
 def split_hosts(text: str, default_port: int) -> list[tuple[str, int]]:
     """
-    Return the hosts and ports in ``host[:port],host[:port]``; an IPv6 address is in brackets.
+    Return the hosts and ports in a text ``host[:port],host[:port]``. An IPv6 address is in
+    brackets.
 
-    :raise ValueError: a host is missing, or a port is not from 1 to 65535.
+    :raise ValueError: a host is missing, or a port is not a number from 1 to 65535.
     """
     found = []
     for each in text.split(","):

@@ -42,9 +42,9 @@ class IReactor(
     IReactorUDP,
 ):
     """
-    The reactor as Logplex needs it. Every reactor of Twisted on Linux provides these interfaces.
+    The interfaces of a Twisted reactor that Logplex needs. Every reactor on Linux provides them.
 
-    Code that needs less names less, mostly ``IReactorTime``.
+    A function that needs only some of these interfaces names only those, mostly ``IReactorTime``.
     """
 
 
@@ -57,32 +57,36 @@ class StoreAway(Exception):
 
 
 class StoreFailed(StoreAway):
-    """The store refuses an operation and has changed nothing; the text says why, for people."""
+    """The store has refused an operation, and has changed nothing. The text gives the reason."""
 
 
 class StoreUnusable(Exception):
-    """The store cannot be opened, and waiting will not help. The text is one line for people."""
+    """
+    The store cannot be opened, and waiting will not help. The text gives the reason in one line.
+    """
 
 
 class IOutlet(Interface):
-    """A place to which a channel's messages go, such as the buffer of a drain."""
+    """A receiver of a channel's messages inside the node, such as the buffer of a drain."""
 
     def push(messages: list[bytes]) -> None:
         """
-        Take cooked messages, in order. Never waits, never raises, and keeps a bounded number.
+        Take cooked messages of the channel, in order. This call never waits, never raises an error,
+        and keeps a limited number of messages.
 
-        :param messages: one or more. The caller changes the list after the call: copy it.
+        :param messages: one or more messages. The receiver must copy the list, because the caller
+            changes the list later.
         """
 
 
 class IConfigListener(Interface):
-    """The listener of a configuration store: the registry."""
+    """A listener that gets all values of a configuration store. The registry is one."""
 
     def loaded(values: Sequence[Value]) -> None:
-        """Take all values of the store; called once, on opening."""
+        """Take all values of the store. This method is called once, when the store is opened."""
 
     def changed(changes: Sequence[Change]) -> None:
-        """Take changes that took effect, in this order."""
+        """Take changes that were made in the store, in this order."""
 
 
 class IShareRods(Interface):
@@ -90,8 +94,10 @@ class IShareRods(Interface):
 
     def throw(positions: Mapping[str, Position | None]) -> Deferred[None]:
         """
-        Throw rods for all nodes. Fires when the store has the positions, and this node obeys them;
-        the other nodes follow. ``None`` resets a rod. Fails with :class:`StoreAway`.
+        Set the positions of control rods for all nodes; ``None`` resets a rod.
+
+        The result fires when the store has the positions and this node obeys them. Other nodes
+        follow later. The result fails with :class:`StoreAway`.
         """
 
 
@@ -114,103 +120,126 @@ class IConfigStore(Interface):
     def share_rods(told: RodsTold) -> IShareRods | None:
         """
         Return the object that throws control rods for all nodes; ``None`` if the store is not
-        shared with other nodes. Call it before :meth:`open`.
+        shared with other nodes.
 
-        :param told: gets all rods that are thrown for the cluster, whenever one may have changed.
+        The caller must call this method before :meth:`open`.
+
+        :param told: called with all rods that are thrown for the cluster, each time one of them may
+            have changed.
         """
 
     def samples() -> Iterable[Sample]:
         """Yield the present numbers of the store, for metrics."""
 
     def troubles() -> list[str]:
-        """Return the present failures, one line each, without passwords."""
+        """Return the present failures of the store, one line each, without passwords."""
 
     def open(listener: IConfigListener) -> Deferred[None]:
         """
-        Load everything into the listener (one ``loaded``), then tell it of all changes, those of
-        other nodes too. Fires after the first load.
+        Load all values, and give them to the listener. Then tell the listener all changes,
+        including changes by other nodes.
+
+        The result fires after the first load.
         """
 
     def commit(changes: Sequence[Change], channel_id: str | None = None) -> Deferred[None]:
         """
-        Make all changes durable, or none. Fires after the listener has been told of them.
-        Deleting what is not there is not an error. Without changes and channel it fires at once.
+        Make all changes durable, or none of them. The result fires after the listener has been told
+        of the changes.
 
-        :param channel_id: the channel that the changes belong to. A store that has lost what it
-            held writes the channel, its tokens and its drains again beside the changes. A store
-            that can lose them must be reached for this, even if there are no changes.
+        To delete a missing value is not an error. Without changes and channel the result fires at
+        once.
+
+        :param channel_id: the channel to which the changes belong. A store that has lost its values
+            also writes this channel again, with its tokens and drains. A store that can lose its
+            values must be reachable for this, even if there are no changes.
         """
 
     def new_id(counter: str) -> Deferred[int]:
         """
-        Return the next integer of a counter, never given before; the first is 1.
+        Return the next number of a counter, which was never returned before. The first number is 1.
 
         :param counter: ``"channel_index"`` or ``"drain_index"``.
         """
 
     def count_healthcheck() -> Deferred[int]:
-        """Increment and return the counter ``healthcheck``: proof that the store can write."""
+        """
+        Add 1 to the counter ``healthcheck``, and return it. This proves that the store can write.
+        """
 
     def put_session(session_id: str, body: bytes, lifetime_s: float) -> Deferred[None]:
-        """Keep the JSON of a session for its lifetime. Expired sessions are removed."""
+        """Keep the JSON of a session for a number of seconds. Expired sessions are removed."""
 
     def get_session(session_id: str) -> Deferred[bytes | None]:
-        """Return the JSON of a session, or ``None`` if there is none or it has expired."""
+        """Return the JSON of a session; ``None`` if the session does not exist or has expired."""
 
     def renew_sessions(sessions: Mapping[str, str], lifetime_s: float) -> Deferred[None]:
         """
-        Let sessions live for this time from now on. A session that has ended stays so.
+        Let sessions end this number of seconds from now. A session that has already ended is not
+        revived.
 
-        :param sessions: session id -> the id of the session's channel.
+        :param sessions: the ids of the sessions, each with the id of its channel.
         """
 
     def ended_sessions(session_ids: Sequence[str]) -> Deferred[list[str]]:
-        """Return those of the sessions that have ended."""
+        """Return the ids of those given sessions that have ended."""
 
     def end_session(session_id: str) -> Deferred[bool]:
-        """End a session. Fires with false if it did not exist."""
+        """End a session. The result is false if the session did not exist."""
 
     def end_sessions(channel_id: str) -> Deferred[None]:
         """End all sessions of a channel."""
 
     def close() -> Deferred[None]:
-        """Finish open operations and release everything. May be called without ``open``."""
+        """
+        Finish the operations that are going on, and close the store. A store that was not opened
+        may be closed.
+        """
 
 
 class IFollower(Interface):
-    """A follower of a channel's live messages, such as its tails."""
+    """A follower of the live messages of a channel, such as the channel's tails."""
 
     def received(first: int | None, messages: list[bytes]) -> None:
         """
-        Take cooked messages with consecutive numbers. Numbers grow from call to call.
+        Take cooked messages of the channel with consecutive numbers. The numbers grow from call to
+        call.
 
-        :param first: the number of the first message. ``None``: these messages of this node have no
-            numbers, and will not come again with numbers.
-        :param messages: one or more. The caller changes the list after the call: copy it.
+        :param first: the number of the first message. ``None`` means messages of this node without
+            numbers, which will not come again with numbers.
+        :param messages: one or more messages. The follower must copy the list, because the caller
+            changes the list later.
         """
 
     def interrupted() -> None:
-        """Note that the spool of the channel is away: messages of other nodes do not arrive."""
+        """
+        Tell the follower that the channel's spool is away, so that messages of other nodes do not
+        arrive.
+        """
 
     def resumed() -> None:
-        """Note that the spool is back. The messages received meanwhile follow."""
+        """
+        Tell the follower that the channel's spool is back. The messages of the meantime follow.
+        """
 
     def missed() -> None:
-        """Note that messages may be missing at this place."""
+        """Tell the follower that messages may be missing between the last message and the next."""
 
 
 @frozen
 class Recent:
     """
-    The kept messages of a channel, at one moment.
+    The messages that the spool keeps of a channel, at one moment.
 
-    :ivar last: the number of the channel's newest message, kept or not; 0 if it has none.
+    :ivar last: the number of the channel's newest message, even if the message is not kept; 0 if
+        there is none.
     :ivar entries: ``(number, cooked message)``, oldest first; the number is ``None`` for a
         message that was written without one.
     :ivar complete: false if a part of the spool is away, so that entries may be missing.
-    :ivar moving: true if the channel has two homes, or had while it was read. Messages with numbers
-        below :attr:`last` may still come.
-    :ivar jumps: number -> the channel's number before it, if that is not one less.
+    :ivar moving: true if the channel has two shards, or had two while it was read, because shards
+        are replaced. Messages with numbers below :attr:`last` may still come.
+    :ivar jumps: for each message after a jump of the numbers, its number and the number before the
+        jump.
     """
 
     last: int
@@ -221,7 +250,7 @@ class Recent:
 
 
 class Step(Enum):
-    """The step of a replacement of the shards."""
+    """The present step of a replacement of the shards."""
 
     SETTLED = "settled"
     PREPARING = "preparing"
@@ -231,47 +260,51 @@ class Step(Enum):
 
 
 class WrongStep(Exception):
-    """The replacement is at another step than this operation needs; the text is for people."""
+    """
+    The replacement of the shards is not at the step that an operation needs. The text gives the
+    reason.
+    """
 
 
 class IReplacement(Interface):
     """
-    The replacement of the shards of a running node, step by step (PROTOCOL §11).
+    The replacement of the shards of a running node, in steps (PROTOCOL §11).
 
     A step that has begun must not be cancelled, because it cannot stop halfway. Each step raises
-    :class:`WrongStep` if it is not the next one.
+    :class:`WrongStep` if it is not the next step.
     """
 
     step: Step = Attribute("The present step.")
 
     def troubles() -> list[str]:
-        """Return a line for each shard, old or new, that is away: the reason, without passwords."""
+        """Return a line for each old or new shard that is away: the reason, without passwords."""
 
     async def prepare(urls: Sequence[str]) -> None:
         """
-        Connect to all new shards.
+        Do the first step: connect to all new shards.
 
         :raise ValueError: the URLs do not make a ring.
         :raise StoreAway: a new shard could not be reached in time; the text is for people.
         """
 
     async def commit() -> None:
-        """Write to the new shards."""
+        """Do the second step: write to the new shards."""
 
     async def make_permanent() -> None:
-        """Give up the shards that are not needed any more."""
+        """Do the last step: close the old shards that are not needed any more."""
 
     async def abort() -> None:
-        """Go one step back."""
+        """Go one step of the replacement back."""
 
 
 class ISpool(Interface):
     """
-    The spool: the newest messages of every channel, numbered, and told to followers.
+    The spool: it numbers and keeps the newest messages of every channel, and tells followers of
+    them.
 
-    The numbers of a channel grow from message to message, mostly by one. A new sequence, or one
-    that was lost, begins at the clock's microseconds, so above all earlier numbers. Dropped
-    messages take numbers too.
+    The numbers of a channel grow from message to message, mostly by one. The numbers of a new
+    channel, or of a channel whose numbers were lost, begin at the clock's microseconds, so they are
+    above all earlier numbers. Dropped messages take numbers too.
     """
 
     name: str = Attribute("A description for the log.")
@@ -283,20 +316,25 @@ class ISpool(Interface):
         """Yield the present numbers of the spool, for metrics."""
 
     def troubles() -> list[str]:
-        """Return the present failures, one line each, without passwords."""
+        """Return the present failures of the spool, one line each, without passwords."""
 
     def append(channel_id: str, messages: list[bytes], keep: bool = True) -> None:
         """
-        Number the messages, tell the followers, and keep them (unless ``keep`` is false).
-        Never waits. Messages without room are dropped and counted.
+        Number messages of a channel, tell followers of them, and keep the messages (unless ``keep``
+        is false).
 
-        :param messages: one or more. The caller changes the list after the call: copy it.
+        This call never waits. Messages without room are dropped and counted.
+
+        :param messages: one or more messages. The spool must copy the list, because the caller
+            changes the list later.
         """
 
     def recent(channel_id: str) -> Deferred[Recent]:
         """
-        Return the kept messages of the channel. If its spool is away, return the messages that this
-        node still has to write; see :attr:`Recent.complete`. Never fails.
+        Return the kept messages of the channel. The result never fails.
+
+        If the channel's spool is away, return the messages that this node still has to write; see
+        :attr:`Recent.complete`.
         """
 
     def join(channel_id: str, follower: IFollower) -> Deferred[Recent]:
@@ -317,33 +355,36 @@ class ISpool(Interface):
         """
 
     def leave(channel_id: str, follower: IFollower) -> None:
-        """Stop telling this follower. It is not an error if it does not follow."""
+        """Tell a follower no more messages of the channel. An unknown follower is not an error."""
 
     def forget(channel_id: str) -> None:
-        """Drop the kept messages of a channel, because it was deleted."""
+        """Drop the kept messages of a channel, because the channel was deleted."""
 
     def close() -> Deferred[None]:
-        """Write the waiting messages, within a bound, and release everything."""
+        """Write the waiting messages, within a time limit, and close the spool."""
 
 
 class IChannelObserver(Interface):
     """An observer of the channels in the registry, such as the service of the tails."""
 
     def channel_put(channel: Channel) -> None:
-        """Note a channel that is new, or whose name or flags have changed."""
+        """Take a channel that is new, or whose name or flags have changed."""
 
     def channel_deleted(channel_id: str) -> None:
-        """Note that a channel is deleted. Its drains are deleted one by one, before or after."""
+        """
+        Tell the observer that a channel was deleted. The drains of the channel are deleted
+        separately, before or after.
+        """
 
 
 class IDrainObserver(Interface):
     """An observer of the drains in the registry, such as the service of the drains."""
 
     def drain_put(drain: Drain) -> None:
-        """Note a drain that is new, or whose URL has changed. A reserved drain has no URL."""
+        """Take a drain that is new, or whose URL has changed. A reserved drain has no URL."""
 
     def drain_deleted(drain: Drain) -> None:
-        """Note that a drain is deleted."""
+        """Tell the observer that a drain was deleted."""
 
 
 @frozen
@@ -351,17 +392,16 @@ class DrainStatus:
     """
     The state and counts of a drain on this node. Times are seconds since the epoch.
 
-    :ivar state: the state of its lifecycle, ``reserved`` if it has no URL, or ``unusable`` if its
-        URL is not allowed.
-    :ivar received: the number of messages since the start of the node. Each of them is delivered,
-        dropped or buffered.
+    :ivar state: the state of the drain's lifecycle; ``reserved`` if the drain has no URL, or
+        ``unusable`` if its URL is not allowed.
+    :ivar received: the number of messages that the drain has received since the node started. Each
+        message is delivered, dropped or buffered.
     :ivar guaranteed: the number of messages for which the drain always has room.
-    :ivar buffered_beyond_bytes: the bytes of its further messages, in the buffer that all drains
-        share.
-    :ivar oldest_buffered_s: the age of the oldest buffered message, by its arrival.
+    :ivar buffered_beyond_bytes: the size of further messages, in the buffer that all drains share.
+    :ivar oldest_buffered_s: the time since the arrival of the oldest buffered message, in seconds.
     :ivar last_error: a text for the channel's owner, without the secret parts of the URL.
     :ivar next_attempt: the time of the next attempt to connect; ``None`` if the drain does not wait
-        for one.
+        for an attempt.
     """
 
     state: str
@@ -400,11 +440,11 @@ class DurableStatus(DrainStatus):
 @frozen
 class DrainTest:
     """
-    The outcome of a test message.
+    The result of a test message to the receiver of a drain.
 
-    :ivar status: the HTTP status of the receiver's answer; ``None`` without one.
+    :ivar status: the HTTP status of the receiver's answer; ``None`` without an answer.
     :ivar said: the beginning of the receiver's answer; printable, at most 200 characters.
-    :ivar error: the reason why it was not delivered.
+    :ivar error: the reason why the test message was not delivered.
     """
 
     delivered: bool
@@ -417,13 +457,13 @@ class IDrains(Interface):
     """The drains of the node, as the APIs use them."""
 
     def status(drain_id: int) -> DrainStatus | None:
-        """Return the status of a drain on this node, or ``None`` if it does not exist."""
+        """Return the status of a drain on this node; ``None`` if the drain does not exist."""
 
     def test(drain_id: int) -> Deferred[DrainTest]:
         """
-        Send a test message to the drain's receiver, without its buffer and its counts.
+        Send a test message to the receiver of a drain. The message is not buffered and not counted.
 
-        Fires within 10 s, whatever the receiver does. Never fails.
+        The result fires within 10 s, whatever the receiver does, and never fails.
         """
 
 

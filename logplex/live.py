@@ -16,9 +16,10 @@ _T = TypeVar("_T")
 @define(eq=False, repr=False)
 class Live(Generic[_T]):
     """
-    The place of a frozen value that is replaced as a whole: the limits, the control rods.
+    A container of one frozen value that is replaced as a whole while the node runs, such as the
+    limits.
 
-    Every part that depends on the value keeps this object, and reads :attr:`now` each time.
+    Every part that depends on the value keeps the container, and reads :attr:`now` each time.
     """
 
     now: _T

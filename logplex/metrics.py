@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 
 def _total(name: str, help: str, **labels: str) -> int:
     """
-    Define a total that starts at 0.
+    Define a count in :class:`Counters` that starts at 0.
 
     :param name: the name of the metric, without ``_total``. Fields with the same name and different
         labels belong to one metric.
@@ -32,7 +32,8 @@ def _total(name: str, help: str, **labels: str) -> int:
 @define
 class Counters:
     """
-    Totals since the start of the node. The message path adds to each one at most once per chunk.
+    The totals since the start of the node. The message path adds to each total at most once per
+    chunk.
     """
 
     received: int = _total(
@@ -115,9 +116,9 @@ class Counters:
 @frozen
 class Sample:
     """
-    One number of a metric, with its labels.
+    One number on the page of metrics, with its name and labels.
 
-    :ivar kind: a gauge (a present value) or a counter (a total).
+    :ivar kind: the kind of the metric: a gauge (a present value) or a counter (a total).
     """
 
     name: str
@@ -132,7 +133,7 @@ Source = Callable[[], Iterable[Sample]]
 
 
 def counter_samples(counters: Counters) -> Iterator[Sample]:
-    """Yield every total under its Prometheus name."""
+    """Yield every total of the node under its Prometheus name."""
     values = attrs.astuple(counters)
     for field, value in zip(attrs.fields(Counters), values, strict=True):
         about = field.metadata
@@ -141,10 +142,11 @@ def counter_samples(counters: Counters) -> Iterator[Sample]:
 
 def exposition(sources: Iterable[Source], accept: str = "") -> tuple[bytes, str]:
     """
-    Return the present numbers of these sources as text, and its content type.
+    Return the present numbers of some sources as text for Prometheus, and the content type of the
+    text.
 
-    :param accept: the header of the request; it may ask for OpenMetrics, or for a version of the
-        format of Prometheus.
+    :param accept: the header ``Accept`` of the request. It may ask for OpenMetrics, or for a
+        version of the Prometheus format.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families([sample for source in sources for sample in source()]))
@@ -154,9 +156,10 @@ def exposition(sources: Iterable[Source], accept: str = "") -> tuple[bytes, str]
 
 def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[Sample]:
     """
-    Yield the numbers of a listener that has a bound on connections.
+    Yield the numbers of connections of a listener, for metrics.
 
-    :param refused: the number of connections above the bound since the start.
+    :param refused: the number of connections that were refused since the start, because there were
+        too many.
     """
     labels = {"listener": listener}
     yield Sample("logplex_connections", "Connections that are open", open_now, labels)
@@ -171,9 +174,9 @@ def connection_samples(listener: str, open_now: int, refused: int) -> Iterator[S
 
 def wrong_protocol_samples(listener: str, counts: Mapping[str, int]) -> Iterator[Sample]:
     """
-    Yield the numbers of connections that spoke another protocol than the listener's.
+    Yield the numbers of connections to a listener that spoke a wrong protocol, for metrics.
 
-    :param counts: connections since the start, by the protocol that they spoke.
+    :param counts: the number of connections since the start, for each wrong protocol.
     """
     for protocol, count in counts.items():
         yield Sample(

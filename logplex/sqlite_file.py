@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-A file of SQLite: locked for one process, created if it is missing, or said to be unusable.
-"""
+"""The file of a SQLite database: it is created if it is missing, and locked for one process."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ OPENING_ERRORS = (OSError, sqlite3.DatabaseError, StoreUnusable)
 
 
 def unusable(path: str, error: Exception) -> StoreUnusable:
-    """Return the error that says in one line why the file cannot be used."""
+    """Return the error that says in one line why a SQLite file cannot be used."""
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(error, BlockingIOError) or code == sqlite3.SQLITE_BUSY:
         why = "is in use by another process"
@@ -39,11 +37,11 @@ def unusable(path: str, error: Exception) -> StoreUnusable:
 @contextmanager
 def taken(path: str) -> Iterator[None]:
     """
-    Lock the database for this process, and create it and its directory if they are missing.
+    Lock a SQLite file for this process. If the file or its directory is missing, create it.
 
-    Only the owner of the file can read it, since it holds secrets.
+    Only the owner can read the file, since it contains secrets.
 
-    :raise BlockingIOError: another process has locked the database.
+    :raise BlockingIOError: another process has locked the file.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).touch(mode=0o600)

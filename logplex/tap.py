@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-``twistd logplex``: read the options and the settings, and make the service of the node.
+The command ``twistd logplex``: it reads the options and the settings, and makes the service of the
+node.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _log = Logger()
 
 class Options(UsageOptions):
     """
-    The options of ``twistd logplex``.
+    The options of the command ``twistd logplex``.
 
-    :ivar settings: the settings of the node; set when the options have been parsed.
+    :ivar settings: the settings of the node. They are known after the options have been parsed.
     """
 
     settings: Settings
@@ -56,10 +57,10 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """
-        Read the settings while the process still has a terminal for error messages.
+        Read the settings file. At this moment the process still has a terminal for error messages.
 
-        :raise SystemExit: the settings have mistakes; the text has a line for each. The exit
-            status is 1.
+        :raise SystemExit: the settings have mistakes. The text has a line for each mistake. The
+            exit status is 1.
         """
         from logplex.settings import SettingsError
 
@@ -73,9 +74,9 @@ class Options(UsageOptions):
 
     def load(self) -> Settings:
         """
-        Read the settings again.
+        Read the settings file again.
 
-        :raise SettingsError: the settings have a mistake.
+        :raise SettingsError: the settings have mistakes.
         """
         from logplex.settings import load_settings
 

@@ -28,13 +28,13 @@ def within(
     awaited: Deferred[_T], seconds: float, clock: IReactorTime, late: Exception
 ) -> Deferred[_T]:
     """
-    Return the result, or fail after a number of seconds.
+    Return the result of an operation, or fail after a number of seconds.
 
-    The result is cancelled on timeout, and also when the returned Deferred is cancelled. An
-    operation that ignores its cancellation goes on, but is not waited for: what it returns later
-    is dropped, and a late failure is logged if it is a bug.
+    On a timeout the operation is cancelled. The operation is also cancelled if the returned
+    Deferred is cancelled. An operation that ignores the cancellation continues, but its result is
+    dropped. A late failure is logged if it is a bug.
 
-    :param late: the failure on timeout; it says what the timeout means to the caller.
+    :param late: the failure on a timeout, which tells the caller what the timeout means.
     """
     answer: Deferred[_T] = Deferred(lambda _: awaited.cancel())
 
@@ -53,9 +53,10 @@ def within(
 
 def in_time(awaited: Deferred[_T], clock: IReactorTime) -> Deferred[_T]:
     """
-    Return what the store answers, for a request that cannot wait longer.
+    Return the answer of the store, for a request that cannot wait longer than
+    :data:`STORE_TIMEOUT_S`.
 
-    :raise StoreAway: no answer came within :data:`STORE_TIMEOUT_S`.
+    :raise StoreAway: the store did not answer in this time.
     """
     late = StoreAway(f"no answer in {STORE_TIMEOUT_S} s")
     return within(awaited, STORE_TIMEOUT_S, clock, late)
@@ -63,10 +64,10 @@ def in_time(awaited: Deferred[_T], clock: IReactorTime) -> Deferred[_T]:
 
 async def unbroken(awaited: Deferred[_T]) -> _T:
     """
-    Return the result of an operation that must not be broken off: a change that is on its way
-    into the store, a step in the replacement of shards.
+    Return the result of an operation that must not be cancelled, such as a change in the store or a
+    step of a replacement of shards.
 
-    If the client leaves or its request times out, the coroutine that awaits this is cancelled. The
+    If the client leaves or its request times out, the waiting coroutine is cancelled. This
     cancellation takes effect only after the result has arrived. So the coroutine keeps its lock
     while the change may still happen, and the next holder of the lock sees the change.
     """
@@ -97,11 +98,14 @@ async def unbroken(awaited: Deferred[_T]) -> _T:
 
 
 def together(conversations: Iterable[Coroutine[Deferred[Any], Any, _T]]) -> Deferred[list[_T]]:
-    """Run coroutines side by side; fires with their results, in order, when the last has ended."""
+    """
+    Run several coroutines at the same time. The result fires with all their results, in order, when
+    the last coroutine has ended.
+    """
     return gatherResults(list(map(Deferred.fromCoroutine, conversations)), consumeErrors=True)
 
 
 def _bug_in(late: Any) -> Failure | None:
-    """Return a result that is not waited for any more if it is a bug, else ``None``."""
+    """Return a late failure if it is a bug. Return ``None`` for all other late results."""
     is_bug = isinstance(late, Failure) and not late.check(StoreAway, CancelledError)
     return late if is_bug else None

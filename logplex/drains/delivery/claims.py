@@ -40,9 +40,10 @@ def frame_id(
     journal_id: str, drain_token: str, first: JournalPlace, last: JournalPlace, is_again: bool
 ) -> bytes:
     """
-    Return the frame id of all messages from a place to another. It is the same after any crash.
+    Return the frame id of all messages from one place in the journal to another. The id is the same
+    after a crash.
 
-    :param is_again: true for a message that was set aside, and is tried again.
+    :param is_again: true for a message that was refused, and is sent again.
     """
     content = b"%b %b %b %d %d %d %d" % (
         b"again" if is_again else b"",
@@ -57,7 +58,9 @@ def frame_id(
 
 
 async def claim_next(backlog: Backlog, clock: IReactorTime) -> Rows:
-    """Claim the next rows of a backlog, and return them; none at the end."""
+    """
+    Claim the next rows of a backlog, and return these rows; no rows at the end of the backlog.
+    """
     while True:
         try:
             rows = await backlog.read()
@@ -76,7 +79,7 @@ async def claim_next(backlog: Backlog, clock: IReactorTime) -> Rows:
 
 
 async def written(sync: Callable[[], Deferred[None]], clock: IReactorTime) -> None:
-    """Wait until all messages so far are in the file."""
+    """Wait until all messages that arrived so far are in the journal's file."""
     while True:
         try:
             return await sync()
@@ -85,7 +88,7 @@ async def written(sync: Callable[[], Deferred[None]], clock: IReactorTime) -> No
 
 
 async def read_asides(backlog: Backlog, clock: IReactorTime) -> list[JournalPlace]:
-    """Return the messages that a backlog has set aside, in order."""
+    """Return the refused messages of a backlog that wait for another attempt, in order."""
     found: list[JournalPlace] = []
     for number, place in sorted(backlog.asides):
         row = await _read(backlog, number, clock)
