@@ -37,7 +37,8 @@ _HARMFUL = re.compile(
     r"|(?P<control>[\x00-\x08\x0b-\x1f\x7f-\x9f])"
     r"|(?<=[^\x00-\x7f])(?P<joiner>[\u200c\u200d])(?=[^\x00-\x7f])"
     r"|(?P<unseen>[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    r"\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff])"
+    r"\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff])"
 )
 #: The attributes of text that senders may set: no colour of the background, and no colour or
 #: attribute that some terminal shows as the background's.

@@ -128,6 +128,7 @@ class PainterTests(SynchronousTestCase):
             ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
             ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
             ("\U000e0041", "<U+E0041>"),
+            ("pay\U0001d173pal\U0001bca0\ufff0", "pay<U+1D173>pal<U+1BCA0><U+FFF0>"),
             ("caf\xe9 \U0001f600", "caf\xe9 \U0001f600"),
         ):
             self.assertEqual(shown, harmless(text))
