@@ -50,10 +50,6 @@ _PART_OF_RESUME = re.compile(
 _FOLLOWING = re.compile(rb"\r?[\n\0]|%b%b %b%b|%b%b1 " % (_BOM, _LEN, _BOM, _PRI, _BOM, _PRI))
 _FIRST_OF_FOLLOWING = b"123456789<\xef\r\n\0"
 _LONGEST_FOLLOWING = 2 * len(BOM) + MAX_LENGTH_DIGITS + len(b" <191>")
-# The end of a LEN inside a line, and the message after it.
-_INNER_START = re.compile(rb" (?=(?P<pri>%b1) )" % _PRI)
-# So many more bytes must come before a line is searched for it again.
-_SEARCH_STEP_BYTES = 1_024
 _ZERO = ord("0")
 _LONGEST_PART_OF_RESUME = MAX_LENGTH_DIGITS + 1 + len(b" " + BOM + b"<191>1")
 _DIGITS = b"0123456789"
@@ -97,8 +93,6 @@ class FrameDecoder:
         # The byte that ended the first line of the connection: LF, NUL, or none yet.
         self._first_end = b""
         self._is_finished = False
-        # The last bytes that were read were a counted frame.
-        self._is_after_frame = False
         self._joins_lines = join_lines
         # The lines of a message that more lines may be joined to.
         self._open: list[bytes] = []
@@ -136,7 +130,6 @@ class FrameDecoder:
                 if found:
                     self._close(frames)
                     frames += found
-                    self._is_after_frame = True
                 if position == len(chunk):
                     break
                 reached = self._read_other(chunk, position, frames)
@@ -158,7 +151,7 @@ class FrameDecoder:
         :return: the messages in the rest.
         """
         frames: list[bytes] = []
-        if (self._in_malformed or self._is_after_frame) and self._held:
+        if self._in_malformed and self._held:
             self._is_finished = True
             self._needed = 0
             frames = self.feed(b"")
@@ -194,7 +187,6 @@ class FrameDecoder:
         self._in_line = False
         blank = _BLANK.match(chunk, start)
         if blank:
-            self._is_after_frame = False
             return blank.end()
         counted = _COUNTED.match(chunk, start)
         if counted:
@@ -203,8 +195,6 @@ class FrameDecoder:
         if line and line[1] in VALID_HEADS:
             if line.end() > start:
                 return line.end()
-            if self._is_after_frame:
-                return self._read_after_frame(chunk, start, frames)
             return self._read_lines(chunk, start, frames)
         if _PART_OF_A_START.match(chunk, start):
             self._needed = len(chunk) + 1 - start
@@ -212,35 +202,6 @@ class FrameDecoder:
         if self._open:
             return self._read_joined(chunk, start, frames)
         return self._begin_malformed(start, frames)
-
-    def _read_after_frame(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
-        """
-        Read a line right behind a counted frame. If LEN of that frame was too large by its
-        successor's own LEN, the line is the successor, and ends at the next counted frame.
-        """
-        longest = min(len(chunk), start + MAX_MESSAGE_BYTES + 2)
-        end = self._find_end(chunk, start, longest)
-        for found in _INNER_START.finditer(chunk, start, longest if end < 0 else end):
-            before = chunk[max(start, found.start() - MAX_LENGTH_DIGITS - 1) : found.start()]
-            digits = before[len(before.rstrip(_DIGITS)) :][-MAX_LENGTH_DIGITS:]
-            least = found.end("pri") - found.end()
-            count = self._count_digits(chunk, found.end(), digits, least)
-            if count is None:
-                self._in_line = True
-                self._needed = len(chunk) - start + _SEARCH_STEP_BYTES
-                return None
-            if count:
-                self._close(frames)
-                frames.append(chunk[start : found.start() - count])
-                self.malformed += 1
-                self._is_after_frame = False
-                return found.start() - count
-        reached = self._read_lines(chunk, start, frames)
-        if reached is None:
-            self._needed = len(chunk) - start + _SEARCH_STEP_BYTES
-        else:
-            self._is_after_frame = False
-        return reached
 
     def _read_joined(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
         """Join a line to the message before it, unless this message would become too long."""
@@ -299,7 +260,6 @@ class FrameDecoder:
             self._skip = size - kept
         self._close(frames)
         frames.append(message)
-        self._is_after_frame = True
         return text + kept
 
     def _read_lines(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
@@ -338,7 +298,6 @@ class FrameDecoder:
         self._close(frames)
         self.malformed += 1
         self._in_malformed = True
-        self._is_after_frame = False
         return start
 
     def _skip_malformed(self, chunk: bytes, start: int) -> int:

@@ -188,18 +188,6 @@ class DamageTests(SynchronousTestCase):
             self.assertEqual(decode(stream), ([self.NEXT] * 3, 0, 0))
 
 
-class TooLargeLengthTests(SynchronousTestCase):
-    """A LEN that is too large by the whole LEN of the next frame."""
-
-    def test_not_deaf(self) -> None:
-        messages = [b"<13>1 message %03d".ljust(80, b"m") % each for each in range(300)]
-        bad = b"83 <13>1 ".ljust(83, b"b")
-        stream = bad + b"".join(map(encode, messages))
-        for cuts in ([], [85], [90, 170], list(range(1, 400))):
-            found, malformed, truncated = decode(*chunked(stream, cuts))
-            self.assertEqual((found[1:], malformed, truncated), (messages, 1, 0))
-
-
 class DigitTests(SynchronousTestCase):
     """A LEN right behind a damaged text that ends in digits."""
 
