@@ -71,8 +71,8 @@ class IOutlet(Interface):
 
     def push(messages: list[bytes]) -> None:
         """
-        Take cooked messages of the channel, in order. This call never waits, never raises an error,
-        and keeps a limited number of messages.
+        Accept cooked messages of the channel, in order. This call never waits, never raises an
+        error, and keeps a limited number of messages.
 
         :param messages: one or more messages. The receiver must copy the list, because the caller
             changes the list later.
@@ -83,10 +83,13 @@ class IConfigListener(Interface):
     """A listener that gets all values of a configuration store. The registry is one."""
 
     def loaded(values: Sequence[Value]) -> None:
-        """Take all values of the store. This method is called once, when the store is opened."""
+        """
+        Tell the listener all values of the store. This method is called once, when the store is
+        opened.
+        """
 
     def changed(changes: Sequence[Change]) -> None:
-        """Take changes that were made in the store, in this order."""
+        """Tell the listener of changes that were made in the store, in the order of the changes."""
 
 
 class IShareRods(Interface):
@@ -202,8 +205,8 @@ class IFollower(Interface):
 
     def received(first: int | None, messages: list[bytes]) -> None:
         """
-        Take cooked messages of the channel with consecutive numbers. The numbers grow from call to
-        call.
+        Tell the follower cooked messages of the channel with consecutive numbers. The numbers grow
+        from call to call.
 
         :param first: the number of the first message. ``None`` means messages of this node without
             numbers, which will not come again with numbers.
@@ -368,7 +371,7 @@ class IChannelObserver(Interface):
     """An observer of the channels in the registry, such as the service of the tails."""
 
     def channel_put(channel: Channel) -> None:
-        """Take a channel that is new, or whose name or flags have changed."""
+        """Tell the observer of a channel that is new, or whose name or flags have changed."""
 
     def channel_deleted(channel_id: str) -> None:
         """
@@ -381,7 +384,10 @@ class IDrainObserver(Interface):
     """An observer of the drains in the registry, such as the service of the drains."""
 
     def drain_put(drain: Drain) -> None:
-        """Take a drain that is new, or whose URL has changed. A reserved drain has no URL."""
+        """
+        Tell the observer of a drain that is new, or whose URL has changed. A reserved drain has no
+        URL.
+        """
 
     def drain_deleted(drain: Drain) -> None:
         """Tell the observer that a drain was deleted."""

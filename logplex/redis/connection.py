@@ -219,7 +219,7 @@ class _Connection:
             self.give_up(NOT_PRIMARY)
 
     def give_up(self, why: str) -> None:
-        """Close the connection at once, for this reason."""
+        """Close the connection at once, and remember the reason ``why``."""
         if not self.given_up:
             self.given_up = why
             self.transport.abortConnection()

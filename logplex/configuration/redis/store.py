@@ -196,11 +196,11 @@ class RedisConfigStore:
         )
 
     def _ask(self, *command: Argument) -> Deferred[Any]:
-        """Send a command to Redis. If Redis refuses it, treat Redis as away."""
+        """Send a command to Redis. If Redis refuses the command, treat Redis as away."""
         return self._link.ask(*command).addErrback(_refusal_is_away)
 
     def _transact(self, commands: Sequence[Sequence[Argument]]) -> Deferred[list[Any]]:
-        """Send commands to Redis in one transaction. If it refuses, treat Redis as away."""
+        """Send commands in one transaction. If Redis refuses one, treat Redis as away."""
         return self._link.transact(commands).addErrback(_refusal_is_away)
 
     async def _renew_sessions(self, sessions: Mapping[str, str], lifetime_s: float) -> None:

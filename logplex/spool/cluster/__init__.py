@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""
-The cluster's spool as the settings ask for it: shards over real links.
-"""
+"""The spool of a cluster, made from the settings: shards that are connected to Redis."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The recent messages of a channel, from its shard, from its earlier shard, and from this node's
-outbox.
+The reading of the recent messages of a channel: from the channel's present shards, from its earlier
+shards, and from this node's waiting messages.
 """
 
 from __future__ import annotations

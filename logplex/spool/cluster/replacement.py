@@ -131,7 +131,7 @@ class Replacement:
 
     async def abort(self) -> None:
         """
-        Go one step back.
+        Go one step of the replacement back.
 
         After the second step, write to the old shards again, and still listen to the new shards,
         because other nodes may write to them. After the first step, close the new shards.

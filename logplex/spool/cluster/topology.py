@@ -6,7 +6,7 @@ The shards of a node as a value: settled, or at one of the steps of a replacemen
 A step makes a new value from the old one (:mod:`~logplex.spool.cluster.replacement`):
 
 * :class:`Settled`: one set of shards.
-* :class:`Preparing`: connections to the new set are made; nothing else has changed.
+* :class:`Preparing`: this node connects to the new shards; nothing else has changed.
 * :class:`Prepared`: the other set is read and listened to, because other nodes may write there.
 * :class:`Committed`: the two sets have been swapped; the old one is still listened to.
 """

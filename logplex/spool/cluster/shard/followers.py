@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 """
-The channels that this node follows on one shard. They are subscribed, and their followers are told
-each message once, also when the shard goes away and comes back.
+The channels that this node follows on one shard. Their followers are told each message once, even
+if the shard goes away and comes back.
 """
 
 from __future__ import annotations
