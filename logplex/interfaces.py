@@ -406,6 +406,7 @@ class DrainStatus:
     :ivar buffered_beyond_bytes: the size of further messages, in the buffer that all drains share.
     :ivar oldest_buffered_s: the time since the arrival of the oldest buffered message, in seconds.
     :ivar last_error: a text for the channel's owner, without the secret parts of the URL.
+    :ivar since: the time from which on the drain fails; ``None`` if it does not.
     :ivar next_attempt: the time of the next attempt to connect; ``None`` if the drain does not wait
         for an attempt.
     """
@@ -421,6 +422,7 @@ class DrainStatus:
     last_success: float | None = None
     last_error: str | None = None
     last_error_at: float | None = None
+    since: float | None = None
     next_attempt: float | None = None
 
 

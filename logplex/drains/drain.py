@@ -170,6 +170,7 @@ class RunningDrain:
             last_success=self.outcome.last_success,
             last_error=self.outcome.last_error,
             last_error_at=self.outcome.last_error_at,
+            since=self.outcome.failing_since,
             next_attempt=self._lifecycle.next_attempt if self._lifecycle else None,
         )
         return self.buffer.lag(status) if isinstance(self.buffer, DurableBuffer) else status

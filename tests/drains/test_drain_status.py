@@ -89,9 +89,21 @@ class Status(ServiceCase):
                 oldest_buffered_s=0.0,
                 last_error="the receiver answered 500",
                 last_error_at=NOW,
+                since=NOW,
                 next_attempt=NOW + 0.25,
             ),
         )
+
+    def test_failing_for_a_while(self) -> None:
+        """It fails since the first failure, and no longer once it has delivered."""
+        self.put(DRAIN)
+        self.push()
+        for wait_s in (0.25, 1.0):
+            self.receiver("one").accept().say(answer(500))
+            self.assertEqual(self.status().since, NOW)
+            self.clock.advance(wait_s)
+        self.receiver("one").accept().say(OK)
+        self.assertIsNone(self.status().since)
 
     def test_deleted(self) -> None:
         self.put(DRAIN)

@@ -158,4 +158,4 @@ def _status_rows(status: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 #: The members of a status that are times, in seconds since 1970.
-_MOMENTS = frozenset({"last_success", "last_error_at", "next_attempt"})
+_MOMENTS = frozenset({"last_success", "last_error_at", "since", "next_attempt"})

@@ -228,18 +228,19 @@ class Outcome:
     :ivar on_failed: called with the reason of each failure, and with the time of the first failure
         after the last success.
     :ivar last_error: a text about the last failure, without the secret parts of the URL.
+    :ivar failing_since: the time of the first failure after the last success.
     """
 
     on_failed: Callable[[str, float], None] = lambda reason, since: None
     last_success: float | None = None
     last_error: str | None = None
     last_error_at: float | None = None
-    _failing_since: float | None = None
+    failing_since: float | None = None
 
     def succeeded(self, now: float) -> None:
         """Record that the receiver has accepted a message."""
         self.last_success = now
-        self._failing_since = None
+        self.failing_since = None
 
     def failed(self, now: float, error: str, detail: str = "", notice: bool = True) -> None:
         """
@@ -249,10 +250,10 @@ class Outcome:
         :param notice: false if the channel is told of this failure in another way.
         """
         self.noted(now, error + detail)
-        if self._failing_since is None:
-            self._failing_since = now
+        if self.failing_since is None:
+            self.failing_since = now
         if notice:
-            self.on_failed(error, self._failing_since)
+            self.on_failed(error, self.failing_since)
 
     def noted(self, now: float, error: str) -> None:
         """Record that a message cannot be sent, although the receiver is not the reason."""

@@ -254,6 +254,7 @@ class DrainStatusTests(V3Case):
                 "last_success": None,
                 "last_error": None,
                 "last_error_at": None,
+                "since": None,
                 "next_attempt": None,
             },
             self.ask("GET", "/v3/channels/app/drains/1"),
