@@ -99,10 +99,10 @@ class _Site(Protocol):
     def bounds(self) -> _Bounds:
         """Return the present bounds."""
 
-    def hold(self, size: int) -> bool:
+    def hold(self, address: str, size: int) -> bool:
         """Reserve memory for a part of a body. Return false if there is no memory left."""
 
-    def release(self, size: int) -> None:
+    def release(self, address: str, size: int) -> None:
         """Release the memory of a part of a body."""
 
     def refused(self, request: Request, refusal: Refusal) -> None:
@@ -200,7 +200,7 @@ class Request(server.Request):
         site = self.channel.site
         if self.content.tell() + len(data) > site.bounds().body_bytes:
             self.channel.refuse(self, site.too_large)
-        elif not site.hold(len(data)):
+        elif not site.hold(self.channel.address, len(data)):
             self.channel.refuse(self, BUSY)
         else:
             self._held_bytes += len(data)
@@ -216,7 +216,7 @@ class Request(server.Request):
 
     def _release(self) -> None:
         if self._held_bytes:
-            self.channel.site.release(self._held_bytes)
+            self.channel.site.release(self.channel.address, self._held_bytes)
             self._held_bytes = 0
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -257,6 +257,8 @@ class Connection(http.HTTPChannel):
     """A client's connection. Methods with names in camel case override methods of Twisted."""
 
     site: _Site
+    #: The address of the client when it came.
+    address = ""
     discard_bytes: int | None = None
     #: The last byte before the next ones of the first line; ``None`` after that line.
     _before: bytes | None = b""

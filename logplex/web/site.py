@@ -29,7 +29,7 @@ from logplex.web.connection import (
     Refusal,
     Request,
 )
-from logplex.web.connection_bound import ConnectionBound, address_of
+from logplex.web.connection_bound import LEAST_SHARED, ConnectionBound, address_of
 
 _log = Logger()
 
@@ -125,6 +125,7 @@ class Site(server.Site):
         self._wrong_protocols: Counter[str] = Counter()
         self._complained_at: float | None = None
         self.waiting_bytes = 0
+        self._waiting_by_address: Counter[str] = Counter()
         # With the address of each client when it came.
         self._connections: dict[Connection, str] = {}
         self._closed: Deferred[None] | None = None
@@ -174,7 +175,7 @@ class Site(server.Site):
         address = address_of(connection.getPeer())
         if not self._bound.admit(address, self.bounds().connections):
             return False
-        self._connections[connection] = address
+        self._connections[connection] = connection.address = address
         return True
 
     def disconnected(self, connection: Connection) -> None:
@@ -201,16 +202,32 @@ class Site(server.Site):
                 protocol=protocol,
             )
 
-    def hold(self, size: int) -> bool:
+    def hold(self, address: str, size: int) -> bool:
         """Reserve memory for a part of a body. Return false if there is no memory left."""
-        if self.waiting_bytes + size > self.bounds().waiting_bytes:
+        if not self._has_room(address, size):
             return False
         self.waiting_bytes += size
+        self._waiting_by_address[address] += size
         return True
 
-    def release(self, size: int) -> None:
+    def release(self, address: str, size: int) -> None:
         """Release the memory of a part of a body."""
         self.waiting_bytes -= size
+        self._waiting_by_address[address] -= size
+        if not self._waiting_by_address[address]:
+            del self._waiting_by_address[address]
+
+    def _has_room(self, address: str, size: int) -> bool:
+        """
+        Return true if there is memory left. One address gets at most half of what others leave
+        free, unless the bound is only that of a few bodies.
+        """
+        bounds = self.bounds()
+        own = self._waiting_by_address[address]
+        free = bounds.waiting_bytes - self.waiting_bytes
+        if address and bounds.waiting_bytes >= LEAST_SHARED * bounds.body_bytes:
+            return 2 * (own + size) <= free + own
+        return size <= free
 
     def reading_s(self, size: int) -> float:
         """Return the seconds that a client gets to read an answer of this size."""
@@ -236,7 +253,7 @@ class Site(server.Site):
         if length is not None and length > bounds.body_bytes:
             return self.too_large
         least_bytes = 1 if length is None else length
-        if least_bytes and self.waiting_bytes + least_bytes > bounds.waiting_bytes:
+        if least_bytes and not self._has_room(request.channel.address, least_bytes):
             return BUSY
         return None
 

@@ -70,6 +70,28 @@ class WaitingTests(WebTests):
             wire.close()
 
 
+class SharedRoomTests(WebTests):
+    """One address gets at most half of the room for bodies that the others leave free."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bounds = Bounds(body_bytes=10, connections=99, idle_timeout_s=60, waiting_bytes=40)
+
+    def test_half(self) -> None:
+        """At the half a body is taken, above it not, and another address has its own half."""
+        one = [Wire(self.site) for _ in range(3)]
+        answers = [wire.send(request("POST", "/", Content_Length="10") + b"a" * 9) for wire in one]
+        self.assertEqual(answers[:2], [b"", b""])
+        self.assertEqual(status(answers[2]), 503)
+        self.assertEqual([wire.send(b"") for wire in one[:2]], [b"", b""])
+        self.assertTrue(self.site.hold("other", 11))
+        self.assertFalse(self.site.hold("other", 1))
+        self.site.release("other", 11)
+        one[0].close()
+        again = Wire(self.site).send(request("POST", "/", b"a" * 10))
+        self.assertEqual(status(again), 200)
+
+
 class ConnectionTests(WebTests):
     """The number and the duration of connections."""
 
