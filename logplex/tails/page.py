@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
@@ -374,6 +375,9 @@ def wants_events(request: Request) -> bool:
 
 def _watch(transport: object) -> None:
     """Make the kernel close a connection whose client does not respond any more."""
+    while isinstance(transport, ProtocolWrapper):
+        # TLS has a handle of its own, which is not the socket.
+        transport = transport.transport
     handle = getattr(transport, "getHandle", lambda: None)()
     if isinstance(handle, socket.socket):
         for level, option, value in _KEEPALIVE:

@@ -9,8 +9,10 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.interfaces import StoreAway
@@ -408,6 +410,13 @@ class SocketConnection(Connection):
         self.protocol.makeConnection(self.stubborn)
 
 
+class Encrypted(ProtocolWrapper):
+    """A layer over a transport that has a handle of its own, as TLS has."""
+
+    def getHandle(self) -> object:
+        return object()
+
+
 class ConnectionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.node = SessionNode()
@@ -427,6 +436,15 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(60, option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
         self.assertEqual(15, option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL))
         self.assertEqual(4, option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT))
+
+    def test_the_kernel_looks_after_them_below_tls_too(self) -> None:
+        connection = SocketConnection(self.node, self.socket)
+        layer = Encrypted(WrappingFactory(Factory()), Protocol())
+        layer.transport = connection.stubborn
+        connection.protocol.transport = layer
+        self.node.put_session(tail=True)
+        self.node.get(connection=connection)
+        self.assertEqual(1, self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
     def test_a_client_that_does_not_take_the_end_is_cut_off(self) -> None:
         connection = self.open()
