@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from logplex.interfaces import IOutlet
 from logplex.journal.journal import Journal
+from logplex.model.destination import BadDestination
 from logplex.model.values import Drain
 from logplex.routing.registry import Registry
 
@@ -56,3 +57,19 @@ class JournaledChannels:
         drains.discard(drain.id)
         if not drains and self._drains.pop(drain.channel_id, None) is not None:
             self.registry.keep_in(drain.channel_id, None)
+
+    def has_earlier(self, name: str, channel_id: str) -> bool:
+        """Return true if the journal holds messages of a drain from before this start."""
+        return self.journal.not_opened is None and self.journal.has_earlier(name, channel_id)
+
+
+def check_journal(journaled: JournaledChannels | None) -> None:
+    """
+    Check that a durable drain can run on this node now.
+
+    :raise BadDestination: the node has no journal, or the journal's disk is full.
+    """
+    if journaled is None:
+        raise BadDestination("this node has no journal, so a drain cannot be durable")
+    if journaled.journal.not_opened is not None:
+        raise BadDestination("the disk of this node's journal is full")

@@ -25,7 +25,7 @@ from logplex.drains.delivery.lifecycle import Lifecycle
 from logplex.drains.delivery.pace import Pace
 from logplex.drains.delivery.states import Phase
 from logplex.drains.drain import ChannelNotices, RunningDrain
-from logplex.drains.journaled import JournaledChannels
+from logplex.drains.journaled import JournaledChannels, check_journal
 from logplex.drains.kinds import Kinds
 from logplex.drains.network.guard import Guard
 from logplex.drains.network.resolver import Resolver
@@ -236,8 +236,7 @@ class DrainService:
                 raise BadDestination("the drain's token is not printable ASCII")
             destination = parse_destination(drain.url)
             if drain.durable:
-                if self._journaled is None:
-                    raise BadDestination("this node has no journal, so a drain cannot be durable")
+                check_journal(self._journaled)
                 check_durable(destination)
             return destination
         except BadDestination as bad:
@@ -254,7 +253,7 @@ class DrainService:
         journaled = self._journaled
         if drain.durable:
             self._start_durable(drain, destination)
-        elif journaled and journaled.journal.has_earlier(str(drain.id), drain.channel_id):
+        elif journaled and journaled.has_earlier(str(drain.id), drain.channel_id):
             # It was becoming ordinary when the process ended.
             self._start_durable(drain, destination)
             self._make_ordinary(self._running[drain.id], drain, destination)

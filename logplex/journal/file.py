@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from logplex.journal.values import (
     Ends,
     Given,
     JournalBroken,
+    JournalFull,
     JournalUnusable,
     Opened,
     Position,
@@ -335,7 +337,8 @@ def _connect(path: str) -> sqlite3.Connection:
             path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
     except OSError as error:
-        raise JournalUnusable(f"{path} cannot be opened: {error.strerror}") from error
+        kind = JournalFull if error.errno == ENOSPC else JournalUnusable
+        raise kind(f"{path} cannot be opened: {error.strerror}") from error
     except sqlite3.Error as error:
         raise JournalUnusable(f"{path} cannot be opened: {error}") from error
     try:
@@ -345,9 +348,17 @@ def _connect(path: str) -> sqlite3.Connection:
         if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in _BROKEN:
             raise JournalBroken(f"{path} is damaged: {error}") from error
         if isinstance(error, sqlite3.Error):
-            raise JournalUnusable(f"{path} cannot be used: {error}") from error
+            raise unusable(path, error) from error
         raise
     return connection
+
+
+def unusable(path: str, error: sqlite3.Error) -> JournalUnusable:
+    """Return the failure to raise when the file of a journal cannot be used."""
+    # The low byte is SQLite's primary code. Without room SQLite cannot even map its shared memory.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    is_full = code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return (JournalFull if is_full else JournalUnusable)(f"{path} cannot be used: {error}")
 
 
 def _set_up(connection: sqlite3.Connection, path: str) -> None:

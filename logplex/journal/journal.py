@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from logplex.clock import wall_s
 from logplex.journal.backlog import Backlog, BacklogReader, JournalChannel
-from logplex.journal.file import IN_MEMORY, JournalFile
+from logplex.journal.file import IN_MEMORY, JournalFile, unusable
 from logplex.journal.memory import NewestRows
 from logplex.journal.values import (
     DEFAULT_BOUNDS,
@@ -31,6 +31,7 @@ from logplex.journal.values import (
     JournalAway,
     JournalBounds,
     JournalBroken,
+    JournalFull,
     JournalUnusable,
     Opened,
     Position,
@@ -76,6 +77,8 @@ class Journal:
         #: The file's contents when it was opened: its id, and digests of requests.
         self.stored = _NOTHING_STORED
         self.used_bytes = 0
+        #: The reason why the file could not be opened because its disk is full; ``None`` if it was.
+        self.not_opened: str | None = None
         self._run = run
         self._clock = clock
         self._open_path = open_file
@@ -105,6 +108,9 @@ class Journal:
                 raise JournalUnusable(f"{self.path} cannot be opened: {error.strerror}") from error
         try:
             await self._open_file()
+        except JournalFull:
+            self._lock.close()
+            raise
         except JournalBroken as error:
             aside = _set_aside(self.path, wall_s(self._clock))
             _log.error(
@@ -214,7 +220,7 @@ class Journal:
 
     def troubles(self) -> list[str]:
         """Return the present failure of the journal, in one line."""
-        trouble = self._writer.trouble if self._writer else None
+        trouble = self._writer.trouble if self._writer else self.not_opened
         return [f"the journal {self.path} cannot be written: {trouble}"] if trouble else []
 
     def samples(self) -> Iterator[Sample]:
@@ -292,7 +298,7 @@ class Journal:
         except sqlite3.DatabaseError as error:
             await self._run(self._file.close)
             if isinstance(error, sqlite3.OperationalError):
-                raise JournalUnusable(f"{self.path} cannot be used: {error}") from error
+                raise unusable(self.path, error) from error
             raise JournalBroken(f"{self.path} is damaged: {error}") from error
         self._found = dict(self.stored.positions)
         number = self.stored.next_number

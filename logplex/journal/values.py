@@ -26,6 +26,10 @@ class JournalUnusable(Exception):
     """The file of the journal cannot be opened. The text gives the reason in one line."""
 
 
+class JournalFull(JournalUnusable):
+    """The disk of the journal is full or fails. Opening the file may succeed later."""
+
+
 class JournalBroken(JournalUnusable):
     """
     The file of the journal is damaged, or is not a database. The file may be renamed and replaced.

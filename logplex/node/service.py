@@ -26,7 +26,8 @@ from logplex.certificates import BadPem
 from logplex.configuration import make_config_store
 from logplex.interfaces import IReactor, StoreUnusable
 from logplex.journal import make_journal
-from logplex.journal.values import JournalUnusable
+from logplex.journal.journal import Journal
+from logplex.journal.values import JournalFull, JournalUnusable
 from logplex.live import Live
 from logplex.metrics import Counters
 from logplex.node.assembly import Parts, assemble
@@ -46,6 +47,9 @@ _log = Logger()
 LAST_LINES_TIMEOUT_S = 1.0
 #: After this time the log names the step that a stopping node waits for, and then again as often.
 SLOW_STEP_S = 2.0
+#: A journal whose disk is full is opened again after this time.
+JOURNAL_RETRY_S = 5.0
+
 #: The time that a stopping node gives to open requests.
 SITES_CLOSE_TIMEOUT_S = 2.0
 
@@ -197,14 +201,12 @@ class Node(Service):
         parts = self._parts
         parts.registry.wait_for_node = True
         if parts.journal is not None:
-            await parts.journal.open()
-            for digest in parts.journal.stored.frames:
-                parts.frame_ids.add(digest)
+            await self._open_journal(parts.journal)
         await parts.config.open(parts.registry)
         if not self.running:
             return
         parts.drains.start()
-        if parts.journal is not None:
+        if parts.journal is not None and parts.journal.not_opened is None:
             parts.journal.end_others()
         await self._welcome()
         # Not before: a client that finds the node healthy may use the first credential.
@@ -216,6 +218,34 @@ class Node(Service):
         gc.collect()
         gc.freeze()
         _log.info("ready: {counts}", counts=_enumerate(parts.registry.counts()))
+
+    async def _open_journal(self, journal: Journal) -> None:
+        """Open the journal. If its disk is full, the node runs without durable drains at first."""
+        try:
+            await journal.open()
+        except JournalFull as error:
+            if journal.not_opened is None:
+                journal.not_opened = str(error)
+                _log.error("{reason}; durable drains wait until there is room", reason=str(error))
+            self._reactor.callLater(JOURNAL_RETRY_S, self._open_journal_later, journal)
+            return
+        journal.not_opened = None
+        for digest in journal.stored.frames:
+            self._parts.frame_ids.add(digest)
+
+    def _open_journal_later(self, journal: Journal) -> None:
+        if self.running:
+            trying = Deferred.fromCoroutine(self._open_journal_again(journal))
+            trying.addErrback(lambda failure: _log.failure("bug: the journal", failure=failure))
+
+    async def _open_journal_again(self, journal: Journal) -> None:
+        """Try again to open the journal, and start the durable drains."""
+        await self._open_journal(journal)
+        if journal.not_opened is None:
+            _log.info("the journal {path} is open", path=journal.path)
+            for stream in self._parts.registry.streams():
+                for drain in stream.drains:
+                    self._parts.drains.drain_put(drain)
 
     async def _welcome(self) -> None:
         """

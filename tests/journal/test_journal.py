@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from logplex.journal import writer
 from logplex.journal.backlog import Backlog
-from logplex.journal.file import IN_MEMORY
+from logplex.journal.file import IN_MEMORY, JournalFile
 from logplex.journal.journal import Journal
 from logplex.journal.values import (
     DEFAULT_BOUNDS,
@@ -23,11 +23,19 @@ from logplex.journal.values import (
     ROW_MESSAGES,
     JournalAway,
     JournalBounds,
+    JournalFull,
     JournalUnusable,
+    Opened,
     Row,
 )
 from logplex.journal.writer import FRAME_LIFETIME_S
-from tests.doubles.journal import CountingReader, Disk, copy_of_crashed, opened_journal
+from tests.doubles.journal import (
+    CountingReader,
+    Disk,
+    at_once,
+    copy_of_crashed,
+    opened_journal,
+)
 
 TICK_S = DEFAULT_BOUNDS.tick_s
 
@@ -501,6 +509,17 @@ class RestartTests(JournalTestCase):
         self.successResultOf(Deferred.fromCoroutine(self.journal.close()))
         self.journal.append("app", messages("one"))
         self.failureResultOf(self.journal.take({"app": messages("one")}), JournalAway)
+
+    def test_a_full_disk_at_the_start_may_pass(self) -> None:
+        class Full(JournalFile):
+            def open(self, now_s: float, remember_s: float) -> Opened:
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+
+        full = Journal(self.mktemp(), at_once, self.clock, open_file=Full)
+        self.failureResultOf(Deferred.fromCoroutine(full.open()), JournalFull)
+        self.successResultOf(Deferred.fromCoroutine(full.close()))
 
     def test_two_processes_cannot_share_it(self) -> None:
         error = self.assertRaises(JournalUnusable, opened_journal, self.path, self.clock)
