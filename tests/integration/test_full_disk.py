@@ -87,7 +87,7 @@ class FullDiskTests(IntegrationTestCase):
         await until(look, "the API writes again")
 
         async def healthy() -> bool:
-            return (await node.request("GET", "/v3/health")).json()["troubles"] == []
+            return not (await node.request("GET", "/v3/health")).json()["troubles"]
 
         # The journal is opened again some seconds later.
         await until(healthy, "nothing is wrong any more", 30)
