@@ -53,6 +53,10 @@ _LONGEST_FOLLOWING = 2 * len(BOM) + MAX_LENGTH_DIGITS + len(b" <191>")
 _ZERO = ord("0")
 _LONGEST_PART_OF_RESUME = MAX_LENGTH_DIGITS + 1 + len(b" " + BOM + b"<191>1")
 _DIGITS = b"0123456789"
+# The head of a counted frame within what looks like a line, and how many more bytes must come
+# before the line is searched for one again.
+_NEXT_FRAME = re.compile(rb"[1-9][0-9]{0,6} %b%b1 " % (_BOM, _PRI))
+_SEARCH_STEP_BYTES = 1_024
 
 
 class FrameDecoder:
@@ -92,6 +96,7 @@ class FrameDecoder:
         self._in_malformed = False
         # The byte that ended the first line of the connection: LF, NUL, or none yet.
         self._first_end = b""
+        self._has_counted = False
         self._is_finished = False
         self._joins_lines = join_lines
         # The lines of a message that more lines may be joined to.
@@ -128,6 +133,7 @@ class FrameDecoder:
             else:
                 found, position = cut_frames(chunk, position, self._heads)
                 if found:
+                    self._has_counted = True
                     self._close(frames)
                     frames += found
                 if position == len(chunk):
@@ -151,7 +157,8 @@ class FrameDecoder:
         :return: the messages in the rest.
         """
         frames: list[bytes] = []
-        if self._in_malformed and self._held:
+        looks_like_line = self._in_line and self._has_counted and not self._first_end
+        if (self._in_malformed or looks_like_line) and self._held:
             self._is_finished = True
             self._needed = 0
             frames = self.feed(b"")
@@ -260,9 +267,17 @@ class FrameDecoder:
             self._skip = size - kept
         self._close(frames)
         frames.append(message)
+        self._has_counted = True
         return text + kept
 
     def _read_lines(self, chunk: bytes, start: int, frames: list[bytes]) -> int | None:
+        longest = start + MAX_MESSAGE_BYTES
+        if self._has_counted and not self._first_end:
+            end = self._find_end(chunk, start, longest + 2)
+            if _NEXT_FRAME.search(chunk, start, min(end, longest) if end >= 0 else longest):
+                # LEN of the frame before was too large by the LEN of this one, which looks like a
+                # line now. Without line ends this line would take all later frames.
+                return self._begin_malformed(start, frames)
         if self._first_end == b"\0":
             lines, position = cut_lines(chunk, start, None, b"\0")
         else:
@@ -274,7 +289,6 @@ class FrameDecoder:
             frames += lines
             self._keep_last(frames)
             return position
-        longest = start + MAX_MESSAGE_BYTES
         end = self._find_end(chunk, start, longest + 2)
         if end >= 0:
             text_end = end - (chunk[end - 1 : end] == b"\r")
@@ -287,11 +301,14 @@ class FrameDecoder:
         elif chunk[longest:] in (b"", b"\r"):
             self._in_line = True
             self._needed = MAX_MESSAGE_BYTES + 1
+            if self._has_counted and not self._first_end:
+                self._needed = min(self._needed, len(chunk) - start + _SEARCH_STEP_BYTES)
             return None
         self._close(frames)
         frames.append(cut_message(chunk[start:longest]))
         self.truncated += 1
-        self._in_rest_of_line = True
+        self._in_rest_of_line = bool(self._first_end) or not self._has_counted
+        self._in_malformed = not self._in_rest_of_line
         return longest
 
     def _begin_malformed(self, start: int, frames: list[bytes]) -> int:

@@ -604,3 +604,16 @@ class BodyTests(SynchronousTestCase):
             return
         self.assertLessEqual(truncated, len(messages))
         self.assertEqual(max(map(len, messages), default=0) > 10_240, False)
+
+
+class TooLargeLengthTests(SynchronousTestCase):
+    """A LEN that is too large by the whole LEN of the next frame."""
+
+    def test_not_deaf(self) -> None:
+        """The next frame is lost, and none after it."""
+        messages = [b"<13>1 message %03d".ljust(80, b"m") % each for each in range(300)]
+        bad = b"83 <13>1 ".ljust(83, b"b")
+        stream = bad + b"".join(map(encode, messages))
+        for cuts in ([], [85], [90, 170], list(range(1, 400))):
+            found, malformed, truncated = decode(*chunked(stream, cuts))
+            self.assertEqual((found[1:], malformed, truncated), (messages[1:], 1, 0))
