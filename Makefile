@@ -14,7 +14,7 @@ BENCH ?=
 IN_MEMORY := $(subst /,.,$(basename $(filter-out tests/integration, \
   $(patsubst %/,%,$(dir $(wildcard tests/*/__init__.py))) $(wildcard tests/test_*.py))))
 
-.PHONY: run test test-in-memory coverage lint bench dist clean
+.PHONY: run test test-in-memory neighbours coverage lint bench dist clean
 
 ## Run a node with etc/logplex.toml; it writes below var/ only.
 run: $(VENV)/.installed
@@ -27,6 +27,10 @@ test: $(VENV)/.installed-test
 ## The tests that start no process, in under a minute.
 test-in-memory: $(VENV)/.installed-test
 	$(BIN)/trial --jobs=$(JOBS) $(IN_MEMORY)
+
+## What one tenant's misuse costs the others. It measures times: leave the machine alone meanwhile.
+neighbours: $(VENV)/.installed-test
+	$(BIN)/trial tests.integration.neighbours
 
 ## The lines and branches that these tests go through.
 coverage: $(VENV)/.installed-test

@@ -17,7 +17,7 @@ _REQUESTS = 150
 #: Attackers at a time.
 _ATTACKERS = 4
 #: The clients run in one process with this test, and wait for each other.
-_CLIENTS_S = 0.1
+_CLIENTS_S = 1.0
 
 
 class NeighbourTests(IntegrationTestCase):

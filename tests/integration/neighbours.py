@@ -4,6 +4,8 @@
 One tenant's misuse costs the requests of another one nothing that it would notice.
 
 The clients run in processes of their own, because in one process they would wait for each other.
+These tests measure times, so they are no part of ``make test``: ``make neighbours`` runs them, on a
+machine that does nothing else.
 """
 
 from __future__ import annotations
