@@ -21,9 +21,6 @@ _MEASUREMENTS = 3
 #: The least bound: on a machine with busy processors, each process waits as long for its turn. So
 #: these tests see what costs a neighbour more than that, and not a usual time of 3 ms doubled.
 _FLOOR_S = 0.05
-#: The node cuts and routes all messages of a body in one turn of the reactor, which takes 0.1 s for
-#: the most messages that a body may have.
-_ONE_TURN = "all messages of a body are routed in one turn"
 
 
 class NeighbourTests(IntegrationTestCase):
@@ -86,6 +83,7 @@ class NeighbourTests(IntegrationTestCase):
         await self.see_no_cost("unfinished_bodies", "logplex_logs_waiting_bytes", 8_000_000)
 
     async def test_compressed_bodies(self) -> None:
+        """Known to fail: all messages of a body are cut and routed in one turn of the reactor."""
         await self.see_no_cost("compressed_bodies", "logplex_messages_processed_total", 50_000)
 
     async def test_silent_connections(self) -> None:
@@ -99,5 +97,3 @@ class NeighbourTests(IntegrationTestCase):
 
     async def test_guesses(self) -> None:
         await self.see_no_cost("guesses", "logplex_auth_failures_total", 100)
-
-    test_compressed_bodies.todo = _ONE_TURN  # type: ignore[attr-defined]
