@@ -176,12 +176,14 @@ class TailTests(IntegrationTestCase):
         for channel_id in ("greedy-1", "greedy-2"):
             token = await node.channel(channel_id)
             messages = [m + t for m, t in zip(numbered(token, range(300)), texts, strict=True)]
-            await post(node.ports["logs"], [octet_counted(messages)], CREDENTIAL, {})
+            # More than the kernel takes for a reader: 13 MB.
+            for _ in range(5):
+                await post(node.ports["logs"], [octet_counted(messages)], CREDENTIAL, {})
         token = await node.channel("modest")
         await post(node.ports["logs"], [octet_counted(numbered(token, range(50)))], CREDENTIAL, {})
         silent = []
         for channel_id in ("greedy-1", "greedy-2") * 10:
-            path = await session(node, channel_id, num=300, tail=True)
+            path = await session(node, channel_id, num=1_500, tail=True)
             silent.append(Reader(node, path))
             await silent[-1].open(receive_buffer_bytes=4_096)
             silent[-1].pause()
