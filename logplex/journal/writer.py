@@ -33,7 +33,7 @@ from logplex.journal.values import (
 
 _log = Logger()
 
-#: What may wait in memory while the disk is full or broken; then the newest is dropped.
+#: What may wait in memory while the disk is full, broken or slow; then the newest is dropped.
 WAITING_BYTES = 67_108_864
 #: The time for which digests of requests are remembered.
 FRAME_LIFETIME_S = 300.0
@@ -104,7 +104,7 @@ class JournalWriter:
         because the disk is full or broken.
         """
         size_bytes = sum(map(len, messages))
-        if self.trouble is not None and self._waiting_bytes + size_bytes > WAITING_BYTES:
+        if self._waiting_bytes + size_bytes > WAITING_BYTES:
             self.dropped += len(messages)
             now_s = wall_s(self.clock)
             for backlog in channel.backlogs:

@@ -207,6 +207,19 @@ class FullDiskTests(JournalTestCase):
         self.tick()
         self.assertEqual((backlog.messages, self.reader.lost), (3, 2))
 
+    def test_a_disk_that_does_not_answer_is_bounded_too(self) -> None:
+        self.patch(writer, "WAITING_BYTES", 10)
+        backlog = self.backlog()
+        self.tick()
+        self.patch(self.journal._opened, "run", lambda *call: Deferred())
+        self.journal.append("app", [b"written"])
+        self.tick()
+        self.journal.append("app", [b"1234567890"])
+        self.journal.append("app", [b"1"])
+        self.assertIsNone(self.journal.trouble)
+        self.assertEqual((self.reader.lost, backlog.position.lost_count), (1, 1))
+        self.journal._opened._writing = None
+
     def test_delivering_goes_on(self) -> None:
         backlog = self.backlog()
         self.journal.append("app", messages("one"))
